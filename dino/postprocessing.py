@@ -1,0 +1,44 @@
+"""From queries to detections."""
+
+from collections.abc import Sequence
+
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy
+
+
+def select_detections(
+    pred_logits: Tensor,
+    pred_boxes: Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    num_select: int,
+    clip_boxes: bool = False,
+) -> list[Instances]:
+    """The best pairs of query and class of each image, best first; no threshold, no suppression.
+
+    Args:
+        pred_logits: (B, Q, K); pred_boxes: (B, Q, 4) cxcywh in [0, 1].
+        image_sizes: (h, w) to scale the boxes to.
+        num_select: detections an image.
+        clip_boxes: cut boxes at the image's borders and drop those without area, as detrex does; FocalNet-DINO does not.
+
+    Returns:
+        Per image `pred_boxes` (XYXY pixels), `scores`, `pred_classes`.
+    """
+    num_classes = pred_logits.shape[-1]
+    scores, pairs = pred_logits.sigmoid().flatten(1).topk(num_select, dim=1)  # (B, num_select)
+    queries, classes = pairs // num_classes, pairs % num_classes
+    boxes = box_cxcywh_to_xyxy(pred_boxes.gather(1, queries[..., None].expand(-1, -1, 4)))
+    results = []
+    for index, (height, width) in enumerate(image_sizes):
+        result = Instances((height, width))
+        result.pred_boxes = Boxes(boxes[index] * boxes.new_tensor([width, height, width, height]))
+        result.scores = scores[index]
+        result.pred_classes = classes[index]
+        if clip_boxes:
+            result.pred_boxes.clip((height, width))
+            result = result[result.pred_boxes.nonempty()]
+        results.append(result)
+    return results

@@ -1,0 +1,132 @@
+"""Transformer encoder with deformable self-attention over a feature pyramid (arXiv:2010.04159, section 4.1).
+
+DINO and Mask2Former's pixel decoder share it. Levels follow each other in one sequence of tokens.
+
+Shapes: B images, N tokens of all levels, C channels, L levels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes
+
+
+def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
+    """L maps (B, C, H, W) -> (B, N, C), level after level, row after row."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
+
+
+def get_valid_ratios(padding_masks: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Unpadded share of each level's sides: L masks (B, H, W), True = padding -> (B, L, 2) as (w, h)."""
+    shares = [
+        (~line).to(dtype).mean(-1) for mask in padding_masks for line in (mask[:, 0], mask[:, :, 0])
+    ]  # 2L x (B,)
+    return torch.stack(shares, dim=-1).unflatten(-1, (-1, 2))
+
+
+def get_encoder_reference_points(spatial_shapes: SpatialShapes, valid_ratios: Tensor) -> Tensor:
+    """Where each token looks from in every level: (B, L, 2) ratios -> (B, N, L, 2), xy over the padded maps.
+
+    A token's centre is taken over the unpadded area of its own level and carried to the others by their ratios.
+    """
+    centres = []
+    for level, (h, w) in enumerate(spatial_shapes):
+        y = torch.arange(h, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
+        x = torch.arange(w, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, h * w, 2)  # (1, HW, 2)
+        valid_size = valid_ratios[:, None, level] * valid_ratios.new_tensor([w, h])  # (B, 1, 2)
+        centres.append(grid / valid_size)
+    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]  # (B, N, L, 2)
+
+
+class DeformableEncoderLayer(nn.Module):
+    """Deformable self-attention and a feed-forward network, each followed by its norm."""
+
+    def __init__(self, dim: int, ffn_dim: int, dropout: float, **attention):
+        super().__init__()
+        self.self_attn = MultiScaleDeformableAttention(dim, **attention)
+        self.norm1 = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        reference_points: Tensor,
+        spatial_shapes: SpatialShapes,
+        padding_mask: Tensor | None,
+    ) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        gathered = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
+        tokens = self.norm1(tokens + self.dropout(gathered))
+        hidden = self.dropout(self.linear1(tokens).relu())  # (B, N, ffn_dim)
+        return self.norm2(tokens + self.dropout(self.linear2(hidden)))
+
+
+class DeformableEncoder(nn.Module):
+    """A stack of deformable layers without a final norm.
+
+    Args:
+        dim: channels C.
+        num_layers: layers; 0 returns the tokens as they are.
+        num_levels, num_heads, num_points: see `MultiScaleDeformableAttention`.
+        ffn_dim: hidden width of the feed-forward networks.
+        dropout: rate behind attention and in the feed-forward networks.
+        use_checkpoint: recompute the layers in the backward pass instead of keeping their activations.
+    """
+
+    def __init__(
+        self,
+        dim: int = 256,
+        *,
+        num_layers: int = 6,
+        num_levels: int = 4,
+        num_heads: int = 8,
+        num_points: int = 4,
+        ffn_dim: int = 2048,
+        dropout: float = 0.0,
+        use_checkpoint: bool = False,
+    ):
+        super().__init__()
+        self.use_checkpoint = use_checkpoint
+        attention = dict(num_levels=num_levels, num_heads=num_heads, num_points=num_points)
+        self.layers = nn.ModuleList(
+            DeformableEncoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers)
+        )
+        for layer in self.layers:
+            for linear in (layer.linear1, layer.linear2):
+                nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        spatial_shapes: SpatialShapes,
+        valid_ratios: Tensor,
+        padding_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Lets the tokens of a pyramid exchange what they hold.
+
+        Args:
+            tokens, position: (B, N, C); the position is added to queries only.
+            spatial_shapes: (h, w) of every level.
+            valid_ratios: (B, L, 2), see `get_valid_ratios`.
+            padding_mask: (B, N) bool, True = padding.
+
+        Returns:
+            memory (B, N, C).
+        """
+        reference_points = get_encoder_reference_points(spatial_shapes, valid_ratios)
+        for layer in self.layers:
+            arguments = (tokens, position, reference_points, spatial_shapes, padding_mask)
+            if self.use_checkpoint and self.training:
+                tokens = checkpoint(layer, *arguments, use_reentrant=False)
+            else:
+                tokens = layer(*arguments)
+        return tokens

@@ -1,0 +1,61 @@
+"""Sine encodings of positions in maps and of reference boxes (arXiv:1706.03762, section 3.5, in two dimensions)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def _sines(positions: Tensor, num_feats: int, temperature: float) -> Tensor:
+    """(...) radians -> (..., num_feats): sine on even, cosine on odd features, wavelengths growing with T."""
+    index = torch.arange(num_feats, dtype=positions.dtype, device=positions.device)
+    frequency = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / num_feats)
+    angles = positions[..., None] / frequency  # (..., num_feats)
+    return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)
+
+
+class SinePositionEncoding(nn.Module):
+    """Encoding of every cell of a map by its place within the unpadded area.
+
+    Trained weights fit one setting only: FocalNet-DINO has temperature 20 and offset 0, detrex 10000 and -0.5,
+    Mask2Former 10000 and 0.
+
+    Args:
+        num_feats: features of each axis.
+        temperature: ratio of the longest to the shortest wavelength.
+        offset: added to the cell count (1, 2, ...) before it is divided by the number of cells.
+        scale: length of an axis after the division, radians.
+    """
+
+    def __init__(
+        self,
+        num_feats: int = 128,
+        *,
+        temperature: float = 10000.0,
+        offset: float = 0.0,
+        scale: float = 2 * math.pi,
+    ):
+        super().__init__()
+        self.num_feats = num_feats
+        self.temperature = temperature
+        self.offset = offset
+        self.scale = scale
+
+    def forward(self, padding_mask: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(B, H, W) bool, True = padding -> (B, 2 * num_feats, H, W): features of y, then of x."""
+        counts = [(~padding_mask).cumsum(axis, dtype=dtype) for axis in (1, 2)]  # 2 x (B, H, W)
+        ends = [counts[0][:, -1:], counts[1][:, :, -1:]]
+        encoded = [
+            _sines((count + self.offset) / (end + 1e-6) * self.scale, self.num_feats, self.temperature)
+            for count, end in zip(counts, ends, strict=True)
+        ]
+        return torch.cat(encoded, dim=-1).permute(0, 3, 1, 2)
+
+
+def encode_reference_points(
+    reference_points: Tensor, num_feats: int = 128, temperature: float = 10000.0
+) -> Tensor:
+    """(..., 2) xy or (..., 4) cxcywh in [0, 1] -> (..., 2 or 4 times num_feats), in the order y, x, w, h."""
+    x, y, *size = reference_points.unbind(-1)
+    ordered = torch.stack([y, x, *size], dim=-1) * (2 * math.pi)
+    return _sines(ordered, num_feats, temperature).flatten(-2)

@@ -1,0 +1,25 @@
+"""Losses of matched predictions, summed over all elements; criteria divide by the number of targets."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou
+
+
+def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss (arXiv:1708.02002, equation 5): logits and 0/1 targets of one shape -> scalar sum."""
+    probability = logits.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    miss = probability * (1 - targets) + (1 - probability) * targets  # 1 - probability of the truth
+    weight = alpha * targets + (1 - alpha) * (1 - targets)
+    return (weight * miss**gamma * cross_entropy).sum()
+
+
+def l1_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
+    """Sum of absolute coordinate differences of pairs: (P, 4), (P, 4) -> scalar."""
+    return F.l1_loss(boxes, target_boxes, reduction="sum")
+
+
+def giou_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
+    """Sum of 1 - generalised IoU of pairs: (P, 4), (P, 4) normalised cxcywh -> scalar."""
+    return (1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes))).sum()

@@ -1,0 +1,55 @@
+"""What the matching and the losses compare predictions with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from detectron2.structures import Instances
+from detectron2.utils import comm
+from torch import Tensor
+
+from focalnet_d2.layers.box_ops import box_xyxy_to_cxcywh
+
+
+@dataclass
+class Targets:
+    """Objects of one image.
+
+    Attributes:
+        labels: (M,) class indices, counted from 0.
+        boxes: (M, 4) cxcywh over the unpadded image, in [0, 1].
+    """
+
+    labels: Tensor
+    boxes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def prepare_targets(instances: Sequence[Instances], device: torch.device, num_classes: int) -> list[Targets]:
+    """Ground truth of a batch: `gt_classes` and `gt_boxes` (XYXY pixels of `image_size`) of each image.
+
+    Raises:
+        ValueError: a class index outside 0..num_classes - 1.
+    """
+    targets = []
+    for image in instances:
+        labels = image.gt_classes.to(device)
+        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < num_classes):
+            raise ValueError(
+                f"gt_classes has {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
+                "set the recipe's num_classes to the number of classes of the data set"
+            )
+        height, width = image.image_size
+        boxes = box_xyxy_to_cxcywh(image.gt_boxes.tensor.to(device))
+        targets.append(Targets(labels, boxes / boxes.new_tensor([width, height, width, height])))
+    return targets
+
+
+def count_targets(targets: Sequence[Targets], device: torch.device) -> float:
+    """Number of objects of the batch, averaged over all processes, at least 1."""
+    count = torch.tensor(float(sum(len(image) for image in targets)), device=device)
+    if comm.get_world_size() > 1:
+        torch.distributed.all_reduce(count)
+    return max(count.item() / comm.get_world_size(), 1.0)
