@@ -66,9 +66,7 @@ class DINOCriterion(nn.Module):
         matched, wanted = boxes[images, queries], wanted.to(dtype)  # (P, 4) each
         scale = 1.0 / num_targets
         return {
-            "loss_class": self.class_weight
-            * scale
-            * sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma),
+            "loss_class": self.class_weight * scale * sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma),
             "loss_bbox": self.bbox_weight * scale * l1_loss(matched, wanted),
             "loss_giou": self.giou_weight * scale * giou_loss(matched, wanted),
         }

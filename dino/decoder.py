@@ -53,9 +53,7 @@ class DecoderLayer(nn.Module):
             positioned, positioned, query_feat, attn_mask=attn_mask, need_weights=False
         )[0]  # fmt: skip
         query_feat = self.norm2(query_feat + self.dropout(attended))
-        read = self.cross_attn(
-            query_feat + query_embed, reference_boxes, memory, spatial_shapes, padding_mask
-        )
+        read = self.cross_attn(query_feat + query_embed, reference_boxes, memory, spatial_shapes, padding_mask)
         query_feat = self.norm1(query_feat + self.dropout(read))
         hidden = self.dropout(self.linear1(query_feat).relu())  # (B, Q, ffn_dim)
         return self.norm3(query_feat + self.dropout(self.linear2(hidden)))
@@ -89,9 +87,7 @@ class DINODecoder(nn.Module):
         self.dim = dim
         self.use_checkpoint = use_checkpoint
         attention = dict(num_levels=num_levels, num_heads=num_heads, num_points=num_points)
-        self.layers = nn.ModuleList(
-            DecoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers)
-        )
+        self.layers = nn.ModuleList(DecoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
         self.ref_point_head = MLP(2 * dim, dim, dim, num_layers=2)
         for linear in self.ref_point_head.layers:

@@ -55,12 +55,10 @@ class DenoisingQueries:
         return self.query_feat.shape[1]
 
     def attention_mask(self, num_matched: int) -> Tensor:
-        """(P + Q, P + Q) bool, True = blocked: groups see themselves and the Q matched queries, those only each other."""
+        """(P + Q, P + Q) bool, True = blocked: a group sees itself and the Q matched queries, these see each other."""
         total = self.num_queries + num_matched
         group = torch.full((total,), -1, device=self.query_feat.device)
-        group[: self.num_queries] = torch.arange(self.num_queries, device=group.device) // max(
-            self.group_size, 1
-        )
+        group[: self.num_queries] = torch.arange(self.num_queries, device=group.device) // max(self.group_size, 1)
         seen_is_denoising = group[None, :] >= 0
         return seen_is_denoising & (group[:, None] != group[None, :])
 
@@ -86,7 +84,7 @@ class ContrastiveDenoising(nn.Module):
         num_classes: classes K; one embedding each.
         dim: channels C.
         dn_number: queries of a kind (to restore, to reject) to aim at in all groups together; G = dn_number // M,
-            at least 1. As published, a value from 1 to 49 is read as half the number of groups instead. 0: no denoising.
+            at least 1. As published, 1 to 49 is read as half the number of groups instead. 0: no denoising.
         label_noise_ratio: half of it is the chance that a label is replaced.
         box_noise_scale: most that a corner moves, in half box sides; objects to reject move by one to two of these.
     """
@@ -125,9 +123,7 @@ class ContrastiveDenoising(nn.Module):
             box_share=torch.rand(count, 4, device=device),
         )
 
-    def _spoil(
-        self, labels: Tensor, boxes: Tensor, rejected: Tensor, noise: NoiseDraws
-    ) -> tuple[Tensor, Tensor]:
+    def _spoil(self, labels: Tensor, boxes: Tensor, rejected: Tensor, noise: NoiseDraws) -> tuple[Tensor, Tensor]:
         """(2GT,), (2GT, 4) cxcywh, (2GT,) bool -> spoilt labels and boxes."""
         replaced = noise.label_chance < 0.5 * self.label_noise_ratio
         labels = torch.where(replaced, noise.new_labels, labels)
@@ -142,31 +138,23 @@ class ContrastiveDenoising(nn.Module):
         counts = [len(image) for image in targets]
         most, total = (max(counts), sum(counts)) if self.dn_number else (0, 0)
         groups = self.count_groups(most)
-        query_feat = self.label_enc.weight.new_zeros(
-            len(targets), 2 * most * groups, self.label_enc.embedding_dim
-        )
+        query_feat = self.label_enc.weight.new_zeros(len(targets), 2 * most * groups, self.label_enc.embedding_dim)
         box_logits = torch.zeros(
             *query_feat.shape[:2], 4, dtype=torch.promote_types(dtype, torch.float32), device=device
         )
         if total == 0:
-            keep = (
-                self.label_enc.weight.sum() * 0.0
-            )  # the table stays in the graph, so that all ranks reduce it
+            keep = self.label_enc.weight.sum() * 0.0  # the table stays in the graph, so that all ranks reduce it
             empty = torch.zeros(0, dtype=torch.int64, device=device)
             return DenoisingQueries(query_feat + keep, box_logits, groups, empty, box_logits.new_zeros(0, 4))
 
         if noise is None:
             noise = self.draw(groups, total, device)
-        copies = torch.arange(2 * groups, device=device).repeat_interleave(
-            total
-        )  # (2GT,): even restore, odd reject
+        copies = torch.arange(2 * groups, device=device).repeat_interleave(total)  # (2GT,): even restore, odd reject
         labels = torch.cat([image.labels for image in targets]).repeat(2 * groups)
         boxes = torch.cat([image.boxes for image in targets]).to(box_logits.dtype).repeat(2 * groups, 1)
         labels, boxes = self._spoil(labels, boxes, copies % 2 == 1, noise)
 
-        image = torch.arange(len(targets), device=device).repeat_interleave(
-            torch.tensor(counts, device=device)
-        )
+        image = torch.arange(len(targets), device=device).repeat_interleave(torch.tensor(counts, device=device))
         place = torch.cat([torch.arange(count, device=device) for count in counts])  # (T,) within the image
         slot = place.repeat(2 * groups) + copies * most  # (2GT,)
         where = (image.repeat(2 * groups), slot)

@@ -137,9 +137,7 @@ class DINO(nn.Module):
             padding_mask[index, :h, :w] = False
         return batch, padding_mask, image_sizes
 
-    def predict(
-        self, images: Tensor, padding_mask: Tensor, denoising: DenoisingQueries | None = None
-    ) -> dict:
+    def predict(self, images: Tensor, padding_mask: Tensor, denoising: DenoisingQueries | None = None) -> dict:
         """The network between normalised images and predictions.
 
         Args:

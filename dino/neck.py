@@ -55,9 +55,7 @@ class MultiScaleNeck(Backbone):
         inputs = [features[name] for name in self.in_features]
         levels = []
         for index, projection in enumerate(self.input_proj):
-            source = (
-                inputs[index] if index < len(inputs) else inputs[-1] if index == len(inputs) else levels[-1]
-            )
+            source = inputs[index] if index < len(inputs) else inputs[-1] if index == len(inputs) else levels[-1]
             levels.append(projection(source))
         return dict(zip(self._shapes, levels, strict=True))
 

@@ -22,7 +22,7 @@ def select_detections(
         pred_logits: (B, Q, K); pred_boxes: (B, Q, 4) cxcywh in [0, 1].
         image_sizes: (h, w) to scale the boxes to.
         num_select: detections an image.
-        clip_boxes: cut boxes at the image's borders and drop those without area, as detrex does; FocalNet-DINO does not.
+        clip_boxes: cut boxes at the image's borders and drop empty ones, as detrex does and FocalNet-DINO does not.
 
     Returns:
         Per image `pred_boxes` (XYXY pixels), `scores`, `pred_classes`.

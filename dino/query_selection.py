@@ -50,13 +50,11 @@ def get_proposal_logits(
     """
     anchors = []
     for level, mask in enumerate(padding_masks):
-        batch, height, width = mask.shape
+        height, width = mask.shape[1:]
         y = torch.arange(height, dtype=dtype, device=mask.device) + 0.5
         x = torch.arange(width, dtype=dtype, device=mask.device) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (HW, 2)
-        valid_size = torch.stack(
-            [(~mask[:, 0]).sum(-1), (~mask[:, :, 0]).sum(-1)], dim=-1
-        )  # (B, 2) as (w, h)
+        valid_size = torch.stack([(~mask[:, 0]).sum(-1), (~mask[:, :, 0]).sum(-1)], dim=-1)  # (B, 2) as (w, h)
         centres = grid / valid_size[:, None].to(dtype)  # (B, HW, 2)
         anchors.append(torch.cat([centres, torch.full_like(centres, base_size * 2.0**level)], dim=-1))
     anchors = torch.cat(anchors, dim=1)  # (B, N, 4)
@@ -103,9 +101,7 @@ class QuerySelection(nn.Module):
             )
         dtype = torch.promote_types(memory.dtype, torch.float32)
         proposal_logits, valid = get_proposal_logits(padding_masks, dtype)
-        encoded = self.enc_output_norm(
-            self.enc_output(memory.masked_fill(~valid[..., None], 0.0))
-        )  # (B, N, C)
+        encoded = self.enc_output_norm(self.enc_output(memory.masked_fill(~valid[..., None], 0.0)))  # (B, N, C)
         logits = self.class_embed(encoded)  # (B, N, K)
         topk = logits.max(-1).values.topk(self.num_queries, dim=1).indices  # (B, Q)
 

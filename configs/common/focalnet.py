@@ -8,9 +8,7 @@ from detectron2.config import LazyCall as L
 from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS as _VARIANTS
 
-focalnet_mini = L(FocalNet)(
-    embed_dim=24, depths=(2, 2, 4, 2), focal_levels=(3, 3, 3, 3), focal_windows=(3, 3, 3, 3)
-)
+focalnet_mini = L(FocalNet)(embed_dim=24, depths=(2, 2, 4, 2), focal_levels=(3, 3, 3, 3), focal_windows=(3, 3, 3, 3))
 focalnet_tiny_srf = L(FocalNet)(**_VARIANTS["tiny_srf"])
 focalnet_tiny_lrf = L(FocalNet)(**_VARIANTS["tiny_lrf"])
 focalnet_small_srf = L(FocalNet)(**_VARIANTS["small_srf"])

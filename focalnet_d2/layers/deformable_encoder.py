@@ -21,9 +21,7 @@ def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
 
 def get_valid_ratios(padding_masks: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor:
     """Unpadded share of each level's sides: L masks (B, H, W), True = padding -> (B, L, 2) as (w, h)."""
-    shares = [
-        (~line).to(dtype).mean(-1) for mask in padding_masks for line in (mask[:, 0], mask[:, :, 0])
-    ]  # 2L x (B,)
+    shares = [(~line).to(dtype).mean(-1) for mask in padding_masks for line in (mask[:, 0], mask[:, :, 0])]  # 2L x (B,)
     return torch.stack(shares, dim=-1).unflatten(-1, (-1, 2))
 
 

@@ -52,9 +52,7 @@ class SinePositionEncoding(nn.Module):
         return torch.cat(encoded, dim=-1).permute(0, 3, 1, 2)
 
 
-def encode_reference_points(
-    reference_points: Tensor, num_feats: int = 128, temperature: float = 10000.0
-) -> Tensor:
+def encode_reference_points(reference_points: Tensor, num_feats: int = 128, temperature: float = 10000.0) -> Tensor:
     """(..., 2) xy or (..., 4) cxcywh in [0, 1] -> (..., 2 or 4 times num_feats), in the order y, x, w, h."""
     x, y, *size = reference_points.unbind(-1)
     ordered = torch.stack([y, x, *size], dim=-1) * (2 * math.pi)

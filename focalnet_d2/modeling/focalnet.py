@@ -113,9 +113,7 @@ class FocalBlock(nn.Module):
     The norm stands before its branch, or with `use_postln` behind it (before layer scale and the addition).
     """
 
-    def __init__(
-        self, dim: int, focal_level: int, focal_window: int, drop_path: float, options: BlockOptions
-    ):
+    def __init__(self, dim: int, focal_level: int, focal_window: int, drop_path: float, options: BlockOptions):
         super().__init__()
         self.use_postln = options.use_postln
         self.norm1 = nn.LayerNorm(dim)
@@ -147,9 +145,7 @@ class FocalBlock(nn.Module):
 class PatchEmbed(nn.Module):
     """Strided convolution and LayerNorm: the stem, and the step from one stage to the next."""
 
-    def __init__(
-        self, in_chans: int, dim: int, *, kernel: int, stride: int, padding: int = 0, norm: bool = True
-    ):
+    def __init__(self, in_chans: int, dim: int, *, kernel: int, stride: int, padding: int = 0, norm: bool = True):
         super().__init__()
         self.stride = stride
         self.proj = nn.Conv2d(in_chans, dim, kernel, stride, padding)
@@ -275,9 +271,7 @@ class FocalNet(Backbone):
             raise ValueError(f"focal_windows must be odd, got {self.focal_windows}")
         unknown = [name for name in self.out_features if name not in STAGE_NAMES[:stages]]
         if unknown or not self.out_features:
-            raise ValueError(
-                f"out_features {list(self.out_features)} must be among {list(STAGE_NAMES[:stages])}"
-            )
+            raise ValueError(f"out_features {list(self.out_features)} must be among {list(STAGE_NAMES[:stages])}")
 
     def channels(self, stage: int) -> int:
         """Channels of a stage, counted from 0."""
@@ -285,9 +279,7 @@ class FocalNet(Backbone):
 
     def _stem(self, in_chans: int, norm: bool) -> PatchEmbed:
         if not self.use_conv_embed:
-            return PatchEmbed(
-                in_chans, self.embed_dim, kernel=self.patch_size, stride=self.patch_size, norm=norm
-            )
+            return PatchEmbed(in_chans, self.embed_dim, kernel=self.patch_size, stride=self.patch_size, norm=norm)
         if self.patch_size != 4:
             raise ValueError(f"use_conv_embed has a stride of 4, not patch_size {self.patch_size}")
         return PatchEmbed(in_chans, self.embed_dim, kernel=7, stride=4, padding=self.stem_padding, norm=norm)

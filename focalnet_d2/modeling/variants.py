@@ -6,9 +6,7 @@ and thinner networks of table 3, `iso` the isotropic ones with a single stage. D
 
 
 def _four_stages(embed_dim: int, depths: tuple[int, ...], level: int, window: int = 3, **flags) -> dict:
-    return dict(
-        embed_dim=embed_dim, depths=depths, focal_levels=(level,) * 4, focal_windows=(window,) * 4, **flags
-    )
+    return dict(embed_dim=embed_dim, depths=depths, focal_levels=(level,) * 4, focal_windows=(window,) * 4, **flags)
 
 
 def _isotropic(embed_dim: int, **flags) -> dict:

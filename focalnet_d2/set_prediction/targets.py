@@ -36,7 +36,7 @@ def prepare_targets(instances: Sequence[Instances], device: torch.device, num_cl
     targets = []
     for image in instances:
         labels = image.gt_classes.to(device)
-        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < num_classes):
+        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
             raise ValueError(
                 f"gt_classes has {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
                 "set the recipe's num_classes to the number of classes of the data set"

@@ -29,9 +29,7 @@ model = L(DINO)(
         ffn_dim=2048,
         use_checkpoint=False,
     ),
-    query_selection=L(QuerySelection)(
-        num_queries=900, dim="${..backbone.dim}", num_classes="${..num_classes}"
-    ),
+    query_selection=L(QuerySelection)(num_queries=900, dim="${..backbone.dim}", num_classes="${..num_classes}"),
     decoder=L(DINODecoder)(
         dim="${..backbone.dim}",
         num_layers=6,

@@ -1,0 +1,12 @@
+"""The generated images (`focalnet-d2 generate`), boxes, at their own 128 pixels."""
+
+from .coco_detection import dataloader
+
+dataloader.train.dataset.names = "generated_train"
+dataloader.train.mapper.augmentations[0].scale = 0.16
+dataloader.train.total_batch_size = 8
+dataloader.train.num_workers = 1
+dataloader.test.dataset.names = "generated_val"
+dataloader.test.mapper.augmentations[0].short_edge_length = 128
+dataloader.test.mapper.augmentations[0].max_size = 213
+dataloader.test.num_workers = 1

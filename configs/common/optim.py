@@ -1,0 +1,14 @@
+"""Optimizers."""
+
+from detectron2.config import LazyCall as L
+
+from focalnet_d2.engine.optimizer import BackboneLrFactor, build_adamw
+
+# DINO: the backbone at a tenth, the projections of its maps at the full rate; every parameter decays.
+adamw = L(build_adamw)(
+    lr=1e-4,
+    weight_decay=1e-4,
+    betas=(0.9, 0.999),
+    decay_rule="all",
+    lr_factor=L(BackboneLrFactor)(factor=0.1, prefix="backbone.bottom_up"),
+)

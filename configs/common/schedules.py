@@ -1,0 +1,11 @@
+"""Learning-rate factors over a run, in epochs; they stretch with `train.max_iter`. None has a warm-up."""
+
+from detectron2.config import LazyCall as L
+from fvcore.common.param_scheduler import ConstantParamScheduler, MultiStepParamScheduler
+
+coco_12ep = L(MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[11], num_updates=12)
+coco_24ep = L(MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[20], num_updates=24)
+coco_36ep = L(MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[30], num_updates=36)
+objects365_26ep = L(MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[24], num_updates=26)
+drop_at_80_percent = L(MultiStepParamScheduler)(values=[1.0, 0.1], milestones=[8], num_updates=10)
+constant = L(ConstantParamScheduler)(value=1.0)

@@ -1,0 +1,21 @@
+"""DINO with FocalNet-L (3 focal levels, 4 feature scales) on COCO boxes, 12 epochs, as detrex trains it.
+
+Source: detrex, its model table.
+Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
+Expected: box AP 57.5 (published; val2017, no test-time augmentation).
+Command: python train_net.py --config-file dino_focalnet_large_fl3_4scale_12ep_detrex
+    --num-gpus 8 train.init_checkpoint=focalnet_large_lrf_384.pth
+"""
+
+from .common.data.coco_detection import dataloader
+from .common.focalnet import focalnet_large_fl3 as _focalnet
+from .common.models.dino_detrex import model
+from .common.optim import adamw as optimizer
+from .common.schedules import coco_12ep as lr_multiplier
+from .common.train import train
+
+model.backbone.bottom_up = _focalnet
+model.backbone.bottom_up.out_features = ("res3", "res4", "res5")
+model.backbone.bottom_up.drop_path_rate = 0.3
+optimizer.decay_rule = "d2"
+dataloader.train.dataset.filter_empty = True  # Detectron2's default

@@ -1,0 +1,23 @@
+"""DINO with FocalNet-L (4 focal levels, 5 feature scales) on COCO boxes, 12 epochs, as detrex trains it.
+
+Source: detrex, its model table.
+Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
+Expected: box AP 58.5 (published; val2017, no test-time augmentation).
+Command: python train_net.py --config-file dino_focalnet_large_fl4_5scale_12ep_detrex
+    --num-gpus 8 train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
+"""
+
+from .common.data.coco_detection import dataloader
+from .common.focalnet import focalnet_large_fl4 as _focalnet
+from .common.models.dino_detrex import model
+from .common.optim import adamw as optimizer
+from .common.schedules import coco_12ep as lr_multiplier
+from .common.train import train
+
+model.backbone.bottom_up = _focalnet
+model.backbone.bottom_up.drop_path_rate = 0.3
+model.backbone.bottom_up.normalize_modulator = False  # unlike the classifier it starts from, hence:
+train.keep_settings = True
+model.backbone.num_levels = 5
+optimizer.decay_rule = "d2"
+dataloader.train.dataset.filter_empty = True  # Detectron2's default

@@ -1,0 +1,22 @@
+"""DINO with FocalNet-L (4 focal levels, 5 feature scales) on COCO boxes, from Objects365, 12 epochs at 1200 pixels.
+
+Source: FocalNet-DINO; not stated by any source: rate, resolution and batch (its own files' 1e-4, 1200, 16 here).
+Start: focalnet_large_fl4_pretrained_on_o365.pth; the class heads start afresh.
+Expected: box AP 63.5 (published; val2017, no test-time augmentation).
+Command: python train_net.py --config-file dino_focalnet_large_fl4_objects365_to_coco --num-gpus 8
+    train.init_checkpoint=focalnet_large_fl4_pretrained_on_o365.pth
+"""
+
+from .common.data.coco_detection_1200 import dataloader
+from .common.focalnet import focalnet_large_fl4 as _focalnet
+from .common.models.dino import model
+from .common.optim import adamw as optimizer
+from .common.schedules import coco_12ep as lr_multiplier
+from .common.train import train
+
+model.backbone.bottom_up = _focalnet
+model.backbone.bottom_up.drop_path_rate = 0.3
+model.backbone.bottom_up.use_checkpoint = True
+model.backbone.num_levels = 5
+train.max_iter = 88_716  # 12 epochs of 118,287 images at batch 16
+train.new_classes = True  # for training; --eval-only loads all rows

@@ -1,0 +1,20 @@
+"""Small DINO with a small FocalNet on the balloon set, one class, at 320 pixels.
+
+Source: this project; not a published network, no setting is from a paper.
+Start: the weights of dino_focalnet_mini_quickstart, with a new class list; or random weights.
+Command: python train_net.py --config-file dino_focalnet_mini_balloon train.init_checkpoint=FILE
+"""
+
+from .common.data.balloon_detection import dataloader
+from .common.models.dino_mini import model
+from .common.optim import adamw as optimizer
+from .common.schedules import drop_at_80_percent as lr_multiplier
+from .common.train import train
+
+model.num_classes = 1
+optimizer.lr = 4e-4
+optimizer.lr_factor.factor = 1.0
+train.max_iter = 1000
+train.new_classes = True
+train.eval_period = 250
+train.checkpoint_period = 250

@@ -1,0 +1,21 @@
+"""Small DINO with a small FocalNet: the shipped quick-start weights, fine-tuned on generated images of another style.
+
+Source: this project; not a published network, no setting is from a paper.
+Start: the weights of dino_focalnet_mini_quickstart; classes are taken over by name.
+Command: python train_net.py --config-file dino_focalnet_mini_demo train.init_checkpoint=FILE
+"""
+
+from .common.data.generated_detection import dataloader
+from .common.models.dino_mini import model
+from .common.optim import adamw as optimizer
+from .common.schedules import drop_at_80_percent as lr_multiplier
+from .common.train import train
+
+model.num_classes = 8
+optimizer.lr = 2e-4
+optimizer.lr_factor.factor = 1.0
+train.max_iter = 300
+train.new_classes = True
+train.eval_period = 0
+train.checkpoint_period = 0
+train.log_period = 10

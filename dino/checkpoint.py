@@ -1,0 +1,257 @@
+"""Layouts of DINO checkpoints: FocalNet-DINO's official files, detrex's, and our own.
+
+One network, three sets of names. FocalNet-DINO stores its shared heads once per decoder layer and again inside the
+decoder, numbers the decoder's norms by their place in the code (`norm1` follows cross attention), has a class row for
+every COCO category id from 0 to 90 and one label row more. detrex numbers the norms in order of use and counts the
+encoder's heads as those of one more decoder layer. Both differ in what no shape shows: `_settings`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from torch import Tensor, nn
+
+from focalnet_d2.checkpoint.focalnet import focalnet_rules
+from focalnet_d2.checkpoint.focalnet_facts import (
+    FOCALNET_SETTINGS,
+    comparable_facts,
+    detrex_flags,
+    focalnet_dino_flags,
+    focalnet_settings,
+    recorded_settings,
+)  # fmt: skip
+from focalnet_d2.checkpoint.layout import (
+    ClassRows,
+    Fact,
+    Layout,
+    Rule,
+    Setting,
+    State,
+    holds,
+    merge,
+    rename,
+    same_tensor,
+)  # fmt: skip
+
+FOCALNET = "backbone.bottom_up."
+_ATTENTION = "<sampling_offsets|attention_weights|value_proj|output_proj>.<weight|bias>"
+_WB = "<weight|bias>"
+_ONE_HEAD = "if every decoder layer has its own heads, set model.shared_heads=False"
+
+# FocalNet-DINO
+
+_FOCALNET_DINO_RULES = (
+    *focalnet_rules("backbone.0.", FOCALNET),
+    rename(f"input_proj.#.<0|1>.{_WB}", "backbone.input_proj.#.<>.<>"),
+    rename("transformer.level_embed", "level_embed"),
+    rename(f"transformer.encoder.layers.#.self_attn.{_ATTENTION}", "encoder.layers.#.self_attn.<>.<>"),
+    rename(f"transformer.encoder.layers.#.<norm1|norm2|linear1|linear2>.{_WB}", "encoder.layers.#.<>.<>"),
+    rename(f"transformer.decoder.layers.#.cross_attn.{_ATTENTION}", "decoder.layers.#.cross_attn.<>.<>"),
+    rename(
+        "transformer.decoder.layers.#.self_attn.<in_proj_weight|in_proj_bias|out_proj.weight|out_proj.bias>",
+        "decoder.layers.#.self_attn.<>",
+    ),
+    rename(f"transformer.decoder.layers.#.<norm1|norm2|norm3|linear1|linear2>.{_WB}", "decoder.layers.#.<>.<>"),
+    rename(f"transformer.decoder.norm.{_WB}", "decoder.norm.<>"),
+    rename(f"transformer.decoder.ref_point_head.layers.#.{_WB}", "decoder.ref_point_head.layers.#.<>"),
+    rename("transformer.tgt_embed.weight", "query_selection.tgt_embed.weight"),
+    rename(f"transformer.<enc_output|enc_output_norm>.{_WB}", "query_selection.<>.<>"),
+    rename(f"transformer.enc_out_class_embed.{_WB}", "query_selection.class_embed.<>"),
+    rename(f"transformer.enc_out_bbox_embed.layers.#.{_WB}", "query_selection.bbox_embed.layers.#.<>"),
+    rename("label_enc.weight", "denoising.label_enc.weight"),
+)
+
+
+def _focalnet_dino_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+    layer, own = ("?", "0") if model.shared_heads else ("#", "#")
+    return _FOCALNET_DINO_RULES + tuple(
+        merge(f"{prefix}{head.format(layer)}.{_WB}", f"{head.format(own)}.<>", _ONE_HEAD)
+        for prefix in ("", "transformer.decoder.")
+        for head in ("class_embed.{}", "bbox_embed.{}.layers.#")
+    )
+
+
+# detrex
+
+_DETREX_RULES = (
+    *focalnet_rules("backbone.", FOCALNET),
+    rename(f"neck.convs.#.conv.{_WB}", "backbone.input_proj.#.0.<>"),
+    rename(f"neck.convs.#.norm.{_WB}", "backbone.input_proj.#.1.<>"),
+    rename("transformer.level_embeds", "level_embed"),
+    rename(f"transformer.encoder.layers.#.attentions.0.{_ATTENTION}", "encoder.layers.#.self_attn.<>.<>"),
+    rename(f"transformer.encoder.layers.#.ffns.0.layers.0.0.{_WB}", "encoder.layers.#.linear1.<>"),
+    rename(f"transformer.encoder.layers.#.ffns.0.layers.1.{_WB}", "encoder.layers.#.linear2.<>"),
+    rename(f"transformer.encoder.layers.#.norms.0.{_WB}", "encoder.layers.#.norm1.<>"),
+    rename(f"transformer.encoder.layers.#.norms.1.{_WB}", "encoder.layers.#.norm2.<>"),
+    rename(
+        "transformer.decoder.layers.#.attentions.0.attn.<in_proj_weight|in_proj_bias|out_proj.weight|out_proj.bias>",
+        "decoder.layers.#.self_attn.<>",
+    ),
+    rename(f"transformer.decoder.layers.#.attentions.1.{_ATTENTION}", "decoder.layers.#.cross_attn.<>.<>"),
+    rename(f"transformer.decoder.layers.#.ffns.0.layers.0.0.{_WB}", "decoder.layers.#.linear1.<>"),
+    rename(f"transformer.decoder.layers.#.ffns.0.layers.1.{_WB}", "decoder.layers.#.linear2.<>"),
+    rename(f"transformer.decoder.layers.#.norms.0.{_WB}", "decoder.layers.#.norm2.<>"),
+    rename(f"transformer.decoder.layers.#.norms.1.{_WB}", "decoder.layers.#.norm1.<>"),
+    rename(f"transformer.decoder.layers.#.norms.2.{_WB}", "decoder.layers.#.norm3.<>"),
+    rename(f"transformer.decoder.norm.{_WB}", "decoder.norm.<>"),
+    rename(f"transformer.decoder.ref_point_head.layers.#.{_WB}", "decoder.ref_point_head.layers.#.<>"),
+    rename("transformer.tgt_embed.weight", "query_selection.tgt_embed.weight"),
+    rename(f"transformer.<enc_output|enc_output_norm>.{_WB}", "query_selection.<>.<>"),
+    rename("label_enc.weight", "denoising.label_enc.weight"),
+)
+
+
+def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+    """The table; the index of the extra level and of the encoder's heads depend on the file's sizes."""
+    extra = _indices(names, "neck", "convs")
+    encoder = _indices(names, "transformer", "decoder", "layers")
+    heads = tuple(
+        merge(f"{prefix}{head}.{_WB}", f"{target}.<>", _ONE_HEAD)
+        for prefix in ("", "transformer.decoder.")
+        for head, target in (
+            (f"class_embed.{encoder}", "query_selection.class_embed"),
+            (f"bbox_embed.{encoder}.layers.#", "query_selection.bbox_embed.layers.#"),
+            ("class_embed.#", "class_embed.#"),
+            ("bbox_embed.#.layers.#", "bbox_embed.#.layers.#"),
+        )
+    )
+    extra_level = (
+        rename(f"neck.extra_convs.0.conv.{_WB}", f"backbone.input_proj.{extra}.0.<>"),
+        rename(f"neck.extra_convs.0.norm.{_WB}", f"backbone.input_proj.{extra}.1.<>"),
+    )
+    return _DETREX_RULES + extra_level + heads
+
+
+def _indices(names: Sequence[str], *parts: str) -> int:
+    """How many different numbers follow these parts of a name."""
+    return len({name.split(".")[len(parts)] for name in names if tuple(name.split(".")[: len(parts)]) == parts})
+
+
+# What shapes tell
+
+
+def _rows(name: str, axis: int = 0):
+    return lambda state: state[name].shape[axis] if name in state else None
+
+
+def _layers(*parts: str):
+    return lambda state: _indices(list(state), *parts) or None
+
+
+def _shared_heads(state: State) -> bool | None:
+    heads, layers = _indices(list(state), "class_embed"), _indices(list(state), "decoder", "layers")
+    return None if layers < 2 or heads == 0 else heads == 1
+
+
+def _outputs(state: State) -> str | None:
+    found = [f"res{i + 2}" for i in range(4) if f"{FOCALNET}norm{i}.weight" in state]
+    return ",".join(found) or None
+
+
+FACTS = (
+    *comparable_facts(FOCALNET),
+    Fact(_rows("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
+    Fact(_outputs, "backbone outputs {}", "model.backbone.bottom_up.out_features=[{}]"),
+    Fact(_rows("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
+    Fact(_layers("encoder", "layers"), "{} encoder layers", "model.encoder.num_layers={}"),
+    Fact(_layers("decoder", "layers"), "{} decoder layers", "model.decoder.num_layers={}"),
+    Fact(_rows("encoder.layers.0.linear1.weight"), "feed-forward width {}", usual=2048),
+    Fact(_rows("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"),
+    Fact(_shared_heads, "heads shared by all decoder layers: {}", "model.shared_heads={}"),
+)
+
+
+# What shapes do not tell
+
+
+def _same_heads(state: State) -> bool:
+    weights = [state[name] for name in state if name.startswith("class_embed.") and name.endswith(".weight")]
+    return all(same_tensor(weights[0], weight) for weight in weights[1:])
+
+
+def _focalnet_dino_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+    return [
+        Setting("position_embedding.temperature", 20),
+        Setting("position_embedding.offset", 0),
+        Setting("mask_padding_in_eval", True),
+        Setting("shared_heads", _same_heads(state)),
+        *focalnet_settings(state, FOCALNET, focalnet_dino_flags),
+    ]
+
+
+def _detrex_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+    return [
+        Setting("position_embedding.temperature", 10000),
+        Setting("position_embedding.offset", -0.5),
+        Setting("mask_padding_in_eval", False),
+        *focalnet_settings(state, FOCALNET, detrex_flags),
+    ]
+
+
+_OWN_SETTINGS = ("position_embedding.temperature", "position_embedding.offset", "mask_padding_in_eval")
+
+
+# Classes
+
+_COCO_THINGS = [category for category in COCO_CATEGORIES if category["isthing"]]
+COCO_IDS = tuple(category["id"] for category in _COCO_THINGS)  # 80 ids between 1 and 90
+OBJECTS365_IDS = tuple(range(1, 366))
+
+
+def _focalnet_dino_names(rows: int) -> list[str | None] | None:
+    """Class of each row of an official COCO file, whose rows are category ids; other files are not known."""
+    if rows != 91:
+        return None
+    names = {category["id"]: category["name"] for category in _COCO_THINGS}
+    return [names.get(row) for row in range(rows)]
+
+
+def _detrex_names(rows: int) -> list[str] | None:
+    return [category["name"] for category in _COCO_THINGS] if rows == len(_COCO_THINGS) else None
+
+
+_CLASS_TENSORS = (
+    f"class_embed.#.{_WB}",
+    f"query_selection.class_embed.{_WB}",
+    "denoising.label_enc.weight",
+)
+
+
+def _drop_spare_labels(tensors: dict[str, Tensor]) -> dict[str, str]:
+    """FocalNet-DINO's label table has a row more than there are classes, which nothing reads."""
+    labels, head = tensors.get("denoising.label_enc.weight"), tensors.get("query_selection.class_embed.bias")
+    if labels is None or head is None or labels.shape[0] <= head.shape[0]:
+        return {}
+    tensors["denoising.label_enc.weight"] = labels[: head.shape[0]]
+    return {"denoising.label_enc.weight": f"{labels.shape[0] - head.shape[0]} unused label row is left out"}
+
+
+LAYOUTS = (
+    Layout(
+        "FocalNet-DINO",
+        recognise=lambda names, state: holds(names, "backbone.0.*", "transformer.level_embed", "label_enc.weight"),
+        rules=_focalnet_dino_rules,
+        facts=FACTS,
+        settings=_focalnet_dino_settings,
+        prepare=_drop_spare_labels,
+        classes=ClassRows(_CLASS_TENSORS, _focalnet_dino_names, {(91, 80): COCO_IDS, (366, 365): OBJECTS365_IDS}),
+    ),
+    Layout(
+        "detrex",
+        recognise=lambda names, state: holds(names, "neck.convs.*", "transformer.level_embeds", "label_enc.weight"),
+        rules=_detrex_rules,
+        facts=FACTS,
+        settings=_detrex_settings,
+        classes=ClassRows(_CLASS_TENSORS, _detrex_names),
+    ),
+    Layout(
+        "focalnet_d2",
+        recognise=lambda names, state: holds(names, "query_selection.*", "denoising.label_enc.weight"),
+        rules=lambda model, names: (rename("*"),),
+        facts=FACTS,
+        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET, others=_OWN_SETTINGS),
+        classes=ClassRows(_CLASS_TENSORS),
+        recorded_settings=(*_OWN_SETTINGS, *(FOCALNET + name for name in FOCALNET_SETTINGS)),
+    ),
+)

@@ -1,0 +1,84 @@
+"""Rows of class heads and label tables: the same classes in another order or number, or a changed class list."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .layout import ClassRows, State
+
+Names = Sequence[str | None]
+
+
+@dataclass(frozen=True)
+class RowMap:
+    """Row `file[i]` of the file becomes row `model[i]` of the model; the model's other rows keep their values."""
+
+    file: list[int]
+    model: list[int]
+    note: str = ""
+
+
+def match_rows(
+    classes: ClassRows,
+    rows: int,
+    num_classes: int,
+    *,
+    file_names: Names | None,
+    model_names: Names | None,
+    new_classes: bool,
+) -> RowMap | None:
+    """Which row of the file is which class of the model; None if they cannot be brought together.
+
+    The same set of names is brought into the model's order. Another list is taken only with `new_classes`: rows of
+    names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers are taken
+    to mean equal classes, and `new_classes` leaves all rows fresh.
+    """
+    file_names = file_names if file_names is not None and len(file_names) == rows else classes.names(rows)
+    if model_names is not None and len(model_names) != num_classes:
+        model_names = None
+    if file_names is not None and model_names is not None:
+        return _match_names(file_names, model_names, new_classes)
+    if new_classes:
+        return RowMap([], [], f"all {num_classes} classes are new")
+    if rows == num_classes:
+        return RowMap(list(range(rows)), list(range(rows)))
+    if (rows, num_classes) in classes.selections:
+        chosen = list(classes.selections[rows, num_classes])
+        return RowMap(chosen, list(range(num_classes)), f"{num_classes} of the file's {rows} class rows are taken")
+    return None
+
+
+def _match_names(file_names: Names, model_names: Names, new_classes: bool) -> RowMap | None:
+    rows = {name: row for row, name in enumerate(file_names) if name is not None}
+    if set(rows) == set(model_names):
+        note = "" if list(file_names) == list(model_names) else "class rows are taken by name"
+        return RowMap([rows[name] for name in model_names], list(range(len(model_names))), note)
+    if not new_classes:
+        return None
+    shared = [(rows[name], row) for row, name in enumerate(model_names) if name in rows]
+    fresh = len(model_names) - len(shared)
+    note = f"{len(shared)} classes are taken from the file by name, {fresh} are new"
+    return RowMap([a for a, _ in shared], [b for _, b in shared], note)
+
+
+def move_rows(tensor: Tensor, fresh: Tensor, row_map: RowMap) -> Tensor:
+    """(rows, ...) of the file -> the model's (num_classes, ...), with `fresh` where no row of the file belongs."""
+    moved = fresh.detach().clone()
+    if not (tensor.is_meta or moved.is_meta):
+        moved[row_map.model] = tensor[row_map.file].to(moved)
+    return moved
+
+
+def fit_class_rows(
+    tensors: dict[str, Tensor], model_state: State, keys: Sequence[str], row_map: RowMap
+) -> dict[str, str]:
+    """Brings all class tensors to the model's rows, in place; returns name -> what was done."""
+    resized = {}
+    for name in keys:
+        rows, tensor = model_state[name].shape[0], tensors[name]
+        unchanged = row_map.file == row_map.model == list(range(rows)) == list(range(tensor.shape[0]))
+        if not unchanged and tensor.shape[1:] == model_state[name].shape[1:]:
+            tensors[name] = move_rows(tensor, model_state[name], row_map)
+            resized[name] = row_map.note
+    return resized

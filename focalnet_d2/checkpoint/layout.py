@@ -1,0 +1,212 @@
+"""Key tables: how the names of another code base become ours.
+
+A pattern matches a whole name. In it `#` stands for a number, `<a|b>` for one of the words, `*` for any rest; in the
+target each of them takes the next thing of its kind that the pattern found (an empty `<>` for a word). A number that
+the target has no use for is `?`. The first rule that matches a name decides about it; a name that no rule matches is
+unexpected. Nothing is matched by its end.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = Mapping[str, Tensor]
+_TOKEN = re.compile(r"#|\?|\*|<([^<>]*)>")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a key table; made by `rename`, `merge` and `drop`."""
+
+    pattern: str
+    target: str | None
+    reason: str = ""
+    several: bool = False  # several names of the file for one tensor
+
+    @cached_property
+    def _expression(self) -> re.Pattern:
+        parts, end = [], 0
+        for token in _TOKEN.finditer(self.pattern):
+            words = "|".join(map(re.escape, (token.group(1) or "").split("|")))
+            parts += [re.escape(self.pattern[end : token.start()])]
+            parts += [{"#": r"(\d+)", "?": r"(\d+)", "*": r"(.+)"}.get(token.group(), f"({words})")]
+            end = token.end()
+        return re.compile("".join(parts) + re.escape(self.pattern[end:]))
+
+    def matches(self, name: str) -> bool:
+        return self._expression.fullmatch(name) is not None
+
+    def apply(self, name: str) -> str | None:
+        """Our name for a name that matches; None if the rule drops it."""
+        if self.target is None:
+            return None
+        found = {"#": [], "?": [], "*": [], "<": []}
+        groups = self._expression.fullmatch(name).groups()
+        for token, text in zip(_TOKEN.finditer(self.pattern), groups, strict=True):
+            found[token.group()[0]].append(text)
+        return _TOKEN.sub(lambda token: found[token.group()[0]].pop(0), self.target)
+
+    def within(self, file_prefix: str, model_prefix: str) -> "Rule":
+        """The same rule for names below a prefix on either side."""
+        target = None if self.target is None else model_prefix + self.target
+        return replace(self, pattern=file_prefix + self.pattern, target=target)
+
+
+def rename(pattern: str, target: str | None = None) -> Rule:
+    """Names that become `target`, or stay as they are."""
+    return Rule(pattern, pattern if target is None else target)
+
+
+def merge(pattern: str, target: str, otherwise: str) -> Rule:
+    """Names under which a file holds one and the same tensor several times; `otherwise`: what to do if it does not."""
+    return Rule(pattern, target, otherwise, several=True)
+
+
+def drop(pattern: str, reason: str) -> Rule:
+    """Names that are left out, and why."""
+    return Rule(pattern, None, reason)
+
+
+@dataclass
+class Renamed:
+    """What a key table made of a file.
+
+    Args:
+        tensors: our name -> tensor.
+        origin: our name -> name in the file.
+        skipped: name in the file -> why it was left out.
+        unexpected: names in the file that the table does not know.
+        conflicts: pairs of names in the file that should hold one tensor and do not, and what to do about it.
+    """
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    conflicts: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def apply_table(rules: Sequence[Rule], state: State) -> Renamed:
+    """Renames a state dict by the first rule that matches each of its names."""
+    result = Renamed()
+    for name, tensor in state.items():
+        rule = next((rule for rule in rules if rule.matches(name)), None)
+        if rule is None:
+            result.unexpected.append(name)
+            continue
+        target = rule.apply(name)
+        if target is None:
+            result.skipped[name] = rule.reason
+        elif target not in result.tensors:
+            result.tensors[target], result.origin[target] = tensor, name
+        else:
+            assert rule.several, f"two rules lead to {target}: {name}, {result.origin[target]}"
+            result.skipped[name] = f"the same tensor as {result.origin[target]}"
+            if not same_tensor(tensor, result.tensors[target]):
+                result.conflicts.append((result.origin[target], name, rule.reason))
+    return result
+
+
+def same_tensor(a: Tensor, b: Tensor) -> bool:
+    """Equal shape and, unless one has no values (meta device), equal values."""
+    if a.shape != b.shape:
+        return False
+    return a.is_meta or b.is_meta or torch.equal(a, b)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something a state dict in our names tells about its model, and how to say it.
+
+    Args:
+        of: state dict -> value, or None if the names it looks at are missing.
+        text: the value in a sentence, `{}` in its place.
+        override: what to type to give the model the value of the file, `{}` in its place.
+        fits: (value of the file, value of the model) -> whether the file can be loaded.
+        show: how to write the value.
+        usual: the value that a report need not mention.
+    """
+
+    of: Callable[[State], Any]
+    text: str
+    override: str = ""
+    fits: Callable[[Any, Any], bool] = operator.eq
+    show: Callable[[Any], Any] = lambda value: value
+    usual: Any = None
+
+    def say(self, value: Any) -> str:
+        """The value in a sentence."""
+        return self.text.format(self.show(value))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that no shape shows and that the weights were trained with.
+
+    Args:
+        path: attribute of the model, which is also the key of its recipe below `model.`.
+        value: what the weights need, or None when no source settles it.
+        reason: what there is to know about an unsettled one.
+    """
+
+    path: str
+    value: Any
+    reason: str = "the file does not say what it was trained with"
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Which tensors have a row for every class.
+
+    Args:
+        patterns: their names in our model.
+        names: number of rows in the file -> name of each row's class (None: a row without class), or None: unknown.
+        selections: (rows in the file, classes of the model) -> the rows of a file with the model's classes.
+    """
+
+    patterns: tuple[str, ...]
+    names: Callable[[int], Sequence[str | None] | None] = lambda rows: None
+    selections: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict)
+
+    def keys(self, state: State) -> list[str]:
+        rules = [Rule(pattern, None) for pattern in self.patterns]
+        return [name for name in state if any(rule.matches(name) for rule in rules)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One code base's way to save a model.
+
+    Args:
+        name: what messages call it.
+        recognise: (names in the file, names in the model) -> whether the file has this layout.
+        rules: (model, names in the file) -> key table.
+        facts: what to compare first, so that a mismatch is named by its cause.
+        settings: (model, renamed state, metadata of the file) -> what the weights need beyond shapes.
+        prepare: changes the renamed state in place where the layout stores something differently; name -> what.
+        classes: the tensors with a row for every class.
+        backbone_only: the file fills the FocalNet alone, with growth of kernels and levels; heads stay fresh.
+        recorded_settings: attributes of the model that our own files note down.
+    """
+
+    name: str
+    recognise: Callable[[Sequence[str], State], bool]
+    rules: Callable[[nn.Module, Sequence[str]], Sequence[Rule]]
+    facts: tuple[Fact, ...] = ()
+    settings: Callable[[nn.Module, State, Mapping[str, Any]], Sequence[Setting]] = lambda *_: ()
+    prepare: Callable[[dict[str, Tensor]], dict[str, str]] = lambda _: {}
+    classes: ClassRows | None = None
+    backbone_only: bool = False
+    recorded_settings: tuple[str, ...] = ()
+
+
+def holds(names: Sequence[str], *patterns: str) -> bool:
+    """Whether every pattern matches at least one name."""
+    rules = [Rule(pattern, None) for pattern in patterns]
+    return all(any(rule.matches(name) for name in names) for rule in rules)

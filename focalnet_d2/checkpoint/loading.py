@@ -1,0 +1,290 @@
+"""Loading a checkpoint of any known layout into a model: all of it, or an error that names the cause.
+
+Everything is decided before the first value is copied, so an error leaves the model as it was.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .classes import RowMap, fit_class_rows, match_rows
+from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm, may_stay_fresh
+from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, recorded_settings
+from .growth import grow
+from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
+from .reading import Weights, read_checkpoint, select_weights
+from .report import LoadReport, some_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """The choices of `load_checkpoint`."""
+
+    new_classes: bool = False
+    keep_settings: bool = False
+    class_names: Sequence[str] | None = None
+
+
+def load_checkpoint(
+    model: nn.Module,
+    checkpoint: str | os.PathLike | Mapping[str, Any],
+    *,
+    new_classes: bool = False,
+    keep_settings: bool = False,
+    class_names: Sequence[str] | None = None,
+    ema: bool = False,
+) -> LoadReport:
+    """Fills a model from a checkpoint whose layout is recognised by its names.
+
+    Known are the Microsoft classifiers, mmdetection and mmsegmentation (their backbone), Detectron2 and our own files,
+    and what `model.checkpoint_layouts()` adds (for DINO: FocalNet-DINO and detrex).
+
+    Args:
+        model: the model, with real tensors.
+        checkpoint: path of a file, or what `read_checkpoint` returned.
+        new_classes: the class list has changed: class rows stay fresh, or are taken by name where both lists are known.
+        keep_settings: what shapes cannot show (position encoding, modulator, padding) stays as the model has it.
+        class_names: the model's classes in order.
+        ema: take the averaged weights of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read or does not fit; the model is unchanged.
+    """
+    weights = _weights(checkpoint, ema)
+    if any(value.is_meta for value in model.state_dict().values()):
+        raise ValueError(f"{weights.source} cannot be loaded into a model on the meta device: use model.to_empty first")
+    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, class_names))
+    state = _unwrapped(model).state_dict()
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            state[name].copy_(tensor)
+    return report
+
+
+def check_checkpoint(
+    model: nn.Module,
+    checkpoint: str | os.PathLike | Mapping[str, Any],
+    *,
+    new_classes: bool = False,
+    keep_settings: bool = False,
+    class_names: Sequence[str] | None = None,
+    ema: bool = False,
+) -> LoadReport:
+    """The report that `load_checkpoint` would give, or its error; nothing is copied.
+
+    Both sides may be on the meta device: shapes are enough.
+    """
+    options = Options(new_classes, keep_settings, class_names)
+    return _plan(model, _weights(checkpoint, ema), options)[1]
+
+
+def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = None) -> dict[str, Any]:
+    """What to save as `metadata` beside `model`, so that loading can compare what shapes do not show."""
+    model = _unwrapped(model)
+    paths = [path for layout in _layouts(model) for path in layout.recorded_settings]
+    settings = {path: value for path in paths if (value := _attribute(model, path)) is not _ABSENT}
+    metadata = {"format": "focalnet_d2", "model": type(model).__name__, "settings": settings}
+    return metadata if class_names is None else {**metadata, "thing_classes": list(class_names)}
+
+
+def _weights(checkpoint: str | os.PathLike | Mapping[str, Any], ema: bool) -> Weights:
+    if isinstance(checkpoint, Mapping):
+        return select_weights(checkpoint, ema=ema)
+    return select_weights(read_checkpoint(checkpoint), str(checkpoint), ema=ema)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+# Which layout
+
+
+def _own_layout(prefix: str | None) -> Layout:
+    """Files that use the model's own names, as Detectron2 saves them."""
+    constants = "a constant that the model makes itself"
+    return Layout(
+        "Detectron2",
+        recognise=lambda names, state: 2 * sum(name in state for name in names) >= len(names),
+        rules=lambda model, names: (
+            drop("pixel_<mean|std>", constants),
+            drop("*.anchor_generator.cell_anchors.#", constants),
+            rename("*"),
+        ),
+        facts=() if prefix is None else comparable_facts(prefix),
+        settings=lambda model, state, metadata: [] if prefix is None else recorded_settings(state, metadata, prefix),
+        recorded_settings=() if prefix is None else tuple(prefix + name for name in FOCALNET_SETTINGS),
+    )
+
+
+def _layouts(model: nn.Module) -> list[Layout]:
+    prefix = focalnet_prefix(model)
+    own = list(model.checkpoint_layouts()) if hasattr(model, "checkpoint_layouts") else [_own_layout(prefix)]
+    if prefix is None:
+        return own
+    backbone = backbone_layouts(prefix)
+    return [*backbone, *detector_layouts(prefix), *own] if prefix == "" else [*own, *backbone]
+
+
+def _recognise(model: nn.Module, weights: Weights, state: State) -> Layout:
+    names, layouts = list(weights.tensors), _layouts(model)
+    for layout in layouts:
+        if layout.recognise(names, state):
+            return layout
+    prefix = focalnet_prefix(model)
+    for layout in detector_layouts(prefix) if prefix else []:
+        if layout.recognise(names, state):
+            raise ValueError(
+                f"{weights.source} is a {layout.name} detector and the model is a {type(model).__name__}; to take its "
+                f"backbone alone: load_checkpoint(model.{prefix.rstrip('.')}, {weights.source!r})"
+            )
+    raise ValueError(
+        f"{weights.source} has no layout that {type(model).__name__} can load "
+        f"({', '.join(layout.name for layout in layouts)}); it holds {some_of(names)}"
+    )
+
+
+# What goes where
+
+
+def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[str, Tensor], LoadReport]:
+    """The tensors to copy, by the model's names, and the report; raises ValueError if anything does not fit."""
+    model = _unwrapped(model)
+    state = model.state_dict()
+    layout = _recognise(model, weights, state)
+    renamed = apply_table(layout.rules(model, list(weights.tensors)), weights.tensors)
+    tensors = renamed.tensors
+    report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
+    report.resized |= layout.prepare(tensors)
+    report.content = ", ".join(
+        fact.say(value) for fact in layout.facts if (value := fact.of(tensors)) not in (None, fact.usual)
+    )
+    _check_facts(layout.facts, tensors, state, weights.source)
+    settings = layout.settings(model, tensors, weights.metadata)
+    report.notes += _check_settings(settings, model, weights.source, layout.name, options)
+    _check_conflicts(renamed, weights.source)
+    if layout.classes is not None:
+        row_map = _class_rows(layout, tensors, state, weights, options)
+        keys = [name for name in layout.classes.keys(tensors) if name in state]
+        report.resized |= fit_class_rows(tensors, state, keys, row_map)
+        report.notes += [row_map.note] if row_map.note else []
+    may_be_missing: set[str] = set()
+    if layout.backbone_only:
+        may_be_missing = _fit_backbone(model, tensors, state, renamed, report)
+    report.missing = [name for name in state if name not in tensors]
+    _check_complete(renamed, tensors, state, may_be_missing, weights.source, layout.name)
+    report.loaded = list(tensors)
+    return tensors, report
+
+
+def _check_facts(facts: Sequence[Fact], tensors: State, state: State, source: str) -> None:
+    pairs = [(fact, fact.of(tensors), fact.of(state)) for fact in facts]
+    wrong = [(fact, a, b) for fact, a, b in pairs if a is not None and b is not None and not fact.fits(a, b)]
+    if wrong:
+        holds = ", ".join(fact.say(a) for fact, a, _ in wrong)
+        has = ", ".join(fact.say(b) for fact, _, b in wrong)
+        overrides = " ".join(fact.override.format(fact.show(a)) for fact, a, _ in wrong if fact.override)
+        advice = f" (to fit the file: {overrides})" if overrides else ""
+        raise ValueError(f"{source} does not fit the model: it holds {holds}; the model has {has}{advice}")
+
+
+_ABSENT = object()
+
+
+def _attribute(model: Any, path: str) -> Any:
+    for name in path.split("."):
+        model = getattr(model, name, _ABSENT)
+    return model
+
+
+def _check_settings(
+    settings: Sequence[Setting], model: nn.Module, source: str, layout: str, options: Options
+) -> list[str]:
+    """Notes about settings that stay the model's; raises if the weights need others and may not be overruled."""
+    notes, wrong = [], []
+    for setting in settings:
+        value = _attribute(model, setting.path)
+        if value is _ABSENT:
+            notes.append(f"{setting.path} could not be checked: the model has no such setting")
+        elif setting.value is None:
+            notes.append(f"{setting.path} could not be checked and stays {value}: {setting.reason}")
+        elif value != setting.value:
+            notes.append(f"{setting.path} stays {value}, the weights go with {setting.value}")
+            wrong.append((setting, value))
+    if wrong and not options.keep_settings:
+        wanted = " ".join(f"model.{setting.path}={setting.value}" for setting, _ in wrong)
+        present = ", ".join(f"{setting.path.rpartition('.')[2]} {value}" for setting, value in wrong)
+        raise ValueError(
+            f"{source} ({layout}) goes with settings that the model does not have ({present}): "
+            f"set {wanted}, or train.keep_settings=True to keep the model's"
+        )
+    return notes
+
+
+def _check_conflicts(renamed: Renamed, source: str) -> None:
+    for first, second, otherwise in renamed.conflicts:
+        raise ValueError(
+            f"{source} holds different values under {first} and {second}, which are one tensor in this model; "
+            + otherwise
+        )
+
+
+def _class_rows(layout: Layout, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
+    names = weights.metadata.get("thing_classes")
+    counts = [next((part[key].shape[0] for key in layout.classes.keys(part)), 0) for part in (tensors, state)]
+    row_map = match_rows(
+        layout.classes, *counts, file_names=names, model_names=options.class_names, new_classes=options.new_classes
+    )
+    if row_map is None:
+        what = f"{counts[0]} classes and the model {counts[1]}"
+        if counts[0] == counts[1]:
+            strange = set(options.class_names) - set(names or layout.classes.names(counts[0]))
+            what += f", among them {', '.join(sorted(strange)[:3])}, which the file does not know"
+        raise ValueError(
+            f"{weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own class list, or "
+            "train.new_classes=True to start with a new one"
+        )
+    return row_map
+
+
+def _fit_backbone(
+    model: nn.Module, tensors: dict[str, Tensor], state: State, renamed: Renamed, report: LoadReport
+) -> set[str]:
+    """Grows kernels and levels, sets unused output norms aside; returns the names that may stay fresh."""
+    prefix = focalnet_prefix(model)
+    for name in [name for name in tensors if name not in state and is_output_norm(name, prefix)]:
+        del tensors[name]
+        report.skipped[renamed.origin[name]] = "the model does not use this output"
+    report.resized |= grow(tensors, state, prefix)
+    normalised = _attribute(model, prefix + "normalize_modulator") is True
+    if normalised and any(name.endswith("modulation.f.weight") for name in report.resized):
+        report.notes.append("added focal levels also divide the modulator by more: outputs change until trained")
+    return {name for name in state if may_stay_fresh(name, prefix)}
+
+
+def _check_complete(
+    renamed: Renamed, tensors: State, state: State, may_be_missing: set[str], source: str, layout: str
+) -> None:
+    unknown = renamed.unexpected + [renamed.origin[name] for name in tensors if name not in state]
+    missing = [name for name in state if name not in tensors and name not in may_be_missing]
+    shapes = [
+        f"{name} {tuple(tensor.shape)} for {tuple(state[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in state and tensor.shape != state[name].shape
+    ]
+    problems = [
+        f"{what} {some_of(names)}"
+        for what, names in (
+            ("names the model does not have:", unknown),
+            ("names missing in the file:", missing),
+            ("shapes that differ:", shapes),
+        )
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{source} ({layout}) does not fit the model: {'; '.join(problems)}")

@@ -1,0 +1,83 @@
+"""Saving checkpoints so that a crash at any moment leaves either the old file or the new one."""
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
+    """Writes a dictionary of tensors and plain data as a `.pth` file that `read_checkpoint` can open.
+
+    The file appears complete or not at all: it is written beside its place and then renamed.
+
+    Raises:
+        TypeError: `data` holds something that reading would refuse; the old file stays.
+    """
+    _require_plain(dict(data), "data")
+    with _replacing(path) as file:
+        torch.save(dict(data), file)
+
+
+def save_weights(
+    path: str | os.PathLike, model: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Writes weights alone as `.safetensors`, with `metadata` (anything JSON can say) in the file's header."""
+    from safetensors.torch import save
+
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    # Copies: the format refuses tensors that share memory.
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    with _replacing(path) as file:
+        file.write(save(tensors, {"format": "pt", "metadata": json.dumps(dict(metadata or {}))}))
+
+
+@contextmanager
+def _replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when the block ends without an error, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renaming itself survive a power cut, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_PLAIN = {str, bytes, int, float, bool, complex, type(None), torch.dtype, torch.device, torch.Size}
+
+
+def _require_plain(value: Any, where: str) -> None:
+    """Raises TypeError, naming the entry, for a value that could not be read back without running code."""
+    if type(value) in (dict, OrderedDict):
+        for key, entry in value.items():
+            _require_plain(key, f"a key of {where}")
+            _require_plain(entry, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple, set):
+        for index, entry in enumerate(value):
+            _require_plain(entry, f"{where}[{index}]")
+    elif type(value) not in _PLAIN and not isinstance(value, Tensor | np.number):
+        raise TypeError(f"{where} is a {type(value).__name__}: save tensors, numbers, strings, lists and dicts only")

@@ -1,0 +1,168 @@
+"""Loads registered detection data sets, or says in one sentence why one cannot be used."""
+
+import difflib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
+from detectron2.data.build import print_instances_class_histogram
+
+from .datasets.custom import datasets_root
+
+
+def get_detection_dataset_dicts(
+    names: str | Sequence[str],
+    *,
+    filter_empty: bool = False,
+    limit: int | None = None,
+    image_ids: Sequence[int] | None = None,
+) -> list[dict]:
+    """Dataset dicts of one or more registered data sets, one after the other, images in the order of their
+    ids.
+
+    Args:
+        names: registered names.
+        filter_empty: leave out images without any annotation that is not a crowd.
+        limit: the first so many images that have such an annotation; for small experiments.
+        image_ids: only these images.
+
+    Returns:
+        Detectron2's dataset dicts, category ids contiguous from 0.
+
+    Raises:
+        FileNotFoundError: the annotation file, the image folder or the first image is missing.
+        ValueError: an unknown name, annotations that cannot be used, different class lists, or no image left.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    dataset_dicts = [record for name in names for record in load_dataset(name)]
+    class_names = _common_classes(names)
+    if image_ids is not None:
+        dataset_dicts = _only_images(dataset_dicts, list(image_ids), names)
+    if filter_empty or limit is not None:
+        dataset_dicts = [record for record in dataset_dicts if has_targets(record)][:limit]
+    if not dataset_dicts:
+        filters = f"filter_empty={filter_empty}, limit={limit}, image_ids={image_ids and list(image_ids)}"
+        raise ValueError(f"The data set {', '.join(names)} has no images left with {filters}.")
+    if class_names:
+        print_instances_class_histogram(dataset_dicts, class_names)
+    return dataset_dicts
+
+
+def has_targets(dataset_dict: dict) -> bool:
+    """Whether an image has an annotation that is not a crowd."""
+    return any(not annotation.get("iscrowd", 0) for annotation in dataset_dict["annotations"])
+
+
+def load_dataset(name: str) -> list[dict]:
+    """Dataset dicts of one registered data set, checked.
+
+    Raises:
+        FileNotFoundError, ValueError: as `get_detection_dataset_dicts`.
+    """
+    if name not in DatasetCatalog.list():
+        similar = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+        hint = f"; similar names: {', '.join(similar)}" if similar else ""
+        raise ValueError(f"No data set is registered as {name!r}{hint}.")
+    metadata = MetadataCatalog.get(name)
+    json_file, image_root = metadata.get("json_file"), metadata.get("image_root")
+    _check_present(name, "annotation file", json_file)
+    _check_present(name, "image folder", image_root)
+    try:
+        dataset_dicts = DatasetCatalog.get(name)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = json_file and find_problem(json_file, metadata)
+        if not problem:
+            raise
+        raise ValueError(f"The data set {name} cannot be used: {problem}") from error
+    for record in dataset_dicts:
+        if not all(has_box(annotation) for annotation in record["annotations"]):
+            raise ValueError(_no_box_message(json_file, record["image_id"]))
+    if dataset_dicts:
+        _check_present(name, "image", dataset_dicts[0]["file_name"])
+    return dataset_dicts
+
+
+def _check_present(name: str, what: str, path: str | None) -> None:
+    if path is None or os.path.exists(path):
+        return
+    root = datasets_root()
+    if "DETECTRON2_DATASETS" in os.environ:
+        setting = f"DETECTRON2_DATASETS is {root}"
+    else:
+        setting = f"DETECTRON2_DATASETS is not set, so {root.absolute()} is used"
+    raise FileNotFoundError(
+        f"The {what} {path} of the data set {name} does not exist; {setting}: put the data there "
+        "or set the variable to the folder that holds it before the program starts."
+    )
+
+
+def find_problem(json_file: str | Path, metadata: Metadata) -> str | None:
+    """What makes a COCO instances file unusable, in one sentence; None if nothing is found.
+
+    Args:
+        json_file: the annotation file.
+        metadata: what the data set was registered with; its category ids and class names count if it has them.
+    """
+    try:
+        content = json.loads(Path(json_file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        return f"{json_file} is not valid JSON ({error})."
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content
+    ]
+    if missing:
+        return f"{json_file} has no {', '.join(missing)}, so it is not in COCO's instances format."
+    category_ids = {category["id"] for category in content["categories"]}
+    annotations = content["annotations"]
+    used = {annotation.get("category_id") for annotation in annotations}
+    if unknown := used - category_ids:
+        return f"{json_file} uses category ids {_few(unknown)} that are not in its list of categories."
+    registered_ids = metadata.get("thing_dataset_id_to_contiguous_id")
+    if registered_ids is not None and (outside := category_ids - set(registered_ids)):
+        count = len(registered_ids)
+        return f"{json_file} has category ids {_few(outside)} outside the registered list of {count} classes."
+    class_names = [c.get("name") for c in sorted(content["categories"], key=lambda c: c["id"])]
+    registered_names = metadata.get("thing_classes")
+    if registered_names is not None and (other := set(class_names) ^ set(registered_names)):
+        return f"{json_file} and the registered class list differ in {_few(other)}."
+    if len({annotation.get("id") for annotation in annotations}) != len(annotations):
+        return f"{json_file} has annotations with the same id or without one."
+    for annotation in annotations:
+        if not has_box(annotation):
+            return _no_box_message(json_file, annotation.get("image_id"))
+    return None
+
+
+def has_box(annotation: dict) -> bool:
+    """Whether an annotation has a box of four numbers."""
+    box = annotation.get("bbox")
+    return isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
+
+
+def _no_box_message(json_file: str | Path, image_id) -> str:
+    return f"{json_file} has an annotation without a box of four numbers, on image {image_id}."
+
+
+def _few(values) -> str:
+    """The first values, for a message."""
+    values = sorted(values, key=lambda value: (isinstance(value, str), value is None, value))
+    return ", ".join(map(str, values[:10])) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
+
+
+def _common_classes(names: list[str]) -> list[str] | None:
+    """The class list that all data sets share, None where they have none."""
+    lists = {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
+    first = lists[names[0]]
+    for name, classes in lists.items():
+        if classes != first:
+            raise ValueError(f"The data sets {names[0]} and {name} have different class lists; they cannot be joined.")
+    return first
+
+
+def _only_images(dataset_dicts: list[dict], image_ids: list, names: list[str]) -> list[dict]:
+    by_id = {record["image_id"]: record for record in dataset_dicts}
+    if unknown := set(image_ids) - set(by_id):
+        raise ValueError(f"The data set {', '.join(names)} has no images with the ids {_few(unknown)}.")
+    return [by_id[image_id] for image_id in image_ids]

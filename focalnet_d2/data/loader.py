@@ -1,0 +1,210 @@
+"""Loaders whose stream of samples depends on the seed and the position only.
+
+Position p of the training stream fixes the image and its augmentation. Iteration i of rank r takes the
+positions i * total + r * local ... + local - 1. So a run continued at any iteration, on any number of ranks
+and with any number of workers, sees what the uninterrupted one would have seen.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from detectron2.data import DatasetFromList
+from detectron2.utils import comm
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Mapper = Callable[[dict], dict]
+
+
+def build_train_loader(
+    dataset: Sequence[dict],
+    *,
+    mapper: Mapper,
+    total_batch_size: int,
+    num_workers: int = 2,
+    seed: int = 0,
+    start_iteration: int = 0,
+) -> DataLoader:
+    """An endless loader of this rank's batches, each a list of mapped dicts.
+
+    Args:
+        dataset: dataset dicts; every epoch visits each once, in a new order. Epochs follow each other without
+            a gap, so one batch may hold the end of one and the beginning of the next.
+        mapper: called in the workers; must be picklable.
+        total_batch_size: samples of one iteration on all ranks together.
+        num_workers: worker processes of this rank; 0 = load in this process.
+        seed: seed of order and augmentation, the same on all ranks.
+        start_iteration: iterations already done.
+
+    Raises:
+        ValueError: no images, or a batch that cannot be shared equally among the ranks.
+    """
+    if len(dataset) == 0:
+        raise ValueError("The training data set has no images.")
+    stream = SampleStream(
+        len(dataset),
+        total_batch_size=total_batch_size,
+        seed=seed,
+        start_iteration=start_iteration,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+    return DataLoader(
+        SeededDataset(DatasetFromList(list(dataset), copy=False), mapper, seed),
+        batch_sampler=stream,
+        num_workers=num_workers,
+        collate_fn=keep_list,
+        generator=_own_generator(seed),
+    )
+
+
+def build_test_loader(
+    dataset: Sequence[dict], *, mapper: Mapper, num_workers: int = 2, batch_size: int = 1
+) -> DataLoader:
+    """A loader that visits this rank's share of the images once, in order.
+
+    The shares differ by at most one image and no image is repeated, so scores need no correction; a rank may
+    get none.
+
+    Args:
+        batch_size: images per batch of this rank; the last batch may be smaller.
+
+    Raises:
+        ValueError: no images.
+    """
+    if len(dataset) == 0:
+        raise ValueError("The test data set has no images.")
+    share = rank_share(len(dataset), comm.get_rank(), comm.get_world_size())
+    return DataLoader(
+        MappedDataset(DatasetFromList(list(dataset), copy=False), mapper),
+        batch_size=batch_size,
+        sampler=_InOrder(share),
+        num_workers=num_workers,
+        collate_fn=keep_list,
+        generator=_own_generator(0),
+    )
+
+
+def rank_share(size: int, rank: int, world_size: int) -> range:
+    """The consecutive images of one rank; the first ranks get one more where it does not divide."""
+    share, extra = divmod(size, world_size)
+    first = rank * share + min(rank, extra)
+    return range(first, first + share + (rank < extra))
+
+
+class SampleStream(Sampler):
+    """Endless batches of (position, image index) of one rank.
+
+    Args:
+        size: images of the data set.
+        total_batch_size: samples of one iteration on all ranks together.
+        start_iteration: first iteration to give.
+        rank, world_size: this process among how many.
+
+    Raises:
+        ValueError: total_batch_size is not a positive multiple of world_size.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        total_batch_size: int,
+        seed: int,
+        start_iteration: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        if total_batch_size < 1 or total_batch_size % world_size:
+            raise ValueError(
+                f"total_batch_size={total_batch_size} must be a positive multiple of the number of "
+                f"processes, {world_size}."
+            )
+        self.size, self.seed, self.start_iteration = size, seed, start_iteration
+        self.total_batch_size = total_batch_size
+        self.local_batch_size = total_batch_size // world_size
+        self.rank = rank
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        first = self.start_iteration * self.total_batch_size + self.rank * self.local_batch_size
+        epoch, order = -1, np.empty(0, np.int64)
+        while True:
+            batch = []
+            for position in range(first, first + self.local_batch_size):
+                if position // self.size != epoch:
+                    epoch = position // self.size
+                    order = epoch_order(self.size, self.seed, epoch)
+                batch.append((position, int(order[position % self.size])))
+            yield batch
+            first += self.total_batch_size
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """(size,) image indices of one epoch, a permutation that depends on seed and epoch only."""
+    bits = np.random.MT19937(np.random.SeedSequence([seed, epoch]))
+    return np.random.RandomState(bits).permutation(size)  # RandomState: numpy froze its streams
+
+
+class MappedDataset(Dataset):
+    """dataset[i] through the mapper."""
+
+    def __init__(self, dataset: Dataset, mapper: Mapper):
+        self.dataset, self.mapper = dataset, mapper
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.mapper(self.dataset[index])
+
+
+class SeededDataset(MappedDataset):
+    """dataset[index] through the mapper, every generator seeded by (seed, position)."""
+
+    def __init__(self, dataset: Dataset, mapper: Mapper, seed: int):
+        super().__init__(dataset, mapper)
+        self.seed = seed
+
+    def __getitem__(self, position_and_index: tuple[int, int]) -> dict:
+        position, index = position_and_index
+        with seeded(self.seed, position):
+            return super().__getitem__(index)
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Seeds Python's, numpy's and torch's CPU generators by the key; afterwards they go on as before."""
+    for_python, for_numpy, for_torch = np.random.SeedSequence(key).generate_state(3).tolist()
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(for_python)
+    np.random.seed(for_numpy)
+    torch.default_generator.manual_seed(for_torch)  # torch.manual_seed would also reseed the GPU
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+class _InOrder(Sampler):
+    def __init__(self, indices: range):
+        self.indices = indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def _own_generator(seed: int) -> torch.Generator:
+    """Keeps a new iterator from drawing its workers' seeds out of the training's generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+def keep_list(batch: list[dict]) -> list[dict]:
+    """Images differ in size, so a batch stays a list."""
+    return batch

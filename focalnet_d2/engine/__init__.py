@@ -1,0 +1,1 @@
+"""Training: loop, hooks, parameter groups, checkpoints of a run, processes."""

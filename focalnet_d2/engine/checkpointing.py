@@ -1,0 +1,177 @@
+"""Checkpoints of a run: everything that is needed to go on exactly where it stopped.
+
+A file holds tensors and plain values only, so it loads with `weights_only=True`:
+
+| key | content |
+| --- | --- |
+| model | weights that evaluation uses: the averaged ones (EMA) where a run has them |
+| training_model | the weights being trained, only beside averaged ones |
+| optimizer, scheduler, scaler | their state dicts |
+| iteration | number of finished iterations |
+| rng | one state per rank (`rng.py`) |
+| best | best value of the watched metric, its iteration and name, or None |
+| recipe | the recipe as YAML |
+| metadata | class names, versions |
+"""
+
+import copy
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import numpy as np
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import nn
+
+import focalnet_d2
+from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_checkpoint
+from focalnet_d2.config.lazy import recipe_to_yaml
+from focalnet_d2.data.catalog import load_dataset
+from focalnet_d2.engine.distributed import gather_everywhere
+from focalnet_d2.engine.rng import get_rng_state
+
+LAST = "last_checkpoint"
+BEST = "best.json"
+
+logger = logging.getLogger(__name__)
+
+
+class RunState:
+    """What a run saves and restores.
+
+    Args:
+        model: without a distributed wrapper.
+        optimizer, scheduler, scaler: with `state_dict` and `load_state_dict`.
+        averaged: averaged weights (`hooks.AveragedWeights`), or None.
+        description: `recipe` and `metadata` of the file (`describe_run`).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: Any,
+        scheduler: Any,
+        scaler: Any,
+        averaged: Any = None,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+        self.averaged = averaged
+        self.description = description or {}
+        self.best: dict[str, Any] | None = None
+
+    def weights(self) -> dict[str, Any]:
+        """The content of a file for evaluation and fine-tuning only."""
+        model = self.model.state_dict() if self.averaged is None else self.averaged.state_dict()
+        return {"model": model, "best": self.best, **self.description}
+
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """The whole content of a checkpoint after `iteration` iterations; all ranks must call it."""
+        state = {"iteration": iteration, "rng": gather_everywhere(get_rng_state()), **self.weights()}
+        if self.averaged is not None:
+            state["training_model"] = self.model.state_dict()
+        return state | {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore everything but the random generators.
+
+        Raises:
+            ValueError: the file was written by another kind of run.
+        """
+        missing = {"model", "iteration", "rng", "best", *self.parts} - set(state)
+        if missing:
+            raise ValueError(
+                f"it holds no {', '.join(sorted(missing))}, so a run cannot continue from it; give it as "
+                f"train.init_checkpoint without --resume to start from its weights"
+            )
+        self.model.load_state_dict(state.get("training_model", state["model"]))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["model"])
+        for name, part in self.parts.items():
+            part.load_state_dict(copy.deepcopy(state[name]))  # a copy: tensors may be mapped from the file
+        self.best = state["best"]
+
+
+def describe_run(recipe: DictConfig, model: nn.Module) -> dict[str, Any]:
+    """`recipe` and `metadata` of a checkpoint: recipe text, class names in the order of the outputs, versions."""
+    versions = {
+        "focalnet_d2": str(focalnet_d2.__version__),
+        "torch": str(torch.__version__),
+        "numpy": str(np.__version__),
+        "detectron2": str(detectron2.__version__),
+    }
+    metadata = checkpoint_metadata(model, class_names(recipe.dataloader.train))
+    return {"recipe": recipe_to_yaml(recipe), "metadata": {**metadata, "versions": versions}}
+
+
+def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
+    """Names of the classes of a loader node's data set in the order of the outputs; None where it has none.
+
+    Args:
+        read: read the annotations of a data set whose names are not known before.
+    """
+    names = loader.dataset.names
+    name = names if isinstance(names, str) else names[0]
+    if read and "thing_classes" not in MetadataCatalog.get(name).as_dict():
+        load_dataset(name)
+    known = MetadataCatalog.get(name).get("thing_classes")
+    return None if known is None else [str(entry) for entry in known]
+
+
+def save_run(folder: Path, name: str, state: RunState, iteration: int) -> None:
+    """Write `<folder>/<name>` atomically and note it as the last checkpoint; all ranks must call it."""
+    content = state.state_dict(iteration)
+    if comm.is_main_process():
+        save_checkpoint(folder / name, content)
+        _write_text(folder / LAST, name)
+        logger.info("Saved %s after %d iterations.", folder / name, iteration)
+
+
+def save_best(folder: Path, name: str, state: RunState) -> None:
+    """Write the weights with the best metric so far; only the main process writes."""
+    if comm.is_main_process():
+        save_checkpoint(folder / name, state.weights())
+        _write_text(folder / BEST, json.dumps(state.best))
+
+
+def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | None]:
+    """Restore the last checkpoint of a folder.
+
+    Returns:
+        The number of finished iterations, and this rank's random state (None if the number of ranks has changed).
+
+    Raises:
+        FileNotFoundError: the folder has no checkpoint of a run.
+        ValueError: the file cannot be read, or is not of this run.
+    """
+    pointer = folder / LAST
+    if not pointer.is_file():
+        raise FileNotFoundError(f"--resume found no checkpoint in {folder}: start without it or set train.output_dir.")
+    path = folder / pointer.read_text(encoding="utf-8").strip()
+    content = read_checkpoint(path)
+    try:
+        state.load_state_dict(content)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(f"Cannot resume from {path}: {error}") from error
+    iteration, rng = content["iteration"], content["rng"]
+    best = folder / BEST  # the evaluation of the last iteration comes after its checkpoint
+    if best.is_file() and (known := json.loads(best.read_text(encoding="utf-8")))["iteration"] <= iteration:
+        state.best = known
+    logger.info("Resumed %s after %d iterations.", path, iteration)
+    if len(rng) != comm.get_world_size():
+        logger.warning("The run had %d processes before: it goes on with other random numbers.", len(rng))
+        return iteration, None
+    return iteration, rng[comm.get_rank()]
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.tmp")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

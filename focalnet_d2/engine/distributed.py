@@ -1,0 +1,125 @@
+"""Processes of a run: started here, by torchrun, or just this one; CUDA with NCCL, anything else with gloo.
+
+Differs from Detectron2's `launch`: the backend follows the device and not the machine, so several CPU processes also
+run where a GPU is present; a run started by torchrun is recognised; the process group is closed at the end.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+import torch.multiprocessing as mp
+from detectron2.utils import comm
+from torch import distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+TIMEOUT = timedelta(minutes=30)
+
+
+def launch(
+    main: Callable[..., Any],
+    *,
+    num_processes: int = 1,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    use_cuda: bool = False,
+    args: tuple = (),
+) -> Any:
+    """Run `main(*args)` in every process of the run and wait for all of them.
+
+    Args:
+        main: importable function (processes are spawned).
+        num_processes: processes on this machine, ignored under torchrun, which has its own count.
+        num_machines, machine_rank: as in Detectron2; start the same command once per machine.
+        dist_url: `tcp://host:port` of machine 0; `auto` takes a free local port.
+        use_cuda: one GPU and NCCL per process; otherwise gloo.
+        args: picklable arguments of `main`.
+
+    Returns:
+        What `main` returned, if it ran in this process; None if others were started.
+
+    Raises:
+        ValueError: more processes than GPUs, or a url that several machines cannot share.
+    """
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:  # torchrun, or one of our own children
+        return _run_in_group(main, use_cuda, args)
+    if use_cuda and num_processes > torch.cuda.device_count():
+        raise ValueError(f"--num-gpus {num_processes}, but torch sees {torch.cuda.device_count()} CUDA devices.")
+    if num_processes * num_machines == 1:
+        return main(*args)
+    if dist_url == "auto" and num_machines > 1:
+        raise ValueError("--num-machines above 1 needs --dist-url tcp://HOST:PORT, the address of machine 0.")
+    address = ("127.0.0.1", _free_port()) if dist_url == "auto" else _host_and_port(dist_url)
+    worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args)
+    mp.start_processes(_worker, worker_args, nprocs=num_processes, start_method="spawn")
+    return None
+
+
+def _worker(
+    local_rank: int,
+    main: Callable[..., Any],
+    address: tuple[str, int],
+    num_processes: int,
+    num_machines: int,
+    machine_rank: int,
+    use_cuda: bool,
+    args: tuple,
+) -> None:
+    """Set the environment that torchrun would set, then run."""
+    os.environ.update(
+        MASTER_ADDR=address[0],
+        MASTER_PORT=str(address[1]),
+        RANK=str(machine_rank * num_processes + local_rank),
+        WORLD_SIZE=str(num_processes * num_machines),
+        LOCAL_RANK=str(local_rank),
+        LOCAL_WORLD_SIZE=str(num_processes),
+    )
+    _run_in_group(main, use_cuda, args)
+
+
+def _run_in_group(main: Callable[..., Any], use_cuda: bool, args: tuple) -> Any:
+    if use_cuda:
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group("nccl" if use_cuda else "gloo", timeout=TIMEOUT)
+    try:
+        comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size())))
+        return main(*args)
+    finally:
+        dist.destroy_process_group()
+
+
+def local_rank() -> int:
+    """Number of this process on its machine, 0 for a run of one process."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def wrap_model(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model itself, or in a run of several processes its DistributedDataParallel form."""
+    if comm.get_world_size() == 1:
+        return model
+    device_ids = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+
+
+def gather_everywhere(value: Any) -> list[Any]:
+    """The value of each rank, on every rank, in the order of ranks; all ranks must call it."""
+    return comm.all_gather(value)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _host_and_port(dist_url: str) -> tuple[str, int]:
+    parsed = urlparse(dist_url)
+    if parsed.scheme != "tcp" or not parsed.hostname or not parsed.port:
+        raise ValueError(f"--dist-url is '{dist_url}': it must look like tcp://HOST:PORT, or be auto.")
+    return parsed.hostname, parsed.port

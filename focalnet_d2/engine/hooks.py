@@ -1,0 +1,216 @@
+"""Hooks of a run: averaged weights, evaluation, best and periodic checkpoints, progress."""
+
+import datetime
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter, get_event_storage
+from torch import Tensor, nn
+
+from focalnet_d2.engine.checkpointing import RunState, save_best, save_run
+
+FINAL = "model_final.pth"
+BEST_WEIGHTS = "model_best.pth"
+
+logger = logging.getLogger(__name__)
+
+
+class AveragedWeights(HookBase):
+    """Exponential moving average of parameters and floating-point buffers (EMA).
+
+    After each iteration: average = decay * average + (1 - decay) * weight. Integer buffers are copied.
+
+    Args:
+        model: without a distributed wrapper; the average starts at its present weights.
+        decay: share of the old average that is kept.
+    """
+
+    def __init__(self, model: nn.Module, decay: float = 0.9997) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"train.ema.decay is {decay}: it must be at least 0 and below 1.")
+        self.model = model
+        self.decay = decay
+        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Move the average towards the weights."""
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - self.decay)
+            else:
+                self.average[name].copy_(value)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """The model has the averaged weights inside and its own afterwards."""
+        own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged weights by the model's names."""
+        return dict(self.average)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over averaged weights."""
+        for name, value in self.average.items():
+            value.copy_(state[name])
+
+
+class Evaluation(HookBase):
+    """Calls `evaluate()` every `period` iterations (0: never) and after the last one; results go to the metrics.
+
+    Args:
+        evaluate: returns `{task: {metric: value}}`, on the main process; must leave the model as it was.
+        period: iterations between evaluations.
+    """
+
+    def __init__(self, evaluate: Callable[[], dict[str, Any]], period: int) -> None:
+        self.evaluate = evaluate
+        self.period = period
+        self.results: dict[str, Any] = {}
+
+    def after_step(self) -> None:
+        """Evaluate when a period is complete; the last iteration is left to `after_train`."""
+        done = self.trainer.iter + 1
+        if self.period > 0 and done % self.period == 0 and done < self.trainer.max_iter:
+            self.run()
+
+    def after_train(self) -> None:
+        """Evaluate the final weights, unless the training failed."""
+        if self.trainer.iter >= self.trainer.max_iter:
+            self.run()
+
+    def run(self) -> None:
+        """Evaluate now."""
+        self.results = self.evaluate()
+        numbers = {k: v for k, v in flatten_results_dict(self.results).items() if isinstance(v, int | float)}
+        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
+        comm.synchronize()
+
+
+class BestCheckpoint(HookBase):
+    """Saves the weights whenever the watched metric is better than ever; stands after `Evaluation` in the hooks.
+
+    Args:
+        evaluation: whose results are watched.
+        metric: for example `bbox/AP`.
+        state: knows the best value so far.
+        folder: of the checkpoints.
+        largest: whether larger is better.
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, metric: str, state: RunState, folder: Path, *, largest: bool = True
+    ) -> None:
+        self.evaluation = evaluation
+        self.metric = metric
+        self.state = state
+        self.folder = folder
+        self.largest = largest
+        self._warned = False
+
+    def after_step(self) -> None:
+        """Look at new results."""
+        self.check(self.trainer.iter + 1)
+
+    def after_train(self) -> None:
+        """Look at the results of the final evaluation."""
+        self.check(min(self.trainer.iter, self.trainer.max_iter))
+
+    def check(self, iteration: int) -> None:
+        """Save if there are new results and they are the best."""
+        results, self.evaluation.results = self.evaluation.results, {}
+        if not results:
+            return
+        value = flatten_results_dict(results).get(self.metric)
+        if value is None:
+            if not self._warned:
+                logger.warning("No metric '%s' among the results: no %s is saved.", self.metric, BEST_WEIGHTS)
+            self._warned = True
+        elif math.isfinite(value) and self._is_better(value):
+            self.state.best = {"metric": self.metric, "value": float(value), "iteration": iteration}
+            save_best(self.folder, BEST_WEIGHTS, self.state)
+            logger.info("Best %s so far: %.3f after %d iterations.", self.metric, value, iteration)
+
+    def _is_better(self, value: float) -> bool:
+        best = self.state.best
+        if best is None or best["metric"] != self.metric:
+            return True
+        return value > best["value"] if self.largest else value < best["value"]
+
+
+class PeriodicCheckpoint(HookBase):
+    """Saves the whole run every `period` iterations (0: only at the end) and after the last one.
+
+    Args:
+        state: what is saved.
+        folder: of the checkpoints.
+        period: iterations between checkpoints.
+        keep: number of periodic files that stay; older ones are deleted (0 keeps all).
+    """
+
+    def __init__(self, state: RunState, folder: Path, period: int, keep: int = 0) -> None:
+        self.state = state
+        self.folder = folder
+        self.period = period
+        self.keep = keep
+
+    def after_step(self) -> None:
+        """Save when a period is complete or the training is."""
+        done = self.trainer.iter + 1
+        if done == self.trainer.max_iter:
+            save_run(self.folder, FINAL, self.state, done)
+        elif self.period > 0 and done % self.period == 0:
+            save_run(self.folder, f"model_{done:07d}.pth", self.state, done)
+            if comm.is_main_process():
+                self._delete_old()
+
+    def _delete_old(self) -> None:
+        files = [path for path in self.folder.glob("model_*.pth") if re.fullmatch(r"model_\d{7,}", path.stem)]
+        if self.keep > 0:
+            for path in sorted(files, key=lambda path: int(path.stem[len("model_") :]))[: -self.keep]:
+                path.unlink()
+
+
+class ProgressPrinter(EventWriter):
+    """One log line: iteration, time left, losses of the last decoder layer, times, learning rate, memory."""
+
+    def __init__(self, max_iter: int, window: int = 20) -> None:
+        self.max_iter = max_iter
+        self.window = window
+
+    def write(self) -> None:
+        """Log the present state of the event storage."""
+        storage = get_event_storage()
+        if storage.iter >= self.max_iter:
+            return
+        histories = storage.histories()
+        parts = [f"iteration {storage.iter + 1}/{self.max_iter}"]
+        if "time" in histories:
+            seconds = histories["time"].median(1000)
+            left = datetime.timedelta(seconds=int(seconds * (self.max_iter - storage.iter - 1)))
+            parts += [f"eta {left}", f"{seconds:.3f} s/it"]
+        parts += [
+            f"{name} {history.median(self.window):.4g}"
+            for name, history in histories.items()
+            if re.fullmatch(r"total_loss|loss_[a-z]+|data_time|grad_norm", name) and name != "loss_scale"
+        ]
+        if "lr" in histories:
+            parts.append(f"lr {histories['lr'].latest():.3g}")
+        if torch.cuda.is_available():
+            parts.append(f"max_mem {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
+        logger.info("  ".join(parts))

@@ -1,0 +1,183 @@
+"""From a recipe to a run: folder and log, model, weights, trainer with its hooks, evaluation."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import instantiate
+from detectron2.engine.hooks import IterationTimer, LRScheduler, PeriodicWriter
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
+from torch import nn
+
+from focalnet_d2.checkpoint import load_checkpoint
+from focalnet_d2.config.lazy import recipe_to_yaml
+from focalnet_d2.engine.checkpointing import RunState, class_names, describe_run, resume_run
+from focalnet_d2.engine.device import resolve_amp, resolve_device
+from focalnet_d2.engine.distributed import local_rank, wrap_model
+from focalnet_d2.engine.hooks import (
+    AveragedWeights,
+    BestCheckpoint,
+    Evaluation,
+    PeriodicCheckpoint,
+    ProgressPrinter,
+)
+from focalnet_d2.engine.rng import set_rng_state
+from focalnet_d2.engine.trainer import Trainer
+from focalnet_d2.evaluation.testing import run_evaluation
+
+LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
+RECIPE_FILE = "recipe.yaml"
+
+logger = logging.getLogger(__name__)
+
+
+def start_run(recipe: DictConfig) -> Path:
+    """Make the output folder, the log and the copy of the recipe, seed this rank; returns the folder."""
+    folder, rank = Path(recipe.train.output_dir), comm.get_rank()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in LOGGERS:
+        logging.getLogger(name).handlers.clear()
+        setup_logger.cache_clear()
+        setup_logger(str(folder), distributed_rank=rank, name=name)
+    if comm.is_main_process():
+        (folder / RECIPE_FILE).write_text(recipe_to_yaml(recipe), encoding="utf-8")
+    seed_all_rng(recipe.train.seed + rank)
+    return folder
+
+
+def build_model(recipe: DictConfig) -> nn.Module:
+    """The recipe's model on the device of this process."""
+    device = resolve_device(recipe.train.device, local_rank())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    model = instantiate(recipe.model).to(device)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    logger.info("%s with %.1f million parameters on %s", type(model).__name__, count / 1e6, device)
+    return model
+
+
+def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool) -> None:
+    """Load `train.init_checkpoint`, any known layout, and log what was loaded; an empty one leaves random weights.
+
+    Args:
+        to_train: the model will be trained, so `train.new_classes` may leave class rows fresh; to evaluate, all rows
+            must come from the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or does not fit the model.
+    """
+    train = recipe.train
+    if not train.init_checkpoint:
+        logger.warning("train.init_checkpoint is empty: the weights are random.")
+        return
+    new_classes = to_train and train.new_classes
+    loader = recipe.dataloader.train if to_train else recipe.dataloader.test
+    report = load_checkpoint(
+        model,
+        train.init_checkpoint,
+        new_classes=new_classes,
+        keep_settings=train.keep_settings,
+        class_names=class_names(loader, read=new_classes),
+    )
+    logger.info("%s", report)
+
+
+def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
+    """Score the model on the recipe's test data; the numbers also go to `results.json`."""
+    loader = instantiate(recipe.dataloader.test)
+    evaluator = instantiate(recipe.dataloader.evaluator)
+    return run_evaluation(model, loader, evaluator, Path(recipe.train.output_dir))
+
+
+def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tuple[Trainer, int]:
+    """The trainer with all hooks and the iteration to start with.
+
+    Args:
+        model: with its initial weights, from `build_model`.
+        recipe: all of it is used.
+        resume: go on from the last checkpoint in `train.output_dir`.
+    """
+    train, folder = recipe.train, Path(recipe.train.output_dir)
+    device = resolve_device(train.device, local_rank())
+    wrapped = wrap_model(model, device)
+    optimizer = _instantiate_with(recipe.optimizer, model=model)
+    scheduler = LRMultiplier(optimizer, instantiate(recipe.lr_multiplier), train.max_iter)
+    averaged = AveragedWeights(model, train.ema.decay) if train.ema.enabled else None
+    amp_dtype = resolve_amp(train.amp, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
+    state = RunState(
+        model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        scaler=scaler,
+        averaged=averaged,
+    )
+    start, rng_state = resume_run(folder, state) if resume else (0, None)
+    trainer = Trainer(
+        wrapped,
+        _instantiate_with(recipe.dataloader.train, start_iteration=start),
+        optimizer,
+        device=device,
+        scaler=scaler,
+        amp_dtype=amp_dtype,
+        clip_norm=train.clip_norm,
+        accumulation=train.accumulation,
+        part_weights=instantiate(train.part_weights),
+        output_dir=folder,
+    )
+    state.description = describe_run(recipe, model)  # the loader has read the names of the classes
+    if rng_state is not None:
+        set_rng_state(rng_state)  # last: building things draws random numbers
+    trainer.register_hooks(_hooks(model, recipe, optimizer, scheduler, averaged, state))
+    return trainer, start
+
+
+def _hooks(
+    model: nn.Module,
+    recipe: DictConfig,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LRMultiplier,
+    averaged: AveragedWeights | None,
+    state: RunState,
+) -> list:
+    """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""
+    train, folder = recipe.train, Path(recipe.train.output_dir)
+
+    def evaluate_run() -> dict[str, Any]:
+        if averaged is None:
+            return evaluate(model, recipe)
+        with averaged.swapped_in():
+            return evaluate(model, recipe)
+
+    evaluation = Evaluation(evaluate_run, train.eval_period)
+    hooks = [
+        IterationTimer(),
+        LRScheduler(optimizer, scheduler),
+        averaged,
+        PeriodicCheckpoint(state, folder, train.checkpoint_period, train.keep_checkpoints),
+        evaluation,
+        BestCheckpoint(evaluation, train.best_metric, state, folder),
+    ]
+    if comm.is_main_process():
+        writers = [
+            ProgressPrinter(train.max_iter),
+            JSONWriter(str(folder / "metrics.json")),
+            TensorboardXWriter(str(folder)),
+        ]
+        hooks.append(PeriodicWriter(writers, period=train.log_period))
+    return hooks
+
+
+def _instantiate_with(node: DictConfig, **arguments: Any) -> Any:
+    """Build a node with further arguments that only the run knows; the recipe stays as it is."""
+    node = node.copy()
+    for name, value in arguments.items():
+        node[name] = value
+    return instantiate(node)

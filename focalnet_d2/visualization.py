@@ -1,0 +1,150 @@
+"""Draws boxes with labels, and grids that show predictions beside the truth."""
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from detectron2.structures import Instances
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+
+_MARGIN = 10  # pixels between the cells of a grid
+_INK: Colour = (30, 32, 38)
+
+
+def class_colour(class_index: int) -> Colour:
+    """A bright RGB colour per class; neighbours in the class list differ clearly."""
+    hue = (class_index * 0.61803398875 + 0.02) % 1
+    lightness = (0.5, 0.42, 0.58)[class_index // 5 % 3]
+    return tuple(round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.9))
+
+
+def draw_detections(
+    image: np.ndarray,
+    instances: Instances,
+    class_names: Sequence[str],
+    score_threshold: float = 0.5,
+    min_side: int = 360,
+) -> np.ndarray:
+    """Draws the boxes of predictions, or of targets where there are no scores.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        instances: pred_boxes, pred_classes and scores, or gt_boxes and gt_classes; boxes in pixels of
+        `image`.
+        score_threshold: predictions below it are left out.
+        min_side: a smaller image is enlarged until its shorter side has this length, pixels.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+    """
+    boxes, classes, scores = _boxes_classes_scores(instances, score_threshold)
+    scale = max(1.0, min_side / min(image.shape[:2]))
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    canvas = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(canvas, "RGBA")
+    line = max(2, round(min(size) / 160))
+    font = ImageFont.load_default(size=max(11, round(min(size) / 26)))
+    order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")  # small ones on top
+    for i in order.tolist():
+        _draw_box(draw, boxes[i] * scale, class_colour(classes[i]), line)
+    taken: list[Box] = []
+    for i in order.tolist():
+        text = class_names[classes[i]] if scores is None else f"{class_names[classes[i]]} {scores[i] * 100:.0f}"
+        taken.append(_draw_label(draw, boxes[i] * scale, text, class_colour(classes[i]), font, taken))
+    return np.asarray(canvas)
+
+
+def _boxes_classes_scores(
+    instances: Instances, score_threshold: float
+) -> tuple[np.ndarray, list[int], list[float] | None]:
+    """(M, 4) XYXY boxes, classes and, for predictions, scores."""
+    if not instances.has("scores"):
+        return instances.gt_boxes.tensor.cpu().numpy(), instances.gt_classes.tolist(), None
+    kept = instances[instances.scores >= score_threshold]
+    boxes = kept.pred_boxes.tensor.detach().float().cpu().numpy()
+    return boxes, kept.pred_classes.tolist(), kept.scores.tolist()
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: Colour, line: int) -> None:
+    """One rectangle with a faint light border, so that it shows on any ground."""
+    width, height = draw.im.size
+    left, right = np.clip((box[0].round(), box[2].round() - 1), 0, width - 1).tolist()
+    top, bottom = np.clip((box[1].round(), box[3].round() - 1), 0, height - 1).tolist()
+    right, bottom = max(left, right), max(top, bottom)
+    draw.rectangle((left, top, right, bottom), outline=(255, 255, 255, 110), width=line + 2)
+    draw.rectangle((left, top, right, bottom), outline=colour, width=line)
+
+
+def _draw_label(draw: ImageDraw.ImageDraw, box: np.ndarray, text: str, colour: Colour, font, taken: list[Box]) -> Box:
+    """Writes a box's name at the first of six places around it that covers no earlier label; returns the place."""
+    left, top, right, bottom = box.tolist()
+    text_left, text_top, text_right, text_bottom = draw.textbbox((0, 0), text, font=font)
+    width, height = text_right - text_left + 8, text_bottom - text_top + 6
+    room_x, room_y = max(draw.im.size[0] - width, 0), max(draw.im.size[1] - height, 0)
+    places = []
+    for y in (top - height, bottom, top):
+        for x in (left, right - width):
+            x, y = min(max(x, 0), room_x), min(max(y, 0), room_y)
+            places.append((round(x), round(y), round(x) + width, round(y) + height))
+    place = next((p for p in places if not any(_overlap(p, other) for other in taken)), places[0])
+    draw.rectangle(place, fill=(*colour, 235))
+    dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 140
+    ink = _INK if dark else (255, 255, 255)
+    draw.text((place[0] + 4 - text_left, place[1] + 3 - text_top), text, fill=ink, font=font)
+    return place
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def comparison_grid(
+    rows: Sequence[tuple[np.ndarray, np.ndarray]],
+    path: str | Path,
+    *,
+    titles: tuple[str, str] = ("ground truth", "prediction"),
+    pairs_per_line: int = 2,
+) -> Path:
+    """Writes a picture of pairs, truth on the left and prediction on the right.
+
+    Args:
+        rows: pairs of (H, W, 3) uint8 RGB images, sizes may differ.
+        path: image file to write; its folder is made.
+        titles: above every left and every right image.
+        pairs_per_line: pairs beside each other.
+
+    Returns:
+        path.
+
+    Raises:
+        ValueError: no pairs.
+    """
+    if not rows:
+        raise ValueError(f"There are no images to draw into {path}.")
+    height, width = (max(image.shape[axis] for pair in rows for image in pair) for axis in (0, 1))
+    columns = min(pairs_per_line, len(rows))
+    lines = -(-len(rows) // columns)
+    header = 2 * _MARGIN + round(width / 18)
+    sheet = Image.new(
+        "RGB",
+        (columns * (2 * width + 3 * _MARGIN) + _MARGIN, header + lines * (height + _MARGIN)),
+        (250, 250, 250),
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=max(12, round(width / 20)))
+    for index, pair in enumerate(rows):
+        line, column = divmod(index, columns)
+        for side, image in enumerate(pair):
+            x = _MARGIN + column * (2 * width + 3 * _MARGIN) + side * (width + _MARGIN)
+            if line == 0:
+                draw.text((x + width / 2, header / 2), titles[side], fill=_INK, font=font, anchor="mm")
+            offset_y, offset_x = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+            sheet.paste(Image.fromarray(image), (x + offset_x, header + line * (height + _MARGIN) + offset_y))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+    return path

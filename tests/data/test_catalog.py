@@ -1,0 +1,146 @@
+"""Loading by name, the choices among images, and one clear sentence for everything that can be wrong."""
+
+import json
+import shutil
+
+import pytest
+from detectron2.data import DatasetCatalog
+
+from focalnet_d2.data.catalog import get_detection_dataset_dicts
+from focalnet_d2.data.datasets import register_coco_folder
+from focalnet_d2.data.generated import register_generated
+
+
+@pytest.fixture
+def dataset(tmp_path, generated_root):
+    """A registered copy of the validation split that a test may damage: (name, annotation file)."""
+    root = shutil.copytree(generated_root, tmp_path / "copied")
+    register_coco_folder("copied_val", root)
+    yield "copied_val", root / "annotations" / "instances_val.json"
+    DatasetCatalog.remove("copied_val")
+
+
+def damage(json_file, change):
+    content = json.loads(json_file.read_text())
+    change(content)
+    json_file.write_text(json.dumps(content))
+
+
+def test_all_images_or_only_those_with_targets(generated_root):
+    register_generated(generated_root)
+    everything = get_detection_dataset_dicts("generated_train")
+    filtered = get_detection_dataset_dicts(["generated_train"], filter_empty=True)
+    assert len(everything) == 40
+    assert 0 < len(filtered) < 40
+    assert all(any(not a["iscrowd"] for a in record["annotations"]) for record in filtered)
+
+
+def test_limit_takes_the_first_images_with_targets(generated_root):
+    register_generated(generated_root)
+    filtered = get_detection_dataset_dicts("generated_train", filter_empty=True)
+    limited = get_detection_dataset_dicts("generated_train", limit=8)
+    assert [r["image_id"] for r in limited] == [r["image_id"] for r in filtered[:8]]
+
+
+def test_chosen_images_come_in_the_given_order(generated_root):
+    register_generated(generated_root)
+    chosen = get_detection_dataset_dicts("generated_val", image_ids=[5, 2])
+    assert [record["image_id"] for record in chosen] == [5, 2]
+    with pytest.raises(ValueError, match="generated_val has no images with the ids 99"):
+        get_detection_dataset_dicts("generated_val", image_ids=[5, 99])
+
+
+def test_several_sets_are_joined_unless_their_classes_differ(generated_root, dataset):
+    register_generated(generated_root)
+    assert len(get_detection_dataset_dicts(["generated_train", dataset[0]])) == 60
+    damage(dataset[1], rename_first_class)
+    register_coco_folder(dataset[0], dataset[1].parent.parent)
+    with pytest.raises(ValueError, match="generated_train and copied_val have different class lists"):
+        get_detection_dataset_dicts(["generated_train", dataset[0]])
+
+
+def rename_first_class(content):
+    content["categories"][0].update(name="sphere")
+
+
+def test_class_names_other_than_the_registered_ones(dataset):
+    get_detection_dataset_dicts(dataset[0])
+    damage(dataset[1], rename_first_class)
+    with pytest.raises(ValueError, match=r"instances_val\.json and the registered class list differ in disk, sphere"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+def test_unknown_name_suggests_similar_ones():
+    with pytest.raises(ValueError, match=r"'coco_2017_trian'; similar names: .*coco_2017_train"):
+        get_detection_dataset_dicts("coco_2017_trian")
+
+
+@pytest.mark.parametrize("variable", ["/data/sets", None])
+def test_missing_folder_names_path_and_variable(monkeypatch, tmp_path, variable):
+    monkeypatch.setenv("DETECTRON2_DATASETS", variable) if variable else monkeypatch.delenv(
+        "DETECTRON2_DATASETS", raising=False
+    )
+    register_coco_folder("absent_train", tmp_path / "absent")
+    setting = "DETECTRON2_DATASETS is /data/sets" if variable else "DETECTRON2_DATASETS is not set"
+    with pytest.raises(FileNotFoundError, match=rf"absent/annotations/instances_train\.json .*; {setting}"):
+        get_detection_dataset_dicts("absent_train")
+
+
+def test_missing_image_folder_and_missing_image(dataset):
+    folder = dataset[1].parent.parent / "val"
+    (folder / "000001.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"The image .*000001\.png of the data set copied_val"):
+        get_detection_dataset_dicts(dataset[0])
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError, match=r"The image folder .*copied/val of the data set copied_val"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+def test_category_ids_without_a_category(dataset):
+    damage(dataset[1], lambda content: content["annotations"][0].update(category_id=77))
+    with pytest.raises(ValueError, match=r"instances_val\.json uses category ids 77 that are not in its list"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+def test_category_ids_outside_the_registered_list(dataset):
+    folder = dataset[1].parent.parent
+    ids = {"thing_dataset_id_to_contiguous_id": {1: 0, 2: 1}, "thing_classes": ["disk", "ring"]}
+    register_coco_folder(dataset[0], dataset[1], folder / "val", metadata=ids)
+    with pytest.raises(ValueError, match=r"category ids 3, 4, 5, 6, 7, 8 outside the registered list of 2 classes"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("categories"), "has no categories, so it is not in COCO's"),
+        (lambda content: content["annotations"][1].update(id=1), "has annotations with the same id"),
+    ],
+)
+def test_malformed_annotations(dataset, change, message):
+    damage(dataset[1], change)
+    with pytest.raises(ValueError, match=rf"copied_val cannot be used: .*instances_val\.json {message}"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+@pytest.mark.parametrize("box", [None, [], [1, 2, 3]])
+def test_annotation_without_a_box(dataset, box):
+    damage(dataset[1], lambda content: content["annotations"][0].update(bbox=box))
+    with pytest.raises(ValueError, match=r"instances_val\.json .* without a box .* on image 1\b"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+def test_truncated_annotation_file(dataset):
+    text = dataset[1].read_text()
+    dataset[1].write_text(text[: len(text) // 2])
+    with pytest.raises(ValueError, match=r"instances_val\.json is not valid JSON"):
+        get_detection_dataset_dicts(dataset[0])
+
+
+def test_no_images_left_names_set_and_filter(dataset):
+    damage(dataset[1], lambda content: content["annotations"].clear())
+    with pytest.raises(ValueError, match="copied_val has no images left with filter_empty=True, limit=None"):
+        get_detection_dataset_dicts(dataset[0], filter_empty=True)
+    damage(dataset[1], lambda content: content["images"].clear())
+    with pytest.raises(ValueError, match="copied_val has no images left with filter_empty=False"):
+        get_detection_dataset_dicts(dataset[0])

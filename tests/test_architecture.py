@@ -1,0 +1,227 @@
+"""The rules of the code base that a syntax tree shows: who imports whom, sizes, and what never stands in it."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = ("focalnet_d2", "dino", "mask2former")
+PLACES = (*LIBRARIES, "configs", "tools", "tests", "train_net.py")
+
+# For a module prefix, the prefixes of ours that its modules may import; the longest prefix that fits decides.
+MAY_IMPORT = {
+    "focalnet_d2.layers": ("focalnet_d2.layers",),
+    "focalnet_d2.set_prediction": ("focalnet_d2.layers", "focalnet_d2.set_prediction"),
+    "focalnet_d2": ("focalnet_d2",),
+    "dino": ("focalnet_d2", "dino"),
+    "mask2former": ("focalnet_d2", "mask2former"),
+    "configs": (*LIBRARIES, "configs"),
+    "train_net": (*LIBRARIES,),
+    "tools": (*LIBRARIES, "configs", "train_net", "tools"),
+}
+MAY_PRINT = ("focalnet_d2/cli.py", "focalnet_d2/doctor.py", "tools/", "train_net.py")
+MAX_FILE, MAX_FUNCTION, MAX_FORWARD, MAX_RECIPE = 400, 45, 40, 30
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users|mnt|scratch)/\w|pythonhosted|pypi\.org")
+GENERATED = ("output", "build", "dist", "datasets")
+TEXTS = (".py", ".md", ".cfg", ".toml", ".txt", ".sh", ".yml", ".yaml", ".json", "")
+
+
+def python_files(*places: str) -> list[Path]:
+    """Python files below these places of the repository, those that exist."""
+    found = []
+    for place in places:
+        path = ROOT / place
+        found += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return found
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def module_name(path: Path) -> str:
+    """`dino/model.py` -> "dino.model"; the package itself for `__init__.py`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute name) of every import, wherever it stands; `from a import b` gives "a.b"."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def under(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(f"{prefix}.")
+
+
+def forbidden_imports(path: Path) -> list[str]:
+    """Imports of ours that `MAY_IMPORT` does not allow in this file."""
+    prefix = max((p for p in MAY_IMPORT if under(module_name(path), p)), key=len)
+    ours = {p.split(".")[0] for p in MAY_IMPORT}
+    return [
+        f"{name_of(path)}:{line} imports {module}"
+        for line, module in imported_modules(path)
+        if module.split(".")[0] in ours and not any(under(module, allowed) for allowed in MAY_IMPORT[prefix])
+    ]
+
+
+def functions(path: Path) -> Iterator[tuple[ast.FunctionDef, list[ast.stmt]]]:
+    """Every function and its statements without the docstring."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, node.body[1:] if ast.get_docstring(node) is not None else node.body
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
+
+
+def test_the_walk_sees_the_packages():
+    assert len(python_files("focalnet_d2")) > 30
+    assert len(python_files("dino")) >= 8
+    assert (ROOT / "train_net.py") in python_files(*PLACES)
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "tests"])
+def test_imports_point_in_one_direction(place):
+    assert [breach for path in python_files(place) for breach in forbidden_imports(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "allowed"),
+    [
+        ("focalnet_d2/engine/trainer.py", "import dino.model", False),
+        ("focalnet_d2/engine/trainer.py", "from configs.common import train", False),
+        ("focalnet_d2/engine/trainer.py", "from ..data import loader", True),
+        ("focalnet_d2/layers/mlp.py", "from ..modeling import focalnet", False),
+        ("focalnet_d2/layers/mlp.py", "from focalnet_d2 import data", False),
+        ("focalnet_d2/layers/mlp.py", "from . import box_ops", True),
+        ("focalnet_d2/set_prediction/costs.py", "def f():\n    from focalnet_d2.engine import hooks", False),
+        ("focalnet_d2/set_prediction/costs.py", "from ..layers.box_ops import box_area", True),
+        ("dino/model.py", "from mask2former.model import MaskFormer", False),
+        ("dino/model.py", "import focalnet_d2.layers.mlp", True),
+        ("configs/dino_focalnet_tiny.py", "from .common.train import train", True),
+        ("configs/dino_focalnet_tiny.py", "import train_net", False),
+    ],
+)
+def test_the_import_rule_tells_right_from_wrong(tmp_path, monkeypatch, file, line, allowed):
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(line, encoding="utf-8")
+    assert (forbidden_imports(path) == []) is allowed
+
+
+def test_shared_code_names_no_module_of_a_head():
+    """Not in strings either: what is imported by name is still an import."""
+    dotted = re.compile(r"(dino|mask2former|configs)(\.\w+)+")
+    breaches = [
+        f"{name_of(path)}:{node.lineno} {node.value!r}"
+        for path in python_files("focalnet_d2")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and dotted.fullmatch(node.value)
+    ]
+    assert [b for b in breaches if not b.endswith((".py'", ".yaml'"))] == []
+
+
+def test_no_tensor_is_sent_to_cuda_by_name():
+    """`.cuda()` breaks CPU and MPS: device and dtype come from the input."""
+    breaches = [
+        f"{name_of(path)}:{call.lineno}"
+        for path in python_files(*PLACES)
+        for call in calls(path)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "cuda"
+    ]
+    assert breaches == []
+
+
+def test_no_bare_except():
+    breaches = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in python_files(*PLACES)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert breaches == []
+
+
+def test_libraries_log_and_do_not_print():
+    breaches = [
+        f"{name_of(path)}:{call.lineno}"
+        for path in python_files(*LIBRARIES, "configs")
+        if not name_of(path).startswith(MAY_PRINT)
+        for call in calls(path)
+        if isinstance(call.func, ast.Name) and call.func.id in ("print", "breakpoint")
+    ]
+    assert breaches == []
+
+
+def test_files_are_short():
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files(*PLACES)}
+    assert {name: length for name, length in lengths.items() if length > MAX_FILE} == {}
+
+
+def test_functions_are_short():
+    too_long = {}
+    for path in python_files(*PLACES):
+        for node, body in functions(path):
+            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            if length > (MAX_FORWARD if node.name == "forward" else MAX_FUNCTION):
+                too_long[f"{name_of(path)}:{node.lineno} {node.name}"] = length
+    assert too_long == {}
+
+
+def test_no_function_stands_twice():
+    places = defaultdict(list)
+    for path in python_files(*LIBRARIES, "tools", "train_net.py"):
+        for node, body in functions(path):
+            if body and body[-1].end_lineno - body[0].lineno >= 3:
+                places[ast.dump(ast.Module(body, []))].append(f"{name_of(path)}:{node.lineno} {node.name}")
+    assert [same for same in places.values() if len(same) > 1] == []
+
+
+def test_recipes_are_short_and_hold_no_code():
+    recipes = sorted((ROOT / "configs").glob("*.py"))
+    assert recipes
+    for path in recipes:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_RECIPE, name_of(path)
+        code = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+        assert code == [], name_of(path)
+
+
+def text_files() -> Iterator[Path]:
+    """What a person would read: sources, documents and settings, not data, caches or virtual environments."""
+    for top in sorted(ROOT.iterdir()):
+        if top.name in GENERATED or (top.name.startswith(".") and top.name not in (".ci", ".gitignore")):
+            continue
+        for path in [top] if top.is_file() else sorted(top.rglob("*")):
+            if path.is_file() and path.suffix in TEXTS and "__pycache__" not in path.parts:
+                yield path
+
+
+def test_no_path_of_a_machine_and_no_registry_host():
+    breaches = []
+    for path in text_files():
+        if path == Path(__file__).resolve() or path.stat().st_size > 1_000_000:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if MACHINE_PATH.search(line):
+                breaches.append(f"{name_of(path)}:{number}: {line.strip()[:100]}")
+    assert breaches == []
