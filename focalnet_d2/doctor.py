@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -366,6 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"{DISTRIBUTION} doctor", description="Checks this installation.")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # what the packages under examination warn of would stand amid the report
     checks = run_checks()
     usable = all(check.status != FAILS for check in checks)
     if options.json:

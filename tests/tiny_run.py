@@ -43,11 +43,12 @@ TRAIN = (
 TINY = (*MODEL, *DATA, *TRAIN)
 
 
-def write_dataset(root: Path, name: str = "generated", splits: tuple[str, ...] = ("train", "val")) -> Path:
-    """Write `<root>/<name>` in the layout of the generated data set; only its first image has objects.
+def write_dataset(root: Path, *, images_with_objects: int = 4, splits: tuple[str, ...] = ("train", "val")) -> Path:
+    """Write `<root>/generated` in the layout of the generated data set: four images, three objects in some of them.
 
     Use it with `DETECTRON2_DATASETS=<root>`.
     """
+    name = "generated"
     noise = np.random.RandomState(0)
     for split in splits:
         folder = root / name / split
@@ -59,9 +60,11 @@ def write_dataset(root: Path, name: str = "generated", splits: tuple[str, ...] =
             images.append({"id": 10 * index, "file_name": f"{index}.png", "height": 64, "width": 64})
         boxes = [(7, [4, 6, 20, 30]), (3, [30, 8, 25, 40]), (3, [10, 40, 16, 12])]
         annotations = [
-            {"id": i, "image_id": 10, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-            for i, (category, box) in enumerate(boxes, 1)
+            {"image_id": image["id"], "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for image in images[:images_with_objects]
+            for category, box in boxes
         ]
+        annotations = [{"id": number, **annotation} for number, annotation in enumerate(annotations, 1)]
         content = {
             "images": images,
             "annotations": annotations,

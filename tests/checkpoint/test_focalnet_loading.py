@@ -1,6 +1,7 @@
 """FocalNet weights of every code base, into a FocalNet and into a model that has one."""
 
 import json
+from functools import lru_cache
 
 import pytest
 import torch
@@ -30,7 +31,9 @@ from tests.golden.cases import golden_file
 RELEASED = [name for name in FOCALNET_VARIANTS if "deeper" not in name and "iso" not in name]
 
 
+@lru_cache
 def meta_focalnet(variant: str, **changes) -> FocalNet:
+    """A FocalNet without values, which checking does not change."""
     with torch.device("meta"):
         return FocalNet(**{**FOCALNET_VARIANTS[variant], **changes})
 

@@ -5,7 +5,7 @@ Shapes: H x W pixels. Colours are float32 in [0, 1], RGB. Everything random come
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def draw_scene(rng: np.random.Generator, height: int, width: int, style: Style) 
             _add_crowd(rng, canvas, labels, segments, style)
         _add_things(rng, canvas, labels, segments, style)
     grain = rng.random((height, width, 1), np.float32) * 0.016 - 0.008
-    image = np.clip((canvas * style.light + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
+    image = np.clip((canvas + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
     return Scene(image, stuff, labels, tuple(segments))
 
 
@@ -231,7 +231,7 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, thing: _Thing, style: S
         window, distance = _distance_map(thing, *canvas.shape[:2], margin=2.0)
     else:
         drop = 0.09 * thing.radius + 0.8
-        shifted = _Thing(thing.class_name, thing.x + drop, thing.y + 1.4 * drop, *_pose(thing))
+        shifted = replace(thing, x=thing.x + drop, y=thing.y + 1.4 * drop)
         window, distance = _distance_map(shifted, *canvas.shape[:2], margin=1.7)
     first, second = _pick_colours(rng, thing.class_name, style)
     soft = 0.7 * thing.radius if style.glow else 0.16 * thing.radius + 1.0
@@ -244,10 +244,6 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, thing: _Thing, style: S
     cover = np.clip(0.5 - distance, 0, 1)[..., None]
     surface = _surface(rng, thing, _local_frame(thing, window), distance, first, second, style)
     canvas[window] += (surface - canvas[window]) * cover
-
-
-def _pose(thing: _Thing) -> tuple[float, float, float]:
-    return thing.radius, thing.turn, thing.stretch
 
 
 def _pick_colours(rng: np.random.Generator, class_name: str, style: Style) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,6 @@ class Style:
         objects: smallest and largest number of things in an image that is not empty.
         rotation: largest turn from upright, degrees.
         grain: amplitude of the stuff textures, 1 = full range.
-        light: factor on the brightness of the finished image.
         glow: things shine instead of casting a shadow.
         empty, crowd: share of images without any thing, and with a crowd group.
     """
@@ -35,7 +34,6 @@ class Style:
     objects: tuple[int, int] = (1, 7)
     rotation: float = 35.0
     grain: float = 0.10
-    light: float = 1.0
     glow: bool = False
     empty: float = 0.04
     crowd: float = 0.06
