@@ -132,7 +132,7 @@ def _indices(names: Sequence[str], *parts: str) -> int:
 
 
 def _rows(name: str, axis: int = 0):
-    return lambda state: state[name].shape[axis] if name in state else None
+    return lambda state: state[name].shape[axis] if name in state and state[name].ndim > axis else None
 
 
 def _layers(*parts: str):

@@ -19,7 +19,7 @@ class Command:
 
 COMMANDS = {
     "doctor": Command("focalnet_d2.doctor", "what is installed, what falls back and why, with the fix for each"),
-    "generate": Command("focalnet_d2.data.generated.command", "write the generated data set of demo and quick start"),
+    "generate": Command("focalnet_d2.data.generated.command", "writes a generated data set"),
 }
 
 

@@ -313,9 +313,10 @@ def check_datasets() -> list[Check]:
     """The folder of the data sets, and which of the registered ones are really in it."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
-    root = Path(os.path.expanduser(os.environ.get("DETECTRON2_DATASETS", "datasets")))
-    given = "DETECTRON2_DATASETS" in os.environ
-    where = f"{root}" if given else f"not set, so ./{root}"
+    from focalnet_d2.data.datasets import datasets_root
+
+    root = datasets_root()
+    where = f"{root}" if "DETECTRON2_DATASETS" in os.environ else f"not set, so ./{root}"
     fix = "export DETECTRON2_DATASETS=FOLDER, the one that holds coco/; the demo makes its own data"
     if not root.is_dir():
         return [Check("DETECTRON2_DATASETS", FALLBACK, f"{where}: no such folder, no data set is found", fix)]

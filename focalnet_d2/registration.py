@@ -32,10 +32,7 @@ def register() -> None:
             raise
         raise ImportError(f"focalnet_d2 needs Detectron2, which is not here; {INSTALL_DETECTRON2}") from None
     for name in REGISTERING_MODULES:
-        try:  # UNFINISHED: dropped as soon as all modules are there
-            importlib.import_module(name)
-        except ImportError as error:
-            sys.stderr.write(f"[development] {name} cannot be registered yet: {error}\n")
+        importlib.import_module(name)
 
 
 def is_doctor_process() -> bool:

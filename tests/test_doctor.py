@@ -24,7 +24,7 @@ def run_doctor(*arguments: str, **environment: str) -> subprocess.CompletedProce
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -200,3 +200,11 @@ def test_command_line_hands_over(monkeypatch, capsys):
         cli.main(["no-such-command"])
     assert stopped.value.code == 2
     assert "doctor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_can_say_what_it_does(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: focalnet-d2 {command}" in capsys.readouterr().out

@@ -57,7 +57,7 @@ def run_python(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

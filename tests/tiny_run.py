@@ -1,10 +1,15 @@
 """A data set of four images and overrides that make the small DINO recipe tiny: a run takes seconds."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from focalnet_d2.data.generated import register_generated
 
 RECIPE = "dino_focalnet_mini_quickstart"
 CATEGORY_IDS = {7: "left", 3: "right"}  # neither sorted nor without a gap: 3 is class 0, 7 is class 1
@@ -14,8 +19,8 @@ MODEL = (
     "model.backbone.bottom_up.depths=[1,1,1,1]",
     "model.backbone.bottom_up.focal_levels=[1,1,1,1]",
     "model.backbone.bottom_up.drop_path_rate=0.3",
-    "model.backbone.dim=32",
-    "model.position_embedding.num_feats=16",
+    "model.backbone.dim=64",
+    "model.position_embedding.num_feats=32",
     "model.encoder.num_layers=1",
     "model.encoder.num_heads=4",
     "model.encoder.ffn_dim=32",
@@ -74,3 +79,14 @@ def write_dataset(root: Path, *, images_with_objects: int = 4, splits: tuple[str
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(content), encoding="utf-8")
     return root
+
+
+@contextmanager
+def tiny_dataset(root: Path, **options) -> Iterator[Path]:
+    """The data set of `write_dataset`, in place of the generated one in this process and in those it starts."""
+    write_dataset(root, **options)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DETECTRON2_DATASETS", str(root))
+        register_generated()
+        yield root
+    register_generated()

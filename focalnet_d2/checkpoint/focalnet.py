@@ -61,12 +61,6 @@ def is_output_norm(name: str, prefix: str) -> bool:
     return _OUTPUT_NORM.within(prefix, prefix).matches(name)
 
 
-def may_stay_fresh(name: str, prefix: str) -> bool:
-    """Whether a file for the backbone need not fill this name: heads, output norms, kernels of added levels."""
-    kernel = _KERNEL.within(prefix, prefix).matches(name)
-    return not name.startswith(prefix) or kernel or is_output_norm(name, prefix)
-
-
 def _backbone_layout(
     name: str,
     prefix: str,

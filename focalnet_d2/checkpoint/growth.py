@@ -30,6 +30,18 @@ def fit_gates(rows: Tensor, dim: int, levels: int) -> Tensor:
 _KERNEL, _GATES = rename("*.modulation.focal_layers.#.0.weight"), rename("*.modulation.f.<weight|bias>")
 
 
+def added_kernels(tensors: State, model_state: State, prefix: str) -> set[str]:
+    """Names of the kernels below a prefix that belong to focal levels which the file's gates do not know."""
+    added = set()
+    for name in model_state:
+        if name.startswith(prefix + "layers.") and _KERNEL.matches(name) and name not in tensors:
+            modulation, level = name.removesuffix(".0.weight").split("focal_layers.")
+            gates = tensors.get(modulation + "f.weight")
+            if gates is not None and int(level) >= gates.shape[0] - 2 * gates.shape[1] - 1:
+                added.add(name)
+    return added
+
+
 def grow(tensors: dict[str, Tensor], model_state: State, prefix: str) -> dict[str, str]:
     """Brings kernels and gates below a prefix to the model's sizes, in place; returns name -> what was done."""
     resized = {}

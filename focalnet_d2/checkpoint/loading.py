@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .classes import RowMap, fit_class_rows, match_rows
-from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm, may_stay_fresh
+from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm
 from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, recorded_settings
-from .growth import grow
+from .growth import added_kernels, grow
 from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
 from .report import LoadReport, some_of
@@ -173,6 +173,8 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
         keys = [name for name in layout.classes.keys(tensors) if name in state]
         report.resized |= fit_class_rows(tensors, state, keys, row_map)
         report.notes += [row_map.note] if row_map.note else []
+    elif options.new_classes and not layout.backbone_only:
+        report.notes.append("new_classes changes nothing: no tensor of this model is known to have class rows")
     may_be_missing: set[str] = set()
     if layout.backbone_only:
         may_be_missing = _fit_backbone(model, tensors, state, renamed, report)
@@ -260,11 +262,13 @@ def _fit_backbone(
     for name in [name for name in tensors if name not in state and is_output_norm(name, prefix)]:
         del tensors[name]
         report.skipped[renamed.origin[name]] = "the model does not use this output"
+    heads = {name for name in state if not name.startswith(prefix) or is_output_norm(name, prefix)}
+    may_be_missing = heads | added_kernels(tensors, state, prefix)
     report.resized |= grow(tensors, state, prefix)
     normalised = _attribute(model, prefix + "normalize_modulator") is True
     if normalised and any(name.endswith("modulation.f.weight") for name in report.resized):
         report.notes.append("added focal levels also divide the modulator by more: outputs change until trained")
-    return {name for name in state if may_stay_fresh(name, prefix)}
+    return may_be_missing
 
 
 def _check_complete(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig
 
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, load_recipe
@@ -21,7 +22,7 @@ def add_focalnet_config(cfg: CfgNode) -> None:
     """Add `MODEL.FOCALNET` (one key per argument of `FocalNet`, in capitals) and the `MODEL.LAZY_*` keys."""
     cfg.MODEL.FOCALNET = CfgNode()
     for name, parameter in inspect.signature(FocalNet.__init__).parameters.items():
-        if name != "self" and parameter.default is not inspect.Parameter.empty:
+        if name not in ("self", "in_chans"):  # the number of channels comes with the input's shape
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
             cfg.MODEL.FOCALNET[name.upper()] = default
     cfg.MODEL.LAZY_CONFIG = ""  # path of a recipe
@@ -50,13 +51,21 @@ def recipe_to_cfg(recipe: str | Path, overrides: Iterable[str] = (), weights: st
     cfg.MODEL.LAZY_WEIGHTS = str(loaded.train.init_checkpoint if weights is None else weights)
     cfg.MODEL.WEIGHTS = ""  # Detectron2's own loader has nothing to do
     cfg.MODEL.DEVICE = str(resolve_device(loaded.train.device))
-    cfg.MODEL.PIXEL_MEAN = [float(value) for value in loaded.model.pixel_mean]
-    cfg.MODEL.PIXEL_STD = [float(value) for value in loaded.model.pixel_std]
+    cfg.MODEL.PIXEL_MEAN = [float(value) for value in _argument(loaded.model, "pixel_mean")]
+    cfg.MODEL.PIXEL_STD = [float(value) for value in _argument(loaded.model, "pixel_std")]
     cfg.INPUT.FORMAT = "RGB"
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = _test_size(loaded, path)
     names = loaded.dataloader.test.dataset.names
     cfg.DATASETS.TEST = (names,) if isinstance(names, str) else tuple(names)
     return cfg
+
+
+def _argument(node: DictConfig, name: str) -> Any:
+    """An argument of the callable that a node builds: the recipe's value, or else the callable's default."""
+    if name in node:
+        return node[name]
+    target = locate(node["_target_"]) if isinstance(node["_target_"], str) else node["_target_"]
+    return inspect.signature(target).parameters[name].default
 
 
 def _test_size(recipe: DictConfig, path: Path) -> tuple[int, int]:

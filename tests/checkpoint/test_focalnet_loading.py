@@ -52,10 +52,12 @@ def with_prefix(state: dict, prefix: str, **others) -> dict:
 
 @pytest.mark.parametrize("variant", FOCALNET_VARIANTS)
 def test_variants_are_recognised_by_their_shapes(variant):
-    facts = focalnet_facts(meta_focalnet(variant).state_dict(), "")
-    assert facts.variant == variant
-    grown = meta_focalnet(variant, focal_windows=tuple(9 for _ in FOCALNET_VARIANTS[variant]["depths"]))
-    assert focalnet_facts(grown.state_dict(), "").variant == variant
+    assert focalnet_facts(meta_focalnet(variant).state_dict(), "").variant == variant
+
+
+def test_variants_are_recognised_with_other_windows():
+    grown = meta_focalnet("tiny_lrf", focal_windows=(11, 9, 9, 7))
+    assert focalnet_facts(grown.state_dict(), "").variant == "tiny_lrf"
 
 
 @pytest.mark.parametrize(
@@ -259,6 +261,11 @@ def test_a_model_without_focalnet_loads_its_own_names():
     file, model = nn.Linear(3, 2), nn.Linear(3, 2)
     assert load_checkpoint(model, {"model": file.state_dict(), "iteration": 3}).layout == "Detectron2"
     assert_same_state(snapshot(model), snapshot(file))
+
+
+def test_new_classes_of_a_model_without_known_class_rows_is_noted():
+    report = load_checkpoint(nn.Linear(3, 2), nn.Linear(3, 2).state_dict(), new_classes=True)
+    assert "new_classes changes nothing" in report.notes[0]
 
 
 def test_two_focalnets_are_refused():

@@ -71,3 +71,11 @@ def test_an_added_level_is_noted_where_the_modulator_is_normalised():
 def test_fewer_levels_than_the_file_are_refused():
     with pytest.raises(ValueError, match="it holds 2 focal levels; the model has 2,1,2,2 focal levels"):
         load_checkpoint(tiny_focalnet(focal_levels=(2, 1, 2, 2)), tiny_focalnet().state_dict())
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_a_kernel_that_the_file_has_a_gate_for_may_not_be_missing(levels):
+    state = classifier_state(tiny_focalnet())
+    del state["layers.2.blocks.1.modulation.focal_layers.1.0.weight"]
+    with pytest.raises(ValueError, match=r"missing in the file: 1 \(layers\.2\.blocks\.1\S*focal_layers\.1\.0"):
+        load_checkpoint(tiny_focalnet(focal_levels=(levels,) * 4), state)

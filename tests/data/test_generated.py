@@ -21,6 +21,7 @@ from focalnet_d2.data.generated import (
     get_style,
     register_generated,
 )
+from focalnet_d2.data.generated.command import main
 from focalnet_d2.data.generated.scene import UNLABELLED
 from focalnet_d2.data.generated.writer import FIRST_STUFF_ID, uncompressed_rle
 
@@ -263,3 +264,10 @@ def test_registered_set_loads_through_detectron2(generated_root, tmp_path):
     register_generated(other, "drawn")
     assert len(DatasetCatalog.get("drawn_train")) == 1
     assert MetadataCatalog.get("drawn_train").thing_classes == ["bolt"]
+
+
+def test_command_writes_the_set_it_names(tmp_path, capsys):
+    assert main(["--root", str(tmp_path / "set"), "--train", "2", "--val", "1", "--style", "paper"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'set'}: 2 training and 1 held-out images, style paper\n"
+    assert len(list((tmp_path / "set" / "train").iterdir())) == 2
+    assert [c["name"] for c in load(tmp_path / "set", "instances")["categories"]] == list(STYLES["paper"].classes)

@@ -48,15 +48,17 @@ def build_dino(
 
 
 def tiny_dino(seed: int = 0, *, scales: int = 4, backbone: dict | None = None, **changes) -> DINO:
-    """32 channels, two encoder and three decoder layers, random heads so that outputs differ between queries."""
+    """64 channels, two encoder and three decoder layers; what starts at zero is drawn, so that everything matters."""
     torch.manual_seed(seed)
     outputs = ("res2", "res3", "res4", "res5")[5 - scales :]
     bottom_up = FocalNet(**{**TINY_BACKBONE, **(backbone or {})}, out_features=outputs)
-    settings = dict(num_levels=scales, dim=32, ffn_dim=64, layers=(2, 3), num_queries=12)
+    settings = dict(num_levels=scales, dim=64, ffn_dim=64, layers=(2, 3), num_queries=12)
     model = build_dino(bottom_up, **{**settings, **changes})
     for name, parameter in model.named_parameters():
         if "bbox_embed" in name and ".layers.2." in name:
             nn.init.normal_(parameter, std=0.1)
+        if name.endswith(("sampling_offsets.weight", "attention_weights.weight")):
+            nn.init.normal_(parameter, std=0.05)
         if "class_embed" in name and name.endswith("weight"):
             nn.init.normal_(parameter, std=0.2)
     return model

@@ -100,10 +100,12 @@ def mapper_dicts(case: dict, images: dict) -> list[dict]:
     """Model inputs of the images that `images` (a section of the case) describes."""
     dicts = []
     originals = images.get("orig_hw", images["image_hw"])
-    for key, (h, w), (height, width) in zip(images["image_key"], images["image_hw"], originals):
+    sizes = zip(images["image_key"], images["image_hw"], originals, images["image_sum"], strict=True)
+    for key, (h, w), (height, width), total in sizes:
         image = dino_image(key, h, w)
         if case["layout"] == "detrex":  # a picture in 0..255
             image = np.clip(np.round(50 * image + 120), 0, 255)
+        assert abs(image.sum(dtype=np.float64) - total) < 1e-2, f"image {key} is not the one the numbers come from"
         dicts.append({"image": tensor(image), "height": height, "width": width, "file_name": key})
     return dicts
 
@@ -117,9 +119,11 @@ def recorded_targets(case: dict, dtype: torch.dtype) -> list[Targets]:
     return targets
 
 
-def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> NoiseDraws:
+def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> NoiseDraws | None:
     """The published code draws new labels only for the places it replaces; here every place has one."""
     stored = {k: tensor(v) for k, v in arrays("dino", f"{case['name']}_train.npz").items() if k.startswith("draw_")}
+    if not stored:  # a batch without objects
+        return None
     replaced = stored["draw_p"] < label_noise_ratio / 2
     new_labels = torch.zeros(len(replaced), dtype=torch.int64)
     new_labels[replaced] = stored["draw_new_label"].long()

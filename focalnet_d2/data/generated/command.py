@@ -1,6 +1,7 @@
 """`focalnet-d2 generate`: writes a generated data set, by default where the quick-start recipe looks for it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from ..datasets.custom import datasets_root
@@ -28,5 +29,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=options.seed,
         overwrite=options.overwrite,
     )
-    print(f"{root}: {options.train} training and {options.val} held-out images, style {options.style}")
+    sys.stdout.write(f"{root}: {options.train} training and {options.val} held-out images, style {options.style}\n")
     return 0

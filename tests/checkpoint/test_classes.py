@@ -1,0 +1,77 @@
+"""Which row of a file becomes which class of the model."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focalnet_d2.checkpoint.classes import RowMap, fit_class_rows, match_rows
+from focalnet_d2.checkpoint.layout import ClassRows
+
+UNKNOWN = ClassRows(("head.<weight|bias>",), selections={(4, 2): (1, 3)})
+
+
+def match(rows, classes, file=None, model=None, new=False, table=UNKNOWN):
+    found = match_rows(table, rows, classes, file_names=file, model_names=model, new_classes=new)
+    return None if found is None else (found.file, found.model)
+
+
+def test_equal_numbers_of_unknown_classes_are_taken_as_they_are():
+    assert match(3, 3) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_other_numbers_need_a_known_selection_or_a_new_list():
+    assert match(3, 2) is None
+    assert match(4, 2) == ([1, 3], [0, 1])
+    assert match(3, 2, new=True) == ([], [])
+
+
+def test_the_same_names_in_another_order_are_sorted():
+    assert match(2, 2, ["cat", "dog"], ["dog", "cat"]) == ([1, 0], [0, 1])
+
+
+def test_rows_without_a_class_are_left_out():
+    assert match(3, 2, [None, "cat", "dog"], ["cat", "dog"]) == ([1, 2], [0, 1])
+
+
+def test_another_list_is_taken_only_when_asked_for():
+    lists = dict(file=["cat", "dog"], model=["bird", "dog"])
+    assert match(2, 2, **lists) is None
+    assert match(2, 2, **lists, new=True) == ([1], [1])
+
+
+def test_a_subset_is_another_list():
+    assert match(3, 2, ["a", "b", "c"], ["c", "a"]) is None
+    assert match(3, 2, ["a", "b", "c"], ["c", "a"], new=True) == ([2, 0], [0, 1])
+
+
+def test_the_layout_knows_names_that_the_file_does_not_note():
+    table = ClassRows(("head.*",), names=lambda rows: ["a", "b"] if rows == 2 else None)
+    assert match(2, 2, model=["b", "a"], table=table) == ([1, 0], [0, 1])
+    assert match(2, 2, ["b", "a"], ["b", "a"], table=table) == ([0, 1], [0, 1])
+
+
+def test_lists_of_another_length_than_the_rows_say_nothing():
+    assert match(3, 3, ["a", "b"], ["a", "b", "c"]) == ([0, 1, 2], [0, 1, 2])
+    assert match(3, 3, ["a", "b", "c"], ["x"]) == ([0, 1, 2], [0, 1, 2])
+
+
+@given(
+    file=st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1),
+    model=st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1),
+)
+def test_every_row_goes_where_its_name_is(file, model):
+    row_map = match_rows(UNKNOWN, len(file), len(model), file_names=file, model_names=model, new_classes=True)
+    old = {"head.weight": torch.arange(1.0, len(file) + 1)[:, None], "other": torch.ones(1)}
+    fresh = {"head.weight": -torch.arange(1.0, len(model) + 1)[:, None], "other": torch.zeros(1)}
+    fit_class_rows(old, fresh, ["head.weight"], row_map)
+    expected = [file.index(name) + 1.0 if name in file else -1.0 - row for row, name in enumerate(model)]
+    assert old["head.weight"].flatten().tolist() == expected
+    assert old["other"].tolist() == [1.0]
+
+
+def test_nothing_is_reported_where_nothing_moves():
+    tensors = {"head.weight": torch.randn(2, 3)}
+    before = tensors["head.weight"]
+    row_map = RowMap([0, 1], [0, 1])
+    assert fit_class_rows(tensors, {"head.weight": torch.zeros(2, 3)}, ["head.weight"], row_map) == {}
+    assert tensors["head.weight"] is before

@@ -1,0 +1,90 @@
+"""Several processes on the CPU (gloo) against one process with the same total batch."""
+
+import json
+import os
+
+import pytest
+import torch
+from detectron2.utils import comm
+
+from focalnet_d2.config.lazy import apply_overrides, load_recipe
+from focalnet_d2.engine.distributed import launch
+from focalnet_d2.engine.run import build_model, build_trainer
+from tests.tiny_run import RECIPE, TINY, tiny_dataset
+
+# No random number in the network, and every image the same number of objects: what differs is the number of processes.
+SAME_EVERYWHERE = (
+    "model.denoising.box_noise_scale=0",
+    "model.denoising.label_noise_ratio=0",
+    "model.backbone.bottom_up.drop_path_rate=0",
+    "dataloader.train.mapper.augmentations=[]",
+)
+
+
+def train(folder: str, *overrides: str) -> None:
+    """A tiny run in double precision; the main process leaves the weights, each rank proves that it has the same."""
+    os.makedirs(folder, exist_ok=True)
+    torch.set_num_threads(1)
+    torch.manual_seed(comm.get_rank())
+    recipe = apply_overrides(load_recipe(RECIPE), [*TINY, f"train.output_dir={folder}", *overrides])
+    model = build_model(recipe).double()
+    trainer, start = build_trainer(model, recipe, resume=False)
+    trainer.train(start, recipe.train.max_iter)
+    weights = torch.cat([value.detach().flatten() for value in model.parameters()])
+    everywhere = comm.all_gather(weights)
+    assert all(torch.equal(weights, other) for other in everywhere)
+    if comm.is_main_process():
+        torch.save(weights, os.path.join(folder, "weights.pth"))
+
+
+def losses_of(folder) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "loss" in key or key == "grad_norm"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    with tiny_dataset(folder / "data"):
+        train(str(folder / "one"), *SAME_EVERYWHERE)
+        launch(train, num_processes=2, args=(str(folder / "two"), *SAME_EVERYWHERE))
+    return folder
+
+
+def test_two_processes_have_the_losses_of_one(runs):
+    one, two = losses_of(runs / "one"), losses_of(runs / "two")
+    assert len(one) == len(two) >= 3
+    for step_of_one, step_of_two in zip(one, two):
+        assert step_of_one == pytest.approx(step_of_two, rel=1e-5)  # boxes and classes are float32
+
+
+def test_two_processes_have_the_weights_of_one(runs):
+    one, two = (torch.load(runs / name / "weights.pth") for name in ("one", "two"))
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_evaluation_of_two_processes_sees_every_image_once(runs):
+    one, two = (json.loads((runs / name / "coco_instances_results.json").read_text()) for name in ("one", "two"))
+    assert [entry["image_id"] for entry in one] == [entry["image_id"] for entry in two]
+    assert json.loads((runs / "one" / "results.json").read_text()).keys() == {"bbox"}
+
+
+def test_a_process_without_a_single_object_keeps_step_with_the_others(tmp_path):
+    with tiny_dataset(tmp_path / "data", images_with_objects=1):
+        launch(train, num_processes=2, args=(str(tmp_path / "run"), "train.accumulation=2"))
+    for step in losses_of(tmp_path / "run"):
+        assert all(value == value and abs(value) < 1e6 for value in step.values())
+
+
+def test_one_process_is_this_process():
+    assert launch(os.getpid) == os.getpid()
+
+
+def test_launch_refuses_what_cannot_work(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="--num-gpus 4, but torch sees 1"):
+        launch(os.getpid, num_processes=4, use_cuda=True)
+    with pytest.raises(ValueError, match="--dist-url tcp://HOST:PORT"):
+        launch(os.getpid, num_machines=2)
+    with pytest.raises(ValueError, match="'localhost'"):
+        launch(os.getpid, num_machines=2, dist_url="localhost")
