@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval-only", action="store_true", help="evaluate train.init_checkpoint, do not train")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in train.output_dir")
     parser.add_argument("--num-gpus", type=int, default=1, help="GPUs of each machine, one process each")
-    parser.add_argument("--num-processes", type=int, help="processes of each machine when training without GPUs")
+    parser.add_argument("--num-processes", type=int, default=1, help="processes of each machine without GPUs")
     parser.add_argument("--num-machines", type=int, default=1, help="start the same command on each of them")
     parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0, or auto on one machine")
@@ -77,14 +77,16 @@ def main(argv: Sequence[str] | None = None) -> dict | None:
         The results of `--eval-only` in a run of one process, otherwise None.
 
     Raises:
-        RecipeError: unknown recipe or setting.
+        RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
     """
     args = build_parser().parse_intermixed_args(argv)
     device = resolve_device(read_recipe(args).train.device)
     use_cuda = device.type == "cuda"
+    if args.num_gpus > 1 and not use_cuda:
+        raise RecipeError(f"--num-gpus {args.num_gpus}, but this run is on {device}: use --num-processes there.")
     return launch(
         run,
-        num_processes=args.num_gpus if use_cuda or args.num_processes is None else args.num_processes,
+        num_processes=args.num_gpus if use_cuda else args.num_processes,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,

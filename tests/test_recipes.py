@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -45,9 +46,20 @@ def source_of(name: str) -> str:
     return (recipe_folder() / f"{name}.py").read_text(encoding="utf-8")
 
 
-def meta_model(recipe):
+@cache
+def meta_model(name: str):
+    """The model of a recipe that has been through YAML."""
     with torch.device("meta"):
-        return instantiate(recipe.model)
+        return instantiate(recipe_from_yaml(recipe_to_yaml(load_recipe(name))).model)
+
+
+def _with_names(value):
+    """Callables by their full name, tuples as lists: what YAML can hold."""
+    if isinstance(value, dict):
+        return {key: _with_names(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_names(child) for child in value]
+    return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
 def test_every_dino_row_with_a_focalnet_has_a_recipe():
@@ -85,18 +97,14 @@ def test_recipe_survives_yaml(name):
     again = recipe_from_yaml(text)
     assert recipe_to_yaml(again) == text
     resolved = OmegaConf.to_container(again, resolve=True)
+    assert _with_names(OmegaConf.to_container(recipe, resolve=True)) == resolved
     assert resolved["dataloader"]["evaluator"]["dataset_name"] == resolved["dataloader"]["test"]["dataset"]["names"]
     assert resolved["train"]["output_dir"] == f"output/{name}"
-    with torch.device("meta"):
-        first, second = instantiate(recipe.model), instantiate(again.model)
-    shapes = {key: value.shape for key, value in first.state_dict().items()}
-    assert shapes == {key: value.shape for key, value in second.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_model_on_the_meta_device(name):
-    recipe = load_recipe(name)
-    model = meta_model(recipe)
+    model = meta_model(name)
     assert all(value.is_meta for value in model.parameters())
     backbone = model.backbone.bottom_up.output_shape()
     assert all(backbone[f].stride == 2 ** int(f[-1]) for f in backbone)
@@ -109,7 +117,7 @@ def test_model_on_the_meta_device(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_optimizer_slows_the_backbone_only(name):
     recipe = load_recipe(name)
-    model = meta_model(recipe)
+    model = meta_model(name)
     node = recipe.optimizer
     factor = instantiate(node.lr_factor)
     groups = parameter_groups(

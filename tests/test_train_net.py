@@ -167,3 +167,8 @@ def test_resume_without_a_checkpoint_is_refused(dataset, tmp_path):
 def test_settings_may_stand_between_the_options(dataset, tmp_path):
     with pytest.raises(RecipeError, match=r"train\.nonsense"):
         train_net.main(["train.nonsense=1", "--config-file", RECIPE, "--eval-only", "train.seed=1"])
+
+
+def test_several_gpus_need_gpus():
+    with pytest.raises(RecipeError, match="--num-gpus 2.*cpu.*--num-processes"):
+        train_net.main(["--config-file", RECIPE, "--num-gpus", "2", "train.device=cpu"])

@@ -1,6 +1,7 @@
 """Several processes on the CPU (gloo) against one process with the same total batch."""
 
 import json
+import math
 import os
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from detectron2.utils import comm
 
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
+from focalnet_d2.data.generated import register_generated
 from focalnet_d2.engine.distributed import launch
 from focalnet_d2.engine.run import build_model, build_trainer
-from tests.tiny_run import RECIPE, TINY, tiny_dataset
+from tests.tiny_run import RECIPE, TINY, tiny_dataset, write_dataset
 
 # No random number in the network, and every image the same number of objects: what differs is the number of processes.
 SAME_EVERYWHERE = (
@@ -42,12 +44,21 @@ def losses_of(folder) -> list[dict[str, float]]:
     return [{key: value for key, value in line.items() if "loss" in key or key == "grad_norm"} for line in lines]
 
 
+def train_two_runs(folder: str) -> None:
+    """In each of two processes: the run to compare, and one in which one process never has an object."""
+    register_generated(os.path.join(folder, "data", "generated"))
+    train(os.path.join(folder, "two"), *SAME_EVERYWHERE)
+    register_generated(os.path.join(folder, "one_image_with_objects", "generated"))
+    train(os.path.join(folder, "uneven"), "train.accumulation=2")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
+    write_dataset(folder / "one_image_with_objects", images_with_objects=1)
     with tiny_dataset(folder / "data"):
         train(str(folder / "one"), *SAME_EVERYWHERE)
-        launch(train, num_processes=2, args=(str(folder / "two"), *SAME_EVERYWHERE))
+    launch(train_two_runs, num_processes=2, args=(str(folder),))
     return folder
 
 
@@ -69,11 +80,10 @@ def test_evaluation_of_two_processes_sees_every_image_once(runs):
     assert json.loads((runs / "one" / "results.json").read_text()).keys() == {"bbox"}
 
 
-def test_a_process_without_a_single_object_keeps_step_with_the_others(tmp_path):
-    with tiny_dataset(tmp_path / "data", images_with_objects=1):
-        launch(train, num_processes=2, args=(str(tmp_path / "run"), "train.accumulation=2"))
-    for step in losses_of(tmp_path / "run"):
-        assert all(value == value and abs(value) < 1e6 for value in step.values())
+def test_a_process_without_a_single_object_keeps_step_with_the_other(runs):
+    steps = losses_of(runs / "uneven")
+    assert len(steps) >= 3
+    assert all(math.isfinite(value) for step in steps for value in step.values())
 
 
 def test_one_process_is_this_process():

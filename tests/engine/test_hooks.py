@@ -64,9 +64,15 @@ def test_average_is_swapped_in_and_out_even_after_an_error():
     averaged = AveragedWeights(model, decay=0.5)
     with torch.no_grad():
         model.weight.add_(1)
-    with pytest.raises(RuntimeError), averaged.swapped_in():
-        assert model.weight.tolist() == [1.0, -2.0]
+    inside = []
+
+    def fail():
+        inside.extend(model.weight.tolist())
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), averaged.swapped_in():
+        fail()
+    assert inside == [1.0, -2.0]
     assert model.weight.tolist() == [2.0, -1.0]
 
 
@@ -93,7 +99,7 @@ def test_evaluation_every_period_and_once_at_the_end(period, expected):
 
 
 def test_no_evaluation_of_a_training_that_failed_in_its_last_step():
-    model, seen = Toy(), []
+    seen = []
 
     class Failing(Toy):
         def forward(self, batch):
