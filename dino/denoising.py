@@ -72,7 +72,7 @@ class DenoisingQueries:
         starts = torch.arange(self.num_groups)[:, None] * self.group_size  # (G, 1)
         pairs = []
         for image in targets:
-            objects = torch.arange(len(image))
+            objects = torch.arange(min(len(image), self.group_size // 2))  # none where denoising is off
             pairs.append(((starts + objects).flatten(), objects.repeat(self.num_groups)))
         return pairs
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import train_net
+from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
 from tests.tiny_run import RECIPE, TINY, tiny_dataset
@@ -152,6 +153,18 @@ def test_truncated_weights_are_named(finished, tmp_path):
     path.write_bytes((finished / "model_final.pth").read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"cut\.pth is truncated"):
         run(tmp_path, "--eval-only", f"train.init_checkpoint={path}")
+
+
+def test_a_backbone_alone_may_start_a_training_but_not_be_evaluated(finished, dataset, tmp_path):
+    weights = read_checkpoint(finished / "model_final.pth")["model"]
+    prefix = "backbone.bottom_up."
+    backbone = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    path = tmp_path / "backbone.pth"
+    save_checkpoint(path, {"model": backbone})
+    with pytest.raises(ValueError, match=r"backbone\.pth .* holds only a part of the model"):
+        run(tmp_path / "evaluated", "--eval-only", f"train.init_checkpoint={path}")
+    run(tmp_path / "trained", "train.max_iter=1", f"train.init_checkpoint={path}")
+    assert (tmp_path / "trained" / "model_final.pth").exists()
 
 
 def test_missing_data_are_named(dataset, tmp_path):

@@ -37,6 +37,7 @@ def load_checkpoint(
     keep_settings: bool = False,
     class_names: Sequence[str] | None = None,
     ema: bool = False,
+    complete: bool = False,
 ) -> LoadReport:
     """Fills a model from a checkpoint whose layout is recognised by its names.
 
@@ -50,6 +51,7 @@ def load_checkpoint(
         keep_settings: what shapes cannot show (position encoding, modulator, padding) stays as the model has it.
         class_names: the model's classes in order.
         ema: take the averaged weights of the file.
+        complete: refuse a file that leaves a part of the model as it was, such as a backbone alone.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -59,6 +61,11 @@ def load_checkpoint(
     if any(value.is_meta for value in model.state_dict().values()):
         raise ValueError(f"{weights.source} cannot be loaded into a model on the meta device: use model.to_empty first")
     tensors, report = _plan(model, weights, Options(new_classes, keep_settings, class_names))
+    if complete and report.missing:
+        raise ValueError(
+            f"{weights.source} ({report.layout}) holds only a part of the model: {some_of(report.missing)} would stay "
+            "random. Train from it, or give a checkpoint of the whole model to evaluate"
+        )
     state = _unwrapped(model).state_dict()
     with torch.no_grad():
         for name, tensor in tensors.items():

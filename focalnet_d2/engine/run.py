@@ -66,8 +66,8 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
     """Load `train.init_checkpoint`, any known layout, and log what was loaded; an empty one leaves random weights.
 
     Args:
-        to_train: the model will be trained, so `train.new_classes` may leave class rows fresh; to evaluate, all rows
-            must come from the file.
+        to_train: the model will be trained, so a backbone alone will do, `train.new_classes` may leave class rows
+            fresh and `train.keep_settings` may differ from the file's; to evaluate, all of it must come from the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,8 +83,9 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         model,
         train.init_checkpoint,
         new_classes=new_classes,
-        keep_settings=train.keep_settings,
+        keep_settings=to_train and train.keep_settings,
         class_names=class_names(loader, read=new_classes),
+        complete=not to_train,
     )
     logger.info("%s", report)
 

@@ -45,5 +45,5 @@ def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are name
     recipe = apply_overrides(load_recipe(cfg.MODEL.LAZY_CONFIG), list(cfg.MODEL.LAZY_OVERRIDES))
     model = instantiate(recipe.model)
     if cfg.MODEL.LAZY_WEIGHTS:
-        load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS)
+        load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True)
     return model

@@ -46,6 +46,16 @@ def test_evaluation_returns_detections_of_the_wanted_size(scales, classes):
         assert found.pred_classes.max() < classes
 
 
+def test_training_without_denoising():
+    losses, gradients = train_step(
+        tiny_dino(denoising={"dn_number": 0}), [make_input(64, 64, 2), make_input(64, 64, 0)]
+    )
+    assert set(losses) == LOSS_NAMES  # the same names in all processes, whatever a batch holds
+    assert all(loss.isfinite() for loss in losses.values())
+    assert losses["loss_class_dn"] == losses["loss_bbox_dn_0"] == 0
+    assert gradients["denoising.label_enc.weight"] is not None
+
+
 @torch.no_grad()
 def test_size_of_the_result_is_that_of_the_image_when_none_is_given():
     image = {key: value for key, value in make_input(64, 80).items() if key == "image"}
