@@ -1,4 +1,4 @@
-"""Small DINO with a small FocalNet on the balloon set, one class, at 320 pixels.
+"""Small DINO with a small FocalNet on the balloon set, one class, at 256 pixels.
 
 Source: this project; not a published network, no setting is from a paper.
 Start: the weights of dino_focalnet_mini_quickstart, with a new class list; or random weights.
@@ -14,7 +14,7 @@ from .common.train import train
 model.num_classes = 1
 optimizer.lr = 4e-4
 optimizer.lr_factor.factor = 1.0
-train.max_iter = 1000
+train.max_iter = 400
 train.new_classes = True
-train.eval_period = 250
-train.checkpoint_period = 250
+train.eval_period = 200
+train.checkpoint_period = 200

@@ -1,7 +1,8 @@
 """Small DINO with a small FocalNet that learns the first 8 COCO training images with objects by heart, at 256 pixels.
 
-Source: this project; a check of the whole path on real images, not a published network.   Start: random weights.
-Command: python train_net.py --config-file dino_focalnet_mini_coco
+Source: this project; a check of the whole path on real images, not a published network.
+Start: the weights of dino_focalnet_mini_quickstart; all class rows start afresh.
+Command: python train_net.py --config-file dino_focalnet_mini_coco train.init_checkpoint=FILE
 """
 
 import detectron2.data.transforms as T
@@ -18,10 +19,11 @@ dataloader.train.mapper.augmentations = dataloader.test.mapper.augmentations = [
 dataloader.train.dataset.limit = dataloader.test.dataset.limit = 8
 dataloader.test.dataset.names = dataloader.train.dataset.names
 dataloader.evaluator.only_seen_images = True
-dataloader.train.total_batch_size = 8
+dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = dataloader.test.num_workers = 1
 optimizer.lr = 4e-4
 optimizer.lr_factor.factor = 1.0
-train.max_iter = 1200
+train.max_iter = 600
+train.new_classes = True
 train.eval_period = 200
 train.checkpoint_period = 200

@@ -13,7 +13,7 @@ from .common.train import train
 model.num_classes = 8
 optimizer.lr = 4e-4
 optimizer.lr_factor.factor = 1.0  # nothing is pre-trained
-train.max_iter = 8000
+train.max_iter = 6500
 train.eval_period = 1000
 train.checkpoint_period = 500
 train.ema.enabled = True
