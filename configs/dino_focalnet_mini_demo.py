@@ -12,10 +12,10 @@ from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import train
 
 model.num_classes = 8
-optimizer.lr = 2e-4
+optimizer.lr = 3e-4
 optimizer.lr_factor.factor = 1.0
-train.max_iter = 300
+train.max_iter = 600
 train.new_classes = True
 train.eval_period = 0
 train.checkpoint_period = 0
-train.log_period = 10
+train.log_period = 20

@@ -125,25 +125,24 @@ def comparison_grid(
     """
     if not rows:
         raise ValueError(f"There are no images to draw into {path}.")
-    height, width = (max(image.shape[axis] for pair in rows for image in pair) for axis in (0, 1))
     columns = min(pairs_per_line, len(rows))
-    lines = -(-len(rows) // columns)
+    lines = [rows[start : start + columns] for start in range(0, len(rows), columns)]
+    heights = [max(image.shape[0] for pair in line for image in pair) for line in lines]
+    width = max(image.shape[1] for pair in rows for image in pair)
     header = 2 * _MARGIN + round(width / 18)
-    sheet = Image.new(
-        "RGB",
-        (columns * (2 * width + 3 * _MARGIN) + _MARGIN, header + lines * (height + _MARGIN)),
-        (250, 250, 250),
-    )
+    size = (columns * (2 * width + 3 * _MARGIN) + _MARGIN, header + sum(heights) + len(lines) * _MARGIN)
+    sheet = Image.new("RGB", size, (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=max(12, round(width / 20)))
-    for index, pair in enumerate(rows):
-        line, column = divmod(index, columns)
-        for side, image in enumerate(pair):
-            x = _MARGIN + column * (2 * width + 3 * _MARGIN) + side * (width + _MARGIN)
-            if line == 0:
-                draw.text((x + width / 2, header / 2), titles[side], fill=_INK, font=font, anchor="mm")
-            offset_y, offset_x = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
-            sheet.paste(Image.fromarray(image), (x + offset_x, header + line * (height + _MARGIN) + offset_y))
+    top = header
+    for line, height in zip(lines, heights, strict=True):
+        for position, image in enumerate(image for pair in line for image in pair):
+            x = _MARGIN + position // 2 * (2 * width + 3 * _MARGIN) + position % 2 * (width + _MARGIN)
+            if top == header:
+                draw.text((x + width / 2, header / 2), titles[position % 2], fill=_INK, font=font, anchor="mm")
+            corner = (x + (width - image.shape[1]) // 2, top + (height - image.shape[0]) // 2)
+            sheet.paste(Image.fromarray(image), corner)
+        top += height + _MARGIN
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

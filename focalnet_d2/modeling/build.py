@@ -3,6 +3,8 @@
 `FocalNet` itself is in Detectron2's backbone registry under its own name.
 """
 
+import logging
+
 from detectron2.config import instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
@@ -13,6 +15,8 @@ from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
 
 from .focalnet import FocalNet
+
+_logger = logging.getLogger(__name__)
 
 
 @BACKBONE_REGISTRY.register()
@@ -45,5 +49,5 @@ def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are name
     recipe = apply_overrides(load_recipe(cfg.MODEL.LAZY_CONFIG), list(cfg.MODEL.LAZY_OVERRIDES))
     model = instantiate(recipe.model)
     if cfg.MODEL.LAZY_WEIGHTS:
-        load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True)
+        _logger.info("%s", load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True))
     return model
