@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "tools": (*LIBRARIES, "configs", "train_net", "tools"),
 }
 MAX_FILE, MAX_FUNCTION, MAX_FORWARD, MAX_RECIPE = 400, 45, 40, 30
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users|mnt|scratch)/\w|pythonhosted|pypi\.org")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|mnt|scratch|work)/\w")
 GENERATED = ("output", "build", "dist", "datasets")
 TEXTS = (".py", ".md", ".cfg", ".toml", ".txt", ".sh", ".yml", ".yaml", ".json", "")
 
