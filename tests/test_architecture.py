@@ -219,7 +219,7 @@ def text_files() -> Iterator[Path]:
                 yield path
 
 
-def test_no_path_of_a_machine_and_no_registry_host():
+def test_no_path_of_a_machine():
     breaches = []
     for path in text_files():
         if path == Path(__file__).resolve() or path.stat().st_size > 1_000_000:
