@@ -86,7 +86,7 @@ def main() -> int:
     arguments = parse_arguments()
     output: Path = arguments.output.resolve()
     start = time.perf_counter()
-    data = generate_dataset(output / "data", num_train=400, num_val=HELD_OUT, style="night", seed=1)
+    data = generate_dataset(output / "data", num_train=1200, num_val=HELD_OUT, style="night", seed=1)
     register_generated(data)
     before = evaluate(WEIGHTS, output / "before", arguments.overrides)
     training = time.perf_counter()
