@@ -1,6 +1,7 @@
 """DINO: detection by queries whose boxes come from the image (arXiv:2203.03605, figure 2).
 
-Maths and defaults follow FocalNet-DINO; what detrex does differently is a constructor argument.
+Maths and defaults follow FocalNet-DINO; what detrex does differently is a constructor argument. As published,
+positions, anchors and wavelengths are float32 whatever the type of the weights.
 
 Shapes: B images, N tokens of all levels, Q queries, P denoising queries, K classes, C channels, L levels.
 """
@@ -155,10 +156,9 @@ class DINO(nn.Module):
         masks = [_resize_mask(padding_mask, feature.shape[-2:]) for feature in features]
         spatial_shapes = [tuple(feature.shape[-2:]) for feature in features]
         flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)  # (B, N)
-        dtype = self.level_embed.dtype
-        valid_ratios = get_valid_ratios(masks, dtype)
+        valid_ratios = get_valid_ratios(masks)
         positions = [
-            self.position_embedding(mask, dtype) + embed.view(-1, 1, 1)
+            (self.position_embedding(mask) + embed.view(-1, 1, 1)).to(embed.dtype)
             for mask, embed in zip(masks, self.level_embed, strict=True)
         ]
         memory = self.encoder(

@@ -35,7 +35,7 @@ class SelectedQueries:
 
 
 def get_proposal_logits(
-    padding_masks: Sequence[Tensor], dtype: torch.dtype, base_size: float = 0.05
+    padding_masks: Sequence[Tensor], dtype: torch.dtype = torch.float32, base_size: float = 0.05
 ) -> tuple[Tensor, Tensor]:
     """One square anchor a token, `base_size` * 2^level of the image wide.
 
@@ -100,7 +100,7 @@ class QuerySelection(nn.Module):
                 f"{tokens}: use larger images or fewer query_selection.num_queries"
             )
         dtype = torch.promote_types(memory.dtype, torch.float32)
-        proposal_logits, valid = get_proposal_logits(padding_masks, dtype)
+        proposal_logits, valid = get_proposal_logits(padding_masks)
         encoded = self.enc_output_norm(self.enc_output(memory.masked_fill(~valid[..., None], 0.0)))  # (B, N, C)
         logits = self.class_embed(encoded)  # (B, N, K)
         topk = logits.max(-1).values.topk(self.num_queries, dim=1).indices  # (B, Q)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 
-def _sines(positions: Tensor, num_feats: int, temperature: float) -> Tensor:
-    """(...) radians -> (..., num_feats): sine on even, cosine on odd features, wavelengths growing with T."""
-    index = torch.arange(num_feats, dtype=positions.dtype, device=positions.device)
+def _sines(positions: Tensor, num_feats: int, temperature: float, dtype: torch.dtype) -> Tensor:
+    """(...) radians -> (..., num_feats): sine on even, cosine on odd features; wavelengths of `dtype` grow with T."""
+    index = torch.arange(num_feats, dtype=dtype, device=positions.device)
     frequency = temperature ** (2 * torch.div(index, 2, rounding_mode="floor") / num_feats)
     angles = positions[..., None] / frequency  # (..., num_feats)
     return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)
@@ -46,14 +46,17 @@ class SinePositionEncoding(nn.Module):
         counts = [(~padding_mask).cumsum(axis, dtype=dtype) for axis in (1, 2)]  # 2 x (B, H, W)
         ends = [counts[0][:, -1:], counts[1][:, :, -1:]]
         encoded = [
-            _sines((count + self.offset) / (end + 1e-6) * self.scale, self.num_feats, self.temperature)
+            _sines((count + self.offset) / (end + 1e-6) * self.scale, self.num_feats, self.temperature, dtype)
             for count, end in zip(counts, ends, strict=True)
         ]
         return torch.cat(encoded, dim=-1).permute(0, 3, 1, 2)
 
 
 def encode_reference_points(reference_points: Tensor, num_feats: int = 128, temperature: float = 10000.0) -> Tensor:
-    """(..., 2) xy or (..., 4) cxcywh in [0, 1] -> (..., 2 or 4 times num_feats), in the order y, x, w, h."""
+    """(..., 2) xy or (..., 4) cxcywh in [0, 1] -> (..., 2 or 4 times num_feats), in the order y, x, w, h.
+
+    Wavelengths are float32 whatever the type of the points, as in the published DINO.
+    """
     x, y, *size = reference_points.unbind(-1)
     ordered = torch.stack([y, x, *size], dim=-1) * (2 * math.pi)
-    return _sines(ordered, num_feats, temperature).flatten(-2)
+    return _sines(ordered, num_feats, temperature, torch.float32).flatten(-2)
