@@ -44,6 +44,7 @@ $(STAMP): setup.cfg pyproject.toml requirements-lock.txt requirements-detectron2
 	  && $(UV) install --python $(PY) --no-deps "panopticapi-lite>=0.2"; fi
 	$(PY) -c '$(HAS_UPSTREAM)' 2>/dev/null || $(UV) install --python $(PY) --no-deps --require-hashes \
 	  --python-version 3.10 -r requirements-detectron2.txt
+	@rm -rf *.egg-info  # of an older setup.cfg, which would be read in place of the new metadata
 	$(UV) install --python $(PY) --no-deps --no-build-isolation --editable .
 	@touch $@
 

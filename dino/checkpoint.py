@@ -39,9 +39,20 @@ _ATTENTION = "<sampling_offsets|attention_weights|value_proj|output_proj>.<weigh
 _WB = "<weight|bias>"
 _ONE_HEAD = "if every decoder layer has its own heads, set model.shared_heads=False"
 
+# What both call the same
+
+_COMMON_RULES = (
+    rename(f"transformer.decoder.norm.{_WB}", "decoder.norm.<>"),
+    rename(f"transformer.decoder.ref_point_head.layers.#.{_WB}", "decoder.ref_point_head.layers.#.<>"),
+    rename("transformer.tgt_embed.weight", "query_selection.tgt_embed.weight"),
+    rename(f"transformer.<enc_output|enc_output_norm>.{_WB}", "query_selection.<>.<>"),
+    rename("label_enc.weight", "denoising.label_enc.weight"),
+)
+
 # FocalNet-DINO
 
 _FOCALNET_DINO_RULES = (
+    *_COMMON_RULES,
     *focalnet_rules("backbone.0.", FOCALNET),
     rename(f"input_proj.#.<0|1>.{_WB}", "backbone.input_proj.#.<>.<>"),
     rename("transformer.level_embed", "level_embed"),
@@ -53,13 +64,8 @@ _FOCALNET_DINO_RULES = (
         "decoder.layers.#.self_attn.<>",
     ),
     rename(f"transformer.decoder.layers.#.<norm1|norm2|norm3|linear1|linear2>.{_WB}", "decoder.layers.#.<>.<>"),
-    rename(f"transformer.decoder.norm.{_WB}", "decoder.norm.<>"),
-    rename(f"transformer.decoder.ref_point_head.layers.#.{_WB}", "decoder.ref_point_head.layers.#.<>"),
-    rename("transformer.tgt_embed.weight", "query_selection.tgt_embed.weight"),
-    rename(f"transformer.<enc_output|enc_output_norm>.{_WB}", "query_selection.<>.<>"),
     rename(f"transformer.enc_out_class_embed.{_WB}", "query_selection.class_embed.<>"),
     rename(f"transformer.enc_out_bbox_embed.layers.#.{_WB}", "query_selection.bbox_embed.layers.#.<>"),
-    rename("label_enc.weight", "denoising.label_enc.weight"),
 )
 
 
@@ -75,6 +81,7 @@ def _focalnet_dino_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, 
 # detrex
 
 _DETREX_RULES = (
+    *_COMMON_RULES,
     *focalnet_rules("backbone.", FOCALNET),
     rename(f"neck.convs.#.conv.{_WB}", "backbone.input_proj.#.0.<>"),
     rename(f"neck.convs.#.norm.{_WB}", "backbone.input_proj.#.1.<>"),
@@ -94,11 +101,6 @@ _DETREX_RULES = (
     rename(f"transformer.decoder.layers.#.norms.0.{_WB}", "decoder.layers.#.norm2.<>"),
     rename(f"transformer.decoder.layers.#.norms.1.{_WB}", "decoder.layers.#.norm1.<>"),
     rename(f"transformer.decoder.layers.#.norms.2.{_WB}", "decoder.layers.#.norm3.<>"),
-    rename(f"transformer.decoder.norm.{_WB}", "decoder.norm.<>"),
-    rename(f"transformer.decoder.ref_point_head.layers.#.{_WB}", "decoder.ref_point_head.layers.#.<>"),
-    rename("transformer.tgt_embed.weight", "query_selection.tgt_embed.weight"),
-    rename(f"transformer.<enc_output|enc_output_norm>.{_WB}", "query_selection.<>.<>"),
-    rename("label_enc.weight", "denoising.label_enc.weight"),
 )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from focalnet_d2.layers.box_ops import inverse_sigmoid
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention, SpatialShapes
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import encode_reference_points
+from focalnet_d2.layers.recompute import run_layer
 
 
 class DecoderLayer(nn.Module):
@@ -93,11 +93,6 @@ class DINODecoder(nn.Module):
         for linear in self.ref_point_head.layers:
             nn.init.xavier_uniform_(linear.weight)
 
-    def _run(self, layer: DecoderLayer, *arguments) -> Tensor:
-        if self.use_checkpoint and self.training:
-            return checkpoint(layer, *arguments, use_reentrant=False)
-        return layer(*arguments)
-
     def forward(
         self,
         query_feat: Tensor,
@@ -133,9 +128,8 @@ class DINODecoder(nn.Module):
             scaled = working[:, :, None] * ratios  # (B, Q, L, 4)
             position = encode_reference_points(scaled[:, :, 0], self.dim // 2)  # (B, Q, 2C)
             query_embed = self.ref_point_head(position.to(query_feat.dtype))
-            query_feat = self._run(
-                layer, query_feat, query_embed, scaled, memory, spatial_shapes, padding_mask, attn_mask
-            )
+            arguments = (query_feat, query_embed, scaled, memory, spatial_shapes, padding_mask, attn_mask)
+            query_feat = run_layer(layer, *arguments, recompute=self.use_checkpoint)
             reference = refine_boxes(box_change, query_feat, working)
             hidden_states.append(self.norm(query_feat))
         return hidden_states, references

@@ -38,7 +38,7 @@ def _by_grid_sample(value: Tensor, spatial_shapes: SpatialShapes, locations: Ten
 
 
 def _by_table_lookup(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """One weighted lookup of four texels a point in the table of all values; several times `grid_sample` on a CPU.
+    """One weighted lookup of four texels a point in the table of all values.
 
     Without gradients the queries go in parts, which bounds the memory for row numbers and weights.
     """

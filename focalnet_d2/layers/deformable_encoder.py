@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes
+from .recompute import run_layer
 
 
 def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
@@ -123,8 +123,5 @@ class DeformableEncoder(nn.Module):
         reference_points = get_encoder_reference_points(spatial_shapes, valid_ratios)
         for layer in self.layers:
             arguments = (tokens, position, reference_points, spatial_shapes, padding_mask)
-            if self.use_checkpoint and self.training:
-                tokens = checkpoint(layer, *arguments, use_reentrant=False)
-            else:
-                tokens = layer(*arguments)
+            tokens = run_layer(layer, *arguments, recompute=self.use_checkpoint)
         return tokens

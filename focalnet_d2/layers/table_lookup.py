@@ -1,4 +1,4 @@
-"""Weighted sums of table rows, with a backward pass that is as fast as the forward one on a CPU.
+"""Weighted sums of table rows, with a backward pass that does not sort.
 
 `embedding_bag` alone computes the same, but its gradient for the table first sorts all row numbers. The lookup is the
 product of a sparse matrix and the table, so that gradient is the product of the transposed matrix, which scipy has.
@@ -54,6 +54,6 @@ def weighted_row_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (S, D).
     """
-    if table.numel() and rows.numel() < 2**31 and len(table) < 2**31:
-        rows = rows.to(torch.int32)  # twice as fast to read
+    if rows.numel() < 2**31 and len(table) < 2**31:
+        rows = rows.to(torch.int32)  # half the memory to read
     return _WeightedRowSums.apply(table, rows, weights)

@@ -16,8 +16,9 @@ from detectron2.config import configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
+
+from focalnet_d2.layers.recompute import run_layer
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
 
@@ -170,10 +171,7 @@ class FocalStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C): the blocks only; the network downsamples after it has taken its output."""
         for block in self.blocks:
-            if self.use_checkpoint and self.training:
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = run_layer(block, x, recompute=self.use_checkpoint)
         return x
 
 
