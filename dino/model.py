@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
+from focalnet_d2.modeling.batching import batch_images, wanted_sizes
 from focalnet_d2.set_prediction.targets import prepare_targets
 
 from .checkpoint import LAYOUTS
@@ -113,11 +114,8 @@ class DINO(nn.Module):
             outputs = self.predict(images, padding_mask, denoising)
             return self.criterion(outputs, targets, denoising)
         outputs = self.predict(images, padding_mask)
-        wanted = [
-            (image.get("height", h), image.get("width", w))
-            for image, (h, w) in zip(batched_inputs, image_sizes, strict=True)
-        ]
-        return [{"instances": result} for result in self.postprocess(outputs, wanted)]
+        sizes = wanted_sizes(batched_inputs, image_sizes)
+        return [{"instances": result} for result in self.postprocess(outputs, sizes)]
 
     def preprocess(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Normalises and pads with zeros to the largest height and width of the batch, no further.
@@ -125,18 +123,11 @@ class DINO(nn.Module):
         Returns:
             images (B, 3, H, W), padding_mask (B, H, W) bool, True = padding, and each image's (h, w).
         """
-        images = [
-            (image["image"].to(self.device, self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
-            for image in batched_inputs
-        ]
-        image_sizes = [tuple(image.shape[-2:]) for image in images]
-        height, width = (max(side) for side in zip(*image_sizes, strict=True))
-        batch = images[0].new_zeros(len(images), images[0].shape[0], height, width)
-        padding_mask = torch.ones(len(images), height, width, dtype=torch.bool, device=self.device)
-        for index, (image, (h, w)) in enumerate(zip(images, image_sizes, strict=True)):
-            batch[index, :, :h, :w] = image
-            padding_mask[index, :h, :w] = False
-        return batch, padding_mask, image_sizes
+        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
+        padding_mask = torch.ones(len(images), *images.shape[-2:], dtype=torch.bool, device=self.device)
+        for mask, (h, w) in zip(padding_mask, image_sizes, strict=True):
+            mask[:h, :w] = False
+        return images, padding_mask, image_sizes
 
     def predict(self, images: Tensor, padding_mask: Tensor, denoising: DenoisingQueries | None = None) -> dict:
         """The network between normalised images and predictions.

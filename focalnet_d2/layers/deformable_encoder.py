@@ -92,6 +92,7 @@ class DeformableEncoder(nn.Module):
         use_checkpoint: bool = False,
     ):
         super().__init__()
+        self.num_levels = num_levels
         self.use_checkpoint = use_checkpoint
         attention = dict(num_levels=num_levels, num_heads=num_heads, num_points=num_points)
         self.layers = nn.ModuleList(

@@ -329,10 +329,17 @@ class FocalNet(Backbone):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of every output, as Detectron2's necks and heads ask for them."""
+        return self.make_output_shape(self.embed_dim, out_features=self.out_features, patch_size=self.patch_size)
+
+    @staticmethod
+    def make_output_shape(
+        embed_dim: int, *, out_features: Sequence[str] = STAGE_NAMES, patch_size: int = 4
+    ) -> dict[str, ShapeSpec]:
+        """What `output_shape` of a network with these arguments returns; for recipes, whose heads are built apart."""
+        stages = {name: STAGE_NAMES.index(name) for name in out_features}
         return {
-            name: ShapeSpec(channels=self.channels(stage), stride=self.patch_size * 2**stage)
-            for name in self.out_features
-            for stage in [STAGE_NAMES.index(name)]
+            name: ShapeSpec(channels=embed_dim * 2**stage, stride=patch_size * 2**stage)
+            for name, stage in stages.items()
         }
 
     @classmethod

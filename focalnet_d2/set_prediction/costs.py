@@ -1,6 +1,10 @@
-"""Costs of giving a prediction to a target (DETR, arXiv:2005.12872, section 3.1). Q predictions, M targets."""
+"""Costs of giving a prediction to a target (DETR, arXiv:2005.12872, section 3.1; Mask2Former, arXiv:2112.01527).
+
+Q predictions, M targets, K classes, P points.
+"""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou
@@ -22,3 +26,22 @@ def pairwise_l1_cost(boxes: Tensor, target_boxes: Tensor) -> Tensor:
 def pairwise_giou_cost(boxes: Tensor, target_boxes: Tensor) -> Tensor:
     """Negative generalised IoU: (Q, 4), (M, 4) normalised cxcywh -> (Q, M)."""
     return -generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, None], box_cxcywh_to_xyxy(target_boxes)[None])
+
+
+def pairwise_class_cost(logits: Tensor, labels: Tensor) -> Tensor:
+    """Negative probability of the target's class: (Q, K + 1), (M,) -> (Q, M)."""
+    return -logits.softmax(-1)[:, labels]
+
+
+def pairwise_mask_cost(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the points: (Q, P) logits, (M, P) in [0, 1] -> (Q, M)."""
+    inside, outside = F.softplus(-mask_logits), F.softplus(mask_logits)  # cost of a point that is inside, outside
+    return (inside @ target_masks.T + outside @ (1 - target_masks).T) / mask_logits.shape[-1]
+
+
+def pairwise_dice_cost(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
+    """Dice cost over the points: (Q, P) logits, (M, P) in [0, 1] -> (Q, M)."""
+    probabilities = mask_logits.sigmoid()
+    overlap = probabilities @ target_masks.T  # (Q, M)
+    total = probabilities.sum(-1, keepdim=True) + target_masks.sum(-1)  # (Q, M)
+    return 1 - (2 * overlap + 1) / (total + 1)  # + 1: empty against empty costs nothing

@@ -23,3 +23,15 @@ def l1_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
 def giou_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
     """Sum of 1 - generalised IoU of pairs: (P, 4), (P, 4) normalised cxcywh -> scalar."""
     return (1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes))).sum()
+
+
+def mask_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
+    """Sum over pairs of the mean binary cross-entropy of their points: (M, P), (M, P) in [0, 1] -> scalar."""
+    return F.binary_cross_entropy_with_logits(mask_logits, target_masks, reduction="none").mean(-1).sum()
+
+
+def dice_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
+    """Sum over pairs of 1 - dice coefficient of their points: (M, P), (M, P) in [0, 1] -> scalar."""
+    probabilities = mask_logits.sigmoid()
+    overlap = (probabilities * target_masks).sum(-1)  # (M,)
+    return (1 - (2 * overlap + 1) / (probabilities.sum(-1) + target_masks.sum(-1) + 1)).sum()

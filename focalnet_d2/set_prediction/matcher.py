@@ -7,20 +7,52 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from .costs import pairwise_focal_cost, pairwise_giou_cost, pairwise_l1_cost
+from .costs import (
+    pairwise_class_cost,
+    pairwise_dice_cost,
+    pairwise_focal_cost,
+    pairwise_giou_cost,
+    pairwise_l1_cost,
+    pairwise_mask_cost,
+)
 from .targets import Targets
 
-Indices = list[tuple[Tensor, Tensor]]  # per image: predictions, targets (P,) each
+Pairs = tuple[Tensor, Tensor]  # predictions, targets (P,) each
+Indices = list[Pairs]  # per image
 
 _logger = logging.getLogger(__name__)
 _UNAFFORDABLE = 1e6  # far above any real cost, far below what would drown the others' digits
 
 
-class HungarianMatcher(nn.Module):
-    """The assignment of least total cost: focal class cost, L1 and generalised IoU of the boxes.
+class LeastCostAssignment(nn.Module):
+    """Hungarian algorithm. Non-finite costs become unaffordable instead of an error.
 
-    Costs are computed in float32 at least. Non-finite ones become unaffordable instead of an error; how many there
-    were so far is in `non_finite_costs`.
+    Attributes:
+        non_finite_costs: how many there were so far.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.non_finite_costs = 0
+
+    @torch.no_grad()
+    def assign(self, cost: Tensor) -> Pairs:
+        """(Q, M) -> min(Q, M) pairs on the CPU, in the order of predictions."""
+        pairs = linear_sum_assignment(self._finite(cost.cpu()).numpy())
+        return tuple(torch.as_tensor(side, dtype=torch.int64) for side in pairs)
+
+    def _finite(self, cost: Tensor) -> Tensor:
+        broken = ~cost.isfinite()
+        count = int(broken.sum())
+        if count:
+            self.non_finite_costs += count
+            _logger.warning("%d of %d matching costs are not finite", count, cost.numel())
+            cost = cost.masked_fill(broken, _UNAFFORDABLE)
+        return cost
+
+
+class HungarianMatcher(LeastCostAssignment):
+    """Matching of boxes: focal class cost, L1 and generalised IoU, in float32 at least.
 
     Args:
         class_weight, bbox_weight, giou_weight: weights of the three costs.
@@ -42,7 +74,6 @@ class HungarianMatcher(nn.Module):
         self.giou_weight = giou_weight
         self.alpha = alpha
         self.gamma = gamma
-        self.non_finite_costs = 0
 
     def cost(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Tensor:
         """(Q, K) logits, (Q, 4) boxes, M targets -> (Q, M)."""
@@ -54,22 +85,41 @@ class HungarianMatcher(nn.Module):
             + self.giou_weight * pairwise_giou_cost(boxes, target_boxes)
         )
 
-    def _finite(self, cost: Tensor) -> Tensor:
-        broken = ~cost.isfinite()
-        count = int(broken.sum())
-        if count:
-            self.non_finite_costs += count
-            _logger.warning("%d of %d matching costs are not finite", count, cost.numel())
-            cost = cost.masked_fill(broken, _UNAFFORDABLE)
-        return cost
-
     @torch.no_grad()
     def forward(self, pred_logits: Tensor, pred_boxes: Tensor, targets: Sequence[Targets]) -> Indices:
-        """(B, Q, K), (B, Q, 4) cxcywh and B targets -> per image min(Q, M) pairs, in the order of predictions."""
-        indices = []
+        """(B, Q, K), (B, Q, 4) cxcywh and B targets -> the pairs of each image."""
         with torch.autocast(pred_logits.device.type, enabled=False):
-            for logits, boxes, image in zip(pred_logits, pred_boxes, targets, strict=True):
-                cost = self._finite(self.cost(logits, boxes, image).cpu())  # (Q, M)
-                pairs = linear_sum_assignment(cost.numpy())
-                indices.append(tuple(torch.as_tensor(side, dtype=torch.int64) for side in pairs))
-        return indices
+            return [
+                self.assign(self.cost(logits, boxes, image))
+                for logits, boxes, image in zip(pred_logits, pred_boxes, targets, strict=True)
+            ]
+
+
+class MaskMatcher(LeastCostAssignment):
+    """Matching of masks by their values at points: class, cross-entropy and dice cost, in float32 at least.
+
+    Args:
+        class_weight, mask_weight, dice_weight: weights of the three costs.
+    """
+
+    def __init__(self, class_weight: float = 2.0, *, mask_weight: float = 5.0, dice_weight: float = 5.0):
+        super().__init__()
+        self.class_weight = class_weight
+        self.mask_weight = mask_weight
+        self.dice_weight = dice_weight
+
+    def cost(self, logits: Tensor, mask_logits: Tensor, labels: Tensor, target_masks: Tensor) -> Tensor:
+        """(Q, K + 1) and (Q, P) logits, (M,) labels, (M, P) in [0, 1] -> (Q, M)."""
+        dtype = torch.promote_types(mask_logits.dtype, torch.float32)
+        logits, mask_logits, target_masks = logits.to(dtype), mask_logits.to(dtype), target_masks.to(dtype)
+        return (
+            self.class_weight * pairwise_class_cost(logits, labels)
+            + self.mask_weight * pairwise_mask_cost(mask_logits, target_masks)
+            + self.dice_weight * pairwise_dice_cost(mask_logits, target_masks)
+        )
+
+    @torch.no_grad()
+    def forward(self, logits: Tensor, mask_logits: Tensor, labels: Tensor, target_masks: Tensor) -> Pairs:
+        """One image: arguments of `cost` -> its pairs."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.assign(self.cost(logits, mask_logits, labels, target_masks))

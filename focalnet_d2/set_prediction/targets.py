@@ -1,6 +1,6 @@
 """What the matching and the losses compare predictions with."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,22 @@ class Targets:
         return len(self.labels)
 
 
+@dataclass
+class MaskTargets:
+    """Segments of one image.
+
+    Attributes:
+        labels: (M,) class indices, counted from 0.
+        masks: (M, H, W) bool over the image as the model gets it.
+    """
+
+    labels: Tensor
+    masks: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 def prepare_targets(instances: Sequence[Instances], device: torch.device, num_classes: int) -> list[Targets]:
     """Ground truth of a batch: `gt_classes` and `gt_boxes` (XYXY pixels of `image_size`) of each image.
 
@@ -35,19 +51,47 @@ def prepare_targets(instances: Sequence[Instances], device: torch.device, num_cl
     """
     targets = []
     for image in instances:
-        labels = image.gt_classes.to(device)
-        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
-            raise ValueError(
-                f"gt_classes has {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
-                "set the recipe's num_classes to the number of classes of the data set"
-            )
+        labels = _checked_labels(image, device, num_classes)
         height, width = image.image_size
         boxes = box_xyxy_to_cxcywh(image.gt_boxes.tensor.to(device))
         targets.append(Targets(labels, boxes / boxes.new_tensor([width, height, width, height])))
     return targets
 
 
-def count_targets(targets: Sequence[Targets], device: torch.device) -> float:
+def prepare_mask_targets(instances: Sequence[Instances], device: torch.device, num_classes: int) -> list[MaskTargets]:
+    """Ground truth of a batch: `gt_classes` and `gt_masks` (BitMasks of `image_size`) of each image.
+
+    An image without objects needs no `gt_masks`.
+
+    Raises:
+        ValueError: a class index outside 0..num_classes - 1, or masks of another size than the image.
+    """
+    targets = []
+    for image in instances:
+        labels = _checked_labels(image, device, num_classes)
+        masks = torch.zeros(0, *image.image_size, dtype=torch.bool, device=device)
+        if len(labels):
+            masks = image.gt_masks.tensor.to(device)
+        if tuple(masks.shape) != (len(labels), *image.image_size):
+            raise ValueError(
+                f"gt_masks has the shape {tuple(masks.shape)}, expected {(len(labels), *image.image_size)}: one mask "
+                "of the size of the augmented image for each of gt_classes"
+            )
+        targets.append(MaskTargets(labels, masks))
+    return targets
+
+
+def _checked_labels(image: Instances, device: torch.device, num_classes: int) -> Tensor:
+    labels = image.gt_classes.to(device)
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
+        raise ValueError(
+            f"gt_classes has {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
+            "set the recipe's num_classes to the number of classes of the data set"
+        )
+    return labels
+
+
+def count_targets(targets: Sequence[Sized], device: torch.device) -> float:
     """Number of objects of the batch, averaged over all processes, at least 1."""
     count = torch.tensor(float(sum(len(image) for image in targets)), device=device)
     if comm.get_world_size() > 1:

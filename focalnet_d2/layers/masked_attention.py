@@ -1,0 +1,53 @@
+"""Multi-head attention through `scaled_dot_product_attention`, with one mask for all heads.
+
+Parameters have the names and the layout of `nn.MultiheadAttention`, which would copy the mask for every head.
+
+Shapes: B images, Q queries, N keys, C channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MaskedAttention(nn.Module):
+    """Attention of queries to keys.
+
+    Args:
+        dim: channels C.
+        num_heads: heads, a divisor of C.
+
+    Raises:
+        ValueError: dim is not a multiple of num_heads.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = 8):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None) -> Tensor:
+        """Weighted sums of values.
+
+        Args:
+            query: (B, Q, C); key, value: (B, N, C).
+            blocked: (B, Q, N) bool, True = a query does not see that key.
+
+        Returns:
+            (B, Q, C).
+        """
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        heads = [
+            F.linear(tokens, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
+            for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
+        ]
+        mask = None if blocked is None else ~blocked[:, None]  # (B, 1, Q, N), True = seen
+        gathered = F.scaled_dot_product_attention(*heads, attn_mask=mask)  # (B, heads, Q, C/heads)
+        return self.out_proj(gathered.transpose(1, 2).flatten(2))

@@ -1,0 +1,59 @@
+"""Bilinear reading of maps at points, and the choice of points that are worth a loss (PointRend, arXiv:1912.08193).
+
+Points are (x, y) in [0, 1] over a map; outside of it everything is zero.
+
+Shapes: M maps, C channels, P points.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DrawPoints = Callable[[int, int, Tensor], Tensor]  # (M, P, like) -> (M, P, 2) of like's device and type
+
+
+def uniform_points(count: int, num_points: int, like: Tensor) -> Tensor:
+    """Points drawn uniformly, (count, num_points, 2)."""
+    return torch.rand(count, num_points, 2, device=like.device, dtype=like.dtype)
+
+
+def sample_points(maps: Tensor, points: Tensor) -> Tensor:
+    """(M, C, h, w), (M, P, 2) -> (M, C, P), differentiable in the maps."""
+    grid = 2 * points[:, None] - 1  # (M, 1, P, 2)
+    return F.grid_sample(maps, grid.to(maps.dtype), align_corners=False)[:, :, 0]
+
+
+def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int]) -> Tensor:
+    """Values of boolean masks at points, without a copy of the masks in another type.
+
+    Args:
+        masks: (M, h, w) bool, the upper left part of a padded map whose rest is False.
+        points: (M, P, 2), or (1, P, 2) for all of them; over the padded map.
+        padded_size: (H, W).
+
+    Returns:
+        (M, P) in [0, 1], type of the points.
+    """
+    height, width = masks.shape[-2:]
+    texel = points * points.new_tensor([padded_size[1], padded_size[0]]) - 0.5  # (M, P, 2)
+    corner = texel.floor()
+    right, below = (texel - corner).unbind(-1)  # (M, P) each
+    x0, y0 = corner.long().unbind(-1)
+    flat = masks.flatten(1)  # (M, h*w)
+    total = points.new_zeros(len(masks), points.shape[1])
+    for y, share_y in ((y0, 1 - below), (y0 + 1, below)):
+        for x, share_x in ((x0, 1 - right), (x0 + 1, right)):
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+            total += flat.gather(1, index.expand(len(masks), -1)) * (share_x * share_y * inside)
+    return total
+
+
+@torch.no_grad()
+def select_uncertain_points(mask_logits: Tensor, candidates: Tensor, count: int) -> Tensor:
+    """The candidates where a mask is closest to undecided: (M, h, w) logits, (M, P, 2), -> (M, count, 2)."""
+    margin = sample_points(mask_logits[:, None], candidates)[:, 0].abs()  # (M, P)
+    chosen = margin.topk(count, dim=1, largest=False, sorted=False).indices
+    return candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
