@@ -1,4 +1,4 @@
-"""Loads registered detection data sets, or says in one sentence why one cannot be used."""
+"""Loads registered data sets, or says in one sentence why one cannot be used."""
 
 import difflib
 import json
@@ -19,8 +19,8 @@ def get_detection_dataset_dicts(
     limit: int | None = None,
     image_ids: Sequence[int] | None = None,
 ) -> list[dict]:
-    """Dataset dicts of one or more registered data sets, one after the other, images in the order of their
-    ids.
+    """Dataset dicts with boxes of one or more registered data sets, one after the other, images in the order of
+    their ids.
 
     Args:
         names: registered names.
@@ -35,8 +35,45 @@ def get_detection_dataset_dicts(
         FileNotFoundError: the annotation file, the image folder or the first image is missing.
         ValueError: an unknown name, annotations that cannot be used, different class lists, or no image left.
     """
+    return _join(names, ("annotations",), "boxes", filter_empty=filter_empty, limit=limit, image_ids=image_ids)
+
+
+def get_segmentation_dataset_dicts(
+    names: str | Sequence[str],
+    *,
+    filter_empty: bool = False,
+    limit: int | None = None,
+    image_ids: Sequence[int | str] | None = None,
+) -> list[dict]:
+    """As `get_detection_dataset_dicts` for data sets with masks: panoptic, semantic or COCO's instances.
+
+    An image counts as empty if its segments or annotations are none or all crowds; images with nothing but a
+    label map never do. Where a data set has no image ids, the names of the files without suffix take their place.
+
+    Raises:
+        FileNotFoundError: a label file or folder that the data set was registered with is missing, or as above.
+        ValueError: an annotation without a mask, or as above.
+    """
+    kinds = ("segments_info", "sem_seg_file_name", "annotations")
+    return _join(names, kinds, "masks", filter_empty=filter_empty, limit=limit, image_ids=image_ids)
+
+
+def _join(
+    names: str | Sequence[str],
+    kinds: tuple[str, ...],
+    wanted: str,
+    *,
+    filter_empty: bool,
+    limit: int | None,
+    image_ids: Sequence | None,
+) -> list[dict]:
+    """Dataset dicts of all names that have one of the kinds of ground truth, and the choice among their images."""
     names = [names] if isinstance(names, str) else list(names)
-    dataset_dicts = [record for name in names for record in load_dataset(name)]
+    dataset_dicts = []
+    for name in names:
+        records = load_dataset(name)
+        _check_kind(name, records, kinds, wanted)
+        dataset_dicts += records
     class_names = _common_classes(names)
     if image_ids is not None:
         dataset_dicts = _only_images(dataset_dicts, list(image_ids), names)
@@ -45,43 +82,78 @@ def get_detection_dataset_dicts(
     if not dataset_dicts:
         filters = f"filter_empty={filter_empty}, limit={limit}, image_ids={image_ids and list(image_ids)}"
         raise ValueError(f"The data set {', '.join(names)} has no images left with {filters}.")
-    if class_names:
+    if class_names and all("annotations" in record for record in dataset_dicts):
         print_instances_class_histogram(dataset_dicts, class_names)
     return dataset_dicts
 
 
+def _check_kind(name: str, records: list[dict], kinds: tuple[str, ...], wanted: str) -> None:
+    for record in records:
+        if not any(kind in record for kind in kinds):
+            raise ValueError(f"The data set {name} has no {wanted}; its images have {', '.join(record)}.")
+        if wanted == "masks" and any(
+            not annotation.get("segmentation") and not annotation.get("iscrowd", 0)
+            for annotation in record.get("annotations", [])
+        ):
+            raise ValueError(
+                f"The data set {name} has an annotation without a mask on image {record['image_id']}; "
+                "it can be used for boxes only."
+            )
+
+
 def has_targets(dataset_dict: dict) -> bool:
-    """Whether an image has an annotation that is not a crowd."""
-    return any(not annotation.get("iscrowd", 0) for annotation in dataset_dict["annotations"])
+    """Whether an image has an annotation or a segment that is not a crowd, or nothing but a label map."""
+    for key in ("annotations", "segments_info"):
+        if key in dataset_dict:
+            return any(not target.get("iscrowd", 0) for target in dataset_dict[key])
+    return True
 
 
 def load_dataset(name: str) -> list[dict]:
     """Dataset dicts of one registered data set, checked.
 
     Raises:
-        FileNotFoundError, ValueError: as `get_detection_dataset_dicts`.
+        FileNotFoundError, ValueError: as `get_detection_dataset_dicts` and `get_segmentation_dataset_dicts`.
     """
     if name not in DatasetCatalog.list():
         similar = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
         hint = f"; similar names: {', '.join(similar)}" if similar else ""
         raise ValueError(f"No data set is registered as {name!r}{hint}.")
     metadata = MetadataCatalog.get(name)
-    json_file, image_root = metadata.get("json_file"), metadata.get("image_root")
-    _check_present(name, "annotation file", json_file)
-    _check_present(name, "image folder", image_root)
-    try:
-        dataset_dicts = DatasetCatalog.get(name)
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        problem = json_file and find_problem(json_file, metadata)
-        if not problem:
-            raise
-        raise ValueError(f"The data set {name} cannot be used: {problem}") from error
-    for record in dataset_dicts:
-        if not all(has_box(annotation) for annotation in record["annotations"]):
-            raise ValueError(_no_box_message(json_file, record["image_id"]))
+    for key, what in _needed_paths(metadata).items():
+        _check_present(name, what, metadata.get(key))
+    dataset_dicts = [_with_image_id(record) for record in _load(name, metadata)]
     if dataset_dicts:
         _check_present(name, "image", dataset_dicts[0]["file_name"])
     return dataset_dicts
+
+
+def _needed_paths(metadata: Metadata) -> dict[str, str]:
+    """Metadata keys of the files without which a data set cannot be loaded, and what they are."""
+    if metadata.get("panoptic_json") is not None:  # instances and semantic PNGs only serve some of the metrics
+        labels = {"panoptic_json": "panoptic annotation file", "panoptic_root": "folder of panoptic PNGs"}
+    else:
+        labels = {"json_file": "annotation file", "sem_seg_root": "folder of semantic PNGs"}
+    return {**labels, "image_root": "image folder"}
+
+
+def _load(name: str, metadata: Metadata) -> list[dict]:
+    """What the registered loader returns; its failures name the data set."""
+    json_file = metadata.get("json_file") if metadata.get("panoptic_json") is None else None
+    try:
+        dataset_dicts = DatasetCatalog.get(name)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if problem := find_problem(json_file, metadata) if json_file else str(error):
+            raise ValueError(f"The data set {name} cannot be used: {problem}") from error
+        raise
+    for record in dataset_dicts:
+        if not all(has_box(annotation) for annotation in record.get("annotations", [])):
+            raise ValueError(_no_box_message(json_file, record["image_id"]))
+    return dataset_dicts
+
+
+def _with_image_id(dataset_dict: dict) -> dict:
+    return {"image_id": Path(dataset_dict["file_name"]).stem, **dataset_dict}
 
 
 def _check_present(name: str, what: str, path: str | None) -> None:
@@ -152,13 +224,13 @@ def _few(values) -> str:
 
 
 def _common_classes(names: list[str]) -> list[str] | None:
-    """The class list that all data sets share, None where they have none."""
-    lists = {name: MetadataCatalog.get(name).get("thing_classes") for name in names}
+    """The names of things that all data sets share, None where they have none."""
+    lists = {name: [MetadataCatalog.get(name).get(key) for key in ("thing_classes", "stuff_classes")] for name in names}
     first = lists[names[0]]
     for name, classes in lists.items():
         if classes != first:
             raise ValueError(f"The data sets {names[0]} and {name} have different class lists; they cannot be joined.")
-    return first
+    return first[0]
 
 
 def _only_images(dataset_dicts: list[dict], image_ids: list, names: list[str]) -> list[dict]:

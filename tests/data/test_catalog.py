@@ -6,8 +6,9 @@ import shutil
 import pytest
 from detectron2.data import DatasetCatalog
 
-from focalnet_d2.data.catalog import get_detection_dataset_dicts
+from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts
 from focalnet_d2.data.datasets import register_coco_folder
+from focalnet_d2.data.datasets.custom import replace_dataset
 from focalnet_d2.data.generated import register_generated
 
 
@@ -144,3 +145,58 @@ def test_no_images_left_names_set_and_filter(dataset):
     damage(dataset[1], lambda content: content["images"].clear())
     with pytest.raises(ValueError, match="copied_val has no images left with filter_empty=False"):
         get_detection_dataset_dicts(dataset[0])
+
+
+@pytest.fixture
+def semantic(tmp_path):
+    """A registered semantic set of two images without ids, and the folder of its labels."""
+    folders = {"image_root": tmp_path / "images", "sem_seg_root": tmp_path / "labels"}
+    for folder in folders.values():
+        folder.mkdir()
+        for stem in ("first", "second"):
+            (folder / f"{stem}.png").touch()
+
+    def records():
+        stems = sorted(path.stem for path in folders["image_root"].iterdir())
+        assert stems, "no images at all"
+        return [
+            {"file_name": f"{tmp_path}/images/{stem}.png", "sem_seg_file_name": f"{tmp_path}/labels/{stem}.png"}
+            for stem in stems
+        ]
+
+    replace_dataset("terrain_val", records, **{key: str(folder) for key, folder in folders.items()})
+    yield "terrain_val", folders
+    DatasetCatalog.remove("terrain_val")
+
+
+def test_semantic_images_have_the_names_of_their_files_as_ids_and_are_never_empty(semantic):
+    records = get_segmentation_dataset_dicts(semantic[0], filter_empty=True)
+    assert [record["image_id"] for record in records] == ["first", "second"]
+    assert len(get_segmentation_dataset_dicts(semantic[0], limit=1)) == 1
+    (second,) = get_segmentation_dataset_dicts(semantic[0], image_ids=["second"])
+    assert second["sem_seg_file_name"].endswith("labels/second.png")
+
+
+def test_semantic_set_has_no_boxes(semantic):
+    with pytest.raises(ValueError, match="terrain_val has no boxes; its images have .*sem_seg_file_name"):
+        get_detection_dataset_dicts(semantic[0])
+
+
+def test_failure_of_a_loader_without_an_annotation_file_names_the_set(semantic):
+    for path in semantic[1]["image_root"].iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="terrain_val cannot be used: no images at all"):
+        get_segmentation_dataset_dicts(semantic[0])
+
+
+def test_missing_folder_of_semantic_labels(semantic):
+    shutil.rmtree(semantic[1]["sem_seg_root"])
+    with pytest.raises(FileNotFoundError, match=r"The folder of semantic PNGs .*labels of the data set terrain_val"):
+        get_segmentation_dataset_dicts(semantic[0])
+
+
+def test_masks_of_a_set_of_instances(generated_root):
+    register_generated(generated_root)
+    everything = get_segmentation_dataset_dicts("generated_train")
+    assert everything == get_detection_dataset_dicts("generated_train")
+    assert 0 < len(get_segmentation_dataset_dicts("generated_train", filter_empty=True)) < len(everything)

@@ -1,0 +1,30 @@
+"""Maps with a class or a segment id for every pixel: whether one fits its image, and how it moves along."""
+
+import numpy as np
+from detectron2.data import transforms as T
+
+
+def check_label_size(labels: np.ndarray, file_size: tuple[int, int], *, label_file: str, image_file: str) -> None:
+    """Raises ValueError unless a label map (H, W) has the (h, w) of its image."""
+    if labels.shape != tuple(file_size):
+        raise ValueError(
+            f"The label file {label_file} has {labels.shape[1]} x {labels.shape[0]} pixels, its image {image_file} "
+            f"{file_size[1]} x {file_size[0]}."
+        )
+
+
+def transform_labels(transforms: T.Transform, labels: np.ndarray) -> np.ndarray:
+    """Labels after the transforms of their image; a pixel takes the label of the nearest one.
+
+    The four bytes of a number travel as the channels of an 8-bit image, because Detectron2 resizes those on the
+    pixel grid of the image, wider numbers with PyTorch's `nearest`, which is up to half a pixel off.
+
+    Args:
+        labels: (H, W) integers.
+
+    Returns:
+        (H', W') int32. Padding with 0 gives label 0, with 255 label -1.
+    """
+    numbers = np.ascontiguousarray(labels, "<i4")
+    moved = transforms.apply_segmentation(numbers.view(np.uint8).reshape(*numbers.shape, 4))  # (H', W', 4)
+    return np.ascontiguousarray(moved).view("<i4")[..., 0].astype(np.int32, copy=False)

@@ -1,0 +1,89 @@
+"""What all mappers do: read the image, augment it, make a tensor; and targets with masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import check_image_size
+from detectron2.structures import BitMasks, Boxes, Instances
+
+from ..image_reading import read_image
+
+GROUND_TRUTH = ("annotations", "segments_info", "pan_seg_file_name", "sem_seg_file_name")
+
+
+class ImageMapper:
+    """Reads one image, augments it and makes a tensor; a subclass adds the targets.
+
+    Random augmentations draw from numpy's global generator, which the training loader seeds for every sample.
+
+    Args:
+        is_train: add "instances" in place of the ground truth of the dataset dict.
+        augmentations: applied in this order.
+        image_format: "RGB" or "BGR", whichever the model normalises.
+    """
+
+    def __init__(self, is_train: bool, *, augmentations: Sequence[T.Augmentation], image_format: str = "RGB"):
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        """Maps one dataset dict; the argument stays unchanged.
+
+        Returns:
+            The dict with height and width of the file and image, (3, H, W) uint8 after augmentation. In training
+            `make_targets` gives "instances" and the ground truth is left out; otherwise "annotations" are, and the
+            names of label files stay for the evaluators.
+
+        Raises:
+            FileNotFoundError, ValueError: the image cannot be read or has another size than the dict says, or
+                `make_targets` refuses the ground truth.
+        """
+        dropped = GROUND_TRUTH if self.is_train else ("annotations",)
+        sample = {key: value for key, value in dataset_dict.items() if key not in dropped}
+        image = read_image(sample["file_name"], self.image_format)
+        check_image_size(sample, image)
+        aug_input = T.AugInput(image)
+        transforms = self.augmentations(aug_input)
+        augmented = aug_input.image  # (H, W, 3)
+        sample["image"] = torch.from_numpy(np.array(augmented.transpose(2, 0, 1), order="C"))
+        if self.is_train:
+            sample["instances"] = self.make_targets(dataset_dict, transforms, image.shape[:2], augmented.shape[:2])
+        return sample
+
+    def make_targets(
+        self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]
+    ) -> Instances:
+        """Targets of one image.
+
+        Args:
+            transforms: what was done to the image.
+            file_size: (h, w) before the transforms.
+            image_size: (h, w) after them.
+        """
+        raise NotImplementedError
+
+
+def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:
+    """Instances with gt_classes (M,), gt_masks (M, H, W) and gt_boxes (M, 4) XYXY pixels around the masks.
+
+    Args:
+        masks: (M, H, W) bool; the box of an empty one is 0, 0, 0, 0.
+        classes: M contiguous classes.
+    """
+    instances = Instances(masks.shape[1:])
+    instances.gt_classes = torch.tensor([int(label) for label in classes], dtype=torch.int64)
+    instances.gt_masks = BitMasks(torch.from_numpy(masks))
+    instances.gt_boxes = Boxes(torch.from_numpy(boxes_around(masks)))
+    return instances
+
+
+def boxes_around(masks: np.ndarray) -> np.ndarray:
+    """(M, 4) float32 XYXY pixels around (M, H, W) bool; 0, 0, 0, 0 around nothing."""
+    in_column, in_row = masks.any(axis=1), masks.any(axis=2)  # (M, W), (M, H)
+    left, top = in_column.argmax(axis=1), in_row.argmax(axis=1)
+    right = masks.shape[2] - in_column[:, ::-1].argmax(axis=1)
+    bottom = masks.shape[1] - in_row[:, ::-1].argmax(axis=1)
+    return np.stack([left, top, right, bottom], axis=1).astype(np.float32) * in_row.any(axis=1, keepdims=True)

@@ -1,0 +1,112 @@
+"""From COCO's instance annotations to one mask for every object: polygons and both kinds of run lengths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pycocotools.mask as mask_codec
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+
+from .base import ImageMapper, mask_targets
+
+
+class InstanceMapper(ImageMapper):
+    """Targets: every object that is no crowd, in the order of the annotations; boxes are those of the masks.
+
+    Polygons are transformed before they are drawn, so their outline stays sharp at any scale.
+
+    Args:
+        is_train, augmentations, image_format: see `ImageMapper`.
+        drop_empty: leave out objects that the crop removed, as published for COCO. For ADE20K they stay as empty
+            targets.
+    """
+
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation],
+        image_format: str = "RGB",
+        drop_empty: bool = True,
+    ):
+        super().__init__(is_train, augmentations=augmentations, image_format=image_format)
+        self.drop_empty = drop_empty
+
+    def make_targets(
+        self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]
+    ) -> Instances:
+        """Instances of `mask_targets`; M may be 0.
+
+        Raises:
+            ValueError: an annotation without a mask, with a damaged one, or with one of another size than the image.
+        """
+        masks, classes = [], []
+        for annotation in dataset_dict.get("annotations", []):
+            if annotation.get("iscrowd", 0):
+                continue
+            segmentation = annotation.get("segmentation")
+            try:
+                mask = transformed_mask(segmentation, transforms, file_size, image_size)
+            except ValueError as error:
+                raise ValueError(f"An annotation of {dataset_dict['file_name']} {error}.") from error
+            if mask.any() or not self.drop_empty:
+                masks.append(mask)
+                classes.append(annotation["category_id"])
+        return mask_targets(np.stack(masks) if masks else np.zeros((0, *image_size), bool), classes)
+
+
+def transformed_mask(
+    segmentation: Sequence[Sequence[float]] | dict | None,
+    transforms: T.Transform,
+    file_size: tuple[int, int],
+    image_size: tuple[int, int],
+) -> np.ndarray:
+    """The mask of one object after the transforms, (H, W) bool.
+
+    Args:
+        segmentation: COCO's polygons, compressed run lengths or a list of run lengths.
+        file_size: (h, w) of the image before the transforms.
+        image_size: (h, w) after them.
+
+    Raises:
+        ValueError: a phrase that says what the annotation has or lacks.
+    """
+    if not segmentation:
+        raise ValueError("has no segmentation, only a box; this mapper needs masks")
+    if not isinstance(segmentation, dict):
+        return draw_polygons([_transformed_polygon(polygon, transforms) for polygon in segmentation], image_size)
+    if tuple(segmentation["size"]) != tuple(file_size):
+        height, width = segmentation["size"]
+        raise ValueError(f"has a mask of {width} x {height} pixels, but the image has {file_size[1]} x {file_size[0]}")
+    if isinstance(segmentation["counts"], list):
+        if (total := sum(segmentation["counts"])) != file_size[0] * file_size[1]:
+            raise ValueError(f"has run lengths of {total} pixels, but the image has {file_size[0] * file_size[1]}")
+        segmentation = mask_codec.frPyObjects(segmentation, *file_size)
+    moved = transforms.apply_segmentation(np.ascontiguousarray(mask_codec.decode(segmentation)))
+    return moved == 1  # padding with 255 is no object
+
+
+def draw_polygons(polygons: Sequence[np.ndarray], image_size: tuple[int, int]) -> np.ndarray:
+    """The pixels that COCO's rules give to the union of polygons, each (N, 2) xy: (H, W) bool.
+
+    Only the part of the image around the polygons is drawn, which is what takes the time.
+    """
+    corners = np.concatenate(polygons)
+    limits = np.array(image_size)[::-1]  # x, y
+    first = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, limits).astype(int)
+    mask = np.zeros(image_size, bool)
+    if (first < last).all():
+        (left, top), (right, bottom) = first, last
+        moved = [(polygon - first).ravel().tolist() for polygon in polygons]
+        window = mask_codec.merge(mask_codec.frPyObjects(moved, bottom - top, right - left))
+        mask[top:bottom, left:right] = mask_codec.decode(window)
+    return mask
+
+
+def _transformed_polygon(polygon: Sequence[float], transforms: T.Transform) -> np.ndarray:
+    """Corners (N, 2) after the transforms; parts outside the image are cut off when it is drawn."""
+    corners = np.array(polygon, np.float64)
+    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+        raise ValueError(f"has a polygon that is not a list of three or more pairs x, y of finite numbers: {polygon}")
+    return transforms.apply_coords(corners.reshape(-1, 2))

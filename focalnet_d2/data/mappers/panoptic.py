@@ -1,0 +1,65 @@
+"""From a panoptic dataset dict to one mask and class for every segment, things and stuff alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+
+from ..label_maps import check_label_size, transform_labels
+from ..panoptic_labels import label_runs, read_panoptic_ids
+from .base import ImageMapper, mask_targets
+
+
+class PanopticMapper(ImageMapper):
+    """Targets: every segment that is no crowd, in the order of segments_info.
+
+    Args:
+        is_train, augmentations, image_format: see `ImageMapper`.
+        drop_empty: leave out segments that the crop removed. As published they stay as empty targets, are matched
+            and counted.
+    """
+
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation],
+        image_format: str = "RGB",
+        drop_empty: bool = False,
+    ):
+        super().__init__(is_train, augmentations=augmentations, image_format=image_format)
+        self.drop_empty = drop_empty
+
+    def make_targets(
+        self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]
+    ) -> Instances:
+        """Instances of `mask_targets`; M may be 0.
+
+        Raises:
+            FileNotFoundError, ValueError: the panoptic PNG is missing, damaged, of another size than the image, or
+                has segments that segments_info does not list.
+        """
+        ids = read_segments(dataset_dict, file_size)
+        ids = transform_labels(transforms, ids)  # (H, W)
+        segments = [segment for segment in dataset_dict["segments_info"] if not segment["iscrowd"]]
+        segment_ids = np.array([segment["id"] for segment in segments], np.int32)
+        masks = ids == segment_ids[:, None, None]  # (M, H, W)
+        instances = mask_targets(masks, [segment["category_id"] for segment in segments])
+        return instances[instances.gt_masks.nonempty()] if self.drop_empty else instances
+
+
+def read_segments(dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
+    """(H, W) int32 segment ids of an image, checked against its segments_info and the (h, w) of the image."""
+    label_file = dataset_dict["pan_seg_file_name"]
+    ids = read_panoptic_ids(label_file)
+    check_label_size(ids, file_size, label_file=label_file, image_file=dataset_dict["file_name"])
+    (values,), _ = label_runs(ids)
+    listed = {segment["id"] for segment in dataset_dict["segments_info"]}
+    if unlisted := sorted(set(np.unique(values).tolist()) - listed - {0}):
+        few = ", ".join(map(str, unlisted[:5]))
+        raise ValueError(
+            f"The panoptic label file {label_file} has the segment ids {few}, which segments_info of the image does "
+            "not list; are PNG and JSON of the same version?"
+        )
+    return ids

@@ -1,0 +1,72 @@
+"""From a dataset dict with a label map to one mask for every class in the image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+
+from ..label_maps import check_label_size, transform_labels
+from ..panoptic_labels import semantic_from_panoptic
+from ..semantic_labels import read_semantic_labels
+from .base import ImageMapper, mask_targets
+from .panoptic import read_segments
+
+
+class SemanticMapper(ImageMapper):
+    """Targets: every class with at least one pixel after the transforms, in ascending order.
+
+    Where the dataset dict has no sem_seg_file_name, the classes are those of its panoptic segments.
+
+    Args:
+        is_train, augmentations, image_format: see `ImageMapper`.
+        num_classes: K; labels run from 0 to K - 1.
+        ignore_label: label of pixels without a class.
+    """
+
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation],
+        num_classes: int,
+        image_format: str = "RGB",
+        ignore_label: int = 255,
+    ):
+        super().__init__(is_train, augmentations=augmentations, image_format=image_format)
+        if 0 <= ignore_label < num_classes:
+            raise ValueError(f"ignore_label={ignore_label} must not be one of the num_classes={num_classes} classes.")
+        self.num_classes, self.ignore_label = num_classes, ignore_label
+
+    def make_targets(
+        self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]
+    ) -> Instances:
+        """Instances of `mask_targets`; M may be 0.
+
+        Raises:
+            FileNotFoundError, ValueError: the label file is missing, damaged, of another size than the image, or
+                holds a label that is no class.
+        """
+        labels = transform_labels(transforms, self._read_labels(dataset_dict, file_size))  # (H, W)
+        valid = labels[(labels >= 0) & (labels < self.num_classes)]  # padding is -1 or ignore_label
+        present = np.flatnonzero(np.bincount(valid, minlength=self.num_classes))
+        return mask_targets(labels == present.astype(np.int32)[:, None, None], present)
+
+    def _read_labels(self, dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
+        """(H, W) labels of the file, each a class or ignore_label."""
+        if "sem_seg_file_name" not in dataset_dict:
+            label_file = dataset_dict["pan_seg_file_name"]
+            ids = read_segments(dataset_dict, file_size)
+            labels = semantic_from_panoptic(ids, dataset_dict["segments_info"], self.ignore_label)
+        else:
+            label_file = dataset_dict["sem_seg_file_name"]
+            labels = read_semantic_labels(label_file).astype(np.int32)
+            check_label_size(labels, file_size, label_file=label_file, image_file=dataset_dict["file_name"])
+        outside = labels[((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore_label)]
+        if outside.size:
+            few = ", ".join(map(str, np.unique(outside)[:5].tolist()))
+            raise ValueError(
+                f"The label file {label_file} holds the labels {few}; allowed are 0 to {self.num_classes - 1} and "
+                f"{self.ignore_label} for pixels without a class."
+            )
+        return labels

@@ -1,0 +1,153 @@
+"""Panoptic label files of the COCO format: PNGs whose colours are segment ids.
+
+The id of a pixel is R + 256 G + 65536 B; 0 is void. What a segment is stands in the list `segments_info` of the image.
+"""
+
+import contextlib
+import io
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.utils.file_io import PathManager
+from PIL import Image
+from torchvision.io import decode_png
+
+LARGEST_ID = 256**3 - 1
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
+
+
+def open_label_image(file_name: str | Path) -> Image.Image:
+    """A decoded label image in the mode of its file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+    content = _read_bytes(file_name)
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except _DECODING_ERRORS as error:
+        raise ValueError(f"The label file {file_name} cannot be read ({error}); it may be damaged.") from error
+    return image
+
+
+def _read_bytes(file_name: str | Path) -> bytes:
+    try:
+        with PathManager.open(str(file_name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The label file {file_name} does not exist.") from None
+    except OSError as error:
+        raise ValueError(f"The label file {file_name} cannot be read ({error}).") from error
+
+
+def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
+    """Segment ids of a panoptic file, (H, W) int32; an alpha channel has no meaning and is left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded, or is no colour image.
+    """
+    content = _read_bytes(file_name)
+    if content.startswith(_PNG_SIGNATURE) and content[24:26] == _RGB_OF_8_BITS:
+        # Decoding is most of the time of scoring files, and torchvision is faster than Pillow. What it refuses, or
+        # all if it was built without PNG, goes to Pillow, which says what is wrong.
+        with contextlib.suppress(RuntimeError, AttributeError):
+            decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8))  # (3, H, W)
+            return _join_colours(decoded.permute(1, 2, 0).numpy())
+    image = open_label_image(file_name)
+    if image.mode not in ("RGB", "RGBA"):
+        raise ValueError(
+            f"The panoptic label file {file_name} has pixels of Pillow's mode {image.mode!r}; segment ids are stored "
+            "in the three colours of an 8-bit RGB image."
+        )
+    return _join_colours(np.asarray(image)[..., :3])
+
+
+def _join_colours(colours: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W) int32."""
+    octets = colours.reshape(-1)
+    ids = np.empty(colours.shape[:2], np.uint32)
+    # Numbers of four bytes that overlap by one are the fastest way to widen three bytes; the last has no fourth byte.
+    numbers = np.ndarray(ids.size - 1, "<u4", octets, strides=(3,))
+    np.bitwise_and(numbers, LARGEST_ID, out=ids.reshape(-1)[:-1])
+    ids[-1, -1] = int.from_bytes(octets[-3:].tobytes(), "little")
+    return ids.view(np.int32)
+
+
+def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
+    """Write (H, W) segment ids as a PNG that is either complete or absent; folders are made.
+
+    Raises:
+        ValueError: not an array of two dimensions, or ids that three bytes do not hold.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"Segment ids for {path} must be integers (H, W), not {ids.dtype} {ids.shape}.")
+    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
+        raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = (ids.shape[1], ids.shape[0])
+    image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        image.save(unfinished, format="PNG")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def semantic_from_panoptic(ids: np.ndarray, segments_info: Sequence[dict], ignore_label: int = 255) -> np.ndarray:
+    """Class of every pixel from its segment.
+
+    Args:
+        ids: (H, W) segment ids.
+        segments_info: segments with `id` and `category_id`, crowds included.
+        ignore_label: for void and for ids that no segment has.
+
+    Returns:
+        (H, W), uint8 where that holds all labels, else int32.
+
+    Raises:
+        ValueError: a class below 0 or equal to ignore_label.
+    """
+    segments = sorted((segment["id"], segment["category_id"]) for segment in segments_info)
+    known, classes = np.array(segments, np.int64).reshape(-1, 2).T
+    if wrong := {int(label) for label in classes if label < 0 or label == ignore_label}:
+        raise ValueError(f"Segments have the classes {sorted(wrong)}: below 0, or the label {ignore_label} for void.")
+    (values,), lengths = label_runs(ids)
+    positions, found = locate(values, known)
+    labels = np.append(classes, ignore_label)[np.where(found, positions, len(known))]
+    dtype = np.uint8 if max(ignore_label, *classes, 0) < 256 else np.int32
+    return np.repeat(labels.astype(dtype), lengths).reshape(ids.shape)
+
+
+def label_runs(*maps: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """Stretches of pixels, row after row, on which none of the maps changes.
+
+    Args:
+        maps: arrays of one size with at least one pixel.
+
+    Returns:
+        Values of each map (R,) and the lengths (R,) of the R stretches.
+    """
+    flat = [labels.reshape(-1) for labels in maps]
+    changes = flat[0][1:] != flat[0][:-1]
+    for labels in flat[1:]:
+        changes |= labels[1:] != labels[:-1]
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    return [labels[starts] for labels in flat], np.diff(starts, append=len(flat[0]))
+
+
+def locate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of each value in a sorted list, and whether it is there; the index is only valid where it is."""
+    positions = np.searchsorted(known, values)
+    found = np.append(known, -1)[positions] == values  # -1 is no id
+    return positions, found

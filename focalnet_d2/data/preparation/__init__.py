@@ -1,0 +1,8 @@
+"""Makes, once, the files that a data set needs besides those that are downloaded."""
+
+from .ade20k import TASKS as ADE20K_TASKS
+from .ade20k import prepare_ade20k
+from .coco import prepare_coco_semantic
+from .command import preparation_parser, run_preparation
+
+__all__ = ["ADE20K_TASKS", "preparation_parser", "prepare_ade20k", "prepare_coco_semantic", "run_preparation"]

@@ -1,0 +1,54 @@
+"""Augmentation of segmentation: large-scale jitter for COCO, and the crops with colour jitter for ADE20K.
+
+Sources: arXiv:2012.07177 (large-scale jitter), and the settings with which Mask2Former was published. Padding is
+128 in images and 255 in label maps; the mappers turn either into "no object".
+"""
+
+import numpy as np
+from detectron2.data import transforms as T
+
+from .colour_jitter import SsdColourJitter
+
+
+class ScaleJitter(T.ResizeScale):
+    """Detectron2's `ResizeScale`; a side never shrinks to nothing, as it does in very long images."""
+
+    def get_transform(self, image: np.ndarray) -> T.ResizeTransform:
+        resize = super().get_transform(image)
+        height, width = max(resize.new_h, 1), max(resize.new_w, 1)
+        return T.ResizeTransform(resize.h, resize.w, height, width, resize.interp)
+
+
+def lsj(size: int = 1024, *, min_scale: float = 0.1, max_scale: float = 2.0) -> T.AugmentationList:
+    """Large-scale jitter: flip; resize to a random share of what fits into size x size; crop or pad to that size.
+
+    Args:
+        size: sides of the finished image, pixels.
+        min_scale, max_scale: range of the share, drawn uniformly.
+    """
+    return T.AugmentationList(
+        [
+            T.RandomFlip(),
+            ScaleJitter(min_scale, max_scale, size, size),
+            T.FixedSizeCrop((size, size), pad_value=128, seg_pad_value=255),
+        ]
+    )
+
+
+def ade_crop(size: int) -> T.AugmentationList:
+    """Resize to 0.5 to 2 times, crop, colour jitter, flip, pad; published with size 512 and 640.
+
+    Args:
+        size: S. The shorter side is drawn from int(0.1 k S), k = 5 ... 20, the longer is at most 4 S; the finished
+            image has S x S pixels.
+    """
+    short_sides = [int(0.1 * k * size) for k in range(5, 21)]
+    return T.AugmentationList(
+        [
+            T.ResizeShortestEdge(short_sides, 4 * size, sample_style="choice"),
+            T.RandomCrop("absolute", (size, size)),
+            SsdColourJitter(),
+            T.RandomFlip(),
+            T.FixedSizeCrop((size, size), pad_value=128, seg_pad_value=255),  # the crop is done: pads only
+        ]
+    )

@@ -1,0 +1,28 @@
+"""Semantic label files: exact values of every kind that holds labels, and an error for the others."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focalnet_d2.data.semantic_labels import read_semantic_labels
+
+
+def test_labels_of_every_depth(tmp_path):
+    for dtype, values in ((np.uint8, [0, 149, 255]), (np.uint16, [0, 846, 65535])):
+        Image.fromarray(np.array([values], dtype)).save(tmp_path / "a.png")
+        assert read_semantic_labels(tmp_path / "a.png").tolist() == [values]
+
+
+def test_the_index_of_a_palette_is_the_label(tmp_path):
+    image = Image.fromarray(np.array([[2, 0, 1]], np.uint8), "P")
+    image.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    image.save(tmp_path / "p.png")
+    assert read_semantic_labels(tmp_path / "p.png").tolist() == [[2, 0, 1]]
+
+
+def test_colours_and_missing_files_are_named(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "rgb.png")
+    with pytest.raises(ValueError, match="rgb.png has pixels .* one channel"):
+        read_semantic_labels(tmp_path / "rgb.png")
+    with pytest.raises(FileNotFoundError, match="none.png"):
+        read_semantic_labels(tmp_path / "none.png")
