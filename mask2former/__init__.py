@@ -1,0 +1,1 @@
+"""Mask2Former (masked-attention mask transformer, arXiv:2112.01527) on FocalNet features."""

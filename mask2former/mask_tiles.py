@@ -1,0 +1,137 @@
+"""Mask logits at the size of the result, a few rows at a time.
+
+The published code resizes all masks to the padded input of the network, cuts the padding off, and resizes them again
+to the size of the result: several maps of Q x H x W numbers. Both steps are bilinear, so they part into rows and
+columns, and the rows can be taken first: any rows of the result need only few rows of the mask logits.
+
+Shapes: C maps (masks or classes) of h x w logits; the network's input is padded_size, the image in it image_size; the
+result has output_size. R rows of the result are made at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Taps(NamedTuple):
+    """What each of N points of a resized axis is made of: (1 - weight) * [below] + weight * [above].
+
+    Attributes:
+        below, above: (N,) indices; weight: (N,).
+    """
+
+    below: Tensor
+    above: Tensor
+    weight: Tensor
+
+    def part(self, start: int, stop: int) -> "Taps":
+        """Points start..stop - 1."""
+        return Taps(self.below[start:stop], self.above[start:stop], self.weight[start:stop])
+
+
+def bilinear_taps(size_in: int, size_out: int, like: Tensor) -> Taps:
+    """Of an axis of `size_in` points resized to `size_out`, as `F.interpolate` has it with align_corners off.
+
+    Positions are computed in the type of `like`, as they are there; exact when size_out is size_in times a power of 2.
+    """
+    scale = torch.tensor(size_in, dtype=like.dtype) / size_out
+    position = (torch.arange(size_out, dtype=like.dtype, device=like.device) + 0.5) * scale.to(like.device) - 0.5
+    position = position.clamp(min=0)
+    below = position.long().clamp(max=size_in - 1)
+    return Taps(below, (below + 1).clamp(max=size_in - 1), (position - below).clamp(max=1))
+
+
+def blend_rows(maps: Tensor, taps: Taps) -> Tensor:
+    """(C, h, w) -> (C, R, w)."""
+    below, above = maps.index_select(1, taps.below), maps.index_select(1, taps.above)
+    return torch.lerp(below, above, taps.weight[:, None])
+
+
+def resize_columns(maps: Tensor, width: int) -> Tensor:
+    """(C, R, w) -> (C, R, width)."""
+    return maps if maps.shape[-1] == width else F.interpolate(maps, size=width, mode="linear", align_corners=False)
+
+
+def each_row(function: Callable[[Tensor], Tensor], maps: Tensor, out: Tensor) -> Tensor:
+    """`function` of (C, n) -> (C', n), which treats all n pixels alike: (C, R, W) -> (C', R, W), written to `out`.
+
+    A CPU takes the rows one by one, each in memory of its own: the last bits of its sigmoids and products depend on
+    where vectors end and how memory is aligned, hence they would depend on the tile.
+    """
+    if maps.device.type != "cpu":
+        return out.copy_(function(maps.flatten(1)).view(out.shape))
+    for row, target in zip(maps.unbind(1), out.unbind(1), strict=True):
+        target.copy_(function(row.contiguous()))
+    return out
+
+
+def mask_probabilities(logits: Tensor) -> Tensor:
+    """Sigmoid of (C, R, W)."""
+    return each_row(torch.sigmoid, logits, torch.empty(logits.shape, dtype=logits.dtype, device=logits.device))
+
+
+class MaskGrid:
+    """From the logits' pixels to those of the network's input and of the result.
+
+    Args:
+        mask_logits: (Q, h, w); its size, type and device are taken.
+        padded_size: (H, W) of the network's input, which the logits cover.
+        image_size: the image's part of it, from the top left corner.
+        output_size: of the result.
+    """
+
+    def __init__(
+        self,
+        mask_logits: Tensor,
+        *,
+        padded_size: Sequence[int],
+        image_size: Sequence[int],
+        output_size: Sequence[int],
+    ):
+        self.padded_width = padded_size[1]
+        self.image_size = tuple(image_size)
+        self.output_size = tuple(output_size)
+        self.to_image = bilinear_taps(mask_logits.shape[1], padded_size[0], mask_logits).part(0, image_size[0])
+        self.to_output = bilinear_taps(image_size[0], output_size[0], mask_logits)
+
+    @property
+    def widest(self) -> int:
+        """Columns of the widest maps on the way."""
+        return max(self.padded_width, self.output_size[1])
+
+    def output_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
+        """Rows of the result: (C, h, w) -> (C, stop - start, W)."""
+        taps = self.to_output.part(start, stop)
+        if self.image_size[0] == self.output_size[0]:
+            rows = self._image_rows(maps, taps.below)
+        else:
+            rows = torch.lerp(
+                self._image_rows(maps, taps.below), self._image_rows(maps, taps.above), taps.weight[:, None]
+            )
+        return resize_columns(self._image_columns(rows), self.output_size[1])
+
+    def network_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
+        """The rows of the image in the network's input that rows start..stop - 1 of the result are made of.
+
+        Returns:
+            (C, R', w) of the R' rows from `to_output.below[start]` to `to_output.above[stop - 1]`.
+        """
+        first, last = int(self.to_output.below[start]), int(self.to_output.above[stop - 1])
+        return self._image_columns(blend_rows(maps, self.to_image.part(first, last + 1)))
+
+    def finish_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
+        """Maps made of `network_rows` of the same rows, at the size of the result: (C, R', w) -> (C, R, W)."""
+        taps = self.to_output.part(start, stop)
+        taps = Taps(taps.below - taps.below[0], taps.above - taps.below[0], taps.weight)
+        return resize_columns(blend_rows(maps, taps), self.output_size[1])
+
+    def _image_rows(self, maps: Tensor, rows: Tensor) -> Tensor:
+        """(C, h, w) -> (C, R, w) at the given rows of the image."""
+        return blend_rows(maps, Taps(*(tap[rows] for tap in self.to_image)))
+
+    def _image_columns(self, rows: Tensor) -> Tensor:
+        """(C, R, w) -> (C, R, width of the image)."""
+        return resize_columns(rows, self.padded_width)[..., : self.image_size[1]]

@@ -1,0 +1,96 @@
+"""Mask2Former's pixel decoder: deformable attention over the coarse maps, and one step up to stride 4.
+
+Source: arXiv:2112.01527, section 3.2.1. As published it computes in float32 even under automatic mixed precision, and
+padding takes part like any other pixel.
+
+Shapes: B images, C channels, E channels of the mask features, N tokens of all levels.
+"""
+
+import fvcore.nn.weight_init as weight_init
+import torch
+import torch.nn.functional as F
+from detectron2.layers import Conv2d, ShapeSpec
+from torch import Tensor, nn
+
+from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels
+from focalnet_d2.layers.position_encoding import SinePositionEncoding
+
+
+class PixelDecoder(nn.Module):
+    """From backbone features to a pyramid for the queries and features that masks are read from.
+
+    All maps but the finest go through the encoder, coarse to fine; the finest is added to the last of them.
+
+    Args:
+        input_shape: channels and stride of the backbone's maps.
+        position_embedding: encoding of cells, C features.
+        encoder: deformable layers of width C with one level for each map but the finest.
+        dim: channels C, a multiple of 32.
+        mask_dim: channels E.
+
+    Raises:
+        ValueError: the number of maps does not fit the encoder.
+    """
+
+    def __init__(
+        self,
+        input_shape: dict[str, ShapeSpec],
+        *,
+        position_embedding: SinePositionEncoding,
+        encoder: DeformableEncoder,
+        dim: int = 256,
+        mask_dim: int = 256,
+    ):
+        super().__init__()
+        shapes = sorted(input_shape.items(), key=lambda item: item[1].stride, reverse=True)
+        *coarse, (self.finest, finest_shape) = shapes
+        self.in_features = [name for name, _ in coarse]
+        if len(coarse) != encoder.num_levels:
+            raise ValueError(
+                f"the backbone returns {sorted(input_shape)}, of which all but the finest go to the encoder, but "
+                f"pixel_decoder.encoder.num_levels is {encoder.num_levels}: set one to fit the other"
+            )
+        self.position_embedding = position_embedding
+        self.encoder = encoder
+        self.level_embed = nn.Parameter(torch.randn(len(coarse), dim))
+        self.input_proj = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(shape.channels, dim, kernel_size=1), nn.GroupNorm(32, dim)) for _, shape in coarse
+        )
+        for projection in self.input_proj:
+            nn.init.xavier_uniform_(projection[0].weight)
+            nn.init.zeros_(projection[0].bias)
+        self.lateral = Conv2d(finest_shape.channels, dim, kernel_size=1, bias=False, norm=nn.GroupNorm(32, dim))
+        self.smooth = Conv2d(
+            dim, dim, kernel_size=3, padding=1, bias=False, norm=nn.GroupNorm(32, dim), activation=F.relu
+        )
+        self.mask_features = Conv2d(dim, mask_dim, kernel_size=1)
+        for conv in (self.lateral, self.smooth, self.mask_features):
+            weight_init.c2_xavier_fill(conv)
+
+    def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """{res2: (B, ., H/4, W/4), ...} -> mask features (B, E, H/4, W/4), and maps (B, C, ., .), coarse to fine."""
+        dtype = torch.promote_types(self.level_embed.dtype, torch.float32)
+        with torch.autocast(self.level_embed.device.type, enabled=False):
+            features = {name: feature.to(dtype) for name, feature in features.items()}
+            maps = self.encode([features[name] for name in self.in_features])
+            lateral = self.lateral(features[self.finest])
+            upsampled = F.interpolate(maps[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
+            return self.mask_features(self.smooth(lateral + upsampled)), maps
+
+    def encode(self, sources: list[Tensor]) -> list[Tensor]:
+        """Lets the cells of all levels exchange what they hold: L maps (B, ., H_l, W_l) -> L maps (B, C, H_l, W_l)."""
+        projected = [project(source) for project, source in zip(self.input_proj, sources, strict=True)]
+        spatial_shapes = [tuple(level.shape[-2:]) for level in projected]
+        positions = [
+            self.position_embedding(_no_padding(level), level.dtype) + embed.view(-1, 1, 1)
+            for level, embed in zip(projected, self.level_embed, strict=True)
+        ]
+        valid_ratios = projected[0].new_ones(len(projected[0]), len(projected), 2)
+        memory = self.encoder(flatten_levels(projected), flatten_levels(positions), spatial_shapes, valid_ratios)
+        parts = memory.split([h * w for h, w in spatial_shapes], dim=1)  # L x (B, H_l * W_l, C)
+        return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, spatial_shapes, strict=True)]
+
+
+def _no_padding(feature: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W) bool, all False."""
+    return torch.zeros_like(feature[:, 0], dtype=torch.bool)

@@ -1,0 +1,207 @@
+"""From class and mask logits of the queries to semantic, panoptic and instance results (arXiv:2112.01527).
+
+The rules are those of the published code, with three differences: instances have real boxes, results that take too
+much memory come in a smaller form, and maps of Q x H x W numbers are never made: all results grow together, a few
+rows at a time.
+
+Shapes: Q queries, K classes, H x W pixels of the result, R rows of a tile.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .mask_tiles import MaskGrid, mask_probabilities
+from .results import InstanceList, PanopticMap, SemanticMap
+
+_MAPS_OF_A_TILE = 8  # logits, probabilities, class scores and what is made of them on the way
+
+
+class SemanticInference:
+    """Class scores of every pixel: sum over queries of class probability times mask probability.
+
+    Args:
+        dense_bytes: scores that take more are returned as the (H, W) best classes; 0: always.
+    """
+
+    def __init__(self, *, dense_bytes: int = 2**30):
+        self.dense_bytes = dense_bytes
+
+    def start(self, class_probs: Tensor, size: tuple[int, int]) -> SemanticMap:
+        """An empty map of `size` (H, W) for (Q, K + 1)."""
+        size_bytes = (class_probs.shape[1] - 1) * math.prod(size) * class_probs.element_size()
+        return SemanticMap(class_probs[:, :-1], size=size, dense=size_bytes <= self.dense_bytes)
+
+
+class PanopticInference:
+    """One segment or none for every pixel.
+
+    Args:
+        object_mask_threshold: queries take part whose best class has a higher probability than this.
+        overlap_threshold: a segment is kept when it owns at least this share of its query's mask.
+    """
+
+    def __init__(self, *, object_mask_threshold: float = 0.8, overlap_threshold: float = 0.8):
+        self.object_mask_threshold = object_mask_threshold
+        self.overlap_threshold = overlap_threshold
+
+    def start(self, class_probs: Tensor, size: tuple[int, int], thing_ids: Sequence[int]) -> PanopticMap:
+        """An empty map of `size` (H, W) for the queries of (Q, K + 1) that take part."""
+        scores, labels = class_probs.max(-1)  # (Q,), (Q,)
+        kept = (labels != class_probs.shape[1] - 1) & (scores > self.object_mask_threshold)
+        queries = kept.nonzero()[:, 0]  # (G,)
+        return PanopticMap(
+            queries, scores=scores[queries], labels=labels[queries].tolist(),
+            size=size, thing_ids=thing_ids, overlap_threshold=self.overlap_threshold,
+        )  # fmt: skip
+
+
+class InstanceInference:
+    """The best pairs of query and class.
+
+    Args:
+        top_k: pairs an image.
+        dense_bytes: masks that take more, at a byte a pixel, are returned as `PackedMasks`; 0: always.
+    """
+
+    def __init__(self, *, top_k: int = 100, dense_bytes: int = 2**29):
+        self.top_k = top_k
+        self.dense_bytes = dense_bytes
+
+    def check(self, num_queries: int, num_classes: int) -> None:
+        """Raises ValueError when more instances are wanted than there are pairs."""
+        if self.top_k > num_queries * num_classes:
+            raise ValueError(
+                f"top_k {self.top_k} of the instance inference is more than {num_queries} queries times {num_classes} "
+                "classes: raise the decoder's num_queries or lower top_k"
+            )
+
+    def start(self, class_probs: Tensor, size: tuple[int, int], only: Sequence[int] | None) -> InstanceList:
+        """The best pairs of (Q, K + 1), without masks as yet, those of largest class probability first.
+
+        Args:
+            size: (H, W) of the masks.
+            only: classes that stay when the best are chosen; None: all.
+        """
+        num_classes = class_probs.shape[1] - 1
+        self.check(len(class_probs), num_classes)
+        scores, pairs = class_probs[:, :-1].flatten().topk(self.top_k)  # (top_k,), (top_k,)
+        if only is not None:
+            stays = torch.isin(pairs % num_classes, pairs.new_tensor(only))
+            scores, pairs = scores[stays], pairs[stays]  # (N,), (N,)
+        return InstanceList(
+            pairs // num_classes, classes=pairs % num_classes, class_scores=scores,
+            size=size, dense=len(pairs) * math.prod(size) <= self.dense_bytes,
+        )  # fmt: skip
+
+
+class SegmentationInference:
+    """All results of an image that are switched on, by giving them their settings.
+
+    Args:
+        thing_ids: contiguous ids of the countable classes.
+        semantic, panoptic, instance: None is off. With `panoptic` on, instances are things only.
+        tile_bytes: memory for the maps of a tile, roughly; a tile has at least one row.
+
+    Raises:
+        ValueError: nothing is switched on.
+    """
+
+    def __init__(
+        self,
+        *,
+        thing_ids: Sequence[int] = (),
+        semantic: SemanticInference | None = None,
+        panoptic: PanopticInference | None = None,
+        instance: InstanceInference | None = None,
+        tile_bytes: int = 2**26,
+    ):
+        if semantic is None and panoptic is None and instance is None:
+            raise ValueError("nothing to infer: give at least one of semantic, panoptic, instance")
+        self.thing_ids = tuple(thing_ids)
+        self.semantic = semantic
+        self.panoptic = panoptic
+        self.instance = instance
+        self.tile_bytes = tile_bytes
+
+    def check(self, num_queries: int, num_classes: int) -> None:
+        """Raises ValueError when the settings want more than so many queries and classes can give."""
+        if self.instance is not None:
+            self.instance.check(num_queries, num_classes)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        class_logits: Tensor,
+        mask_logits: Tensor,
+        *,
+        padded_size: Sequence[int],
+        image_size: Sequence[int],
+        output_size: Sequence[int],
+    ) -> dict[str, Any]:
+        """Results of one image; numbers are float32, or float64 where the mask logits are.
+
+        Args:
+            class_logits: (Q, K + 1), no object last; mask_logits: (Q, h, w).
+            padded_size: (H, W) of the network's input, which the mask logits cover.
+            image_size: the image's (h, w) in it.
+            output_size: (height, width) of the results.
+
+        Returns:
+            Of these what is switched on: `sem_seg` (K, H, W) scores, or (H, W) int16 classes where scores take too
+            much; `panoptic_seg`: (H, W) int32 segment ids, 0 for none, and the list of segments with "id",
+            "isthing", "category_id"; `instances` with `pred_masks` (N, H, W) bool or `PackedMasks`, `pred_boxes`
+            XYXY pixels (x2, y2 are the last pixel + 1), `scores`, `pred_classes`. An empty mask has score 0 and
+            the box 0, 0, 0, 0.
+        """
+        with torch.autocast(mask_logits.device.type, enabled=False):
+            mask_logits = mask_logits.to(torch.promote_types(mask_logits.dtype, torch.float32))
+            class_probs = class_logits.to(mask_logits.dtype).softmax(-1)
+            grid = MaskGrid(mask_logits, padded_size=padded_size, image_size=image_size, output_size=output_size)
+            results = self._start(class_probs, grid.output_size)
+            row_bytes = max(class_logits.shape) * grid.widest * mask_logits.element_size()  # of one map of a tile
+            if list(results) == ["sem_seg"] and grid.image_size != grid.output_size:
+                self._fill_by_class(results["sem_seg"], mask_logits, grid, row_bytes)
+            else:
+                self._fill(list(results.values()), mask_logits, grid, row_bytes)
+            return {name: result.result() for name, result in results.items()}
+
+    def _start(self, class_probs: Tensor, size: tuple[int, int]) -> dict[str, SemanticMap | PanopticMap | InstanceList]:
+        """Empty results, named as the model returns them."""
+        results = {}
+        if self.semantic is not None:
+            results["sem_seg"] = self.semantic.start(class_probs, size)
+        if self.panoptic is not None:
+            results["panoptic_seg"] = self.panoptic.start(class_probs, size, self.thing_ids)
+        if self.instance is not None:
+            only = None if self.panoptic is None else self.thing_ids
+            results["instances"] = self.instance.start(class_probs, size, only)
+        return results
+
+    def _fill(self, results: Sequence[Any], mask_logits: Tensor, grid: MaskGrid, row_bytes: int) -> None:
+        """Masks are resized, and everything is made of them at the size of the result."""
+        queries = torch.cat([result.queries for result in results]).unique()  # those that any result is made of
+        chosen = [torch.searchsorted(queries, result.queries) for result in results]
+        mask_logits = mask_logits[queries]
+        for start, stop in self._tiles(row_bytes, grid.output_size[0]):
+            logits = grid.output_rows(mask_logits, start, stop)  # (queries, R, W)
+            probs = mask_probabilities(logits)  # (queries, R, W)
+            for result, own in zip(results, chosen):
+                every = len(own) == len(queries)
+                result.add(start, *((logits, probs) if every else (logits[own], probs[own])))
+
+    def _fill_by_class(self, semantic: SemanticMap, mask_logits: Tensor, grid: MaskGrid, row_bytes: int) -> None:
+        """Class scores are computed at the resolution of the network, and these are resized."""
+        shrinkage = -(-grid.image_size[0] // grid.output_size[0])  # rows that one row of the result is made of
+        for start, stop in self._tiles(row_bytes * shrinkage, grid.output_size[0]):
+            probs = mask_probabilities(grid.network_rows(mask_logits, start, stop))  # (Q, R', w)
+            scores = semantic.class_scores(probs)  # (K, R', w)
+            semantic.add_scores(start, grid.finish_rows(scores, start, stop))
+
+    def _tiles(self, row_bytes: int, height: int) -> Iterator[tuple[int, int]]:
+        """First row and end of each tile."""
+        rows = max(1, self.tile_bytes // (_MAPS_OF_A_TILE * row_bytes))
+        return ((start, min(start + rows, height)) for start in range(0, height, rows))

@@ -1,0 +1,143 @@
+"""Mask2Former's decoder: queries that look only where they last predicted their mask (arXiv:2112.01527, section 3.2).
+
+The masks for attention come from mask features resized to each level first, which commutes with the product with a
+query and saves resizing every query's mask; a bit can differ from the published order by rounding only.
+
+Shapes: B images, Q queries, C channels, E channels of the mask features, K classes, N cells of a level.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from focalnet_d2.layers.masked_attention import MaskedAttention
+from focalnet_d2.layers.mlp import MLP
+from focalnet_d2.layers.position_encoding import SinePositionEncoding
+from focalnet_d2.layers.recompute import run_layer
+
+
+def predict_masks(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
+    """Inner product of every query with every pixel: (..., Q, E), (..., E, h, w) -> (..., Q, h, w) logits."""
+    return (mask_embed @ mask_features.flatten(-2)).unflatten(-1, mask_features.shape[-2:])
+
+
+class MaskedDecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward network, each followed by its norm."""
+
+    def __init__(self, dim: int, ffn_dim: int, num_heads: int):
+        super().__init__()
+        self.cross_attn = MaskedAttention(dim, num_heads=num_heads)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.self_attn = MaskedAttention(dim, num_heads=num_heads)
+        self.self_norm = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+        for linear in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(
+        self, query_feat: Tensor, query_embed: Tensor, memory: Tensor, position: Tensor, blocked: Tensor
+    ) -> Tensor:
+        """(B, Q, C) content and position, (B, N, C) memory and position, (B, Q, N) bool -> (B, Q, C)."""
+        read = self.cross_attn(query_feat + query_embed, memory + position, memory, blocked)
+        query_feat = self.cross_norm(query_feat + read)
+        positioned = query_feat + query_embed
+        query_feat = self.self_norm(query_feat + self.self_attn(positioned, positioned, query_feat))
+        return self.ffn_norm(query_feat + self.linear2(self.linear1(query_feat).relu()))
+
+
+class MaskedAttentionDecoder(nn.Module):
+    """Layers that turn queries into segments, reading the levels of the pyramid in turn, coarse to fine.
+
+    Args:
+        num_classes: classes K; the no-object class comes last.
+        position_embedding: encoding of cells, C features.
+        dim: channels C.
+        mask_dim: channels E.
+        num_queries: queries Q.
+        num_layers: layers; each, and the queries before the first, makes a prediction.
+        num_levels: levels of the pyramid.
+        num_heads, ffn_dim: of the layers.
+        use_checkpoint: recompute the layers in the backward pass instead of keeping their activations.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        position_embedding: SinePositionEncoding,
+        dim: int = 256,
+        mask_dim: int = 256,
+        num_queries: int = 100,
+        num_layers: int = 9,
+        num_levels: int = 3,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+        use_checkpoint: bool = False,
+    ):
+        super().__init__()
+        self.num_queries = num_queries
+        self.use_checkpoint = use_checkpoint
+        self.position_embedding = position_embedding
+        self.query_feat = nn.Embedding(num_queries, dim)
+        self.query_embed = nn.Embedding(num_queries, dim)
+        self.level_embed = nn.Embedding(num_levels, dim)
+        self.layers = nn.ModuleList(MaskedDecoderLayer(dim, ffn_dim, num_heads) for _ in range(num_layers))
+        self.decoder_norm = nn.LayerNorm(dim)
+        self.class_embed = nn.Linear(dim, num_classes + 1)
+        self.mask_embed = MLP(dim, dim, mask_dim, num_layers=3)
+
+    def forward(self, mask_features: Tensor, multi_scale_features: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Predictions of the queries before the first and after every layer.
+
+        Args:
+            mask_features: (B, E, h, w).
+            multi_scale_features: a map (B, C, H_l, W_l) for every level, coarse to fine.
+
+        Returns:
+            For each, `pred_logits` (B, Q, K + 1) and `mask_embed` (B, Q, E), see `predict_masks`.
+        """
+        memories, positions = self._memories(multi_scale_features)
+        sizes = [feature.shape[-2:] for feature in multi_scale_features]
+        keys = [_resize(mask_features.detach(), size) for size in sizes]  # L x (B, E, H_l, W_l)
+        query_feat = self.query_feat.weight.expand(len(mask_features), -1, -1)  # (B, Q, C)
+        query_embed = self.query_embed.weight.expand_as(query_feat)
+        predictions = [self.predict(query_feat)]
+        for index, layer in enumerate(self.layers):
+            level = index % len(keys)
+            blocked = blocked_positions(predictions[-1]["mask_embed"], keys[level])
+            arguments = (query_feat, query_embed, memories[level], positions[level], blocked)
+            query_feat = run_layer(layer, *arguments, recompute=self.use_checkpoint)
+            predictions.append(self.predict(query_feat))
+        return predictions
+
+    def _memories(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Tokens and their positions, (B, N, C) and (1, N, C) for every level."""
+        memories, positions = [], []
+        for feature, embed in zip(maps, self.level_embed.weight, strict=True):
+            memories.append(feature.flatten(2).transpose(1, 2) + embed)
+            cells = torch.zeros_like(feature[:1, 0], dtype=torch.bool)  # nothing is padding
+            positions.append(self.position_embedding(cells, feature.dtype).flatten(2).transpose(1, 2))
+        return memories, positions
+
+    def predict(self, query_feat: Tensor) -> dict[str, Tensor]:
+        """(B, Q, C) -> `pred_logits` (B, Q, K + 1), `mask_embed` (B, Q, E)."""
+        states = self.decoder_norm(query_feat)
+        return {"pred_logits": self.class_embed(states), "mask_embed": self.mask_embed(states)}
+
+
+@torch.no_grad()
+def blocked_positions(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
+    """Where a query may not look, because its mask is off: (B, Q, E), (B, E, H, W) -> (B, Q, H * W) bool.
+
+    A query whose mask is off everywhere looks everywhere.
+    """
+    blocked = predict_masks(mask_embed, mask_features).flatten(2) < 0
+    return blocked & ~blocked.all(-1, keepdim=True)
+
+
+def _resize(feature: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(feature, size=tuple(size), mode="bilinear", align_corners=False)
