@@ -1,18 +1,22 @@
-"""Draws boxes with labels, and grids that show predictions beside the truth."""
+"""Draws boxes and panoptic segments with labels, and grids that show predictions beside the truth."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.structures import Instances
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import distance_transform_edt
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 _MARGIN = 10  # pixels between the cells of a grid
 _INK: Colour = (30, 32, 38)
+_OPACITY = 0.6  # of the colour that a segment is filled with
+_LABELLED_SHARE = 0.006  # of the image; smaller segments have no name written on them
 
 
 def class_colour(class_index: int) -> Colour:
@@ -42,12 +46,9 @@ def draw_detections(
         (H', W', 3) uint8 RGB.
     """
     boxes, classes, scores = _boxes_classes_scores(instances, score_threshold)
-    scale = max(1.0, min_side / min(image.shape[:2]))
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    canvas = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(canvas, "RGBA")
-    line = max(2, round(min(size) / 160))
-    font = ImageFont.load_default(size=max(11, round(min(size) / 26)))
+    canvas, scale = _enlarged(image, min_side)
+    draw, font = ImageDraw.Draw(canvas, "RGBA"), _label_font(canvas)
+    line = max(2, round(min(canvas.size) / 160))
     order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")  # small ones on top
     for i in order.tolist():
         _draw_box(draw, boxes[i] * scale, class_colour(classes[i]), line)
@@ -56,6 +57,64 @@ def draw_detections(
         text = class_names[classes[i]] if scores is None else f"{class_names[classes[i]]} {scores[i] * 100:.0f}"
         taken.append(_draw_label(draw, boxes[i] * scale, text, class_colour(classes[i]), font, taken))
     return np.asarray(canvas)
+
+
+def draw_panoptic(
+    image: np.ndarray,
+    segment_ids: np.ndarray,
+    segments_info: Sequence[Mapping[str, Any]],
+    class_names: Sequence[str],
+    min_side: int = 360,
+) -> np.ndarray:
+    """Fills every segment with the colour of its class, outlines it, and writes the class on it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        segment_ids: (H, W) integers, 0 = no segment.
+        segments_info: `id` and `category_id` (contiguous) of the segments; crowds have `iscrowd` 1.
+        class_names: of things and stuff, by contiguous id.
+        min_side: a smaller image is enlarged until its shorter side has this length, pixels.
+
+    Returns:
+        (H', W', 3) uint8 RGB.
+    """
+    canvas, _ = _enlarged(image, min_side)
+    ids = np.asarray(Image.fromarray(segment_ids.astype(np.int32)).resize(canvas.size, Image.Resampling.NEAREST))
+    pixels = np.asarray(canvas).astype(np.float32)
+    for segment in segments_info:
+        inside = ids == segment["id"]
+        colour = np.asarray(class_colour(segment["category_id"]), np.float32)
+        pixels[inside] = (1 - _OPACITY) * pixels[inside] + _OPACITY * colour
+    pixels[_borders(ids)] = 255
+    canvas = Image.fromarray(pixels.round().astype(np.uint8))
+    draw, font = ImageDraw.Draw(canvas, "RGBA"), _label_font(canvas)
+    for segment in segments_info:
+        inside = ids == segment["id"]
+        if inside.mean() >= _LABELLED_SHARE:
+            depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+            y, x = np.unravel_index(depth.argmax(), depth.shape)
+            text = class_names[segment["category_id"]] + (" (crowd)" if segment.get("iscrowd") else "")
+            draw.text((x, y), text, fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill=_INK)
+    return np.asarray(canvas)
+
+
+def _enlarged(image: np.ndarray, min_side: int) -> tuple[Image.Image, float]:
+    """The image with a shorter side of `min_side` pixels at least, and the factor."""
+    scale = max(1.0, min_side / min(image.shape[:2]))
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), scale
+
+
+def _label_font(canvas: Image.Image) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=max(11, round(min(canvas.size) / 26)))
+
+
+def _borders(ids: np.ndarray) -> np.ndarray:
+    """Pixels whose neighbour to the right or below belongs to another segment: (H, W) -> (H, W) bool."""
+    borders = np.zeros(ids.shape, bool)
+    borders[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+    borders[:-1] |= ids[:-1] != ids[1:]
+    return borders
 
 
 def _boxes_classes_scores(
@@ -103,43 +162,47 @@ def _overlap(first: Box, second: Box) -> bool:
 
 
 def comparison_grid(
-    rows: Sequence[tuple[np.ndarray, np.ndarray]],
+    groups: Sequence[Sequence[np.ndarray]],
     path: str | Path,
     *,
-    titles: tuple[str, str] = ("ground truth", "prediction"),
-    pairs_per_line: int = 2,
+    titles: Sequence[str] = ("ground truth", "prediction"),
+    groups_per_line: int = 2,
 ) -> Path:
-    """Writes a picture of pairs, truth on the left and prediction on the right.
+    """Writes a picture of groups of images, such as the truth and a prediction.
 
     Args:
-        rows: pairs of (H, W, 3) uint8 RGB images, sizes may differ.
+        groups: in each, one (H, W, 3) uint8 RGB image for every title; sizes may differ.
         path: image file to write; its folder is made.
-        titles: above every left and every right image.
-        pairs_per_line: pairs beside each other.
+        titles: above the images of a group.
+        groups_per_line: groups beside each other.
 
     Returns:
         path.
 
     Raises:
-        ValueError: no pairs.
+        ValueError: no groups, or one with another number of images than there are titles.
     """
-    if not rows:
+    if not groups:
         raise ValueError(f"There are no images to draw into {path}.")
-    columns = min(pairs_per_line, len(rows))
-    lines = [rows[start : start + columns] for start in range(0, len(rows), columns)]
-    heights = [max(image.shape[0] for pair in line for image in pair) for line in lines]
-    width = max(image.shape[1] for pair in rows for image in pair)
+    if any(len(group) != len(titles) for group in groups):
+        raise ValueError(f"Every group needs {len(titles)} images, one for each of {list(titles)}.")
+    columns = min(groups_per_line, len(groups))
+    lines = [groups[start : start + columns] for start in range(0, len(groups), columns)]
+    heights = [max(image.shape[0] for group in line for image in group) for line in lines]
+    width = max(image.shape[1] for group in groups for image in group)
+    group_width = len(titles) * (width + _MARGIN) + _MARGIN
     header = 2 * _MARGIN + round(width / 18)
-    size = (columns * (2 * width + 3 * _MARGIN) + _MARGIN, header + sum(heights) + len(lines) * _MARGIN)
+    size = (columns * group_width + _MARGIN, header + sum(heights) + len(lines) * _MARGIN)
     sheet = Image.new("RGB", size, (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=max(12, round(width / 20)))
     top = header
     for line, height in zip(lines, heights, strict=True):
-        for position, image in enumerate(image for pair in line for image in pair):
-            x = _MARGIN + position // 2 * (2 * width + 3 * _MARGIN) + position % 2 * (width + _MARGIN)
+        for position, image in enumerate(image for group in line for image in group):
+            group, place = divmod(position, len(titles))
+            x = _MARGIN + group * group_width + place * (width + _MARGIN)
             if top == header:
-                draw.text((x + width / 2, header / 2), titles[position % 2], fill=_INK, font=font, anchor="mm")
+                draw.text((x + width / 2, header / 2), titles[place], fill=_INK, font=font, anchor="mm")
             corner = (x + (width - image.shape[1]) // 2, top + (height - image.shape[0]) // 2)
             sheet.paste(Image.fromarray(image), corner)
         top += height + _MARGIN

@@ -6,7 +6,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from focalnet_d2.visualization import class_colour, comparison_grid, draw_detections
+from focalnet_d2.visualization import class_colour, comparison_grid, draw_detections, draw_panoptic
 
 CLASSES = ("disk", "star")
 
@@ -73,6 +73,38 @@ def test_colours_of_many_classes_differ():
     assert len(colours) == 40
 
 
+def two_segments():
+    """Left half segment 300 of class 1, a column without, and right a crowd of class 0."""
+    ids = np.full((100, 140), 7)
+    ids[:, :70], ids[:, 70] = 300, 0
+    return ids, [{"id": 300, "category_id": 1}, {"id": 7, "category_id": 0, "iscrowd": 1}]
+
+
+def test_segments_are_filled_with_the_colour_of_their_class_and_outlined():
+    drawn = draw_panoptic(grey(), *two_segments(), CLASSES, min_side=100)
+    for corner, class_index in (((2, 2), 1), ((97, 137), 0)):
+        expected = 0.4 * 128 + 0.6 * np.array(class_colour(class_index))
+        assert np.abs(drawn[corner] - expected).max() <= 0.5
+    assert (drawn[2, 69:71] == 255).all()
+    assert (drawn[2, 68] != 255).any()
+
+
+def test_segments_have_their_name_unless_they_are_small():
+    ids, segments = two_segments()
+    plain = draw_panoptic(grey(), ids, segments, ("", ""), min_side=100)
+    assert not np.array_equal(plain, draw_panoptic(grey(), ids, segments, CLASSES, min_side=100))
+    small = np.zeros((100, 140), int)
+    small[:8, :8] = 7
+    arguments = (grey(), small, segments[1:])
+    assert np.array_equal(draw_panoptic(*arguments, ("", "")), draw_panoptic(*arguments, CLASSES))
+
+
+def test_panoptic_maps_grow_with_their_image():
+    drawn = draw_panoptic(grey(), *two_segments(), CLASSES, min_side=300)
+    assert drawn.shape == (300, 420, 3)
+    assert np.abs(drawn[5, 200] - (0.4 * 128 + 0.6 * np.array(class_colour(1)))).max() <= 0.5
+
+
 def test_grid_places_truth_left_and_prediction_right(tmp_path):
     pairs = [(np.full((50, 60, 3), 10 * i, np.uint8), np.full((50, 60, 3), 10 * i + 5, np.uint8)) for i in range(3)]
     path = comparison_grid(pairs, tmp_path / "new" / "grid.png")
@@ -91,3 +123,13 @@ def test_grid_of_different_sizes_and_of_none(tmp_path):
     comparison_grid([(grey(40, 80), grey(60, 50))], tmp_path / "grid.png")
     with pytest.raises(ValueError, match=r"no images to draw into .*none\.png"):
         comparison_grid([], tmp_path / "none.png")
+
+
+def test_grid_with_more_than_two_images_in_a_group(tmp_path):
+    titles = ("a", "b", "c")
+    path = comparison_grid([(grey(),) * 3] * 2, tmp_path / "grid.png", titles=titles, groups_per_line=1)
+    width, height = Image.open(path).size
+    assert width > 3 * 140
+    assert height > 2 * 100
+    with pytest.raises(ValueError, match="3 images"):
+        comparison_grid([(grey(),)], path, titles=titles)
