@@ -28,7 +28,10 @@ from focalnet_d2.checkpoint.layout import (
     Rule,
     Setting,
     State,
+    count_numbers,
+    count_of,
     holds,
+    length_of,
     merge,
     rename,
     same_tensor,
@@ -106,8 +109,8 @@ _DETREX_RULES = (
 
 def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
     """The table; the index of the extra level and of the encoder's heads depend on the file's sizes."""
-    extra = _indices(names, "neck", "convs")
-    encoder = _indices(names, "transformer", "decoder", "layers")
+    extra = count_numbers(names, "neck.convs")
+    encoder = count_numbers(names, "transformer.decoder.layers")
     heads = tuple(
         merge(f"{prefix}{head}.{_WB}", f"{target}.<>", _ONE_HEAD)
         for prefix in ("", "transformer.decoder.")
@@ -125,24 +128,11 @@ def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
     return _DETREX_RULES + extra_level + heads
 
 
-def _indices(names: Sequence[str], *parts: str) -> int:
-    """How many different numbers follow these parts of a name."""
-    return len({name.split(".")[len(parts)] for name in names if tuple(name.split(".")[: len(parts)]) == parts})
-
-
 # What shapes tell
 
 
-def _rows(name: str, axis: int = 0):
-    return lambda state: state[name].shape[axis] if name in state and state[name].ndim > axis else None
-
-
-def _layers(*parts: str):
-    return lambda state: _indices(list(state), *parts) or None
-
-
 def _shared_heads(state: State) -> bool | None:
-    heads, layers = _indices(list(state), "class_embed"), _indices(list(state), "decoder", "layers")
+    heads, layers = count_numbers(state, "class_embed"), count_numbers(state, "decoder.layers")
     return None if layers < 2 or heads == 0 else heads == 1
 
 
@@ -153,13 +143,13 @@ def _outputs(state: State) -> str | None:
 
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(_rows("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
+    Fact(length_of("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
     Fact(_outputs, "backbone outputs {}", "model.backbone.bottom_up.out_features=[{}]"),
-    Fact(_rows("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
-    Fact(_layers("encoder", "layers"), "{} encoder layers", "model.encoder.num_layers={}"),
-    Fact(_layers("decoder", "layers"), "{} decoder layers", "model.decoder.num_layers={}"),
-    Fact(_rows("encoder.layers.0.linear1.weight"), "feed-forward width {}", usual=2048),
-    Fact(_rows("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"),
+    Fact(length_of("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
+    Fact(count_of("encoder.layers"), "{} encoder layers", "model.encoder.num_layers={}"),
+    Fact(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
+    Fact(length_of("encoder.layers.0.linear1.weight"), "feed-forward width {}", usual=2048),
+    Fact(length_of("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"),
     Fact(_shared_heads, "heads shared by all decoder layers: {}", "model.shared_heads={}"),
 )
 

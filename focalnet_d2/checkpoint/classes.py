@@ -1,7 +1,7 @@
 """Rows of class heads and label tables: the same classes in another order or number, or a changed class list."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -32,13 +32,25 @@ def match_rows(
 
     The same set of names is brought into the model's order. Another list is taken only with `new_classes`: rows of
     names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers are taken
-    to mean equal classes, and `new_classes` leaves all rows fresh.
+    to mean equal classes, and `new_classes` leaves all rows fresh. The extra rows come along in every case.
+
+    Args:
+        rows: classes of the file; num_classes: classes of the model; both without the extra rows.
     """
     file_names = file_names if file_names is not None and len(file_names) == rows else classes.names(rows)
     if model_names is not None and len(model_names) != num_classes:
         model_names = None
     if file_names is not None and model_names is not None:
-        return _match_names(file_names, model_names, new_classes)
+        found = _match_names(file_names, model_names, new_classes)
+    else:
+        found = _match_numbers(classes, rows, num_classes, new_classes)
+    if found is None:
+        return None
+    extra_of_file, extra_of_model = (list(range(n, n + classes.extra_rows)) for n in (rows, num_classes))
+    return replace(found, file=found.file + extra_of_file, model=found.model + extra_of_model)
+
+
+def _match_numbers(classes: ClassRows, rows: int, num_classes: int, new_classes: bool) -> RowMap | None:
     if new_classes:
         return RowMap([], [], f"all {num_classes} classes are new")
     if rows == num_classes:

@@ -5,7 +5,8 @@ no shape shows (`focalnet_facts`). A file that fills the backbone only may have 
 than the model (`growth`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -19,6 +20,7 @@ from .focalnet_facts import (
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
+    mask2former_flags,
     mm_flags,
     recorded_settings,
 )
@@ -54,6 +56,18 @@ def focalnet_prefix(model: nn.Module) -> str | None:
     if len(names) > 1:
         raise ValueError(f"the model has several FocalNets ({', '.join(names)}): load each of them by itself")
     return None if not names else names[0] + "." if names[0] else ""
+
+
+_OTHER_BACKBONES = (
+    ("Swin Transformer", "*.attn.relative_position_bias_table"),
+    ("ResNet", "*.res2.0.conv1.weight"),
+    ("ResNet", "*.layer1.0.conv1.weight"),
+)
+
+
+def other_backbone(names: Sequence[str]) -> str | None:
+    """The backbone in a file's names if it is a common one other than a FocalNet."""
+    return next((backbone for backbone, pattern in _OTHER_BACKBONES if holds(names, pattern)), None)
 
 
 def is_output_norm(name: str, prefix: str) -> bool:
@@ -124,10 +138,9 @@ def backbone_layouts(prefix: str) -> list[Layout]:
 
 
 def detector_layouts(prefix: str) -> list[Layout]:
-    """Files of whole detectors, of which a FocalNet on its own takes its part."""
+    """Files of whole models, of which a FocalNet takes its part; more general ones come later."""
     reason = "not part of the backbone"
     heads = "<{}|transformer|label_enc|class_embed|bbox_embed>.*"
-    ours = "backbone.bottom_up."
     return [
         _backbone_layout(
             "FocalNet-DINO",
@@ -146,10 +159,21 @@ def detector_layouts(prefix: str) -> list[Layout]:
             detrex_flags,
         ),
         _backbone_layout(
-            "focalnet_d2",
+            "Mask2Former",
             prefix,
-            ours,
-            lambda names: _is_focalnet(names, ours),
-            (rename(ours + "*", prefix + "*"), drop("*", reason)),
+            "backbone.",
+            lambda names: _is_focalnet(names, "backbone.") and holds(names, "sem_seg_head.predictor.*"),
+            (drop("<sem_seg_head|criterion>.*", reason), drop("pixel_<mean|std>", reason)),
+            mask2former_flags,
+        ),
+        *(
+            _backbone_layout(
+                "focalnet_d2",
+                prefix,
+                ours,
+                partial(_is_focalnet, prefix=ours),
+                (rename(ours + "*", prefix + "*"), drop("*", reason)),
+            )
+            for ours in ("backbone.bottom_up.", "backbone.")
         ),
     ]

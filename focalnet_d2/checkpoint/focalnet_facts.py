@@ -151,6 +151,12 @@ def detrex_flags(facts: FocalNetFacts) -> Flags:
     return Flags(2, _variant_flag(facts, "use_postln"), False)
 
 
+def mask2former_flags(facts: FocalNetFacts) -> Flags:
+    """Mask2Former: no file with a FocalNet is public; of L and XL with 4 levels nobody says if they normalise."""
+    unsettled = facts.variant in (None, "large_fl4", "xlarge_fl4")
+    return Flags(2, _variant_flag(facts, "use_postln"), None if unsettled else False)
+
+
 def mm_flags(facts: FocalNetFacts) -> Flags:
     """mmdetection and mmsegmentation: another stem padding, and their copy has neither of the other flags."""
     return Flags(3, False, False)

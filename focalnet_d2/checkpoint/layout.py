@@ -8,7 +8,7 @@ unexpected. Nothing is matched by its end.
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -27,7 +27,6 @@ class Rule:
     pattern: str
     target: str | None
     reason: str = ""
-    several: bool = False  # several names of the file for one tensor
 
     @cached_property
     def _expression(self) -> re.Pattern:
@@ -65,7 +64,7 @@ def rename(pattern: str, target: str | None = None) -> Rule:
 
 def merge(pattern: str, target: str, otherwise: str) -> Rule:
     """Names under which a file holds one and the same tensor several times; `otherwise`: what to do if it does not."""
-    return Rule(pattern, target, otherwise, several=True)
+    return Rule(pattern, target, otherwise)
 
 
 def drop(pattern: str, reason: str) -> Rule:
@@ -106,10 +105,9 @@ def apply_table(rules: Sequence[Rule], state: State) -> Renamed:
         elif target not in result.tensors:
             result.tensors[target], result.origin[target] = tensor, name
         else:
-            assert rule.several, f"two rules lead to {target}: {name}, {result.origin[target]}"
             result.skipped[name] = f"the same tensor as {result.origin[target]}"
             if not same_tensor(tensor, result.tensors[target]):
-                result.conflicts.append((result.origin[target], name, rule.reason))
+                result.conflicts.append((result.origin[target], name, rule.reason or "keep one of them"))
     return result
 
 
@@ -168,15 +166,23 @@ class ClassRows:
         patterns: their names in our model.
         names: number of rows in the file -> name of each row's class (None: a row without class), or None: unknown.
         selections: (rows in the file, classes of the model) -> the rows of a file with the model's classes.
+        extra_rows: rows behind those of the classes, such as the one for no object; whatever becomes of the classes,
+            the model takes them over.
     """
 
     patterns: tuple[str, ...]
     names: Callable[[int], Sequence[str | None] | None] = lambda rows: None
     selections: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict)
+    extra_rows: int = 0
 
     def keys(self, state: State) -> list[str]:
         rules = [Rule(pattern, None) for pattern in self.patterns]
         return [name for name in state if any(rule.matches(name) for rule in rules)]
+
+    def count(self, state: State) -> int:
+        """Classes that the rows are for; 0 without any rows."""
+        rows = next((state[name].shape[0] for name in self.keys(state)), self.extra_rows)
+        return rows - self.extra_rows
 
 
 @dataclass(frozen=True)
@@ -210,3 +216,19 @@ def holds(names: Sequence[str], *patterns: str) -> bool:
     """Whether every pattern matches at least one name."""
     rules = [Rule(pattern, None) for pattern in patterns]
     return all(any(rule.matches(name) for name in names) for rule in rules)
+
+
+def length_of(name: str, axis: int = 0) -> Callable[[State], int | None]:
+    """For a fact: the length of a tensor's axis; None without it."""
+    return lambda state: state[name].shape[axis] if name in state and state[name].ndim > axis else None
+
+
+def count_of(prefix: str) -> Callable[[State], int | None]:
+    """For a fact: how many modules are numbered below a prefix; None without any."""
+    return lambda state: count_numbers(state, prefix) or None
+
+
+def count_numbers(names: Iterable[str], prefix: str) -> int:
+    """How many different numbers follow a prefix and a dot."""
+    start = prefix + "."
+    return len({name.removeprefix(start).partition(".")[0] for name in names if name.startswith(start)})

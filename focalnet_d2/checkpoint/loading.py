@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .classes import RowMap, fit_class_rows, match_rows
-from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm
+from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm, other_backbone
 from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, recorded_settings
 from .growth import added_kernels, grow
 from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
@@ -26,6 +26,7 @@ class Options:
 
     new_classes: bool = False
     keep_settings: bool = False
+    backbone_only: bool = False
     class_names: Sequence[str] | None = None
 
 
@@ -35,6 +36,7 @@ def load_checkpoint(
     *,
     new_classes: bool = False,
     keep_settings: bool = False,
+    backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
     ema: bool = False,
     complete: bool = False,
@@ -42,13 +44,14 @@ def load_checkpoint(
     """Fills a model from a checkpoint whose layout is recognised by its names.
 
     Known are the Microsoft classifiers, mmdetection and mmsegmentation (their backbone), Detectron2 and our own files,
-    and what `model.checkpoint_layouts()` adds (for DINO: FocalNet-DINO and detrex).
+    and what `model.checkpoint_layouts()` adds (for DINO: FocalNet-DINO and detrex; for Mask2Former its official files).
 
     Args:
         model: the model, with real tensors.
         checkpoint: path of a file, or what `read_checkpoint` returned.
         new_classes: the class list has changed: class rows stay fresh, or are taken by name where both lists are known.
         keep_settings: what shapes cannot show (position encoding, modulator, padding) stays as the model has it.
+        backbone_only: fill the model's FocalNet alone, from a file of any of these kinds of model.
         class_names: the model's classes in order.
         ema: take the averaged weights of the file.
         complete: refuse a file that leaves a part of the model as it was, such as a backbone alone.
@@ -60,7 +63,7 @@ def load_checkpoint(
     weights = _weights(checkpoint, ema)
     if any(value.is_meta for value in model.state_dict().values()):
         raise ValueError(f"{weights.source} cannot be loaded into a model on the meta device: use model.to_empty first")
-    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, class_names))
+    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, class_names))
     if complete and report.missing:
         raise ValueError(
             f"{weights.source} ({report.layout}) holds only a part of the model: {some_of(report.missing)} would stay "
@@ -79,6 +82,7 @@ def check_checkpoint(
     *,
     new_classes: bool = False,
     keep_settings: bool = False,
+    backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
     ema: bool = False,
 ) -> LoadReport:
@@ -86,7 +90,7 @@ def check_checkpoint(
 
     Both sides may be on the meta device: shapes are enough.
     """
-    options = Options(new_classes, keep_settings, class_names)
+    options = Options(new_classes, keep_settings, backbone_only, class_names)
     return _plan(model, _weights(checkpoint, ema), options)[1]
 
 
@@ -129,8 +133,12 @@ def _own_layout(prefix: str | None) -> Layout:
     )
 
 
-def _layouts(model: nn.Module) -> list[Layout]:
+def _layouts(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
     prefix = focalnet_prefix(model)
+    if backbone_only:
+        if prefix is None:
+            raise ValueError(f"{type(model).__name__} has no FocalNet: set train.backbone_only=False")
+        return [*backbone_layouts(prefix), *detector_layouts(prefix)]
     own = list(model.checkpoint_layouts()) if hasattr(model, "checkpoint_layouts") else [_own_layout(prefix)]
     if prefix is None:
         return own
@@ -138,17 +146,22 @@ def _layouts(model: nn.Module) -> list[Layout]:
     return [*backbone, *detector_layouts(prefix), *own] if prefix == "" else [*own, *backbone]
 
 
-def _recognise(model: nn.Module, weights: Weights, state: State) -> Layout:
-    names, layouts = list(weights.tensors), _layouts(model)
+def _recognise(model: nn.Module, weights: Weights, state: State, backbone_only: bool) -> Layout:
+    names, layouts, prefix = list(weights.tensors), _layouts(model, backbone_only), focalnet_prefix(model)
+    if prefix is not None and (other := other_backbone(names)):
+        raise ValueError(
+            f"{weights.source} holds a {other} and not a FocalNet, which {type(model).__name__} has here: give a file "
+            "of a model with the same backbone"
+        )
     for layout in layouts:
         if layout.recognise(names, state):
             return layout
-    prefix = focalnet_prefix(model)
     for layout in detector_layouts(prefix) if prefix else []:
         if layout.recognise(names, state):
+            kind = f"a {weights.metadata['model']}" if "model" in weights.metadata else "another model"
             raise ValueError(
-                f"{weights.source} is a {layout.name} detector and the model is a {type(model).__name__}; to take its "
-                f"backbone alone: load_checkpoint(model.{prefix.rstrip('.')}, {weights.source!r})"
+                f"{weights.source} ({layout.name} layout) holds {kind} and not a {type(model).__name__}; to take its "
+                "backbone alone, set train.backbone_only=True"
             )
     raise ValueError(
         f"{weights.source} has no layout that {type(model).__name__} can load "
@@ -163,7 +176,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     """The tensors to copy, by the model's names, and the report; raises ValueError if anything does not fit."""
     model = _unwrapped(model)
     state = model.state_dict()
-    layout = _recognise(model, weights, state)
+    layout = _recognise(model, weights, state, options.backbone_only)
     renamed = apply_table(layout.rules(model, list(weights.tensors)), weights.tensors)
     tensors = renamed.tensors
     report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
@@ -245,7 +258,7 @@ def _check_conflicts(renamed: Renamed, source: str) -> None:
 
 def _class_rows(layout: Layout, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
     names = weights.metadata.get("thing_classes")
-    counts = [next((part[key].shape[0] for key in layout.classes.keys(part)), 0) for part in (tensors, state)]
+    counts = [layout.classes.count(part) for part in (tensors, state)]
     row_map = match_rows(
         layout.classes, *counts, file_names=names, model_names=options.class_names, new_classes=options.new_classes
     )

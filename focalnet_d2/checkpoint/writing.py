@@ -3,14 +3,14 @@
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..atomic_files import replacing
 
 
 def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
         TypeError: `data` holds something that reading would refuse; the old file stays.
     """
     _require_plain(dict(data), "data")
-    with _replacing(path) as file:
+    with replacing(path) as file:
         torch.save(dict(data), file)
 
 
@@ -35,36 +35,8 @@ def save_weights(
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Copies: the format refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(save(tensors, {"format": "pt", "metadata": json.dumps(dict(metadata or {}))}))
-
-
-@contextmanager
-def _replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends without an error, and vanishes otherwise."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the renaming itself survive a power cut, where folders can be opened (not on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 _PLAIN = {str, bytes, int, float, bool, complex, type(None), torch.dtype, torch.device, torch.Size}

@@ -5,7 +5,6 @@ The id of a pixel is R + 256 G + 65536 B; 0 is void. What a segment is stands in
 
 import contextlib
 import io
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ import torch
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 from torchvision.io import decode_png
+
+from ..atomic_files import replacing
 
 LARGEST_ID = 256**3 - 1
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -62,6 +63,8 @@ def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
             decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8))  # (3, H, W)
             return _join_colours(decoded.permute(1, 2, 0).numpy())
     image = open_label_image(file_name)
+    if content.startswith(_PNG_SIGNATURE) and content[24] > 8:  # Pillow would drop the lower half without a word
+        raise ValueError(f"The panoptic label file {file_name} has {content[24]} bits a colour; ids take 8 of each.")
     if image.mode not in ("RGB", "RGBA"):
         raise ValueError(
             f"The panoptic label file {file_name} has pixels of Pillow's mode {image.mode!r}; segment ids are stored "
@@ -92,16 +95,10 @@ def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
         raise ValueError(f"Segment ids for {path} must be integers (H, W), not {ids.dtype} {ids.shape}.")
     if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
         raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     size = (ids.shape[1], ids.shape[0])
     image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        image.save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path, sync=False) as file:
+        image.save(file, format="PNG")
 
 
 def semantic_from_panoptic(ids: np.ndarray, segments_info: Sequence[dict], ignore_label: int = 255) -> np.ndarray:

@@ -114,14 +114,23 @@ def describe_run(recipe: DictConfig, model: nn.Module) -> dict[str, Any]:
 def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
     """Names of the classes of a loader node's data set in the order of the outputs; None where it has none.
 
+    Panoptic and semantic sets list all their classes as stuff_classes, the others theirs as thing_classes.
+
     Args:
         read: read the annotations of a data set whose names are not known before.
     """
     names = loader.dataset.names
     name = names if isinstance(names, str) else names[0]
-    if read and "thing_classes" not in MetadataCatalog.get(name).as_dict():
+    known = _registered_classes(name)
+    if known is None and read:
         load_dataset(name)
-    known = MetadataCatalog.get(name).get("thing_classes")
+        known = _registered_classes(name)
+    return known
+
+
+def _registered_classes(name: str) -> list[str] | None:
+    metadata = MetadataCatalog.get(name)
+    known = metadata.get("stuff_classes") or metadata.get("thing_classes")
     return None if known is None else [str(entry) for entry in known]
 
 

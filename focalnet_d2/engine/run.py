@@ -66,8 +66,9 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
     """Load `train.init_checkpoint`, any known layout, and log what was loaded; an empty one leaves random weights.
 
     Args:
-        to_train: the model will be trained, so a backbone alone will do, `train.new_classes` may leave class rows
-            fresh and `train.keep_settings` may differ from the file's; to evaluate, all of it must come from the file.
+        to_train: the model will be trained, so a backbone alone will do, `train.backbone_only` may take no more than
+            that, `train.new_classes` may leave class rows fresh and `train.keep_settings` may differ from the file's;
+            to evaluate, all of it must come from the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -84,6 +85,7 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         train.init_checkpoint,
         new_classes=new_classes,
         keep_settings=to_train and train.keep_settings,
+        backbone_only=to_train and train.backbone_only,
         class_names=class_names(loader, read=new_classes),
         complete=not to_train,
     )
@@ -91,10 +93,20 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
 
 
 def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
-    """Score the model on the recipe's test data; the numbers also go to `results.json`."""
-    loader = instantiate(recipe.dataloader.test)
+    """Score the model on the recipe's test data; the numbers also go to `results.json`.
+
+    Raises:
+        ValueError: `train.test_time_augmentation` is enabled and the recipe has none.
+    """
+    loader, augmentation = recipe.dataloader.test, recipe.train.test_time_augmentation
+    if augmentation.enabled:
+        if augmentation.wrapper is None:
+            raise ValueError("train.test_time_augmentation.enabled is True, but this recipe has no wrapper for it")
+        model = _instantiate_with(augmentation.wrapper, model=model)
+        loader = loader.copy()
+        loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size
     evaluator = instantiate(recipe.dataloader.evaluator)
-    return run_evaluation(model, loader, evaluator, Path(recipe.train.output_dir))
+    return run_evaluation(model, instantiate(loader), evaluator, Path(recipe.train.output_dir))
 
 
 def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tuple[Trainer, int]:

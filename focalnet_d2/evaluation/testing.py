@@ -13,6 +13,7 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from torch import nn
 
+from focalnet_d2.atomic_files import write_atomically
 from focalnet_d2.engine.rng import preserved_rng
 
 RESULTS = "results.json"
@@ -67,8 +68,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results as JSON; numbers that are not defined (nan) become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(_without_nan(results), indent=1) + "\n").encode("utf-8"))
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,8 +1,11 @@
 """Small models and state dicts for the loading tests."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
 from focalnet_d2.modeling.focalnet import FocalNet
 
 TINY = dict(embed_dim=8, depths=(1, 1, 2, 1), focal_levels=(2, 2, 2, 2), focal_windows=(3, 3, 3, 3))
@@ -54,3 +57,10 @@ class Detector(nn.Module):
         self.backbone = nn.Module()
         self.backbone.bottom_up = bottom_up
         self.head = nn.Linear(4, 3)
+
+
+def own_file(model: nn.Module, folder: Path, classes: list[str] | None = None) -> Path:
+    """A file as this project writes it."""
+    path = folder / f"{type(model).__name__}.safetensors"
+    save_weights(path, model, checkpoint_metadata(model, classes))
+    return path

@@ -1,5 +1,8 @@
 """Which row of a file becomes which class of the model."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +56,28 @@ def test_the_layout_knows_names_that_the_file_does_not_note():
 def test_lists_of_another_length_than_the_rows_say_nothing():
     assert match(3, 3, ["a", "b"], ["a", "b", "c"]) == ([0, 1, 2], [0, 1, 2])
     assert match(3, 3, ["a", "b", "c"], ["x"]) == ([0, 1, 2], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (dict(rows=2, classes=2), ([0, 1, 2], [0, 1, 2])),
+        (dict(rows=4, classes=2), ([1, 3, 4], [0, 1, 2])),
+        (dict(rows=3, classes=2), None),
+        (dict(rows=3, classes=1, new=True), ([3], [1])),
+        (dict(rows=2, classes=2, file=["cat", "dog"], model=["dog", "cat"]), ([1, 0, 2], [0, 1, 2])),
+        (dict(rows=2, classes=1, file=["cat", "dog"], model=["dog"], new=True), ([1, 2], [0, 1])),
+    ],
+)
+def test_extra_rows_come_along_whatever_becomes_of_the_classes(arguments, expected):
+    assert match(**arguments, table=replace(UNKNOWN, extra_rows=1)) == expected
+
+
+def test_classes_are_counted_without_extra_rows():
+    state = {"head.weight": torch.zeros(5, 2), "head.bias": torch.zeros(5)}
+    assert UNKNOWN.count(state) == 5
+    assert replace(UNKNOWN, extra_rows=1).count(state) == 4
+    assert UNKNOWN.count({}) == replace(UNKNOWN, extra_rows=1).count({}) == 0
 
 
 @given(

@@ -248,7 +248,7 @@ def test_a_focalnet_takes_its_part_of_a_detector(layout, prefix, others):
 
 def test_a_detector_does_not_go_into_another_model_but_says_how_its_backbone_does():
     state = with_prefix(tiny_focalnet().state_dict(), "backbone.0.", **{"transformer.level_embed": torch.ones(4, 8)})
-    with pytest.raises(ValueError, match=r"is a FocalNet-DINO detector.*load_checkpoint\(model\.backbone\.bottom_up"):
+    with pytest.raises(ValueError, match=r"FocalNet-DINO layout.* not a Detector.*set train\.backbone_only=True"):
         load_checkpoint(Detector(tiny_focalnet()), state)
 
 

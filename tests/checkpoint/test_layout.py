@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focalnet_d2.checkpoint.layout import apply_table, drop, merge, rename
+from focalnet_d2.checkpoint.layout import apply_table, count_of, drop, length_of, merge, rename
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_copies_that_differ_are_a_conflict():
     assert result.conflicts == [("copy.0", "copy.1", "advice")]
 
 
+def test_two_names_of_one_tensor_are_a_conflict_where_they_differ():
+    rules = [rename("old", "new"), rename("new")]
+    same = apply_table(rules, {"old": torch.ones(1), "new": torch.ones(1)})
+    assert (same.skipped, same.conflicts) == ({"new": "the same tensor as old"}, [])
+    other = apply_table(rules, {"old": torch.ones(1), "new": torch.zeros(1)})
+    assert other.conflicts == [("old", "new", "keep one of them")]
+
+
 def test_the_first_rule_that_matches_decides():
     result = apply_table([drop("a.#", "numbered"), rename("*")], {"a.1": torch.ones(1), "a.b": torch.ones(1)})
     assert set(result.tensors) == {"a.b"}
@@ -54,3 +62,12 @@ def test_rules_move_below_prefixes():
     rule = rename("layers.#.w").within("backbone.0.", "backbone.bottom_up.")
     assert rule.apply("backbone.0.layers.7.w") == "backbone.bottom_up.layers.7.w"
     assert not rule.matches("layers.7.w")
+
+
+def test_facts_of_a_state_dict():
+    state = {"layers.0.w": torch.ones(3, 5), "layers.7.w": torch.ones(3, 5), "layers_of_another.1.w": torch.ones(1)}
+    assert count_of("layers")(state) == 2
+    assert count_of("blocks")(state) is None
+    assert length_of("layers.0.w", 1)(state) == 5
+    assert length_of("layers.0.w", 2)(state) is None
+    assert length_of("layers.1.w")(state) is None

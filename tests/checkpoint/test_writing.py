@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint, save_weights, writing
+from focalnet_d2 import atomic_files
+from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint, save_weights
 
 
 def test_what_is_saved_is_read_back(tmp_path):
@@ -51,9 +52,9 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, save, 
             file.close()
             return file
 
-        monkeypatch.setattr(writing, "open", half_open, raising=False)
+        monkeypatch.setattr(atomic_files, "open", half_open, raising=False)
     else:
-        monkeypatch.setattr(writing.os, {"syncing": "fsync", "renaming": "replace"}[moment], fail)
+        monkeypatch.setattr(atomic_files.os, {"syncing": "fsync", "renaming": "replace"}[moment], fail)
     with pytest.raises((OSError, ValueError, RuntimeError)):
         write(2.0)
     monkeypatch.undo()

@@ -52,9 +52,13 @@ def test_colours_are_the_bytes_of_an_id(tmp_path):
 
 @pytest.mark.usefixtures("decoder")
 def test_files_that_hold_no_ids_are_named(tmp_path):
-    for mode, name in (("L", "grey.png"), ("I;16", "deep.png"), ("P", "palette.png")):
+    for mode, name, reason in (
+        ("L", "grey.png", "pixels .* RGB"),
+        ("P", "palette.png", "pixels .* RGB"),
+        ("I;16", "deep.png", "16 bits a colour"),
+    ):
         Image.new(mode, (4, 3)).save(tmp_path / name)
-        with pytest.raises(ValueError, match=f"{name} has pixels .* RGB"):
+        with pytest.raises(ValueError, match=f"{name} has {reason}"):
             read_panoptic_ids(tmp_path / name)
     write_panoptic_ids(np.arange(3000).reshape(50, 60), tmp_path / "a.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-200])
@@ -84,7 +88,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     write_panoptic_ids(np.array([[5]]), path)
 
     def fail(image, file, **options):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)

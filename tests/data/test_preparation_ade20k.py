@@ -207,7 +207,7 @@ def test_damaged_file_of_an_interrupted_run_is_made_again(folder, monkeypatch):
     png = folder / PANOPTIC / "a.png"
     content = png.read_bytes()
     png.write_bytes(content[:-10])
-    (folder / PANOPTIC / ".a.png.77.part").write_bytes(b"")
+    (folder / PANOPTIC / ".a.png.77.unfinished").write_bytes(b"")
     prepare(folder, tasks=["panoptic"])
     assert png.read_bytes() == content
     assert sorted(path.name for path in (folder / PANOPTIC).iterdir()) == ["a.png", "b.png"]
@@ -284,7 +284,7 @@ def test_bad_input_names_the_file_and_leaves_nothing_half_made(folder, case, wor
     with pytest.raises(ValueError, match=f"{kind}/training/a.png .*{message}"):
         prepare(folder, workers=workers, tasks=["panoptic"])
     assert not (folder / f"{PANOPTIC}.json").exists()
-    assert not [path for path in folder.rglob("*.part") if path.is_file()]
+    assert not [path for path in folder.rglob("*.unfinished") if path.is_file()]
     write_ade20k(folder.parent)
     prepare(folder, tasks=["panoptic"])
     assert read_panoptic_ids(folder / PANOPTIC / "a.png").tolist() == IDS.tolist()

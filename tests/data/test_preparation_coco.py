@@ -63,7 +63,7 @@ def test_folder_appears_when_it_is_complete(folder, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(folder)
     assert not target.exists()
-    first = folder / "panoptic_semseg_val2017.part" / NAME
+    first = folder / "panoptic_semseg_val2017.unfinished" / NAME
     first.write_bytes(first.read_bytes()[:-1])
     calls.clear()
     prepare(folder)

@@ -1,17 +1,18 @@
-"""Box AP against hand-made cases and the official tool."""
+"""The evaluator of boxes and masks: hand-made cases, wrong predictions, panoptic models, several ranks."""
 
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Boxes, Instances
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.utils import comm
 
+from focalnet_d2.evaluation.average_precision import score_results_file
+from focalnet_d2.evaluation.coco_backends import BACKENDS
 from focalnet_d2.evaluation.detection import SUBMISSION, DetectionEvaluator
+from focalnet_d2.packed_masks import PackedMasks
 
 IDS = {40: "owl", 7: "fox", 12: "hen"}  # class 0 is 7, class 1 is 12, class 2 is 40
 OBJECTS = {100: [(7, [0, 0, 20, 20]), (12, [40, 40, 50, 50])], 205: [(7, [10, 10, 100, 120])], 9: []}
@@ -19,9 +20,16 @@ OBJECTS = {100: [(7, [0, 0, 20, 20]), (12, [40, 40, 50, 50])], 205: [(7, [10, 10
 
 def write_truth(path, objects=OBJECTS, ids=IDS, with_annotations=True):
     annotations = [
-        {"image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        {
+            "image_id": image,
+            "category_id": category,
+            "bbox": [x, y, width, height],
+            "area": width * height,
+            "iscrowd": 0,
+            "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
+        }
         for image, entries in objects.items()
-        for category, box in entries
+        for category, (x, y, width, height) in entries
     ]
     content = {
         "info": {},
@@ -55,16 +63,20 @@ def dataset(tmp_path):
 
 
 def prediction(boxes=(), classes=(), scores=None):
-    """Detections with XYWH boxes."""
+    """Detections with XYWH boxes, and masks that fill them."""
     boxes = torch.tensor(list(boxes), dtype=torch.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     scores = torch.linspace(0.9, 0.5, len(boxes)) if scores is None else torch.tensor(scores)
+    masks = torch.zeros(len(boxes), 200, 200, dtype=torch.bool)
+    for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist()):
+        mask[top:bottom, left:right] = True
     return {
         "instances": Instances(
             (200, 200),
             pred_boxes=Boxes(boxes),
             scores=scores,
             pred_classes=torch.tensor(list(classes), dtype=torch.int64),
+            pred_masks=masks,
         )
     }
 
@@ -149,33 +161,165 @@ def test_several_data_sets_are_refused(dataset):
         DetectionEvaluator([name, name])
 
 
-def test_random_predictions_score_as_with_the_official_tool(dataset, tmp_path):
-    random = np.random.RandomState(3)
+def altered(predictions, change):
+    """Predictions with `change(instances)` in place of their instances."""
+    return {image: {"instances": change(output["instances"])} for image, output in predictions.items()}
 
-    def boxes(count):
-        corners = random.randint(0, 120, (count, 2))
-        return np.concatenate([corners, random.randint(5, 80, (count, 2))], 1).tolist()
 
-    ids = {5: "a", 2: "b", 90: "c"}
-    truth = {image: [(int(random.choice([2, 5])), box) for box in boxes(4)] for image in range(1, 9)}
-    name = dataset(objects=truth, ids=ids)
-    predictions, results = {}, []
-    for image, entries in truth.items():
-        noisy = [(np.array(box) + random.randint(-4, 5, 4)).tolist() for _, box in entries] + boxes(3)
-        classes = random.randint(0, 3, len(noisy)).tolist()
-        scores = random.choice([0.2, 0.5, 0.7], len(noisy)).tolist()
-        predictions[image] = prediction(noisy, classes, scores)
-        found = predictions[image]["instances"]
-        results += [
-            {"image_id": image, "category_id": [2, 5, 90][c], "bbox": box, "score": s}
-            for c, box, s in zip(classes, [[float(v) for v in box] for box in noisy], found.scores.tolist())
-        ]
-    official_truth = COCO(MetadataCatalog.get(name).json_file)
-    official = COCOeval(official_truth, official_truth.loadRes(results), "bbox")
-    official.evaluate(), official.accumulate(), official.summarize()
-    ours = score(DetectionEvaluator(name), predictions)["bbox"]
-    keys = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-    assert 0 < ours["AP"] < 100
-    for key, value in zip(keys, official.stats):
-        expected = value * 100 if value > -1 else math.nan
-        assert ours[key] == pytest.approx(expected, abs=1e-10, nan_ok=True), key
+def test_masks_and_boxes_together(dataset, tmp_path):
+    name = dataset()
+    evaluator = DetectionEvaluator(name, tasks=["bbox", "segm"], output_dir=tmp_path)
+    results = score(evaluator, PERFECT)
+    assert list(results) == ["bbox", "segm"]
+    for numbers in results.values():
+        assert [numbers[key] for key in ("AP", "AR100", "AP-hen")] == pytest.approx([100] * 3)
+    assert evaluator.counts["segm"]["fox"] == {"tp": 2, "fp": 0, "fn": 0}
+    written = json.loads((tmp_path / SUBMISSION).read_text())
+    assert [set(entry) for entry in written] == [{"image_id", "category_id", "score", "bbox", "segmentation"}] * 3
+    assert {path.name for path in tmp_path.iterdir()} >= {"bbox_counts.json", "segm_counts.json"}
+    for task in ("bbox", "segm"):
+        again = score_results_file(MetadataCatalog.get(name).json_file, tmp_path / SUBMISSION, task)
+        assert str(again[task]) == str(results[task])
+
+
+def test_masks_decide_in_the_task_segm(dataset):
+    """The same boxes with masks that cover their upper half: IoU 0.5 is a match at the lowest threshold only."""
+
+    def halve(instances):
+        halved = instances[:]
+        halved.pred_masks = instances.pred_masks.clone()
+        for mask in halved.pred_masks:
+            rows = mask.any(dim=1).nonzero()
+            mask[rows[len(rows) // 2 :].flatten()] = False
+        return halved
+
+    results = score(DetectionEvaluator(dataset(), tasks=("bbox", "segm")), altered(PERFECT, halve))
+    assert results["bbox"]["AP"] == pytest.approx(100)
+    assert results["segm"]["AP50"] == pytest.approx(100)
+    assert results["segm"]["AP75"] == 0
+
+
+def test_masks_alone_need_no_boxes_and_boxes_no_masks(dataset):
+    def without(field):
+        def removed(instances):
+            fields = {key: value for key, value in instances.get_fields().items() if key != field}
+            return Instances(instances.image_size, **fields)
+
+        return altered(PERFECT, removed)
+
+    assert score(DetectionEvaluator(dataset(), tasks=("segm",)), without("pred_boxes"))["segm"]["AP"] > 99
+    assert score(DetectionEvaluator(dataset()), without("pred_masks"))["bbox"]["AP"] > 99
+    with pytest.raises(ValueError, match="no pred_masks"):
+        score(DetectionEvaluator(dataset(), tasks=("segm",)), without("pred_masks"))
+
+
+def test_masks_of_the_network_s_size_are_refused(dataset):
+    def shrink(instances):
+        instances = instances[:]
+        instances.pred_masks = instances.pred_masks[:, ::2, ::2]
+        return instances
+
+    with pytest.raises(ValueError, match=r"image 100 has height and width \(100, 100\), .*\(200, 200\)"):
+        score(DetectionEvaluator(dataset(), tasks=("segm",)), altered(PERFECT, shrink))
+
+
+def panoptic_dataset(dataset):
+    """Classes 0 and 4 of a panoptic model are things 12 and 7, class 2 is 40; image ids are strings, as in ADE20K."""
+    objects = {f"ADE_val_{image:08d}": entries for image, entries in OBJECTS.items()}
+    name = dataset(objects=objects)
+    MetadataCatalog.get(name).thing_dataset_id_to_contiguous_id = {12: 0, 40: 2, 7: 4}
+    found = {
+        "ADE_val_00000100": prediction([[0, 0, 9, 9], [0, 0, 20, 20], [40, 40, 50, 50]], [3, 4, 0], [0.99, 0.9, 0.8]),
+        "ADE_val_00000205": prediction([[10, 10, 100, 120], [0, 0, 200, 200]], [4, 149]),
+        "ADE_val_00000009": prediction([[0, 0, 200, 200]], [1]),
+    }
+    return name, found
+
+
+@pytest.mark.parametrize("masks", [torch.Tensor.clone, PackedMasks.pack], ids=["tensor", "packed"])
+def test_a_panoptic_model_is_scored_by_its_things(dataset, tmp_path, masks):
+    name, found = panoptic_dataset(dataset)
+    for output in found.values():
+        output["instances"].pred_masks = masks(output["instances"].pred_masks)
+    evaluator = DetectionEvaluator(name, tasks=("bbox", "segm"), things_only=True, output_dir=tmp_path)
+    results = score(evaluator, found)
+    assert [results[task]["AP"] for task in ("bbox", "segm")] == pytest.approx([100, 100])
+    assert evaluator.counts["segm"] == {
+        "fox": {"tp": 2, "fp": 0, "fn": 0},
+        "hen": {"tp": 1, "fp": 0, "fn": 0},
+        "owl": {"tp": 0, "fp": 0, "fn": 0},
+    }
+    written = json.loads((tmp_path / SUBMISSION).read_text())
+    assert {entry["image_id"] for entry in written} == {"ADE_val_00000100", "ADE_val_00000205"}
+
+
+def test_stuff_is_an_error_unless_things_are_asked_for(dataset):
+    name, found = panoptic_dataset(dataset)
+    with pytest.raises(ValueError, match=r"class 3.*3 classes.*things_only"):
+        score(DetectionEvaluator(name), found)
+
+
+def test_annotations_of_another_data_set_are_refused(dataset):
+    name = dataset()
+    MetadataCatalog.get(name).thing_dataset_id_to_contiguous_id = {7: 0, 99: 1}
+    with pytest.raises(ValueError, match=r"category 99, which .*json lacks"):
+        DetectionEvaluator(name)
+
+
+def test_a_model_without_instances_is_named(dataset):
+    with pytest.raises(ValueError, match="no 'instances'"):
+        DetectionEvaluator(dataset()).process([{"image_id": 9}], [{"sem_seg": torch.zeros(3, 200, 200)}])
+
+
+def test_settings_that_cannot_work_are_refused(dataset, monkeypatch):
+    name = dataset()
+    for tasks in ([], ["bbox", "keypoints"]):
+        with pytest.raises(ValueError, match="one or both of bbox, segm"):
+            DetectionEvaluator(name, tasks=tasks)
+    with pytest.raises(ValueError, match="backend='cocoapi'"):
+        DetectionEvaluator(name, backend="cocoapi")
+
+
+@pytest.mark.parametrize("backend", [name for name, backend in BACKENDS.items() if backend.installed])
+def test_shards_of_ranks_are_merged_and_each_image_counts_once(dataset, monkeypatch, tmp_path, backend):
+    """Three ranks: the last has no image of its own, so its sampler has repeated one of the first's."""
+    name = dataset()
+    shifted = prediction([[60, 0, 20, 20], [0, 60, 50, 50]], [0, 1])
+    noisy = PERFECT | {100: prediction([[0, 0, 20, 20], [40, 40, 50, 50], [1, 1, 20, 20]], [0, 1, 0])}
+    shards = [{100: noisy[100], 205: noisy[205]}, {9: noisy[9]}, {100: shifted}]
+    ranks = [DetectionEvaluator(name, tasks=("bbox", "segm"), backend=backend) for _ in shards]
+    for evaluator, shard in zip(ranks, shards):
+        for image, output in shard.items():
+            evaluator.process([{"image_id": image}], [output])
+    parts = [evaluator._predictions for evaluator in ranks]
+    monkeypatch.setattr(comm, "gather", lambda data, dst: parts)
+    merged = ranks[0].evaluate()
+    assert ranks[0].counts["bbox"]["fox"] == {"tp": 2, "fp": 1, "fn": 0}
+    monkeypatch.setattr(comm, "gather", lambda data, dst: [data])
+    alone = score(DetectionEvaluator(name, tasks=("bbox", "segm"), output_dir=tmp_path, backend=backend), noisy)
+    assert str(merged) == str(alone)
+    assert len(json.loads((tmp_path / SUBMISSION).read_text())) == 4
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    assert ranks[1].evaluate() == {}
+
+
+def test_a_second_evaluation_starts_anew(dataset):
+    evaluator = DetectionEvaluator(dataset())
+    assert score(evaluator, PERFECT)["bbox"]["AP"] == pytest.approx(100)
+    assert score(evaluator, {})["bbox"]["AP"] == 0
+
+
+def test_a_data_set_without_a_json_file_is_converted(tmp_path):
+    name = "detection_test_dicts"
+    record = {"file_name": "a.jpg", "image_id": 5, "height": 200, "width": 200}
+    box = {"bbox": [10, 10, 60, 60], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+    DatasetCatalog.register(name, lambda: [record | {"annotations": [box]}])
+    MetadataCatalog.get(name).thing_classes = ["fox"]
+    try:
+        with pytest.raises(ValueError, match="output_dir"):
+            DetectionEvaluator(name)
+        results = score(DetectionEvaluator(name, output_dir=tmp_path), {5: prediction([[10, 10, 60, 60]], [0])})
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert results["bbox"]["AP-fox"] == pytest.approx(100)

@@ -1,25 +1,26 @@
 """Mask2Former against the official code: network, matching, losses, gradients, and results through the whole model."""
 
-import json
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 
+from focalnet_d2.layers.deformable_attention import IMPLEMENTATIONS, MultiScaleDeformableAttention
+from focalnet_d2.modeling.batching import batch_images
 from mask2former.transformer_decoder import predict_masks
 from tests.golden.cases import assert_within, device, normal, relative_error, tensor
 from tests.golden.mask2former_cases import (
-    KIND,
+    inference_of,
     loaded_model,
-    manifest,
     mapper_dicts,
     mask2former_cases,
     official_names_of_parameters,
+    official_state,
     recorded_points,
     stored,
 )  # fmt: skip
-from tests.golden.segmentation_results import assert_results_equal
+from tests.golden.segmentation_results import TASKS, assert_results_equal
 
 TOLERANCE = {torch.float64: 2e-7, torch.float32: 1e-5}
 GRADIENT_TOLERANCE = {torch.float64: 2e-7, torch.float32: 2e-3}
@@ -62,7 +63,7 @@ def test_head_on_given_features(case, dtype):
         mask_features, maps = model.pixel_decoder(features)
         predictions = model.decoder(mask_features, maps)
     pairs = {"mask_features": (mask_features, found["mask_features"])}
-    pairs |= {f"multi_scale_{level}": (level_map, found[f"multi_scale_{level}"]) for level, level_map in enumerate(maps)}
+    pairs |= {f"multi_scale_{i}": (level, found[f"multi_scale_{i}"]) for i, level in enumerate(maps)}
     pairs |= prediction_pairs(predictions, mask_features, found)
     assert len(pairs) == 4 + 2 * len(predictions)
     assert_within(relative_error, pairs, TOLERANCE[dtype])
@@ -74,8 +75,6 @@ def test_network_on_images(case, dtype):
     model, found, seen = loaded_model(case["name"], dtype), stored(case), {}
     with torch.no_grad(), model.backbone.register_forward_hook(lambda *call: seen.update(call[-1])):
         images = [{"image": one["image"]} for one in mapper_dicts(case)]
-        from focalnet_d2.modeling.batching import batch_images
-
         batch, _ = batch_images(images, model.pixel_mean, model.pixel_std, model.size_divisibility)
         predictions, mask_features = model.predict(batch)
     pairs = {name: (value, found[name]) for name, value in seen.items() if name in found}
@@ -83,12 +82,55 @@ def test_network_on_images(case, dtype):
     assert_within(relative_error, pairs, TOLERANCE[dtype])
 
 
+@cases("full")
+@DTYPES
+@pytest.mark.parametrize("tag", TASKS)
+def test_results_of_the_whole_model(case, dtype, tag):
+    model = loaded_model(case["name"], dtype)
+    abouts = [about for about in case["results"] if about["tag"] == tag]
+    inference, model.inference = model.inference, inference_of(case, TASKS[tag])
+    try:
+        with torch.no_grad():
+            results = model(mapper_dicts(case))
+    finally:
+        model.inference = inference
+    exact = dtype is torch.float64
+    for about in abouts:
+        image = about["image"]
+        assert_results_equal(results[image], stored(case), f"{tag}{image}", about, TOLERANCE[dtype], exact)
+    assert [about["image"] for about in abouts] == list(range(len(results)))
+
+
+@cases("ms_deform_attn")
+@pytest.mark.parametrize("form", [form.name for form in IMPLEMENTATIONS])
+def test_deformable_attention_alone(case, form, monkeypatch):
+    """In float64, through every form of the sum."""
+    found = {name: tensor(value).to(device()) for name, value in stored(case).items()}
+    monkeypatch.setattr(
+        "focalnet_d2.layers.deformable_attention.IMPLEMENTATIONS", [one for one in IMPLEMENTATIONS if one.name == form]
+    )
+    shapes = [tuple(size) for size in case["spatial_shapes"]]
+    layer = MultiScaleDeformableAttention(
+        case["d_model"], num_levels=len(shapes), num_heads=case["n_heads"], num_points=case["n_points"]
+    )
+    layer.load_state_dict(official_state(case))
+    layer.to(device(), torch.float64)
+    inputs = {name: found[name].double().requires_grad_() for name in ("query", "reference_points", "input_flatten")}
+    padding = found["padding_mask"].bool() if "padding_mask" in found else None
+    output = layer(*inputs.values(), shapes, padding)
+    (output * found["cotangent"]).sum().backward()
+    gradients = {name: value.grad for name, value in {**inputs, **dict(layer.named_parameters())}.items()}
+    pairs = {"output": (output, found["output"])}
+    pairs |= {name: (value, found[f"grad/{name}"]) for name, value in gradients.items()}
+    assert_within(relative_error, pairs, 1e-12)
+
+
 @contextmanager
 def recorded_run(case: dict, dtype: torch.dtype):
     """The model in training mode with the recorded points, and what its criterion sees and chooses."""
-    model, seen = loaded_model(case["name"], dtype), {"cost": [], "pairs": [], "points": []}
+    model, seen = loaded_model(case["name"], dtype), {"cost": [], "pairs": []}
     criterion, matcher = model.criterion, model.criterion.matcher
-    cost, losses, draw = matcher.cost, criterion._point_losses, criterion.draw_points
+    cost, draw = matcher.cost, criterion.draw_points
 
     def kept_cost(*arguments):
         seen["cost"].append(cost(*arguments))
@@ -105,7 +147,6 @@ def recorded_run(case: dict, dtype: torch.dtype):
         del matcher.cost
         handle.remove()
         model.eval()
-        criterion._point_losses = losses
 
 
 @cases("loss")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...atomic_files import UNFINISHED, write_atomically
 from ..panoptic_labels import open_label_image
 
 GREY, RGB, PALETTE = 0, 2, 3  # colour types of PNG
-UNFINISHED = ".part"  # as `write_panoptic_ids` calls what it has not finished
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -105,22 +105,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Writes (H, W) or (H, W, 3) uint8 pixels; the file appears complete or not at all."""
+    """Writes (H, W) or (H, W, 3) uint8 pixels; the file appears complete or not at all.
+
+    One that a power cut damages is found by `is_complete_png`.
+    """
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
     write_atomically(path, content.getvalue())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that appears complete or not at all."""
-    # Not synced to the disk, which would take most of the time with thousands of small files: one that a power
-    # failure cuts off is found by `is_complete_png`.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:

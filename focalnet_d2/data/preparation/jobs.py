@@ -74,7 +74,7 @@ def fill_folder(
     """Makes the PNG files that a folder lacks; the folder appears when it is complete.
 
     Args:
-        folder: the folder; what is made meanwhile stands in `<folder>.part`, where a killed run continues.
+        folder: the folder; what is made meanwhile stands in `<folder>.unfinished`, where a killed run continues.
         make: called with (source, path of the file to write).
         sources: what each file is made from, under the name of the file.
         headers: size and kind of each file, by which a complete one is known.

@@ -1,0 +1,295 @@
+"""CPU time of all our evaluators beside the official tools, on generated data; their counts are checked to be equal.
+
+    python benchmarks/evaluators.py                       (100 images, about 3 minutes)
+    python benchmarks/evaluators.py --images 500 --rounds 5 --json benchmarks/results/evaluators.json
+
+640x480 pixels, 133 classes, about 13 segments an image, one thread. The tools of a group take turns, so that other load
+on the machine hits all of them; the table has the median over the rounds of user and system time, children included. A
+group whose packages are not installed is left out with a message. For AP, see `average_precision.py`.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from unittest import mock
+
+import average_precision  # beside this file
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
+from PIL import Image
+
+from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
+from focalnet_d2.evaluation.panoptic import PanopticEvaluator
+from focalnet_d2.evaluation.panoptic_counts import PanopticCounts
+from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
+from focalnet_d2.evaluation.semantic import SemanticEvaluator
+
+HEIGHT, WIDTH, CLASSES, THINGS, SEGMENTS = 480, 640, 133, 80, 13
+NAME = "benchmark_evaluators"
+Routes = dict[str, Callable[[], object]]  # the first is the reference; each returns what must be equal
+
+
+class Data:
+    """Ground truth and predictions of some images, in memory and as files.
+
+    Args:
+        folder: empty, gets `truth.json`, `predictions.json` and the PNGs.
+        images: their number.
+    """
+
+    def __init__(self, folder: Path, images: int) -> None:
+        rng = np.random.default_rng(0)
+        self.folder = folder
+        self.samples, self.outputs, truth, predictions = [], [], [], []
+        for number in range(1, images + 1):
+            name = f"{number:012d}"
+            true_map, true_segments = make_panoptic(rng)
+            predicted_map, segments = disturb(rng, true_map, true_segments)
+            write_panoptic_ids(true_map, folder / "truth" / f"{name}.png")
+            write_panoptic_ids(predicted_map, folder / "predictions" / f"{name}.png")
+            semantic = semantic_from_panoptic(true_map, true_segments)
+            (folder / "semantic").mkdir(exist_ok=True)
+            Image.fromarray(semantic).save(folder / "semantic" / f"{name}.png")
+            entry = {"image_id": number, "file_name": f"{name}.png"}
+            truth.append({**entry, "segments_info": true_segments})
+            predictions.append({**entry, "segments_info": segments})
+            self.samples.append(
+                {
+                    "image_id": number,
+                    "file_name": f"{name}.jpg",
+                    "pan_seg_file_name": str(folder / "truth" / f"{name}.png"),
+                    "sem_seg_file_name": str(folder / "semantic" / f"{name}.png"),
+                    "segments_info": true_segments,
+                }
+            )
+            self.outputs.append((torch.from_numpy(predicted_map), segments))
+        categories = [{"id": i, "name": f"class {i}", "isthing": int(i < THINGS)} for i in range(CLASSES)]
+        for name, annotations in (("truth", truth), ("predictions", predictions)):
+            content = {"images": [], "annotations": annotations, "categories": categories}
+            (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def register(self) -> None:
+        """Makes the data known to Detectron2, category ids being the indices of the classes."""
+        DatasetCatalog.register(NAME, lambda: self.samples)
+        MetadataCatalog.get(NAME).set(
+            stuff_classes=[f"class {i}" for i in range(CLASSES)],
+            thing_dataset_id_to_contiguous_id={i: i for i in range(THINGS)},
+            stuff_dataset_id_to_contiguous_id={i: i for i in range(CLASSES)},
+            ignore_label=255,
+            panoptic_json=str(self.folder / "truth.json"),
+            panoptic_root=str(self.folder / "truth"),
+        )
+
+    def panoptic_outputs(self) -> list[dict]:
+        """What a model returns; new dicts, since Detectron2's evaluator changes them."""
+        return [
+            {"panoptic_seg": (ids, [{**s, "isthing": s["category_id"] < THINGS} for s in segments])}
+            for ids, segments in self.outputs
+        ]
+
+
+def make_panoptic(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
+    """Cells with wavy borders, one in ten of them void and one in twenty a crowd: segment ids and segments."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    rows, columns = rows + 8 * np.sin(columns / 17), columns + 8 * np.cos(rows / 13)
+    centres = rng.random((SEGMENTS + 1, 2)) * (HEIGHT, WIDTH)
+    distances = [(rows - y) ** 2 + (columns - x) ** 2 for y, x in centres.astype(np.float32)]
+    ids = rng.choice(2**24 - 1, SEGMENTS + 1, replace=False) + 1
+    ids[rng.random(SEGMENTS + 1) < 0.1] = 0
+    ids = ids[np.argmin(distances, axis=0)].astype(np.int32)  # (H, W)
+    segments = [
+        {
+            "id": int(number),
+            "category_id": int(rng.integers(CLASSES)),
+            "iscrowd": int(rng.random() < 0.05),
+            "area": int(area),
+        }
+        for number, area in zip(*np.unique(ids, return_counts=True))
+        if number
+    ]
+    return ids, segments
+
+
+def disturb(rng: np.random.Generator, true_map: np.ndarray, segments: list[dict]) -> tuple[np.ndarray, list[dict]]:
+    """A prediction: the truth shifted by up to 20 pixels and numbered anew, one class in five another one."""
+    shifted = np.roll(true_map, rng.integers(-20, 21, 2), axis=(0, 1))
+    known, numbers = np.unique(shifted, return_inverse=True)
+    ids = np.where(known == 0, 0, np.arange(1, len(known) + 1))
+    classes = {s["id"]: s["category_id"] if rng.random() > 0.2 else int(rng.integers(CLASSES)) for s in segments}
+    listed = [{"id": int(n), "category_id": classes[int(old)]} for n, old in zip(ids, known) if old]
+    return ids[numbers].reshape(shifted.shape).astype(np.int32), listed
+
+
+def panoptic_memory(data: Data) -> Routes:
+    """Scoring of maps that a model has just made."""
+
+    def detectron2() -> object:
+        with official_counts() as counted:
+            score(COCOPanopticEvaluator(NAME), data)
+        return counted[0]
+
+    def ours() -> object:
+        evaluator = PanopticEvaluator(NAME)
+        score(evaluator, data)
+        return comparable(evaluator.counts["panoptic_seg"])
+
+    return {"Detectron2 and panopticapi": detectron2, "PanopticEvaluator": ours}
+
+
+def panoptic_files(data: Data) -> Routes:
+    """Scoring of files, in one process."""
+    truth, predictions = data.folder / "truth.json", data.folder / "predictions.json"
+
+    def panopticapi() -> object:
+        from panopticapi.evaluation import pq_compute
+
+        with official_counts() as counted, contextlib.redirect_stdout(io.StringIO()):
+            pq_compute(str(truth), str(predictions))
+        return counted[0]
+
+    def ours() -> object:
+        files = (index_truth_files(truth), index_truth_files(predictions))
+        return comparable(score_panoptic_files(*files, read_classes(truth).index_of).official)
+
+    return {"panopticapi": panopticapi, "score_panoptic_files": ours}
+
+
+def semantic(data: Data) -> Routes:
+    """Scoring of float scores (133, 480, 640) on the CPU; the scores are made outside the measured time."""
+    smooth = torch.randn(1, CLASSES, HEIGHT // 16, WIDTH // 16, generator=torch.Generator().manual_seed(0))
+    scores = torch.nn.functional.interpolate(smooth, (HEIGHT, WIDTH), mode="bilinear")[0].contiguous()
+    samples = data.samples[: max(2, len(data.samples) // 10)]
+    outputs = [{"sem_seg": scores}] * len(samples)
+
+    def detectron2() -> object:
+        evaluator = SemSegEvaluator(NAME, distributed=False)
+        evaluator.reset()
+        evaluator.process(samples, outputs)
+        return evaluator._conf_matrix.tolist()
+
+    def ours() -> object:
+        evaluator = SemanticEvaluator(NAME)
+        evaluator.process(samples, outputs)
+        evaluator.evaluate()
+        return evaluator.confusion.tolist()
+
+    return {"Detectron2 SemSegEvaluator.process": detectron2, "SemanticEvaluator.process": ours}
+
+
+def score(evaluator: PanopticEvaluator | COCOPanopticEvaluator, data: Data) -> None:
+    """One image after the other, as in an evaluation."""
+    evaluator.reset()
+    for sample, output in zip(data.samples, data.panoptic_outputs()):
+        evaluator.process([sample], [output])
+    evaluator.evaluate()
+
+
+@contextlib.contextmanager
+def official_counts():
+    """panopticapi in this process instead of a pool of all cores; yields a list that gets its counts."""
+    from panopticapi import evaluation
+
+    counted = []
+
+    def in_this_process(pairs, truth_folder, predicted_folder, categories):
+        stat = evaluation.pq_compute_single_core(0, pairs, truth_folder, predicted_folder, categories)
+        classes = [stat[category] for category in categories]
+        counted.append([(c.iou, c.tp, c.fp, c.fn) for c in classes])
+        return stat
+
+    with mock.patch.object(evaluation, "pq_compute_multi_core", in_this_process):
+        yield counted
+
+
+def comparable(counts: PanopticCounts) -> list[tuple]:
+    """(IoU sum, tp, fp, fn) of each class."""
+    return list(zip(counts.iou.tolist(), counts.tp.tolist(), counts.fp.tolist(), counts.fn.tolist()))
+
+
+def measure(routes: Routes, rounds: int) -> dict[str, dict[str, float]]:
+    """CPU seconds of each route, and how many times as fast as the first it is.
+
+    Raises:
+        AssertionError: counts differ.
+    """
+    seconds = {name: [] for name in routes}
+    for _ in range(rounds + 1):  # the first one warms up
+        counts = {}
+        for name, route in routes.items():
+            start = cpu_seconds()
+            counts[name] = route()
+            seconds[name].append(cpu_seconds() - start)
+        reference = next(iter(routes))
+        for name in routes:
+            assert counts[name] == counts[reference], f"The counts of {name} and {reference} differ."
+    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    return {name: {"cpu_s": value, "ratio": medians[reference] / value} for name, value in medians.items()}
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and its finished children."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def all_groups(images: int, rounds: int) -> Iterator[tuple[str, Callable[[], dict[str, dict[str, float]]]]]:
+    """Title of each group and what measures it."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Data(Path(folder), images)
+        data.register()
+        try:
+            yield "panoptic quality, from memory", lambda: measure(panoptic_memory(data), rounds)
+            yield "panoptic quality, from files", lambda: measure(panoptic_files(data), rounds)
+            yield "semantic, scores (133, 480, 640) on the CPU", lambda: measure(semantic(data), rounds)
+        finally:
+            DatasetCatalog.remove(NAME)
+            MetadataCatalog.remove(NAME)
+
+
+def print_table(groups: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A line for each tool."""
+    for group, rows in groups.items():
+        print(group)
+        for name, row in rows.items():
+            print(f"  {name:<36} {row['cpu_s']:9.3f} s CPU  {row['ratio']:6.2f}x")
+
+
+def main() -> None:
+    """Measures, prints, saves."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3, help="measured, after one to warm up")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("detectron2").setLevel(logging.ERROR)  # it warns of OpenCV, which plays no part here
+    groups = {}
+    for title, measured in all_groups(options.images, options.rounds):
+        try:
+            groups[title] = measured()
+        except ModuleNotFoundError as error:
+            print(f"{title}: left out, {error}", file=sys.stderr)
+    groups |= average_precision.measure(options.images, options.rounds)
+    print_table(groups)
+    if options.json is not None:
+        machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "torch": str(torch.__version__)}
+        content = {"date": str(date.today()), **machine, "images": options.images, "groups": groups}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

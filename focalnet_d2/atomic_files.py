@@ -1,0 +1,50 @@
+"""Files that appear complete or not at all, whenever the program or the machine stops."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written
+
+
+@contextmanager
+def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when the block ends without an error, and vanishes otherwise.
+
+    Args:
+        path: its folder is made.
+        sync: also survive a power cut; most of the time of writing thousands of small files.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        with open(unfinished, "wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    if sync:
+        _sync_folder(path.parent)
+
+
+def write_atomically(path: str | os.PathLike, content: bytes) -> None:
+    """Writes a file that appears complete or not at all; one that a power cut damages has to be made again."""
+    with replacing(path, sync=False) as file:
+        file.write(content)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the renaming itself survive a power cut, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

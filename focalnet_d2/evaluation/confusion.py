@@ -1,0 +1,113 @@
+"""The maths of semantic segmentation scores: from class scores of pixels to a confusion matrix to IoU and accuracy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from focalnet_d2.data.panoptic_labels import label_runs
+
+_TILE = 16384  # pixels whose running maximum stays in the cache
+
+
+def classes_of_scores(scores: Tensor) -> np.ndarray:
+    """The class with the highest score at every pixel, the first of equals: (K, H, W) -> (H, W).
+
+    On the CPU a running maximum over the classes, tile after tile, replaces `argmax`, which walks through memory in
+    steps of a whole channel.
+    """
+    if scores.device.type != "cpu":
+        return scores.argmax(0).cpu().numpy()
+    if scores.dtype in (torch.float16, torch.bfloat16):
+        scores = scores.float()
+    rows = scores.reshape(len(scores), -1).numpy()  # (K, H * W)
+    classes = np.zeros(rows.shape[1], np.uint8 if len(rows) <= 256 else np.int32)
+    best = rows[0].copy()
+    for start in range(0, rows.shape[1], _TILE):
+        tile = slice(start, start + _TILE)
+        _running_argmax(rows[:, tile], best[tile], classes[tile])
+    if np.isnan(best).any():  # of rare use: a nan is the maximum for argmax
+        classes = scores.argmax(0).numpy()
+    return classes.reshape(scores.shape[1:])
+
+
+def _running_argmax(rows: np.ndarray, best: np.ndarray, classes: np.ndarray) -> None:
+    """Fill `classes` (N,) for scores (K, N); `best` (N,) goes from the first row to the maximum."""
+    higher = np.empty(len(best), bool)
+    for index in range(1, len(rows)):
+        np.greater(rows[index], best, out=higher)
+        np.maximum(classes, higher.view(np.uint8) * classes.dtype.type(index), out=classes)
+        np.maximum(best, rows[index], out=best)
+
+
+def count_confusion(
+    predicted: np.ndarray, truth: np.ndarray, num_classes: int, ignore_label: int, where: str
+) -> np.ndarray:
+    """Pixels by predicted and true class.
+
+    Args:
+        predicted, truth: (H, W) labels.
+        where: the prediction, for messages.
+
+    Returns:
+        (K + 1, K + 1) int64: row = predicted, column = true class, last column = ignored pixels, last row = 0.
+
+    Raises:
+        ValueError: maps of different sizes, or labels that are no class.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(
+            f"The map of {where} is {predicted.shape} pixels (height, width), its ground truth {truth.shape}: predict "
+            "at the size of the annotated image."
+        )
+    (rows, columns), lengths = label_runs(predicted, truth)
+    rows, columns = rows.astype(np.int64), columns.astype(np.int64)
+    columns[columns == ignore_label] = num_classes
+    for kind, labels, end in (("The map", rows, num_classes), ("The ground truth", columns, num_classes + 1)):
+        if labels.min() < 0 or labels.max() >= end:
+            wrong = np.unique(labels[(labels < 0) | (labels >= end)])[:10].tolist()
+            raise ValueError(
+                f"{kind} of {where} has the labels {wrong}; classes go from 0 to {num_classes - 1}, and "
+                f"{ignore_label} is ignored in the ground truth."
+            )
+    side = num_classes + 1
+    pixels = np.bincount(rows * side + columns, weights=lengths, minlength=side * side)
+    return pixels.astype(np.int64).reshape(side, side)
+
+
+def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: bool) -> dict[str, float]:
+    """mIoU, fwIoU (weighted by the true pixels), mACC (mean recall), pACC (right pixels), IoU-<class> and ACC-<class>.
+
+    Args:
+        confusion: (K + 1, K + 1) of `count_confusion`, summed over images.
+        official: as Detectron2, mIoU leaves out classes that are predicted but have no true pixel; otherwise their
+            IoU of 0 counts.
+
+    Returns:
+        Percent; nan for what the ground truth does not define.
+    """
+    right = confusion.diagonal()[:-1].astype(float)
+    true_pixels = confusion[:-1, :-1].sum(0).astype(float)
+    union = true_pixels + confusion[:-1, :-1].sum(1) - right
+    occurs = true_pixels > 0
+    counted = occurs if official else union > 0
+    with np.errstate(invalid="ignore"):
+        iou = np.where(counted, right / union, np.nan)
+        accuracy = np.where(occurs, right / true_pixels, np.nan)
+        shares = true_pixels / true_pixels.sum()
+        means = {
+            "mIoU": iou[counted].sum() / counted.sum(),
+            "fwIoU": (iou[occurs] * shares[occurs]).sum() if occurs.any() else np.nan,
+            "mACC": accuracy[occurs].sum() / occurs.sum(),
+            "pACC": right.sum() / true_pixels.sum(),
+        }
+    per_class = {f"IoU-{name}": value for name, value in zip(names, iou)}
+    per_class |= {f"ACC-{name}": value for name, value in zip(names, accuracy)}
+    return {name: float(100 * value) for name, value in (means | per_class).items()}
+
+
+def has_unfounded_classes(confusion: np.ndarray) -> bool:
+    """Whether a class is predicted on counted pixels without occurring: the two rules of mIoU then differ."""
+    counted = confusion[:-1, :-1]
+    return bool(((counted.sum(1) > 0) & (counted.sum(0) == 0)).any())

@@ -1,0 +1,159 @@
+"""Panoptic quality of predictions while the model runs.
+
+Differs from Detectron2's `COCOPanopticEvaluator`, which writes every prediction as a PNG and has panopticapi read them
+again: maps are scored in memory and forgotten, what is kept does not grow with the data set (but for the ids of the
+images), and predictions are written only on request. The numbers are panopticapi's own.
+"""
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids
+
+from .coco_files import write_json
+from .metadata import loaded_metadata, panoptic_classes
+from .panoptic_counts import PanopticCounts, read_segments
+from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
+from .panoptic_tally import ComparedImage, PanopticTally, compare_maps, summarize
+from .shares import ScoredImages
+
+COUNTS = "panoptic_counts.json"
+
+logger = logging.getLogger(__name__)
+
+
+class PanopticEvaluator(DatasetEvaluator):
+    """PQ, SQ and RQ in percent; nan where no class of a group occurs or is predicted.
+
+    The ground truth of an image is `pan_seg_file_name` and `segments_info` of the model's input or, where they are
+    missing, what the metadata's `panoptic_json` and `panoptic_root` say. Images that were not processed do not count.
+
+    Args:
+        dataset_name: registered name; its metadata have `stuff_classes` (all K names) and the category ids.
+        output_dir: where `panoptic_counts.json` is written (summed IoU, tp, fp and fn of each class), and the
+            submission; None writes nothing.
+        official: count as panopticapi does, which takes the areas of true segments from the JSON and knows one crowd
+            of a class per image; what is right is added as `panoptic_seg_corrected` where it differs. False gives
+            only the right numbers. See `panoptic_counts`.
+        write_submission: write the predictions in COCO's format: `panoptic_predictions.json` and a PNG per image.
+
+    `evaluate` returns `{"panoptic_seg": {PQ, SQ, RQ, PQ_th, ..., RQ_st, PQ-<class>}}` on the main process and `{}`
+    elsewhere; `counts` then holds the counts of each task. With several processes the last bit of the summed IoUs may
+    depend on their number, as panopticapi's does.
+
+    Raises:
+        ValueError: metadata that describe no panoptic data set, or a submission without a folder.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str | Path | None = None,
+        official: bool = True,
+        write_submission: bool = False,
+    ) -> None:
+        if write_submission and output_dir is None:
+            raise ValueError("PanopticEvaluator: write_submission=True needs an output_dir to write to.")
+        self.dataset_name = dataset_name
+        self.official = official
+        self.classes = panoptic_classes(loaded_metadata(dataset_name))
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._write_submission = write_submission
+        self._contiguous = {index: index for index in range(len(self.classes.names))}
+        self._truth_files: dict[Any, TruthFile] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self.counts: dict[str, PanopticCounts] = {}
+        self._tally = PanopticTally(len(self.classes.names))
+        self._images: ScoredImages[tuple[ComparedImage, str]] = ScoredImages()
+        category_ids = {index: category for category, index in self.classes.index_of.items()}
+        self._submission = PanopticSubmission(self._output_dir, category_ids) if self._write_submission else None
+
+    def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
+        """Score the `panoptic_seg` of each output: (H, W) segment ids, and a list of `id` and `category_id`.
+
+        Raises:
+            FileNotFoundError, ValueError: a ground truth or a prediction that cannot be used.
+        """
+        for sample, output in zip(inputs, outputs):
+            if self._images.is_new(sample["image_id"]):
+                score = self._score(sample, *output["panoptic_seg"])
+                for settled in self._images.add(sample["image_id"], score):
+                    self._tally.add(*settled)
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Add up the counts of all processes."""
+        num_images, last_scores = self._images.settle()
+        tally = copy.deepcopy(self._tally)
+        for score in last_scores:
+            tally.add(*score)
+        tallies = comm.gather(tally)
+        submissions = comm.gather(self._submission)
+        if not comm.is_main_process():
+            return {}
+        if num_images == 0:
+            logger.warning("Not a single image of %s was processed.", self.dataset_name)
+        total = PanopticTally(len(self.classes.names))
+        for share in tallies:
+            total.merge(share)
+        self.counts = total.counts(official=self.official)
+        if self._output_dir is not None:
+            names = self.classes.names
+            content = {task: counts.to_dict(names) for task, counts in self.counts.items()}
+            write_json(self._output_dir / COUNTS, content, indent=1)
+        if self._write_submission:
+            PanopticSubmission.write_list(submissions)
+        return summarize(total, self.classes, official=self.official)
+
+    def _score(
+        self, sample: Mapping, predicted_map: Any, segments_info: Sequence[Mapping] | None
+    ) -> tuple[ComparedImage, str]:
+        """What the image adds to the tally, and the file with its ground truth."""
+        where = f"the prediction for image {sample['image_id']}"
+        if segments_info is None:
+            raise ValueError(f"The list of segments of {where} is None; it must say the category of every id.")
+        predicted = read_segments(segments_info, self._contiguous, where)
+        predicted_map = _to_array(predicted_map, where)
+        truth, index_of = self._truth(sample)
+        true_segments = read_segments(truth.segments_info, index_of, truth.file_name)
+        true_map = read_panoptic_ids(truth.file_name)
+        compared = compare_maps(true_map, predicted_map, true_segments, predicted, where)
+        if self._submission is not None:
+            self._submission.add(sample, predicted_map, predicted)
+        return compared, str(truth.file_name)
+
+    def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[int, int]]:
+        """Ground truth of an image, and the class index of each of its category ids."""
+        if "pan_seg_file_name" in sample and "segments_info" in sample:
+            return TruthFile(sample["pan_seg_file_name"], sample["segments_info"]), self._contiguous
+        if self._truth_files is None:
+            metadata = loaded_metadata(self.dataset_name)
+            truth_json = metadata.get("panoptic_json")
+            if truth_json is None:
+                raise ValueError(
+                    f"Image {sample['image_id']} comes without pan_seg_file_name and segments_info, and "
+                    f"{self.dataset_name} has no panoptic_json: let the mapper keep them, or register it."
+                )
+            self._truth_files = index_truth_files(truth_json, metadata.get("panoptic_root"))
+        if sample["image_id"] not in self._truth_files:
+            raise ValueError(f"The panoptic_json of {self.dataset_name} has no image {sample['image_id']}.")
+        return self._truth_files[sample["image_id"]], self.classes.index_of
+
+
+def _to_array(predicted_map: Any, where: str) -> np.ndarray:
+    """(H, W) integers of a tensor on any device, or of an array."""
+    array = predicted_map.cpu().numpy() if isinstance(predicted_map, torch.Tensor) else np.asarray(predicted_map)
+    if array.ndim != 2 or array.dtype.kind not in "iu":
+        raise ValueError(f"The map of {where} must be integers (H, W), not {array.dtype} {array.shape}.")
+    return array

@@ -1,0 +1,148 @@
+"""Panoptic predictions and ground truths in COCO's file format: a JSON with a list of segments per image, and PNGs."""
+
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
+from focalnet_d2.data.preparation.jobs import run_jobs
+
+from .coco_files import write_json
+from .panoptic_counts import PanopticClasses, Segments, read_segments
+from .panoptic_tally import ComparedImage, PanopticTally, compare_maps
+from .shares import join_shares
+
+SUBMISSION = "panoptic_predictions"
+
+
+@dataclass(frozen=True)
+class TruthFile:
+    """Ground truth, or a prediction, of an image: the PNG and what its segments are."""
+
+    file_name: str
+    segments_info: Sequence[Mapping]
+
+
+def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
+    """The files of a panoptic JSON by image id, in the order of the JSON.
+
+    Args:
+        folder: with the PNGs; by default the path of the JSON without its suffix.
+
+    Raises:
+        FileNotFoundError: no such JSON or folder.
+        ValueError: not in COCO's panoptic format.
+    """
+    return _index(_read(panoptic_json, "annotations"), panoptic_json, folder)
+
+
+def read_classes(panoptic_json: str | Path) -> PanopticClasses:
+    """The classes of a panoptic JSON in its order.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, or not in COCO's panoptic format.
+    """
+    categories = _read(panoptic_json, "categories")["categories"]
+    if any(not {"id", "name", "isthing"} <= category.keys() for category in categories):
+        raise ValueError(f"{panoptic_json} has categories without id, name or isthing: it is no panoptic ground truth.")
+    index_of = {category["id"]: index for index, category in enumerate(categories)}
+    things = [bool(category["isthing"]) for category in categories]
+    return PanopticClasses([category["name"] for category in categories], things, index_of)
+
+
+def score_panoptic_files(
+    truth: Mapping[Any, TruthFile],
+    predictions: Mapping[Any, TruthFile],
+    index_of: Mapping[int, int],
+    *,
+    workers: int = 1,
+) -> PanopticTally:
+    """Compare files; the result, to the last bit, does not depend on the number of processes.
+
+    Args:
+        truth, predictions: files by image id; predictions for other images do not count.
+        index_of: class index of every category id.
+        workers: processes.
+
+    Raises:
+        FileNotFoundError, ValueError: an image without a prediction, or files that cannot be used.
+    """
+    if missing := [image_id for image_id in truth if image_id not in predictions]:
+        raise ValueError(f"{len(missing)} images have no prediction, among them {missing[0]!r}.")
+    pairs = [(truth[image_id], predictions[image_id]) for image_id in truth]
+    tally = PanopticTally(len(set(index_of.values())))
+    compare = functools.partial(compare_files, index_of)
+    images = run_jobs(compare, pairs, workers=workers, description="panoptic quality")
+    for (truth_file, _), image in zip(pairs, images):
+        tally.add(image, truth_file.file_name)
+    return tally
+
+
+def compare_files(index_of: Mapping[int, int], pair: tuple[TruthFile, TruthFile]) -> ComparedImage:
+    """Score a predicted file against its ground truth."""
+    true_segments, predicted_segments = (read_segments(f.segments_info, index_of, f.file_name) for f in pair)
+    true_map, predicted_map = (read_panoptic_ids(f.file_name) for f in pair)
+    return compare_maps(true_map, predicted_map, true_segments, predicted_segments, pair[1].file_name)
+
+
+class PanopticSubmission:
+    """Predictions in the format of the COCO server: a PNG per image, written at once, and a JSON in the end.
+
+    Args:
+        folder: where `panoptic_predictions.json` and the folder `panoptic_predictions` are made.
+        category_ids: of the classes by index.
+    """
+
+    def __init__(self, folder: Path, category_ids: Mapping[int, int]) -> None:
+        self.folder = folder
+        self.category_ids = category_ids
+        self.entries: dict[str, dict] = {}
+
+    def add(self, sample: Mapping, predicted_map: np.ndarray, predicted: Segments) -> None:
+        """Write the map of an image, named like the image file."""
+        name = f"{Path(sample['file_name']).stem}.png"
+        if name in self.entries:
+            raise ValueError(f"Two images have predictions called {name}: their file names must differ.")
+        write_panoptic_ids(predicted_map, self.folder / SUBMISSION / name)
+        segments = zip(predicted.ids.tolist(), predicted.classes.tolist())
+        self.entries[name] = {
+            "image_id": sample["image_id"],
+            "file_name": name,
+            "segments_info": [{"id": i, "category_id": self.category_ids[index]} for i, index in segments],
+        }
+
+    @staticmethod
+    def write_list(submissions: Sequence["PanopticSubmission"]) -> None:
+        """Write the JSON of all processes' predictions."""
+        entries = join_shares([submission.entries for submission in submissions])
+        write_json(submissions[0].folder / f"{SUBMISSION}.json", {"annotations": list(entries.values())})
+
+
+def _index(content: Mapping, panoptic_json: str | Path, folder: str | Path | None) -> dict[Any, TruthFile]:
+    folder = Path(panoptic_json).with_suffix("") if folder is None else Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"The folder {folder} with the PNGs of {panoptic_json} does not exist.")
+    keys = {"image_id", "file_name", "segments_info"}
+    if strange := [entry for entry in content["annotations"] if not keys <= entry.keys()]:
+        lacks = ", ".join(sorted(keys - strange[0].keys()))
+        raise ValueError(f"{panoptic_json} has annotations without {lacks}: it is not in COCO's panoptic format.")
+    return {
+        entry["image_id"]: TruthFile(os.path.join(folder, entry["file_name"]), entry["segments_info"])
+        for entry in content["annotations"]
+    }
+
+
+def _read(path: str | Path, key: str) -> dict:
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(content, dict) or key not in content:
+        raise ValueError(f"{path} has no {key}: it is not in COCO's panoptic format.")
+    return content

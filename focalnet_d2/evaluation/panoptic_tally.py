@@ -1,0 +1,132 @@
+"""What a panoptic evaluation adds up, image after image: counts by both sets of rules, and what is wrong with areas."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tabulate import tabulate
+
+from .panoptic_counts import (
+    ImageScore,
+    PanopticClasses,
+    PanopticCounts,
+    Segments,
+    count_overlaps,
+    panoptic_results,
+    score_segments,
+    true_areas,
+)
+
+TASK, CORRECTED_TASK = "panoptic_seg", "panoptic_seg_corrected"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ComparedImage:
+    """An image by both sets of rules, and how many of its true segments have an area other than annotated."""
+
+    official: ImageScore
+    corrected: ImageScore
+    wrong_areas: int
+
+
+def compare_maps(
+    truth_map: np.ndarray, predicted_map: np.ndarray, truth: Segments, predicted: Segments, where: str
+) -> ComparedImage:
+    """Score a predicted map (H, W) of segment ids against the true one.
+
+    Args:
+        where: the prediction, for messages.
+
+    Raises:
+        ValueError: maps of different sizes, or a prediction whose map and list name different segments.
+    """
+    if predicted_map.shape != truth_map.shape:
+        raise ValueError(
+            f"The map of {where} is {predicted_map.shape} pixels (height, width), its ground truth {truth_map.shape}: "
+            "predict at the size of the annotated image."
+        )
+    overlaps = count_overlaps(truth_map, predicted_map, truth, predicted)
+    if overlaps[:, -1].any():
+        unlisted = np.setdiff1d(predicted_map, np.append(predicted.ids, 0)).tolist()
+        raise ValueError(f"The map of {where} has segments that its list lacks: {unlisted[:10]}.")
+    if len(empty := predicted.ids[overlaps[:, 1:-1].sum(0) == 0]):
+        raise ValueError(f"The list of {where} has segments without a pixel in its map: {empty[:10].tolist()}.")
+    official = score_segments(overlaps, truth, predicted, official=True)
+    wrong_areas = int((true_areas(overlaps, truth, official=True) != true_areas(overlaps, truth, official=False)).sum())
+    same = not wrong_areas and np.array_equal(truth.crowd, truth.last_crowd)
+    corrected = official if same else score_segments(overlaps, truth, predicted, official=False)
+    return ComparedImage(official, corrected, wrong_areas)
+
+
+class PanopticTally:
+    """Counts of all images so far; its size does not depend on how many there were.
+
+    `official` and `corrected` are the `PanopticCounts` of the two sets of rules.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.official = PanopticCounts(num_classes)
+        self.corrected = PanopticCounts(num_classes)
+        self._wrong_areas = self._wrong_files = 0
+        self._first_wrong_file: str | None = None
+
+    def add(self, image: ComparedImage, truth_file: str) -> None:
+        """Count an image, whose ground truth is in `truth_file`."""
+        self.official.add(image.official)
+        self.corrected.add(image.corrected)
+        if image.wrong_areas:
+            self._wrong_areas += image.wrong_areas
+            self._wrong_files += 1
+            self._first_wrong_file = self._first_wrong_file or truth_file
+
+    def merge(self, other: "PanopticTally") -> None:
+        """Add the images of another process."""
+        self.official.merge(other.official)
+        self.corrected.merge(other.corrected)
+        self._wrong_areas += other._wrong_areas
+        self._wrong_files += other._wrong_files
+        self._first_wrong_file = self._first_wrong_file or other._first_wrong_file
+
+    def counts(self, *, official: bool) -> dict[str, PanopticCounts]:
+        """The counts to report, by task: those asked for, and the corrected ones where the official ones differ."""
+        if not official:
+            return {TASK: self.corrected}
+        return {TASK: self.official} | ({} if self.official == self.corrected else {CORRECTED_TASK: self.corrected})
+
+    def report_areas(self) -> None:
+        """Warn of ground-truth files whose annotated areas are not those of the pixels."""
+        if self._wrong_areas:
+            logger.warning(
+                "%d segments in %d ground-truth files have an annotated area that is not their number of pixels, first "
+                "in %s. The official rules use the annotated areas, which makes IoUs wrong; repair the JSON.",
+                self._wrong_areas,
+                self._wrong_files,
+                self._first_wrong_file,
+            )
+
+
+def summarize(tally: PanopticTally, classes: PanopticClasses, *, official: bool) -> dict[str, dict[str, float]]:
+    """Results of every task to report, in percent; they and what is wrong with areas are logged."""
+    tally.report_areas()
+    results = {}
+    for task, counts in tally.counts(official=official).items():
+        results[task] = panoptic_results(counts, classes)
+        logger.info("%s:\n%s", task, panoptic_table(results[task], counts, classes.things))
+    return results
+
+
+def panoptic_table(results: dict[str, float], counts: PanopticCounts, things: Sequence[bool]) -> str:
+    """PQ, SQ, RQ and the number of classes and segments behind them, of all classes, things and stuff."""
+    things = np.array(things, bool)
+    segments = counts.tp + counts.fp + counts.fn
+    groups = {"All": ("", np.ones_like(things)), "Things": ("_th", things), "Stuff": ("_st", ~things)}
+    rows = []
+    for name, (suffix, members) in groups.items():
+        numbers = [f"{results[metric + suffix]:.3f}" for metric in ("PQ", "SQ", "RQ")]
+        sums = [int(values[members].sum()) for values in (segments > 0, counts.tp, counts.fp, counts.fn)]
+        rows.append([name, *numbers, *sums])
+    headers = ["", "PQ", "SQ", "RQ", "classes", "TP", "FP", "FN"]
+    return tabulate(rows, headers=headers, tablefmt="pipe", disable_numparse=True)

@@ -1,0 +1,220 @@
+"""Semantic segmentation scores of predictions while the model runs.
+
+Differs from Detectron2's `SemSegEvaluator`: several times as fast on the CPU, label maps are accepted besides scores,
+the ground truth may be a panoptic one, predictions are kept only on request, and there is no boundary IoU, which would
+need OpenCV and is not part of the published results. The numbers are Detectron2's own.
+"""
+
+import functools
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from pycocotools import mask as coco_mask
+from tabulate import tabulate
+
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic
+from focalnet_d2.data.preparation.jobs import run_jobs
+from focalnet_d2.data.semantic_labels import read_semantic_labels
+
+from .coco_files import write_json
+from .confusion import classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
+from .metadata import loaded_metadata
+from .shares import ScoredImages, join_shares
+
+TASK, CORRECTED_TASK = "sem_seg", "sem_seg_corrected"
+COUNTS, SUBMISSION = "sem_seg_counts.json", "sem_seg_predictions.json"
+
+logger = logging.getLogger(__name__)
+
+
+class SemanticEvaluator(DatasetEvaluator):
+    """mIoU, fwIoU, mACC, pACC and the IoU and accuracy of each class in percent; nan where the ground truth has none.
+
+    The ground truth of an image is `sem_seg_file_name` of the model's input, else it is made from `pan_seg_file_name`
+    and `segments_info`; an input without these is looked up in the data set by its `file_name`.
+
+    Args:
+        dataset_name: registered name; its metadata have `stuff_classes` (K names) and may have `ignore_label` (255).
+        output_dir: where `sem_seg_counts.json` with the confusion matrix is written, and the predictions; None writes
+            nothing.
+        official: mIoU as in Detectron2, over the classes that occur in the ground truth; what it is with an IoU of 0
+            for other classes that are predicted is added as `sem_seg_corrected` where it differs. False gives only
+            the latter.
+        write_submission: write the predictions as Detectron2 does, run-length encoded in `sem_seg_predictions.json`.
+
+    `evaluate` returns `{"sem_seg": {mIoU, fwIoU, mACC, pACC, IoU-<class>, ACC-<class>}}` on the main process and `{}`
+    elsewhere; `confusion` (K + 1, K + 1) then holds the pixels by predicted (row) and true class (column, last the
+    ignored ones).
+
+    Raises:
+        ValueError: metadata without classes, or a submission without a folder.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str | Path | None = None,
+        official: bool = True,
+        write_submission: bool = False,
+    ) -> None:
+        if write_submission and output_dir is None:
+            raise ValueError("SemanticEvaluator: write_submission=True needs an output_dir to write to.")
+        metadata = loaded_metadata(dataset_name)
+        self.dataset_name = dataset_name
+        self.official = official
+        self.class_names = list(metadata.stuff_classes)
+        self._ignore_label = metadata.get("ignore_label", 255)
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._write_submission = write_submission
+        mapping = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
+        self._category_ids = {index: category for category, index in mapping.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self.confusion: np.ndarray | None = None
+        self._counted = np.zeros((len(self.class_names) + 1) ** 2, np.int64)
+        self._images: ScoredImages[tuple[np.ndarray, np.ndarray]] = ScoredImages()
+        self._submission: dict[str, list[dict]] = {}
+
+    def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
+        """Score the `sem_seg` of each output: (K, H, W) scores, or (H, W) integer classes.
+
+        Raises:
+            FileNotFoundError, ValueError: a ground truth or a prediction that cannot be used.
+        """
+        for sample, output in zip(inputs, outputs):
+            image_id = sample.get("image_id", sample["file_name"])
+            if self._images.is_new(image_id):
+                for cells, pixels in self._images.add(image_id, self._score(sample, output["sem_seg"])):
+                    self._counted[cells] += pixels
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        """Add up the pixels of all processes."""
+        num_images, last_scores = self._images.settle()
+        counted = self._counted.copy()
+        for cells, pixels in last_scores:
+            counted[cells] += pixels
+        shares = comm.gather(counted)
+        submissions = comm.gather(self._submission)
+        if not comm.is_main_process():
+            return {}
+        if num_images == 0:
+            logger.warning("Not a single image of %s was processed.", self.dataset_name)
+        side = len(self.class_names) + 1
+        self.confusion = sum(shares).reshape(side, side)
+        if self._output_dir is not None:
+            content = {"classes": self.class_names, "confusion": self.confusion.tolist()}
+            write_json(self._output_dir / COUNTS, content)
+        if self._write_submission:
+            entries = join_shares(submissions)
+            write_json(self._output_dir / SUBMISSION, list(itertools.chain.from_iterable(entries.values())))
+        return summarize(self.confusion, self.class_names, official=self.official)
+
+    def _score(self, sample: Mapping, prediction: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of the confusion matrix, flattened, that the image adds to, and the pixels that it adds."""
+        file_name = sample["file_name"]
+        where = f"the prediction for {file_name}"
+        predicted = self._to_classes(prediction, where)
+        confusion = count_confusion(predicted, self._truth(sample), len(self.class_names), self._ignore_label, where)
+        if self._write_submission:
+            self._submission[file_name] = encode_classes(predicted, file_name, self._category_ids)
+        cells = np.flatnonzero(confusion)
+        return cells, confusion.reshape(-1)[cells]
+
+    def _to_classes(self, prediction: Any, where: str) -> np.ndarray:
+        """(H, W) classes of scores or classes."""
+        prediction = torch.as_tensor(prediction).detach()
+        if prediction.ndim == 3 and len(prediction) == len(self.class_names):
+            return classes_of_scores(prediction)
+        if prediction.ndim == 2 and not prediction.is_floating_point():
+            return prediction.cpu().numpy()
+        raise ValueError(
+            f"{where[0].upper()}{where[1:]} is {prediction.dtype} {tuple(prediction.shape)}; it must be scores "
+            f"({len(self.class_names)}, H, W) or integer classes (H, W)."
+        )
+
+    def _truth(self, sample: Mapping) -> np.ndarray:
+        """(H, W) classes, or the label to ignore."""
+        if "sem_seg_file_name" not in sample and not {"pan_seg_file_name", "segments_info"} <= sample.keys():
+            sample = self._registered.get(sample["file_name"], {})
+        if "sem_seg_file_name" in sample:
+            return read_semantic_labels(sample["sem_seg_file_name"])
+        if not {"pan_seg_file_name", "segments_info"} <= sample.keys():
+            raise ValueError(
+                f"An image of {self.dataset_name} has neither sem_seg_file_name nor pan_seg_file_name and "
+                "segments_info, in the model's input or in the data set."
+            )
+        ids = read_panoptic_ids(sample["pan_seg_file_name"])
+        return semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+
+    @functools.cached_property
+    def _registered(self) -> dict[str, dict]:
+        return {record["file_name"]: record for record in DatasetCatalog.get(self.dataset_name)}
+
+
+def encode_classes(classes: np.ndarray, file_name: str, category_ids: Mapping[int, int]) -> list[dict]:
+    """A run-length encoded mask for every class of a map (H, W), as Detectron2 writes them.
+
+    Args:
+        category_ids: of the classes; a class that has none keeps its index.
+    """
+    entries = []
+    for index in np.unique(classes).tolist():
+        encoded = coco_mask.encode(np.asfortranarray(classes == index, dtype=np.uint8))
+        segmentation = {"size": encoded["size"], "counts": encoded["counts"].decode("utf-8")}
+        category = category_ids.get(index, index)
+        entries.append({"file_name": file_name, "category_id": category, "segmentation": segmentation})
+    return entries
+
+
+def score_semantic_files(
+    truth_folder: str | Path,
+    predicted_folder: str | Path,
+    num_classes: int,
+    *,
+    ignore_label: int = 255,
+    workers: int = 1,
+) -> np.ndarray:
+    """Confusion matrix (K + 1, K + 1) of two folders of label files with the same names.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder or prediction is missing, or a file cannot be used.
+    """
+    truth_folder, predicted_folder = Path(truth_folder), Path(predicted_folder)
+    names = sorted(path.name for path in truth_folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not names:
+        raise ValueError(f"The folder {truth_folder} has no label files.")
+    if missing := [name for name in names if not (predicted_folder / name).is_file()]:
+        raise FileNotFoundError(
+            f"{predicted_folder} lacks predictions for {len(missing)} of {len(names)} files, among them {missing[0]}."
+        )
+    pairs = [(predicted_folder / name, truth_folder / name) for name in names]
+    compare = functools.partial(compare_files, num_classes, ignore_label)
+    return sum(run_jobs(compare, pairs, workers=workers, description="confusion"))
+
+
+def compare_files(num_classes: int, ignore_label: int, pair: tuple[Path, Path]) -> np.ndarray:
+    """Confusion matrix of one predicted and one true file."""
+    predicted, truth = map(read_semantic_labels, pair)
+    return count_confusion(predicted, truth, num_classes, ignore_label, str(pair[0]))
+
+
+def summarize(confusion: np.ndarray, names: Sequence[str], *, official: bool) -> dict[str, dict[str, float]]:
+    """Results of every task to report, in percent; the means are logged."""
+    results = {TASK: semantic_results(confusion, names, official=official)}
+    if official and has_unfounded_classes(confusion):
+        results[CORRECTED_TASK] = semantic_results(confusion, names, official=False)
+    for task, numbers in results.items():
+        means = {name: f"{value:.3f}" for name, value in numbers.items() if "-" not in name}
+        logger.info("%s:\n%s", task, tabulate([list(means.values())], headers=list(means), tablefmt="pipe"))
+    return results

@@ -1,0 +1,115 @@
+"""The maths of semantic scores: the class of every pixel, the confusion matrix, and the numbers that follow from it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from focalnet_d2.evaluation.confusion import (
+    classes_of_scores,
+    count_confusion,
+    has_unfounded_classes,
+    semantic_results,
+)
+
+NAMES = ["fox", "hen", "sky"]
+
+
+@given(scores=arrays(np.int8, st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5))))
+def test_the_first_of_the_highest_scores_wins(scores):
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64):
+        given_scores = torch.from_numpy(scores // 40).to(dtype)  # few values: many ties
+        np.testing.assert_array_equal(classes_of_scores(given_scores), (scores // 40).argmax(0))
+
+
+@pytest.mark.parametrize("num_classes", [133, 256, 257, 300])
+def test_many_classes_and_more_pixels_than_a_tile(num_classes):
+    scores = torch.randn(num_classes, 130, 150)
+    scores[-1, 0, 0] = scores[num_classes - 2, -1, -1] = 100
+    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
+
+
+def test_layout_of_the_scores_does_not_matter():
+    scores = torch.randn(20, 30, 7).permute(2, 0, 1)[:, ::2]
+    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
+
+
+def test_scores_that_are_no_numbers_are_the_highest_as_in_argmax():
+    scores = torch.randn(5, 3, 4)
+    scores[3, 1, 1] = scores[4, 1, 1] = scores[0, 0, 0] = math.nan
+    scores[2, 2, 2] = math.inf
+    scores[:, 2, 3] = -math.inf
+    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
+
+
+PREDICTED = np.array([[0, 0, 1], [1, 2, 2]], np.uint8)
+TRUTH = np.array([[0, 1, 1], [255, 255, 0]], np.uint8)
+CONFUSION = [[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_confusion_by_hand():
+    confusion = count_confusion(PREDICTED, TRUTH, 3, 255, "it")
+    assert confusion.tolist() == CONFUSION
+    assert count_confusion(PREDICTED.astype(np.int64), TRUTH, 3, 255, "it").tolist() == CONFUSION
+
+
+@given(predicted=arrays(np.uint8, (6, 7), elements=st.integers(0, 3)), seed=st.integers(0, 99))
+def test_every_pixel_is_counted_once(predicted, seed):
+    truth = np.random.default_rng(seed).choice([0, 1, 2, 3, 255], predicted.shape)
+    confusion = count_confusion(predicted, truth, 4, 255, "it")
+    assert confusion[:, :-1].sum(0).tolist() == [int((truth == k).sum()) for k in range(4)]
+    assert confusion.sum(1).tolist() == [*((predicted == k).sum() for k in range(4)), 0]
+    assert confusion.diagonal().sum() == (predicted == truth).sum()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth", "match"),
+    [
+        (np.array([[0, 3]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[3\\]; classes go from 0 to 2"),
+        (np.array([[0, -1]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[-1\\]"),
+        (np.array([[0, 255]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[255\\]"),
+        (np.array([[0, 1]]), np.array([[0, 7]]), "The ground truth of image 5 has the labels \\[7\\]"),
+        (np.array([[0, 1]]), np.array([[0], [1]]), "The map of image 5 is \\(1, 2\\) pixels .* \\(2, 1\\)"),
+    ],
+)
+def test_maps_that_cannot_be_counted_are_named(predicted, truth, match):
+    with pytest.raises(ValueError, match=match):
+        count_confusion(predicted, truth, 3, 255, "image 5")
+
+
+def test_numbers_by_hand_with_a_class_that_does_not_occur():
+    confusion = np.array(CONFUSION)
+    assert has_unfounded_classes(confusion)
+    official = semantic_results(confusion, NAMES, official=True)
+    assert official["IoU-fox"] == pytest.approx(100 / 3)  # 1 right, 2 true, 2 predicted
+    assert official["IoU-hen"] == pytest.approx(50)  # its prediction on an ignored pixel does not count
+    assert math.isnan(official["IoU-sky"])
+    assert math.isnan(official["ACC-sky"])
+    assert official["mIoU"] == pytest.approx((100 / 3 + 50) / 2)
+    assert official["fwIoU"] == official["mIoU"]  # two true pixels of either class
+    assert official["mACC"] == official["pACC"] == pytest.approx(50)
+    corrected = semantic_results(confusion, NAMES, official=False)
+    assert corrected["IoU-sky"] == 0
+    assert corrected["mIoU"] == pytest.approx((100 / 3 + 50 + 0) / 3)
+    unchanged = ("fwIoU", "mACC", "pACC", "IoU-fox", "IoU-hen", "ACC-fox", "ACC-hen")
+    assert all(corrected[name] == official[name] for name in unchanged)
+    assert all(type(value) is float for value in official.values())
+
+
+def test_a_class_predicted_on_ignored_pixels_alone_changes_nothing():
+    confusion = count_confusion(np.array([[0, 2]]), np.array([[0, 255]]), 3, 255, "it")
+    assert not has_unfounded_classes(confusion)
+    for official in (True, False):
+        results = semantic_results(confusion, NAMES, official=official)
+        assert results["mIoU"] == 100
+        assert math.isnan(results["IoU-sky"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_ground_truth_nothing_is_defined():
+    for official in (True, False):
+        assert all(map(math.isnan, semantic_results(np.zeros((4, 4), int), NAMES, official=official).values()))
