@@ -11,10 +11,10 @@ from .common.optim import adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import train
 
-model.num_classes = 8
+model.num_classes = 5
 optimizer.lr = 3e-4
 optimizer.lr_factor.factor = 1.0
-train.max_iter = 600
+train.max_iter = 450
 train.new_classes = True
 train.eval_period = 0
 train.checkpoint_period = 0

@@ -128,6 +128,7 @@ class Mask2FormerCriterion(nn.Module):
         candidates = self.draw_points(count, self.num_candidates, mask_features)  # (M, ., 2)
         fresh = self.draw_points(count, self.num_points - self.num_uncertain, mask_features)  # (M, ., 2)
         mask_total = dice_total = embed.flatten()[0] * 0 + mask_features.flatten()[0] * 0  # keeps both in the graph
+        features_of = mask_features.unbind()  # once: each mask_features[image] would have a gradient of all images
         done = 0
         for image, (queries, chosen) in enumerate(pairs):
             size = self.pairs_at_once or max(len(queries), 1)
@@ -135,7 +136,7 @@ class Mask2FormerCriterion(nn.Module):
                 part = slice(done, done + len(some_queries))
                 done = part.stop
                 masks = targets[image].masks[some_targets]
-                arguments = (embed[image, some_queries], mask_features[image], masks, candidates[part], fresh[part])
+                arguments = (embed[image, some_queries], features_of[image], masks, candidates[part], fresh[part])
                 mask_part, dice_part = self._pair_losses(*arguments)
                 mask_total, dice_total = mask_total + mask_part, dice_total + dice_part
         labels = [target.labels[chosen] for target, (_, chosen) in zip(targets, pairs, strict=True)]

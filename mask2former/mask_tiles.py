@@ -91,7 +91,7 @@ class MaskGrid:
         image_size: Sequence[int],
         output_size: Sequence[int],
     ):
-        self.padded_width = padded_size[1]
+        self.padded_size = tuple(padded_size)
         self.image_size = tuple(image_size)
         self.output_size = tuple(output_size)
         self.to_image = bilinear_taps(mask_logits.shape[1], padded_size[0], mask_logits).part(0, image_size[0])
@@ -100,7 +100,7 @@ class MaskGrid:
     @property
     def widest(self) -> int:
         """Columns of the widest maps on the way."""
-        return max(self.padded_width, self.output_size[1])
+        return max(self.padded_size[1], self.output_size[1])
 
     def output_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """Rows of the result: (C, h, w) -> (C, stop - start, W)."""
@@ -134,4 +134,4 @@ class MaskGrid:
 
     def _image_columns(self, rows: Tensor) -> Tensor:
         """(C, R, w) -> (C, R, width of the image)."""
-        return resize_columns(rows, self.padded_width)[..., : self.image_size[1]]
+        return resize_columns(rows, self.padded_size[1])[..., : self.image_size[1]]

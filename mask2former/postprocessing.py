@@ -184,14 +184,14 @@ class SegmentationInference:
     def _fill(self, results: Sequence[Any], mask_logits: Tensor, grid: MaskGrid, row_bytes: int) -> None:
         """Masks are resized, and everything is made of them at the size of the result."""
         queries = torch.cat([result.queries for result in results]).unique()  # those that any result is made of
-        chosen = [torch.searchsorted(queries, result.queries) for result in results]
-        mask_logits = mask_logits[queries]
+        chosen = [torch.searchsorted(queries, result.queries) for result in results]  # their places in `queries`
+        if len(queries) < len(mask_logits):  # a copy of all of them may take a gigabyte
+            mask_logits = mask_logits[queries]
         for start, stop in self._tiles(row_bytes, grid.output_size[0]):
             logits = grid.output_rows(mask_logits, start, stop)  # (queries, R, W)
             probs = mask_probabilities(logits)  # (queries, R, W)
             for result, own in zip(results, chosen):
-                every = len(own) == len(queries)
-                result.add(start, *((logits, probs) if every else (logits[own], probs[own])))
+                result.add(start, logits, probs, own)
 
     def _fill_by_class(self, semantic: SemanticMap, mask_logits: Tensor, grid: MaskGrid, row_bytes: int) -> None:
         """Class scores are computed at the resolution of the network, and these are resized."""

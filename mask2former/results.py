@@ -1,7 +1,8 @@
 """The results of one image while they grow, row by row, in memory that does not depend on the number of queries.
 
-Each has the `queries` that it is made of (in order), `add` for the rows of a tile and `result` for the end. A row of
-a result is computed by the same operations on the same shapes whatever the tile, so tiles change no bit.
+Each has the `queries` that it is made of, `add` for the rows of a tile and `result` for the end. `add` is given the
+masks of some queries, and `own`, the places of its queries among them. A row of a result is computed by the same
+operations on the same shapes whatever the tile, so tiles change no bit.
 
 Shapes: Q queries, K classes, H x W pixels of the result, R rows of a tile, G queries of the panoptic map, N instances
 made of D queries.
@@ -39,8 +40,8 @@ class SemanticMap:
             out = mask_probs.new_empty(len(self.weights), *mask_probs.shape[1:])
         return each_row(self.weights.matmul, mask_probs, out)
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor) -> None:
-        """Rows from `start` on: (Q, R, W)."""
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+        """Rows from `start` on: (Q, R, W); all queries are its own."""
         stop = start + mask_probs.shape[1]
         if self.scores is not None:
             self.class_scores(mask_probs, out=self.scores[:, start:stop])
@@ -90,11 +91,12 @@ class PanopticMap:
         self.owned = torch.zeros(2 * len(queries), dtype=torch.int64, device=queries.device)
         self.areas = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor) -> None:
-        """Rows from `start` on: (G, R, W)."""
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+        """Rows from `start` on: (queries, R, W) of which G are its own."""
         count = len(self.queries)
         if count == 0:
             return
+        mask_probs = mask_probs.index_select(0, own)  # (G, R, W)
         owner = index_of_largest(mask_probs * self.scores[:, None, None])  # (R, W)
         inside = mask_probs.gather(0, owner[None])[0] >= 0.5  # (R, W)
         owner += count * inside
@@ -172,14 +174,15 @@ class InstanceList:
         self.row_sums = class_scores.new_zeros(found, height)  # of the probabilities inside the mask
         self.columns = class_scores.new_zeros(found, width)  # 1 where the mask has a pixel
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor) -> None:
-        """Rows from `start` on: (D, R, W)."""
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+        """Rows from `start` on: (queries, R, W) of which D are its own."""
         stop = start + mask_logits.shape[1]
+        mask_logits, mask_probs = mask_logits.index_select(0, own), mask_probs.index_select(0, own)  # (D, R, W)
         inside = mask_logits > 0  # (D, R, W)
         if isinstance(self.masks, PackedMasks):
             self.masks.set_rows(start, PackedMasks.pack(inside)[self.places])
         else:
-            self.masks[:, start:stop] = inside[self.places]
+            self.masks[:, start:stop] = inside.index_select(0, self.places)
         ones = ones_where(torch.gt, mask_logits, 0)  # (D, R, W)
         self.row_areas[:, start:stop] = ones.sum(-1)
         self.columns = torch.maximum(self.columns, ones.amax(1))

@@ -2,33 +2,32 @@
 
 import ast
 import re
-from functools import cache
 
 import pytest
-import torch
 from detectron2.config import instantiate
 from omegaconf import OmegaConf
 
+from focalnet_d2.checkpoint.focalnet import focalnet_prefix
 from focalnet_d2.config.lazy import (
     RECIPE_NAMES,
     RecipeError,
     apply_overrides,
-    list_recipes,
     load_recipe,
-    recipe_folder,
     recipe_from_yaml,
     recipe_to_yaml,
 )
-from focalnet_d2.engine.optimizer import parameter_groups
+from tests.recipes import RECIPES, evaluators, meta_model, rates_and_decays, recipe_named, source_of
 
-RECIPES = list_recipes()
-PUBLISHED_AP = {  # val2017, no test-time augmentation
-    "dino_focalnet_huge": "64.0",
-    "dino_focalnet_large_fl3_4scale_12ep_detrex": "57.5",
-    "dino_focalnet_large_fl3_4scale_36ep_detrex": "58.3",
-    "dino_focalnet_large_fl4_4scale_12ep_detrex": "58.0",
-    "dino_focalnet_large_fl4_5scale_12ep_detrex": "58.5",
-    "dino_focalnet_large_fl4_objects365_to_coco": "63.5",
+DINO_RECIPES = [name for name in RECIPES if name.startswith("dino_")]
+PUBLISHED = {  # val2017 or ADE20K's validation images; no test-time augmentation but for the second of ADE20K
+    "dino_focalnet_huge": ["AP 64.0"],
+    "dino_focalnet_large_fl3_4scale_12ep_detrex": ["AP 57.5"],
+    "dino_focalnet_large_fl3_4scale_36ep_detrex": ["AP 58.3"],
+    "dino_focalnet_large_fl4_4scale_12ep_detrex": ["AP 58.0"],
+    "dino_focalnet_large_fl4_5scale_12ep_detrex": ["AP 58.5"],
+    "dino_focalnet_large_fl4_objects365_to_coco": ["AP 63.5"],
+    "mask2former_focalnet_large_fl3_coco_panoptic": ["PQ 57.9", "AP 48.4", "mIoU 67.3"],
+    "mask2former_focalnet_large_fl3_ade20k_semantic": ["mIoU 57.3", "mIoU 58.5"],
 }
 WITHOUT_NUMBER = [
     "dino_focalnet_base_lrf_4scale_12ep_detrex",
@@ -39,18 +38,20 @@ WITHOUT_NUMBER = [
     "dino_focalnet_large_fl4_objects365",
     "dino_focalnet_small_lrf_4scale_12ep_detrex",
     "dino_focalnet_tiny_lrf_4scale_12ep_detrex",
+    "mask2former_focalnet_large_fl4_coco_panoptic",
+    "mask2former_focalnet_large_fl4_ade20k_semantic",
+    *(f"mask2former_focalnet_large_fl3_{task}" for task in ("ade20k_panoptic", "ade20k_instance", "coco_instance")),
+    *(
+        f"mask2former_focalnet_{size}_lrf_{task}"
+        for size in ("tiny", "small", "base")
+        for task in ("coco_panoptic", "coco_instance", "ade20k_semantic")
+    ),
 ]
-
-
-def source_of(name: str) -> str:
-    return (recipe_folder() / f"{name}.py").read_text(encoding="utf-8")
-
-
-@cache
-def meta_model(name: str):
-    """The model of a recipe that has been through YAML."""
-    with torch.device("meta"):
-        return instantiate(recipe_from_yaml(recipe_to_yaml(load_recipe(name))).model)
+TASKS = {
+    "DetectionEvaluator": ["bbox"],
+    "PanopticEvaluator": ["panoptic_seg"],
+    "SemanticEvaluator": ["sem_seg"],
+}
 
 
 def _with_names(value):
@@ -62,8 +63,8 @@ def _with_names(value):
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else value
 
 
-def test_every_dino_row_with_a_focalnet_has_a_recipe():
-    assert {*PUBLISHED_AP, *WITHOUT_NUMBER} <= set(RECIPES)
+def test_every_row_with_a_focalnet_has_a_recipe_and_every_recipe_is_known():
+    assert {*PUBLISHED, *WITHOUT_NUMBER} == {name for name in RECIPES if "_mini_" not in name}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -72,42 +73,59 @@ def test_file_is_short_and_says_where_it_comes_from(name):
     doc = ast.get_docstring(ast.parse(source))
     assert source.count("\n") <= 30
     assert "Source: " in doc
+    assert "Start: " in doc
     assert f"--config-file {name}" in doc
-    assert name in PUBLISHED_AP or not re.search(r"\bAP \d", doc)
+    assert name in PUBLISHED or not re.search(r"\b(AP|PQ|mIoU) \d", doc)
 
 
-@pytest.mark.parametrize(("name", "ap"), PUBLISHED_AP.items())
-def test_published_numbers_are_marked(name, ap):
+@pytest.mark.parametrize(("name", "numbers"), PUBLISHED.items())
+def test_published_numbers_are_marked(name, numbers):
     doc = ast.get_docstring(ast.parse(source_of(name)))
-    assert f"AP {ap}" in doc
-    assert "published" in doc
+    sentence = doc[doc.index("Expected") :].partition("\nCommand")[0]
+    assert "published" in sentence
+    assert all(re.search(rf"\b{number}\b", sentence) for number in numbers)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_has_no_functions_and_exactly_the_five_names(name):
     tree = ast.parse(source_of(name))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef)]
-    assert sorted(load_recipe(name)) == sorted(RECIPE_NAMES)
+    assert sorted(recipe_named(name)) == sorted(RECIPE_NAMES)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_survives_yaml(name):
-    recipe = load_recipe(name)
+    recipe = recipe_named(name)
     text = recipe_to_yaml(recipe)
     again = recipe_from_yaml(text)
     assert recipe_to_yaml(again) == text
     resolved = OmegaConf.to_container(again, resolve=True)
     assert _with_names(OmegaConf.to_container(recipe, resolve=True)) == resolved
-    assert resolved["dataloader"]["evaluator"]["dataset_name"] == resolved["dataloader"]["test"]["dataset"]["names"]
     assert resolved["train"]["output_dir"] == f"output/{name}"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_evaluators_score_the_test_images_and_the_watched_metric(name):
+    recipe = OmegaConf.to_container(recipe_named(name), resolve=True)
+    found = evaluators(recipe["dataloader"]["evaluator"])
+    assert {node["dataset_name"] for node in found} == {recipe["dataloader"]["test"]["dataset"]["names"]}
+    assert {node["output_dir"] for node in found} == {recipe["train"]["output_dir"]}
+    tasks = [task for node in found for task in node.get("tasks", TASKS[node["_target_"].__name__])]
+    assert recipe["train"]["best_metric"].partition("/")[0] in tasks
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_model_on_the_meta_device(name):
     model = meta_model(name)
     assert all(value.is_meta for value in model.parameters())
-    backbone = model.backbone.bottom_up.output_shape()
-    assert all(backbone[f].stride == 2 ** int(f[-1]) for f in backbone)
+    focalnet = model.get_submodule(focalnet_prefix(model).rstrip("."))
+    assert all(shape.stride == 2 ** int(feature[-1]) for feature, shape in focalnet.output_shape().items())
+    assert model.num_classes == recipe_named(name).model.num_classes
+
+
+@pytest.mark.parametrize("name", DINO_RECIPES)
+def test_scales_and_classes_of_dino(name):
+    model = meta_model(name)
     strides = [shape.stride for shape in model.backbone.output_shape().values()]
     scales = int(found.group(1)) if (found := re.search(r"(\d)scale", name)) else 4 if "mini" in name else 5
     assert strides == [4, 8, 16, 32, 64][-scales:]
@@ -116,22 +134,15 @@ def test_model_on_the_meta_device(name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_optimizer_slows_the_backbone_only(name):
-    recipe = load_recipe(name)
-    model = meta_model(name)
-    node = recipe.optimizer
-    factor = instantiate(node.lr_factor)
-    groups = parameter_groups(
-        model, lr=node.lr, weight_decay=node.weight_decay, decay_rule=node.decay_rule, lr_factor=factor
-    )
-    rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
-    for key, parameter in model.named_parameters():
-        expected = node.lr * (node.lr_factor.factor if key.startswith("backbone.bottom_up.") else 1)
-        assert rate[id(parameter)] == pytest.approx(expected)
+    node, prefix = recipe_named(name).optimizer, focalnet_prefix(meta_model(name))
+    for key, rate, _ in rates_and_decays(name):
+        assert rate == pytest.approx(node.lr * (node.lr_factor.factor if key.startswith(prefix) else 1))
+    assert node.lr_factor.factor == (1.0 if "_mini_" in name else 0.1)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_learning_rate_lasts_until_the_end(name):
-    recipe = load_recipe(name)
+    recipe = recipe_named(name)
     multiplier = instantiate(recipe.lr_multiplier)
     factors = [multiplier(where / 1000) for where in range(1000)]
     assert factors[0] == 1.0
@@ -145,12 +156,12 @@ def test_unknown_setting_is_refused(name):
 
 
 def test_published_schedules():
-    huge = load_recipe("dino_focalnet_huge")
+    huge = recipe_named("dino_focalnet_huge")
     assert (huge.optimizer.lr, huge.optimizer.lr_factor.factor) == (6e-5, 0.1)
     assert huge.model.query_selection.num_queries == 900
     resize = huge.dataloader.test.mapper.augmentations[0]
     assert (resize.short_edge_length, resize.max_size) == (1200, 2000)
-    long = load_recipe("dino_focalnet_large_fl3_4scale_36ep_detrex")
+    long = recipe_named("dino_focalnet_large_fl3_4scale_36ep_detrex")
     multiplier = instantiate(long.lr_multiplier)
     assert multiplier(224_999 / long.train.max_iter) == 1.0
     assert multiplier(225_000 / long.train.max_iter) == 0.1
@@ -158,7 +169,7 @@ def test_published_schedules():
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("_detrex")])
 def test_detrex_recipes_have_what_detrex_does_differently(name):
-    recipe = load_recipe(name)
+    recipe = recipe_named(name)
     model = recipe.model
     assert (model.position_embedding.temperature, model.position_embedding.offset) == (10000.0, -0.5)
     assert (model.shared_heads, model.mask_padding_in_eval, model.clip_boxes) == (False, False, True)

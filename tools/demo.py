@@ -1,7 +1,7 @@
-"""`make demo`: draws a data set, trains a FocalNet-DINO on it, evaluates it and draws its boxes, all on a CPU.
+"""`make demo`: draws a data set, trains DINO and Mask2Former with a small FocalNet on it, evaluates and draws, on a CPU.
 
-The model starts from the small weights in `weights/`, which the quick-start recipe trained on images of daylight, and
-learns to see at night. Everything is written to `output/demo`: `results.json` with the numbers of the printed table,
+The models start from the small weights in `weights/`, which the quick-start recipes trained on images of daylight, and
+learn to see at night. Everything is written to `output/demo`: `results.json` with the numbers of the printed table,
 `predictions.png` with ground truth next to predictions on images that training never saw.
 """
 
@@ -9,97 +9,167 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import annotations_to_instances, read_image
+from detectron2.data.detection_utils import annotations_to_instances
 from detectron2.engine import DefaultPredictor
 from tabulate import tabulate
 
 import train_net
 from focalnet_d2.config.yacs import recipe_to_cfg
 from focalnet_d2.data.generated import generate_dataset, register_generated
-from focalnet_d2.visualization import comparison_grid, draw_detections
+from focalnet_d2.data.image_reading import read_image
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids
+from focalnet_d2.visualization import comparison_grid, draw_detections, draw_panoptic
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = ROOT / "weights" / "dino_focalnet_mini_day.safetensors"
-RECIPE = ROOT / "configs" / "dino_focalnet_mini_demo.py"
-AP_FLOOR = 60.0  # box AP that the finished demo has to reach
 HELD_OUT = 100  # images
+CLASSES = ("disk", "ring", "star", "cross", "pill")  # of the things, which stand on 5 kinds of stuff
 SCORE_THRESHOLD = 0.35  # of the boxes that are drawn
+TITLES = ("boxes", "DINO", "segments", "Mask2Former")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the demo's models.
+
+    Attributes:
+        name: of the model, and of its folder.
+        recipe: what it is trained and evaluated with.
+        weights: where it starts.
+        metrics: the numbers of the table, as task/metric.
+        floors: what the finished demo has to reach.
+    """
+
+    name: str
+    recipe: str
+    weights: Path
+    metrics: tuple[str, ...]
+    floors: dict[str, float]
+
+    def run(self, folder: Path, overrides: list[str], *, evaluate_only: bool = False) -> dict:
+        """Trains from the weights, or evaluates them as they are; returns the numbers by task."""
+        settings = [f"train.init_checkpoint={self.weights}", f"train.output_dir={folder}", *overrides]
+        flags = ["--eval-only"] if evaluate_only else []
+        train_net.main(["--config-file", self.recipe, *flags, *settings])
+        return json.loads((folder / "results.json").read_text())
+
+    def predictor(self, folder: Path, overrides: list[str]) -> DefaultPredictor:
+        """Detectron2's own predictor with the checkpoint that `run` left in the folder."""
+        return DefaultPredictor(recipe_to_cfg(self.recipe, overrides, weights=folder / "model_final.pth"))
+
+
+PARTS = (
+    Part(
+        "dino",
+        "dino_focalnet_mini_demo",
+        ROOT / "weights" / "dino_focalnet_mini_day.safetensors",
+        metrics=("bbox/AP",),
+        floors={"bbox/AP": 60.0},
+    ),
+    Part(
+        "mask2former",
+        "mask2former_focalnet_mini_demo",
+        ROOT / "weights" / "mask2former_focalnet_mini.safetensors",
+        metrics=("panoptic_seg/PQ", "sem_seg/mIoU", "bbox/AP", "segm/AP"),
+        floors={"panoptic_seg/PQ": 60.0, "sem_seg/mIoU": 75.0},
+    ),
+)
+TABLE = ("panoptic_seg/PQ", "sem_seg/mIoU", "segm/AP", "bbox/AP")
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", help="folder to write to")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the recipe")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of both recipes")
     return parser.parse_args()
 
 
-def evaluate(weights: Path, folder: Path, overrides: list[str]) -> dict:
-    """Box AP of a checkpoint on the held-out images."""
-    settings = [f"train.init_checkpoint={weights}", f"train.output_dir={folder}", *overrides]
-    return train_net.main(["--config-file", str(RECIPE), "--eval-only", *settings])["bbox"]
+def number(results: dict, metric: str) -> float:
+    """A number of the results by task/metric."""
+    task, _, name = metric.partition("/")
+    return results[task][name]
 
 
-def train(weights: Path, folder: Path, overrides: list[str]) -> Path:
-    """Runs the demo's recipe; returns the checkpoint."""
-    settings = [f"train.init_checkpoint={weights}", f"train.output_dir={folder}", *overrides]
-    train_net.main(["--config-file", str(RECIPE), *settings])
-    return folder / "model_final.pth"
+def draw(predictors: dict[str, DefaultPredictor], picture: Path, images: int = 6) -> None:
+    """Predictions of both models next to ground truth, for the first wide images with 3 things."""
+    boxes = {record["image_id"]: record for record in DatasetCatalog.get("generated_val")}
+    things = MetadataCatalog.get("generated_val").thing_classes
+    groups = []
+    for record in DatasetCatalog.get("generated_val_panoptic"):
+        objects = [box for box in boxes[record["image_id"]]["annotations"] if not box["iscrowd"]]
+        image = read_image(record["file_name"])
+        height, width = image.shape[:2]
+        if len(groups) == images or len(objects) < 3 or width < 1.1 * height:
+            continue
+        results = {name: predictor(image[:, :, ::-1]) for name, predictor in predictors.items()}  # takes BGR
+        truth = annotations_to_instances(objects, (height, width), mask_format="bitmask")
+        found = results["dino"]["instances"].to("cpu")
+        segment_ids, segments = results["mask2former"]["panoptic_seg"]
+        classes = MetadataCatalog.get("generated_val_panoptic").stuff_classes
+        true_ids = read_panoptic_ids(record["pan_seg_file_name"])
+        groups.append(
+            (
+                draw_detections(image, truth, things),
+                draw_detections(image, found, things, SCORE_THRESHOLD),
+                draw_panoptic(image, true_ids, record["segments_info"], classes),
+                draw_panoptic(image, np.asarray(segment_ids.cpu()), segments, classes),
+            )
+        )
+    comparison_grid(groups, picture, titles=TITLES, groups_per_line=1)
 
 
-def draw(checkpoint: Path, picture: Path, overrides: list[str], images: int = 8) -> None:
-    """Predictions of Detectron2's `DefaultPredictor` next to ground truth, for the first wide images with 3 things."""
-    predictor = DefaultPredictor(recipe_to_cfg(RECIPE, overrides, weights=checkpoint))
-    names = MetadataCatalog.get("generated_val").thing_classes
-    records = [
-        record
-        for record in DatasetCatalog.get("generated_val")
-        if len(record["annotations"]) >= 3 and record["width"] > 1.1 * record["height"]
-    ]
-    pairs = []
-    for record in records[:images]:
-        image = read_image(record["file_name"], format="RGB")
-        objects = [annotation for annotation in record["annotations"] if not annotation["iscrowd"]]
-        truth = annotations_to_instances(objects, image.shape[:2], mask_format="bitmask")
-        predicted = predictor(image[:, :, ::-1])["instances"].to("cpu")  # the predictor takes BGR
-        pairs.append((draw_detections(image, truth, names), draw_detections(image, predicted, names, SCORE_THRESHOLD)))
-    comparison_grid(pairs, picture)
-
-
-def report(before: dict, after: dict, output: Path, seconds: dict[str, float]) -> None:
-    """Prints the table and writes the same numbers to `results.json`."""
-    results = {"before": before, "after": after, "seconds": seconds, "ap_floor": AP_FLOOR}
+def report(numbers: dict[str, dict[str, dict]], output: Path, seconds: dict[str, float]) -> None:
+    """Prints the table and writes the same numbers, and all others, to `results.json`."""
+    floors = {part.name: part.floors for part in PARTS}
+    results = {**numbers, "seconds": seconds, "floors": floors}
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    metrics = ["AP", "AP50", "AP75", "APs", "APm"]
-    numbers = {"before": before, "after": after}
-    rows = [[name, *(values[metric] for metric in metrics)] for name, values in numbers.items()]
-    print(f"\nBox AP on {HELD_OUT} generated night scenes that training never saw, before and after it:\n")
-    print(tabulate(rows, headers=["", *metrics], floatfmt=".1f", tablefmt="github"))
-    print(f"\n{output / 'results.json'}: these numbers\n{output / 'predictions.png'}: the boxes")
+    rows = [
+        [f"{part.name}, {when}"]
+        + [f"{number(values, metric):.1f}" if metric in part.metrics else "" for metric in TABLE]
+        for part in PARTS
+        for when, values in numbers[part.name].items()
+    ]
+    print(f"\n{HELD_OUT} generated night scenes that training never saw, before and after it:\n")
+    print(tabulate(rows, headers=["", "PQ", "mIoU", "mask AP", "box AP"], tablefmt="github", disable_numparse=True))
+    print(f"\n{output / 'results.json'}: these numbers\n{output / 'predictions.png'}: boxes and segments")
+
+
+def misses(numbers: dict[str, dict[str, dict]]) -> list[str]:
+    """The numbers that stayed below their floor."""
+    return [
+        f"{part.name}: {metric} {value:.1f} is below the floor of {floor:.0f}"
+        for part in PARTS
+        for metric, floor in part.floors.items()
+        if (value := number(numbers[part.name]["after"], metric)) < floor
+    ]
 
 
 def main() -> int:
-    """The whole demo; the exit status is 1 when the box AP stays below the floor."""
+    """The whole demo; the exit status is 1 when a number stays below its floor."""
     arguments = parse_arguments()
     output: Path = arguments.output.resolve()
     start = time.perf_counter()
-    data = generate_dataset(output / "data", num_train=1200, num_val=HELD_OUT, style="night", seed=1)
+    data = generate_dataset(output / "data", num_train=1200, num_val=HELD_OUT, style="night", classes=CLASSES, seed=1)
     register_generated(data)
-    before = evaluate(WEIGHTS, output / "before", arguments.overrides)
-    training = time.perf_counter()
-    checkpoint = train(WEIGHTS, output / "train", arguments.overrides)
-    trained = time.perf_counter()
-    after = json.loads((output / "train" / "results.json").read_text())["bbox"]
-    draw(checkpoint, output / "predictions.png", arguments.overrides)
-    seconds = {"training": round(trained - training, 1), "all": round(time.perf_counter() - start, 1)}
-    report(before, after, output, seconds)
-    if after["AP"] < AP_FLOOR:
-        print(f"box AP {after['AP']:.1f} is below the floor of {AP_FLOOR:.0f}", file=sys.stderr)
-        return 1
-    return 0
+    numbers, predictors, seconds = {}, {}, {}
+    for part in PARTS:
+        folder, began = output / part.name, time.perf_counter()
+        before = part.run(folder / "before", arguments.overrides, evaluate_only=True)
+        after = part.run(folder / "train", arguments.overrides)
+        numbers[part.name] = {"before": before, "after": after}
+        predictors[part.name] = part.predictor(folder / "train", arguments.overrides)
+        seconds[part.name] = round(time.perf_counter() - began, 1)
+    draw(predictors, output / "predictions.png")
+    seconds["all"] = round(time.perf_counter() - start, 1)
+    report(numbers, output, seconds)
+    for miss in misses(numbers):
+        print(miss, file=sys.stderr)
+    return 1 if misses(numbers) else 0
 
 
 if __name__ == "__main__":

@@ -12,3 +12,12 @@ adamw = L(build_adamw)(
     decay_rule="all",
     lr_factor=L(BackboneLrFactor)(factor=0.1, prefix="backbone.bottom_up"),
 )
+
+# Mask2Former: the backbone at a tenth; norms and embeddings do not decay.
+mask2former_adamw = L(build_adamw)(
+    lr=1e-4,
+    weight_decay=0.05,
+    betas=(0.9, 0.999),
+    decay_rule="m2f",
+    lr_factor=L(BackboneLrFactor)(factor=0.1, prefix="backbone"),
+)

@@ -1,4 +1,4 @@
-"""Settings of the training loop; those of the published DINO runs where they name one."""
+"""Settings of the training loop: `train` has those of the published DINO runs, `mask2former_train` of Mask2Former's."""
 
 from detectron2.config import LazyCall as L
 
@@ -8,6 +8,7 @@ train = dict(
     init_checkpoint="",  # weights to start from or to evaluate, any known layout; "" = random
     new_classes=False,  # True: the checkpoint may have another list of classes
     keep_settings=False,  # True: load in spite of settings that no shape shows and that differ
+    backbone_only=False,  # True: take the FocalNet alone, also from the file of another model
     output_dir="",  # "" = output/<name of the recipe>
     device="auto",  # cuda, mps or cpu
     seed=0,
@@ -21,5 +22,8 @@ train = dict(
     keep_checkpoints=3,  # 0 = all
     eval_period=5000,  # iterations; 0 = only at the end
     best_metric="bbox/AP",
+    test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
 )
+
+mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}

@@ -30,8 +30,8 @@ def match_rows(
 ) -> RowMap | None:
     """Which row of the file is which class of the model; None if they cannot be brought together.
 
-    The same set of names is brought into the model's order. Another list is taken only with `new_classes`: rows of
-    names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers are taken
+    If the file knows all names of the model, their rows are taken. Another list is taken only with `new_classes`: rows
+    of names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers are taken
     to mean equal classes, and `new_classes` leaves all rows fresh. The extra rows come along in every case.
 
     Args:
@@ -63,8 +63,9 @@ def _match_numbers(classes: ClassRows, rows: int, num_classes: int, new_classes:
 
 def _match_names(file_names: Names, model_names: Names, new_classes: bool) -> RowMap | None:
     rows = {name: row for row, name in enumerate(file_names) if name is not None}
-    if set(rows) == set(model_names):
-        note = "" if list(file_names) == list(model_names) else "class rows are taken by name"
+    if set(rows) >= set(model_names):
+        note = f"{len(model_names)} of the file's {len(rows)} class rows are taken by name"
+        note = "" if list(file_names) == list(model_names) else note
         return RowMap([rows[name] for name in model_names], list(range(len(model_names))), note)
     if not new_classes:
         return None

@@ -79,9 +79,7 @@ def test_blocked_cells_change_nothing(decoder):
     right, left = maps[0].clone(), maps[0].clone()
     right[..., 2] += 5.0
     left[..., 0] += 5.0
-    states = [
-        decoder(mask_features, [coarse, *maps[1:]])[1]["pred_logits"] for coarse in (maps[0], right, left)
-    ]
+    states = [decoder(mask_features, [coarse, *maps[1:]])[1]["pred_logits"] for coarse in (maps[0], right, left)]
     torch.testing.assert_close(states[0], states[1])
     assert not torch.allclose(states[0], states[2])
 

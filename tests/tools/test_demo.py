@@ -1,4 +1,4 @@
-"""The demo from end to end with one training step, and the export of weights that it starts from."""
+"""The demo from end to end with one training step of each model, and the export of weights that it starts from."""
 
 import json
 import subprocess
@@ -22,9 +22,17 @@ def test_demo_writes_numbers_and_picture_and_judges_them(tmp_path):
     short = ("train.max_iter=1", "train.device=cpu", "dataloader.test.dataset.limit=4")
     finished = run_tool("demo.py", "--output", tmp_path, *short, "dataloader.train.total_batch_size=2")
     results = json.loads((tmp_path / "results.json").read_text())
-    assert 0 <= results["before"]["AP"] <= 100
-    assert f"{results['after']['AP']:.1f}" in finished.stdout
-    assert finished.returncode == (results["after"]["AP"] < results["ap_floor"]), finished.stderr[-2000:]
+    misses = []
+    for model, floors in results["floors"].items():
+        for metric, floor in floors.items():
+            task, _, name = metric.partition("/")
+            before, after = (results[model][when][task][name] for when in ("before", "after"))
+            assert 0 <= before <= 100
+            assert f"{after:.1f}" in finished.stdout
+            misses += [f"{model}: {metric}"] * (after < floor)
+    assert set(results["floors"]["mask2former"]) == {"panoptic_seg/PQ", "sem_seg/mIoU"}
+    assert finished.returncode == bool(misses), finished.stderr[-2000:]
+    assert all(miss in finished.stderr for miss in misses)
     with Image.open(tmp_path / "predictions.png") as picture:
         assert min(picture.size) > 300
         assert len(picture.convert("RGB").getcolors(maxcolors=2**24)) > 1000  # images, not an empty page

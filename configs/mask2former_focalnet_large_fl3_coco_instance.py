@@ -1,0 +1,20 @@
+"""Mask2Former with FocalNet-L (3 focal levels) for COCO instance segmentation, 200 queries, 100 epochs.
+
+Source: settings of Mask2Former's Swin-L with the backbone replaced; no number is published.
+Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
+Command: python train_net.py --config-file mask2former_focalnet_large_fl3_coco_instance --num-gpus 8
+    train.init_checkpoint=focalnet_large_lrf_384.pth
+"""
+
+from .common.data.coco_instance import dataloader
+from .common.focalnet import focalnet_large_fl3 as _focalnet
+from .common.models.mask2former_coco_instance import model
+from .common.optim import mask2former_adamw as optimizer
+from .common.schedules import coco_100ep as lr_multiplier
+from .common.train import mask2former_train as train
+
+model.backbone = _focalnet
+model.backbone.drop_path_rate = 0.3
+model.decoder.num_queries = 200
+train.best_metric = "segm/AP"
+train.max_iter = 737_500  # 100 epochs of 118,000 images at batch 16

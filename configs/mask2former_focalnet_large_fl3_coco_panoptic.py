@@ -1,0 +1,21 @@
+"""Mask2Former with FocalNet-L (3 focal levels) for COCO panoptic segmentation, 200 queries, 100 epochs.
+
+Source: arXiv:2203.11926, table 10. Not stated by any source: schedule and drop path (those of Mask2Former's Swin-L
+here), focal levels and windows (those of the released classifier here).
+Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
+Expected, published: PQ 57.9, AP 48.4 of masks, mIoU 67.3 (val2017, no test-time augmentation).
+Command: python train_net.py --config-file mask2former_focalnet_large_fl3_coco_panoptic --num-gpus 8
+    train.init_checkpoint=focalnet_large_lrf_384.pth
+"""
+
+from .common.data.coco_panoptic import dataloader
+from .common.focalnet import focalnet_large_fl3 as _focalnet
+from .common.models.mask2former import model
+from .common.optim import mask2former_adamw as optimizer
+from .common.schedules import coco_100ep as lr_multiplier
+from .common.train import mask2former_train as train
+
+model.backbone = _focalnet
+model.backbone.drop_path_rate = 0.3
+model.decoder.num_queries = 200
+train.max_iter = 737_500  # 100 epochs of 118,000 images at batch 16

@@ -1,0 +1,24 @@
+"""Small Mask2Former with a small FocalNet on the project's generated images: things and stuff, 13 classes.
+
+Source: this project; not a published network, no setting is from a paper.
+Start: the backbone of weights/dino_focalnet_mini_day.safetensors.
+Command: python train_net.py --config-file mask2former_focalnet_mini_quickstart train.init_checkpoint=FILE
+"""
+
+from .common.data.generated_panoptic import dataloader
+from .common.models.mask2former_mini import model
+from .common.optim import mask2former_adamw as optimizer
+from .common.schedules import drop_at_80_percent as lr_multiplier
+from .common.train import mask2former_train as train
+
+model.num_classes = 13
+model.inference.thing_ids = tuple(range(8))
+optimizer.lr = 4e-4
+optimizer.lr_factor.factor = 1.0
+train.backbone_only = True
+train.max_iter = 4000
+train.clip_norm = 0.1
+train.eval_period = 0
+train.checkpoint_period = 500
+train.ema.enabled = True
+train.ema.decay = 0.999

@@ -1,0 +1,91 @@
+"""The command line on a tiny Mask2Former and a few generated images: from a DINO's backbone to PQ, AP and mIoU."""
+
+import json
+
+import pytest
+import torch
+from detectron2.config import instantiate
+
+import train_net
+from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_weights
+from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.data.generated import generate_dataset, register_generated
+from focalnet_d2.data.generated.styles import STUFF, STYLES
+
+RECIPE = "mask2former_focalnet_mini_quickstart"
+TINY = (
+    "model.pixel_decoder.encoder.num_layers=1",
+    "model.decoder.num_layers=2",
+    "model.criterion.num_points=64",
+    "model.inference.panoptic.object_mask_threshold=0.01",
+    "dataloader.train.total_batch_size=2",
+    "dataloader.train.num_workers=0",
+    "dataloader.test.num_workers=0",
+    "train.device=cpu",
+    "train.max_iter=2",
+    "train.log_period=1",
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("datasets")
+    generate_dataset(root / "generated", num_train=2, num_val=2, style="day", seed=3)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DETECTRON2_DATASETS", str(root))
+        register_generated()
+        yield root
+    register_generated()
+
+
+def run(folder, *arguments, recipe=RECIPE):
+    torch.set_num_threads(1)
+    return train_net.main(["--config-file", recipe, *TINY, f"train.output_dir={folder}", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """Weights of the small DINO, as they are shipped, but random."""
+    torch.manual_seed(1)
+    model = instantiate(load_recipe("dino_focalnet_mini_quickstart").model)
+    path = tmp_path_factory.mktemp("weights") / "dino.safetensors"
+    save_weights(path, model, checkpoint_metadata(model))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, backbone, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    run(folder, f"train.init_checkpoint={backbone}")
+    return folder
+
+
+def test_a_run_starts_from_the_backbone_of_a_dino_and_scores_all_tasks(finished):
+    assert "not part of the backbone" in (finished / "log.txt").read_text()
+    results = json.loads((finished / "results.json").read_text())
+    assert {"panoptic_seg", "bbox", "segm", "sem_seg"} <= set(results)
+    steps = [json.loads(line) for line in (finished / "metrics.json").read_text().splitlines()]
+    assert {"loss_class", "loss_mask_0", "loss_dice_1", "total_loss"} <= set(steps[0])
+
+
+def test_the_checkpoint_knows_things_and_stuff(finished):
+    metadata = read_checkpoint(finished / "model_final.pth")["metadata"]
+    assert metadata["model"] == "Mask2Former"
+    assert metadata["thing_classes"] == [*STYLES["day"].classes, *STUFF]
+
+
+def test_evaluation_of_the_checkpoint_gives_the_same_numbers(finished, tmp_path):
+    run(tmp_path, "--eval-only", f"train.init_checkpoint={finished / 'model_final.pth'}")
+    assert json.loads((tmp_path / "results.json").read_text()) == json.loads((finished / "results.json").read_text())
+
+
+def test_a_backbone_is_not_evaluated(dataset, backbone, tmp_path):
+    with pytest.raises(ValueError, match="holds a DINO and not a Mask2Former"):
+        run(tmp_path, "--eval-only", f"train.init_checkpoint={backbone}")
+
+
+def test_the_demo_takes_all_classes_over(finished, tmp_path):
+    start = f"train.init_checkpoint={finished / 'model_final.pth'}"
+    run(tmp_path, start, "train.max_iter=1", "optimizer.lr=0.0", recipe="mask2former_focalnet_mini_demo")
+    one, other = (read_checkpoint(folder / "model_final.pth")["model"] for folder in (finished, tmp_path))
+    assert all(value.equal(other[name]) for name, value in one.items())
