@@ -1,8 +1,9 @@
-"""`make demo`: draws a data set, trains DINO and Mask2Former with a small FocalNet on it, evaluates and draws, on a CPU.
+"""`make demo`: draws a data set, trains a small DINO and Mask2Former with FocalNet on it, evaluates and draws, on a CPU.
 
-The models start from the small weights in `weights/`, which the quick-start recipes trained on images of daylight, and
-learn to see at night. Everything is written to `output/demo`: `results.json` with the numbers of the printed table,
-`predictions.png` with ground truth next to predictions on images that training never saw.
+The models start from the small weights in `weights/`: DINO's have seen daylight only and learn to see at night,
+Mask2Former's have seen other night scenes. Everything is written to `output/demo`: `results.json` with the numbers of
+the printed table and all others, `predictions.png` with ground truth next to predictions on images that training never
+saw.
 """
 
 import argparse

@@ -31,8 +31,8 @@ def match_rows(
     """Which row of the file is which class of the model; None if they cannot be brought together.
 
     If the file knows all names of the model, their rows are taken. Another list is taken only with `new_classes`: rows
-    of names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers are taken
-    to mean equal classes, and `new_classes` leaves all rows fresh. The extra rows come along in every case.
+    of names in both lists are copied, the others stay fresh. Where one side's names are unknown, equal numbers mean
+    equal classes, and `new_classes` leaves all rows fresh. The extra rows come along in every case.
 
     Args:
         rows: classes of the file; num_classes: classes of the model; both without the extra rows.
