@@ -1,4 +1,4 @@
-"""`make demo`: draws a data set, trains a small DINO and Mask2Former with FocalNet on it, evaluates and draws, on a CPU.
+"""`make demo`: draws a data set, trains a small DINO and Mask2Former on it, evaluates them and draws, all on a CPU.
 
 The models start from the small weights in `weights/`: DINO's have seen daylight only and learn to see at night,
 Mask2Former's have seen other night scenes. Everything is written to `output/demo`: `results.json` with the numbers of
