@@ -15,3 +15,4 @@ model.decoder.num_heads = 4
 model.decoder.ffn_dim = 512
 model.decoder.num_queries = 50
 model.criterion.num_points = 1024
+model.inference.panoptic.object_mask_threshold = 0.5  # a short training leaves classes less sure
