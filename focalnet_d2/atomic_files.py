@@ -1,6 +1,7 @@
 """Files that appear complete or not at all, whenever the program or the machine stops."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryI
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")  # no other writer's
     try:
         with open(unfinished, "wb") as file:
             yield file

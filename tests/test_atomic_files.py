@@ -29,3 +29,13 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
         write_half()
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "file.bin"
+    with replacing(path) as slow:
+        slow.write(b"slow, ")
+        write_atomically(path, b"fast")
+        slow.write(b"the last to end")
+    assert path.read_bytes() == b"slow, the last to end"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
