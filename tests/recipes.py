@@ -41,7 +41,7 @@ def rates_and_decays(name: str) -> Iterator[tuple[str, float, float]]:
     node, model = recipe_named(name).optimizer, meta_model(name)
     groups = parameter_groups(
         model, lr=node.lr, weight_decay=node.weight_decay, decay_rule=node.decay_rule,
-        lr_factor=instantiate(node.lr_factor),
+        lr_factor=None if node.lr_factor is None else instantiate(node.lr_factor),
     )  # fmt: skip
     group_of = {id(parameter): group for group in groups for parameter in group["params"]}
     for key, parameter in model.named_parameters():

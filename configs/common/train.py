@@ -1,4 +1,9 @@
-"""Settings of the training loop: `train` has those of the published DINO runs, `mask2former_train` of Mask2Former's."""
+"""Settings of the training loop.
+
+`train` has those of the published DINO runs, `mask2former_train` of Mask2Former's, `mm_train` of mmdetection's (12
+epochs of 117,266 images with objects at batch 16), `upernet_train` of mmsegmentation's, `imagenet_train` of the
+classifiers'.
+"""
 
 from detectron2.config import LazyCall as L
 
@@ -27,3 +32,6 @@ train = dict(
 )
 
 mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}
+mm_train = {**train, "amp": "auto", "clip_norm": 0.0, "max_iter": 87_960}
+upernet_train = {**train, "clip_norm": 0.0, "max_iter": 160_000, "best_metric": "sem_seg/mIoU"}
+imagenet_train = {**train, "amp": "auto", "clip_norm": 5.0, "best_metric": "classification/top1"}

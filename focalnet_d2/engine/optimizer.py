@@ -27,7 +27,8 @@ def _exempt_d2(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
 
 
 def _exempt_mm(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    return any(word in name for word in ("norm", *SWIN_TABLES))
+    called_norm_there = not isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))  # those are bn and gn
+    return called_norm_there and any(word in name for word in ("norm", *SWIN_TABLES))
 
 
 def _exempt_m2f(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
@@ -44,7 +45,7 @@ def _exempt_none(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
 
 DECAY_RULES: dict[str, Callable[[nn.Module, str, nn.Parameter], bool]] = {
     "d2": _exempt_d2,  # Detectron2, detrex: norm modules
-    "mm": _exempt_mm,  # mm detectors: names with "norm", so `ln` and every bias decay
+    "mm": _exempt_mm,  # mm detectors: names with "norm", so `ln`, heads' bn and gn, and every bias decay
     "m2f": _exempt_m2f,  # Mask2Former: norm and embedding modules
     "cls": _exempt_cls,  # ImageNet: vectors and biases
     "all": _exempt_none,  # FocalNet-DINO: all parameters decay

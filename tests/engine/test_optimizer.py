@@ -24,6 +24,7 @@ class Model(nn.Module):
         self.query = nn.Embedding(3, 2)
         self.norm_like = nn.Linear(2, 2, bias=False)
         self.group = nn.GroupNorm(1, 2)
+        self.batch_norm = nn.BatchNorm2d(2)
         self.head = nn.Linear(2, 2)
         self.same_head = self.head
         self.tied = nn.Linear(2, 2, bias=False)
@@ -32,13 +33,14 @@ class Model(nn.Module):
 
 
 S = "backbone.bottom_up."
+VECTORS = ("group.weight", "group.bias", "batch_norm.weight", "batch_norm.bias")
 EXEMPT = {
     "all": set(),
-    "d2": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", "group.weight", "group.bias"},
+    "d2": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS},
     "mm": {S + "norm1.weight", S + "norm1.bias", S + "relative_position_bias_table", "norm_like.weight"},
-    "m2f": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", "group.weight", "group.bias",
+    "m2f": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
             "query.weight", S + "relative_position_bias_table"},
-    "cls": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", "group.weight", "group.bias",
+    "cls": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
             S + "gamma_1", S + "proj.bias", "backbone.input_proj.bias", "head.bias"},
 }  # fmt: skip
 
