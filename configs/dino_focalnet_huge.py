@@ -5,9 +5,11 @@ Start: the weights of dino_focalnet_huge_objects365; the class heads start afres
 Expected, published: box AP 64.0 val2017 and 64.1 test-dev; 64.2 and 64.4 with test-time augmentation.
 Command: python train_net.py --config-file dino_focalnet_huge --num-gpus 8 train.init_checkpoint=FILE
 To evaluate: the same with --eval-only and a file fine-tuned on COCO.
+At several scales (no source states the published ones): also train.test_time_augmentation.enabled=True
 """
 
 from .common.data.coco_detection_1200 import dataloader
+from .common.data.coco_detection_1200 import multi_scale as _multi_scale
 from .common.focalnet import focalnet_huge_fl4 as _focalnet
 from .common.models.dino import model
 from .common.optim import adamw as optimizer
@@ -21,3 +23,4 @@ model.backbone.num_levels = 5
 optimizer.lr = 6e-5
 train.max_iter = 88_716  # 12 epochs of 118,287 images at batch 16
 train.new_classes = True  # for training; --eval-only loads all rows
+train.test_time_augmentation.wrapper = _multi_scale

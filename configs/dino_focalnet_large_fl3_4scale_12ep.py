@@ -4,9 +4,11 @@ Source: the configuration file of FocalNet-DINO, which names no AP; 8 GPUs with 
 Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
 Command: python train_net.py --config-file dino_focalnet_large_fl3_4scale_12ep --num-gpus 8
     train.init_checkpoint=focalnet_large_lrf_384.pth
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
 
 from .common.data.coco_detection import dataloader
+from .common.data.coco_detection import multi_scale as _multi_scale
 from .common.focalnet import focalnet_large_fl3 as _focalnet
 from .common.models.dino import model
 from .common.optim import adamw as optimizer
@@ -18,3 +20,4 @@ model.backbone.bottom_up.out_features = ("res3", "res4", "res5")
 model.backbone.bottom_up.drop_path_rate = 0.3
 model.backbone.bottom_up.use_checkpoint = True  # less memory, same numbers
 train.max_iter = 88_716  # 12 epochs of 118,287 images at batch 16
+train.test_time_augmentation.wrapper = _multi_scale

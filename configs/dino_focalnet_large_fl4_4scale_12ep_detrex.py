@@ -5,9 +5,11 @@ Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
 Expected: box AP 58.0 (published; val2017, no test-time augmentation).
 Command: python train_net.py --config-file dino_focalnet_large_fl4_4scale_12ep_detrex
     --num-gpus 8 train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
 
 from .common.data.coco_detection import dataloader
+from .common.data.coco_detection import multi_scale as _multi_scale
 from .common.focalnet import focalnet_large_fl4 as _focalnet
 from .common.models.dino_detrex import model
 from .common.optim import adamw as optimizer
@@ -21,3 +23,4 @@ model.backbone.bottom_up.normalize_modulator = False  # unlike the classifier it
 train.keep_settings = True
 optimizer.decay_rule = "d2"
 dataloader.train.dataset.filter_empty = True  # Detectron2's default
+train.test_time_augmentation.wrapper = _multi_scale

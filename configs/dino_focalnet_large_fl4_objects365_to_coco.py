@@ -5,9 +5,11 @@ Start: focalnet_large_fl4_pretrained_on_o365.pth; the class heads start afresh.
 Expected: box AP 63.5 (published; val2017, no test-time augmentation).
 Command: python train_net.py --config-file dino_focalnet_large_fl4_objects365_to_coco --num-gpus 8
     train.init_checkpoint=focalnet_large_fl4_pretrained_on_o365.pth
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
 
 from .common.data.coco_detection_1200 import dataloader
+from .common.data.coco_detection_1200 import multi_scale as _multi_scale
 from .common.focalnet import focalnet_large_fl4 as _focalnet
 from .common.models.dino import model
 from .common.optim import adamw as optimizer
@@ -20,3 +22,4 @@ model.backbone.bottom_up.use_checkpoint = True
 model.backbone.num_levels = 5
 train.max_iter = 88_716  # 12 epochs of 118,287 images at batch 16
 train.new_classes = True  # for training; --eval-only loads all rows
+train.test_time_augmentation.wrapper = _multi_scale

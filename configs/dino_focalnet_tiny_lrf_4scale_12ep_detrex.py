@@ -4,9 +4,11 @@ Source: the configuration file of detrex, which names no AP.
 Start: focalnet_tiny_lrf.pth (ImageNet-1K classifier).
 Command: python train_net.py --config-file dino_focalnet_tiny_lrf_4scale_12ep_detrex
     --num-gpus 8 train.init_checkpoint=focalnet_tiny_lrf.pth
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
 
 from .common.data.coco_detection import dataloader
+from .common.data.coco_detection import multi_scale as _multi_scale
 from .common.focalnet import focalnet_tiny_lrf as _focalnet
 from .common.models.dino_detrex import model
 from .common.optim import adamw as optimizer
@@ -18,3 +20,4 @@ model.backbone.bottom_up.out_features = ("res3", "res4", "res5")
 model.backbone.bottom_up.drop_path_rate = 0.1
 optimizer.decay_rule = "d2"
 dataloader.train.dataset.filter_empty = True  # Detectron2's default
+train.test_time_augmentation.wrapper = _multi_scale

@@ -93,8 +93,9 @@ class Mask2FormerCriterion(nn.Module):
         with torch.autocast(mask_features.device.type, enabled=False):
             num_targets = count_targets(targets, mask_features.device)
             matched = self.match(predictions, mask_features, targets)
+            features_of = mask_features.unbind()  # once: each mask_features[image] would have a gradient of all images
             for suffix, prediction, indices in zip(suffixes, predictions, matched, strict=True):
-                terms = self.judge(prediction, mask_features, targets, indices, num_targets)
+                terms = self.judge(prediction, features_of, targets, indices, num_targets)
                 losses |= {name + suffix: loss for name, loss in terms.items()}
         return losses
 
@@ -116,19 +117,18 @@ class Mask2FormerCriterion(nn.Module):
     def judge(
         self,
         prediction: Mapping[str, Tensor],
-        mask_features: Tensor,
+        features_of: Sequence[Tensor],
         targets: Sequence[MaskTargets],
         indices: Indices,
         num_targets: float,
     ) -> dict[str, Tensor]:
-        """Losses of one prediction and its assignment."""
-        embed, device = prediction["mask_embed"], mask_features.device
-        pairs = [(queries.to(device), chosen.to(device)) for queries, chosen in indices]
+        """Losses of one prediction and its assignment; mask features of each image: (E, h, w)."""
+        embed, like = prediction["mask_embed"], features_of[0]
+        pairs = [(queries.to(like.device), chosen.to(like.device)) for queries, chosen in indices]
         count = sum(len(queries) for queries, _ in pairs)
-        candidates = self.draw_points(count, self.num_candidates, mask_features)  # (M, ., 2)
-        fresh = self.draw_points(count, self.num_points - self.num_uncertain, mask_features)  # (M, ., 2)
-        mask_total = dice_total = embed.flatten()[0] * 0 + mask_features.flatten()[0] * 0  # keeps both in the graph
-        features_of = mask_features.unbind()  # once: each mask_features[image] would have a gradient of all images
+        candidates = self.draw_points(count, self.num_candidates, like)  # (M, ., 2)
+        fresh = self.draw_points(count, self.num_points - self.num_uncertain, like)  # (M, ., 2)
+        mask_total = dice_total = embed.flatten()[0] * 0 + like.flatten()[0] * 0  # keeps both in the graph
         done = 0
         for image, (queries, chosen) in enumerate(pairs):
             size = self.pairs_at_once or max(len(queries), 1)

@@ -18,6 +18,8 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from focalnet_d2.child_processes import end_with_parent
+
 TIMEOUT = timedelta(minutes=30)
 
 
@@ -72,6 +74,7 @@ def _worker(
     args: tuple,
 ) -> None:
     """Set the environment that torchrun would set, then run."""
+    end_with_parent()  # a rank whose parent was killed would wait for the others, or train on
     os.environ.update(
         MASTER_ADDR=address[0],
         MASTER_PORT=str(address[1]),

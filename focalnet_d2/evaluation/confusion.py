@@ -76,6 +76,21 @@ def count_confusion(
     return pixels.astype(np.int64).reshape(side, side)
 
 
+class ConfusionTally:
+    """Confusion matrix of all images so far: `confusion` (K + 1, K + 1) int64, as of `count_confusion`."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.confusion = np.zeros((num_classes + 1, num_classes + 1), np.int64)
+
+    def add(self, cells: np.ndarray, pixels: np.ndarray) -> None:
+        """Count an image: pixels (N,) of cells (N,), which are indices of the flattened matrix, each at most once."""
+        self.confusion.reshape(-1)[cells] += pixels
+
+    def merge(self, other: "ConfusionTally") -> None:
+        """Add the images of another process."""
+        self.confusion += other.confusion
+
+
 def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: bool) -> dict[str, float]:
     """mIoU, fwIoU (weighted by the true pixels), mACC (mean recall), pACC (right pixels), IoU-<class> and ACC-<class>.
 

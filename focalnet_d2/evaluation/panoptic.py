@@ -5,32 +5,26 @@ again: maps are scored in memory and forgotten, what is kept does not grow with 
 images), and predictions are written only on request. The numbers are panopticapi's own.
 """
 
-import copy
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 
 from .coco_files import write_json
+from .counting import CountingEvaluator
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
 from .panoptic_tally import ComparedImage, PanopticTally, compare_maps, summarize
-from .shares import ScoredImages
 
 COUNTS = "panoptic_counts.json"
 
-logger = logging.getLogger(__name__)
 
-
-class PanopticEvaluator(DatasetEvaluator):
+class PanopticEvaluator(CountingEvaluator):
     """PQ, SQ and RQ in percent; nan where no class of a group occurs or is predicted.
 
     The ground truth of an image is `pan_seg_file_name` and `segments_info` of the model's input or, where they are
@@ -61,65 +55,31 @@ class PanopticEvaluator(DatasetEvaluator):
         official: bool = True,
         write_submission: bool = False,
     ) -> None:
-        if write_submission and output_dir is None:
-            raise ValueError("PanopticEvaluator: write_submission=True needs an output_dir to write to.")
-        self.dataset_name = dataset_name
+        super().__init__(dataset_name, output_dir=output_dir, write_submission=write_submission)
         self.official = official
         self.classes = panoptic_classes(loaded_metadata(dataset_name))
-        self._output_dir = None if output_dir is None else Path(output_dir)
-        self._write_submission = write_submission
         self._contiguous = {index: index for index in range(len(self.classes.names))}
         self._truth_files: dict[Any, TruthFile] | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
+        super().reset()
         self.counts: dict[str, PanopticCounts] = {}
-        self._tally = PanopticTally(len(self.classes.names))
-        self._images: ScoredImages[tuple[ComparedImage, str]] = ScoredImages()
         category_ids = {index: category for category, index in self.classes.index_of.items()}
-        self._submission = PanopticSubmission(self._output_dir, category_ids) if self._write_submission else None
+        self.submission = PanopticSubmission(self.output_dir, category_ids) if self.write_submission else None
 
-    def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
-        """Score the `panoptic_seg` of each output: (H, W) segment ids, and a list of `id` and `category_id`.
+    def new_tally(self) -> PanopticTally:
+        """Counts of the official rules and of the right ones."""
+        return PanopticTally(len(self.classes.names))
 
-        Raises:
-            FileNotFoundError, ValueError: a ground truth or a prediction that cannot be used.
+    def score(self, sample: Mapping, output: Mapping) -> tuple[ComparedImage, str]:
+        """What the image adds to the tally, and the file with its ground truth.
+
+        Args:
+            output: `panoptic_seg`: (H, W) segment ids, and a list of `id` and `category_id`.
         """
-        for sample, output in zip(inputs, outputs):
-            if self._images.is_new(sample["image_id"]):
-                score = self._score(sample, *output["panoptic_seg"])
-                for settled in self._images.add(sample["image_id"], score):
-                    self._tally.add(*settled)
-
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Add up the counts of all processes."""
-        num_images, last_scores = self._images.settle()
-        tally = copy.deepcopy(self._tally)
-        for score in last_scores:
-            tally.add(*score)
-        tallies = comm.gather(tally)
-        submissions = comm.gather(self._submission)
-        if not comm.is_main_process():
-            return {}
-        if num_images == 0:
-            logger.warning("Not a single image of %s was processed.", self.dataset_name)
-        total = PanopticTally(len(self.classes.names))
-        for share in tallies:
-            total.merge(share)
-        self.counts = total.counts(official=self.official)
-        if self._output_dir is not None:
-            names = self.classes.names
-            content = {task: counts.to_dict(names) for task, counts in self.counts.items()}
-            write_json(self._output_dir / COUNTS, content, indent=1)
-        if self._write_submission:
-            PanopticSubmission.write_list(submissions)
-        return summarize(total, self.classes, official=self.official)
-
-    def _score(
-        self, sample: Mapping, predicted_map: Any, segments_info: Sequence[Mapping] | None
-    ) -> tuple[ComparedImage, str]:
-        """What the image adds to the tally, and the file with its ground truth."""
+        predicted_map, segments_info = output["panoptic_seg"]
         where = f"the prediction for image {sample['image_id']}"
         if segments_info is None:
             raise ValueError(f"The list of segments of {where} is None; it must say the category of every id.")
@@ -129,9 +89,20 @@ class PanopticEvaluator(DatasetEvaluator):
         true_segments = read_segments(truth.segments_info, index_of, truth.file_name)
         true_map = read_panoptic_ids(truth.file_name)
         compared = compare_maps(true_map, predicted_map, true_segments, predicted, where)
-        if self._submission is not None:
-            self._submission.add(sample, predicted_map, predicted)
+        if self.submission is not None:
+            self.submission.add(sample, predicted_map, predicted)
         return compared, str(truth.file_name)
+
+    def report(self, tally: PanopticTally, submissions: Sequence[PanopticSubmission]) -> dict[str, dict[str, float]]:
+        """PQ and its parts; the counts and the list of the submission are written."""
+        self.counts = tally.counts(official=self.official)
+        if self.output_dir is not None:
+            names = self.classes.names
+            content = {task: counts.to_dict(names) for task, counts in self.counts.items()}
+            write_json(self.output_dir / COUNTS, content, indent=1)
+        if self.write_submission:
+            PanopticSubmission.write_list(submissions)
+        return summarize(tally, self.classes, official=self.official)
 
     def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[int, int]]:
         """Ground truth of an image, and the class index of each of its category ids."""

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
@@ -25,9 +23,10 @@ from focalnet_d2.data.preparation.jobs import run_jobs
 from focalnet_d2.data.semantic_labels import read_semantic_labels
 
 from .coco_files import write_json
-from .confusion import classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
+from .confusion import ConfusionTally, classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
+from .counting import CountingEvaluator
 from .metadata import loaded_metadata
-from .shares import ScoredImages, join_shares
+from .shares import join_shares
 
 TASK, CORRECTED_TASK = "sem_seg", "sem_seg_corrected"
 COUNTS, SUBMISSION = "sem_seg_counts.json", "sem_seg_predictions.json"
@@ -35,7 +34,7 @@ COUNTS, SUBMISSION = "sem_seg_counts.json", "sem_seg_predictions.json"
 logger = logging.getLogger(__name__)
 
 
-class SemanticEvaluator(DatasetEvaluator):
+class SemanticEvaluator(CountingEvaluator):
     """mIoU, fwIoU, mACC, pACC and the IoU and accuracy of each class in percent; nan where the ground truth has none.
 
     The ground truth of an image is `sem_seg_file_name` of the model's input, else it is made from `pan_seg_file_name`
@@ -66,70 +65,50 @@ class SemanticEvaluator(DatasetEvaluator):
         official: bool = True,
         write_submission: bool = False,
     ) -> None:
-        if write_submission and output_dir is None:
-            raise ValueError("SemanticEvaluator: write_submission=True needs an output_dir to write to.")
+        super().__init__(dataset_name, output_dir=output_dir, write_submission=write_submission)
         metadata = loaded_metadata(dataset_name)
-        self.dataset_name = dataset_name
         self.official = official
         self.class_names = list(metadata.stuff_classes)
         self._ignore_label = metadata.get("ignore_label", 255)
-        self._output_dir = None if output_dir is None else Path(output_dir)
-        self._write_submission = write_submission
         mapping = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
         self._category_ids = {index: category for category, index in mapping.items()}
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
+        super().reset()
         self.confusion: np.ndarray | None = None
-        self._counted = np.zeros((len(self.class_names) + 1) ** 2, np.int64)
-        self._images: ScoredImages[tuple[np.ndarray, np.ndarray]] = ScoredImages()
-        self._submission: dict[str, list[dict]] = {}
+        self.submission: dict[str, list[dict]] = {}
 
-    def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
-        """Score the `sem_seg` of each output: (K, H, W) scores, or (H, W) integer classes.
+    def new_tally(self) -> ConfusionTally:
+        """Pixels by predicted and true class."""
+        return ConfusionTally(len(self.class_names))
 
-        Raises:
-            FileNotFoundError, ValueError: a ground truth or a prediction that cannot be used.
+    def score(self, sample: Mapping, output: Mapping) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of the confusion matrix, flattened, that the image adds to, and the pixels that it adds.
+
+        Args:
+            output: `sem_seg`: (K, H, W) scores, or (H, W) integer classes.
         """
-        for sample, output in zip(inputs, outputs):
-            image_id = sample.get("image_id", sample["file_name"])
-            if self._images.is_new(image_id):
-                for cells, pixels in self._images.add(image_id, self._score(sample, output["sem_seg"])):
-                    self._counted[cells] += pixels
-
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Add up the pixels of all processes."""
-        num_images, last_scores = self._images.settle()
-        counted = self._counted.copy()
-        for cells, pixels in last_scores:
-            counted[cells] += pixels
-        shares = comm.gather(counted)
-        submissions = comm.gather(self._submission)
-        if not comm.is_main_process():
-            return {}
-        if num_images == 0:
-            logger.warning("Not a single image of %s was processed.", self.dataset_name)
-        side = len(self.class_names) + 1
-        self.confusion = sum(shares).reshape(side, side)
-        if self._output_dir is not None:
-            content = {"classes": self.class_names, "confusion": self.confusion.tolist()}
-            write_json(self._output_dir / COUNTS, content)
-        if self._write_submission:
-            entries = join_shares(submissions)
-            write_json(self._output_dir / SUBMISSION, list(itertools.chain.from_iterable(entries.values())))
-        return summarize(self.confusion, self.class_names, official=self.official)
-
-    def _score(self, sample: Mapping, prediction: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The cells of the confusion matrix, flattened, that the image adds to, and the pixels that it adds."""
         file_name = sample["file_name"]
         where = f"the prediction for {file_name}"
-        predicted = self._to_classes(prediction, where)
+        predicted = self._to_classes(output["sem_seg"], where)
         confusion = count_confusion(predicted, self._truth(sample), len(self.class_names), self._ignore_label, where)
-        if self._write_submission:
-            self._submission[file_name] = encode_classes(predicted, file_name, self._category_ids)
+        if self.write_submission:
+            self.submission[file_name] = encode_classes(predicted, file_name, self._category_ids)
         cells = np.flatnonzero(confusion)
         return cells, confusion.reshape(-1)[cells]
+
+    def report(self, tally: ConfusionTally, submissions: Sequence[Mapping]) -> dict[str, dict[str, float]]:
+        """IoUs and accuracies; the confusion matrix and the submission are written."""
+        self.confusion = tally.confusion
+        if self.output_dir is not None:
+            content = {"classes": self.class_names, "confusion": self.confusion.tolist()}
+            write_json(self.output_dir / COUNTS, content)
+        if self.write_submission:
+            entries = join_shares(submissions)
+            write_json(self.output_dir / SUBMISSION, list(itertools.chain.from_iterable(entries.values())))
+        return summarize(self.confusion, self.class_names, official=self.official)
 
     def _to_classes(self, prediction: Any, where: str) -> np.ndarray:
         """(H, W) classes of scores or classes."""

@@ -3,6 +3,12 @@
 import json
 import math
 import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +20,7 @@ from focalnet_d2.engine.distributed import launch
 from focalnet_d2.engine.run import build_model, build_trainer
 from tests.tiny_run import RECIPE, TINY, tiny_dataset, write_dataset
 
+ROOT = Path(__file__).parents[2]
 # No random number in the network, and every image the same number of objects: what differs is the number of processes.
 SAME_EVERYWHERE = (
     "model.denoising.box_noise_scale=0",
@@ -84,6 +91,28 @@ def test_a_process_without_a_single_object_keeps_step_with_the_other(runs):
     steps = losses_of(runs / "uneven")
     assert len(steps) >= 3
     assert all(math.isfinite(value) for step in steps for value in step.values())
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed():
+    """The child waits for machine 0, which this test plays; their shared output ends with the last of them."""
+    with socket.create_server(("127.0.0.1", 0)) as machine_0:
+        url = f"tcp://127.0.0.1:{machine_0.getsockname()[1]}"
+        command = f"""
+from focalnet_d2.engine.distributed import launch
+launch(id, num_machines=2, machine_rank=1, dist_url="{url}")
+"""
+        parent = subprocess.Popen(
+            [sys.executable, "-c", command], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            machine_0.settimeout(300)  # seconds, for a test that fails
+            connection, _ = machine_0.accept()
+            with connection:
+                parent.kill()
+                parent.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_one_process_is_this_process():

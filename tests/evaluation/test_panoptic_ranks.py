@@ -28,26 +28,41 @@ def write(folder, image_id):
 
 
 class Ranks:
-    """Processes played by threads: `run` starts them, the methods stand in for those of Detectron2's `comm`."""
+    """Processes played by threads: `run` starts them, the methods stand in for those of Detectron2's `comm`.
 
-    def __init__(self, count):
-        self.barrier = threading.Barrier(count, timeout=30)  # seconds, for a test that fails
+    Every meeting has its own barrier, so that a process that fails stops those that wait for it at the next one, and
+    not those that are just leaving the last one.
+    """
+
+    def __init__(self, count, meetings=20):
+        self.barriers = [
+            threading.Barrier(count, timeout=30) for _ in range(meetings)
+        ]  # seconds, for a test that fails
         self.sent = [None] * count
         self.local = threading.local()
 
     def run(self, function, arguments):
-        def play(rank):
-            self.local.rank = rank
-            return function(arguments[rank])
-
+        """What the function returns in each process; raises the first error that is a cause."""
         with ThreadPoolExecutor(len(arguments)) as threads:
-            return list(threads.map(play, range(len(arguments))))
+            played = [threads.submit(self.play, rank, function, argument) for rank, argument in enumerate(arguments)]
+        errors = [process.exception() for process in played]
+        for error in sorted(filter(None, errors), key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error
+        return [process.result() for process in played]
+
+    def play(self, rank, function, argument):
+        self.local.rank, self.local.meetings = rank, iter(self.barriers)
+        try:
+            return function(argument)
+        except BaseException:
+            next(self.local.meetings).abort()
+            raise
 
     def all_gather(self, data):
         self.sent[self.get_rank()] = pickle.dumps(data)
-        self.barrier.wait()
+        next(self.local.meetings).wait()
         received = [pickle.loads(content) for content in self.sent]
-        self.barrier.wait()
+        next(self.local.meetings).wait()
         return received
 
     def gather(self, data, dst=0):
@@ -118,6 +133,19 @@ def test_an_image_repeated_early_is_an_error_everywhere(images, monkeypatch):
     many = {image_id: (sample | {"image_id": image_id}, output) for image_id, (sample, output) in many.items()}
     with pytest.raises(ValueError, match="1 images were scored by more than one process, among them 7"):
         evaluate([PanopticEvaluator(NAME) for _ in range(2)], many, monkeypatch, (range(10), [7, *range(10, 40)]))
+
+
+@pytest.mark.parametrize("guilty", [0, 1, 2])
+def test_the_error_of_one_process_is_not_hidden_by_those_that_wait_for_it(guilty):
+    def function(rank):
+        if rank == guilty:
+            raise KeyError("cause")
+        return ranks.all_gather(rank)
+
+    ranks = Ranks(3)
+    assert ranks.run(ranks.all_gather, range(3)) == [[0, 1, 2]] * 3
+    with pytest.raises(KeyError, match="cause"):
+        ranks.run(function, range(3))
 
 
 def test_an_image_belongs_to_the_first_process_that_has_it():

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from focalnet_d2.child_processes import end_with_parent
 
 from .files import UNFINISHED, PngHeader, is_complete_png, remove_unfinished
 
@@ -41,7 +41,7 @@ def _results(function: Callable, jobs: Sequence, workers: int) -> Iterator:
     if workers <= 1:
         yield from map(function, jobs)
         return
-    pool = ProcessPoolExecutor(workers, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, initializer=end_with_parent)
     try:
         yield from pool.map(function, jobs, chunksize=max(1, min(_LARGEST_CHUNK, len(jobs) // (4 * workers))))
     except BrokenProcessPool as error:
@@ -51,16 +51,6 @@ def _results(function: Callable, jobs: Sequence, workers: int) -> Iterator:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the process that started it is gone; otherwise it would wait for jobs for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def fill_folder(

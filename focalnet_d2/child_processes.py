@@ -1,0 +1,15 @@
+"""Processes that do not outlive the one that started them."""
+
+import multiprocessing
+import os
+import threading
+
+
+def end_with_parent() -> None:
+    """Ends this child process when its parent is gone, killed perhaps, even if it waits for ever outside of Python."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
