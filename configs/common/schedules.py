@@ -46,3 +46,5 @@ imagenet_300ep = L(WarmupParamScheduler)(
     warmup_length=20 / 300,
     warmup_method="linear",
 )
+# The classifiers after ImageNet-22K: 30 epochs from 3e-5 to 5e-6.
+imagenet_30ep = L(CosineParamScheduler)(start_value=1.0, end_value=1 / 6)

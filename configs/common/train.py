@@ -1,13 +1,13 @@
 """Settings of the training loop.
 
 `train` has those of the published DINO runs, `mask2former_train` of Mask2Former's, `mm_train` of mmdetection's (12
-epochs of 117,266 images with objects at batch 16), `upernet_train` of mmsegmentation's, `imagenet_train` of the
-classifiers'.
+epochs of 117,266 images with objects at batch 16), `rcnn_train` of its R-CNNs, `upernet_train` of mmsegmentation's,
+`imagenet_train` of the classifiers'.
 """
 
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.engine.accumulation import ObjectWeights
+from focalnet_d2.engine.accumulation import EqualWeights, ObjectWeights
 
 train = dict(
     init_checkpoint="",  # weights to start from or to evaluate, any known layout; "" = random
@@ -33,5 +33,19 @@ train = dict(
 
 mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}
 mm_train = {**train, "amp": "auto", "clip_norm": 0.0, "max_iter": 87_960}
-upernet_train = {**train, "clip_norm": 0.0, "max_iter": 160_000, "best_metric": "sem_seg/mIoU"}
-imagenet_train = {**train, "amp": "auto", "clip_norm": 5.0, "best_metric": "classification/top1"}
+rcnn_train = {**mm_train, "part_weights": L(EqualWeights)()}  # losses are means over a number of samples
+upernet_train = {
+    **train,
+    "clip_norm": 0.0,
+    "max_iter": 160_000,
+    "best_metric": "sem_seg/mIoU",
+    "part_weights": L(EqualWeights)(),
+}
+imagenet_train = {
+    **train,
+    "amp": "auto",
+    "clip_norm": 5.0,
+    "part_weights": L(EqualWeights)(),
+    "max_iter": 375_300,  # 300 epochs of 1,281,167 images at batch 1024, the rest of each epoch left out
+    "best_metric": "classification/top1",
+}

@@ -58,6 +58,16 @@ def get_segmentation_dataset_dicts(
     return _join(names, kinds, "masks", filter_empty=filter_empty, limit=limit, image_ids=image_ids)
 
 
+def get_classification_dataset_dicts(names: str | Sequence[str]) -> list[dict]:
+    """Dataset dicts of one or more registered image folders, one after the other.
+
+    Raises:
+        FileNotFoundError: an image folder is missing.
+        ValueError: an unknown name, class folders that cannot be used, or different class lists.
+    """
+    return _join(names, ("class_id",), "classes", filter_empty=False, limit=None, image_ids=None)
+
+
 def _join(
     names: str | Sequence[str],
     kinds: tuple[str, ...],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from focalnet_d2.data.colour_jitter import ColourTransform, SsdColourJitter
-from focalnet_d2.data.segmentation_transforms import ade_crop, lsj
+from focalnet_d2.data.segmentation_transforms import RandomRatioResize, ade_crop, lsj, mmseg_crop
 
 
 def augment(augmentation, image, labels=None, seed=0):
@@ -121,3 +121,87 @@ def test_short_sides_of_the_crops_are_drawn_evenly_and_long_sides_are_bounded():
     assert counts[1].min() > 10
     long = [augment(ade_crop(20), blank(10, 90), seed=seed)[1][0] for seed in range(40)]
     assert max(resize.new_w for resize in long) == 80
+
+
+# MMSEG-512
+
+
+def resized(height, width, *, ratios, sides=(512, 2048), seed=0):
+    np.random.seed(seed)
+    transform = RandomRatioResize(*sides, ratios=ratios).get_transform(blank(height, width))
+    return transform.new_h, transform.new_w
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "expected"),
+    [
+        ((512, 683), 1.0, (512, 683)),
+        ((683, 512), 1.0, (683, 512)),
+        ((400, 600), 0.5, (256, 384)),
+        ((400, 600), 2.0, (1024, 1536)),
+        ((300, 3000), 1.0, (205, 2048)),  # the longer side is the limit
+        ((300, 3000), 0.5, (102, 1024)),  # and shrinks with the ratio
+        ((333, 500), 1.01, (517, 776)),  # limits of 517.12 and 2068.48, rounded down: 500 * 517 / 333 = 776.3
+    ],
+)
+def test_ratios_worked_out_by_hand(size, ratio, expected):
+    assert resized(*size, ratios=(ratio, ratio)) == expected
+
+
+def test_ratios_are_uniform_over_the_range():
+    heights = np.array([resized(20, 30, ratios=(0.5, 2.0), sides=(100, 400), seed=seed)[0] for seed in range(400)])
+    assert 50 <= heights.min() < 54
+    assert 196 < heights.max() <= 200
+    assert np.histogram(heights, bins=4, range=(50, 200))[0].min() > 75
+
+
+def test_mmseg_resizes_crops_flips_and_changes_colours_in_this_order():
+    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
+    labels = np.random.default_rng(1).integers(0, 5, (40, 70), np.uint8)
+    sizes = set()
+    for seed in range(40):
+        result, (resize, crop, flip, colours) = augment(mmseg_crop(40), image, labels, seed=seed)
+        assert isinstance(resize, T.ResizeTransform)
+        assert isinstance(crop, CropTransform)
+        assert isinstance(flip, HFlipTransform | T.NoOpTransform)
+        assert isinstance(colours, ColourTransform)
+        assert 20 <= resize.new_h <= 80
+        assert result.image.shape[:2] == result.sem_seg.shape == (min(resize.new_h, 40), min(resize.new_w, 40))
+        sizes.add(result.image.shape[0] < 40)
+    assert sizes == {True, False}, "small crops are not padded here"
+
+
+def test_published_settings_of_mmseg():
+    resize, crop, flip, colours = mmseg_crop().augs
+    assert (resize.short_side, resize.long_side, resize.ratios) == (512, 2048, (0.5, 2.0))
+    assert (crop.crop_aug.crop_type, tuple(crop.crop_aug.crop_size)) == ("absolute", (512, 512))
+    assert (crop.single_category_max_area, crop.ignored_category) == (0.75, 255)
+    assert flip.prob == 0.5
+    assert (colours.brightness, colours.contrast, colours.saturation, colours.hue) == (32, (0.5, 1.5), (0.5, 1.5), 18)
+
+
+def largest_share(labels):
+    counts = np.unique(labels[labels != 255], return_counts=True)[1]
+    return counts.max() / counts.sum() if len(counts) > 1 else 1.0
+
+
+def test_crops_that_one_class_fills_are_drawn_again():
+    """A small second class in a corner: far more crops have a share of it than if they were drawn once."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, 40:] = 1
+    labels[::2, :20] = 255  # does not count
+    crop = mmseg_crop(16).augs[1]
+    np.random.seed(0)
+    found = []
+    for _ in range(200):
+        transform = crop.get_transform(blank(64, 64), labels)
+        found.append(largest_share(transform.apply_segmentation(labels)))
+    assert np.mean(np.array(found) <= 0.75) > 0.75
+    assert (
+        np.mean([largest_share(labels[y : y + 16, x : x + 16]) <= 0.75 for y in (0, 20, 48) for x in range(49)]) < 0.3
+    )
+
+
+def test_crops_of_one_class_come_anyway():
+    transform = mmseg_crop(16).augs[1].get_transform(blank(30, 40), np.zeros((30, 40), np.uint8))
+    assert transform.apply_segmentation(np.zeros((30, 40), np.uint8)).shape == (16, 16)

@@ -113,6 +113,17 @@ def test_published_crops():
         assert (window.low, window.high) == crop
 
 
+@pytest.mark.parametrize(("scale", "bound"), [(1.0, 1333), (0.2, 267)])
+def test_mmdetection_bounds_the_longer_side_before_the_crop_as_well(scale, bound):
+    first_resize = detr_800(scale, bound_before_crop=True).cropped.augs[1]
+    assert first_resize.max_size == bound
+    bounded = DetrAugmentation(**SMALL, crop_prob=1.0, bound_before_crop=True)
+    for seed in range(20):
+        _, resize, crop, _ = augment(bounded, 30, 300, seed)[1].transforms
+        assert (resize.new_h, resize.new_w) == (9, 90)
+        assert (crop.h, min(crop.w, 38)) == (9, 38)
+
+
 def test_lists_of_a_recipe_are_accepted():
     settings_of_recipe = OmegaConf.create({key: list(v) if isinstance(v, tuple) else v for key, v in SMALL.items()})
     image, _ = augment(DetrAugmentation(**settings_of_recipe), 60, 80, 0)

@@ -19,7 +19,7 @@ class ImageMapper:
     Random augmentations draw from numpy's global generator, which the training loader seeds for every sample.
 
     Args:
-        is_train: add "instances" in place of the ground truth of the dataset dict.
+        is_train: add targets in place of the ground truth of the dataset dict.
         augmentations: applied in this order.
         image_format: "RGB" or "BGR", whichever the model normalises.
     """
@@ -34,24 +34,39 @@ class ImageMapper:
 
         Returns:
             The dict with height and width of the file and image, (3, H, W) uint8 after augmentation. In training
-            `make_targets` gives "instances" and the ground truth is left out; otherwise "annotations" are, and the
-            names of label files stay for the evaluators.
+            `targets` are added and the ground truth is left out; otherwise "annotations" are, and the names of label
+            files stay for the evaluators.
 
         Raises:
-            FileNotFoundError, ValueError: the image cannot be read or has another size than the dict says, or
-                `make_targets` refuses the ground truth.
+            FileNotFoundError, ValueError: the image cannot be read or has another size than the dict says, or the
+                ground truth is refused.
         """
         dropped = GROUND_TRUTH if self.is_train else ("annotations",)
         sample = {key: value for key, value in dataset_dict.items() if key not in dropped}
         image = read_image(sample["file_name"], self.image_format)
         check_image_size(sample, image)
-        aug_input = T.AugInput(image)
+        aug_input = self.augmentation_input(dataset_dict, image)
         transforms = self.augmentations(aug_input)
         augmented = aug_input.image  # (H, W, 3)
         sample["image"] = torch.from_numpy(np.array(augmented.transpose(2, 0, 1), order="C"))
         if self.is_train:
-            sample["instances"] = self.make_targets(dataset_dict, transforms, image.shape[:2], augmented.shape[:2])
+            sample |= self.targets(dataset_dict, transforms, aug_input, image.shape[:2])
         return sample
+
+    def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
+        """What the augmentations see and change: (H, W, 3) alone, unless a subclass has them look at labels."""
+        return T.AugInput(image)
+
+    def targets(
+        self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
+    ) -> dict:
+        """What training gets beside the image: "instances", see `make_targets`.
+
+        Args:
+            aug_input: after the transforms.
+            file_size: (h, w) before them.
+        """
+        return {"instances": self.make_targets(dataset_dict, transforms, file_size, aug_input.image.shape[:2])}
 
     def make_targets(
         self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]

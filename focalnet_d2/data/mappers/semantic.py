@@ -47,13 +47,13 @@ class SemanticMapper(ImageMapper):
             FileNotFoundError, ValueError: the label file is missing, damaged, of another size than the image, or
                 holds a label that is no class.
         """
-        labels = transform_labels(transforms, self._read_labels(dataset_dict, file_size))  # (H, W)
+        labels = transform_labels(transforms, self.read_labels(dataset_dict, file_size))  # (H, W)
         valid = labels[(labels >= 0) & (labels < self.num_classes)]  # padding is -1 or ignore_label
         present = np.flatnonzero(np.bincount(valid, minlength=self.num_classes))
         return mask_targets(labels == present.astype(np.int32)[:, None, None], present)
 
-    def _read_labels(self, dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
-        """(H, W) labels of the file, each a class or ignore_label."""
+    def read_labels(self, dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
+        """(H, W) int32 labels of the file, each a class or ignore_label; raises as `make_targets` says."""
         if "sem_seg_file_name" not in dataset_dict:
             label_file = dataset_dict["pan_seg_file_name"]
             ids = read_segments(dataset_dict, file_size)

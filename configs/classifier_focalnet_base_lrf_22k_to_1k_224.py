@@ -1,0 +1,24 @@
+"""FocalNet-B (3 focal levels) from ImageNet-22K to ImageNet-1K at 224 pixels, 30 epochs.
+
+Source: arXiv:2203.11926, table 19: rates, epochs, batch, weight decay, drop path, no mixup. Not stated by any source:
+warm-up (none here) and gradient clipping (that of ImageNet-1K here).
+Start: a FocalNet-B of ImageNet-22K, which was not released; its layer scale is that of table 19.
+Command: python train_net.py --config-file classifier_focalnet_base_lrf_22k_to_1k_224 --num-gpus 8
+    train.init_checkpoint=FILE
+"""
+
+from .common.data.imagenet import dataloader
+from .common.focalnet import focalnet_base_lrf as _focalnet
+from .common.models.classifier import model
+from .common.optim import imagenet_adamw as optimizer
+from .common.schedules import imagenet_30ep as lr_multiplier
+from .common.train import imagenet_train as train
+
+model.backbone = _focalnet
+model.backbone.out_features = ("res5",)
+model.backbone.drop_path_rate = 0.3
+model.backbone.use_layerscale = True
+model.mixing = None
+optimizer.lr = 3e-5
+optimizer.weight_decay = 1e-8
+train.max_iter = 37_530  # 30 epochs

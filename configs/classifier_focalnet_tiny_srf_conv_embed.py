@@ -1,0 +1,19 @@
+"""FocalNet-T (2 focal levels) with overlapping patches on ImageNet-1K at 224 pixels, 300 epochs.
+
+Source: arXiv:2203.11926, tables 2 and 18. That it has 2 focal levels follows from its 30.4 million parameters.
+Start: random weights; no file was released.
+Expected, published: top-1 82.4 (validation, 224 pixels).
+Command: python train_net.py --config-file classifier_focalnet_tiny_srf_conv_embed --num-gpus 8
+"""
+
+from .common.data.imagenet import dataloader
+from .common.focalnet import focalnet_tiny_srf as _focalnet
+from .common.models.classifier import model
+from .common.optim import imagenet_adamw as optimizer
+from .common.schedules import imagenet_300ep as lr_multiplier
+from .common.train import imagenet_train as train
+
+model.backbone = _focalnet
+model.backbone.use_conv_embed = True
+model.backbone.out_features = ("res5",)
+model.backbone.drop_path_rate = 0.2

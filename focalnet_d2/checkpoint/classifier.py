@@ -1,0 +1,53 @@
+"""Layouts of classifiers: Microsoft's released files, those of transformers and timm, and our own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from .focalnet import CLASSIFIERS, is_focalnet
+from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, focalnet_settings, recorded_settings
+from .focalnet_names import ClassifierNames
+from .layout import ClassRows, Layout, Rule, Setting, State, holds, rename
+
+FOCALNET = "backbone."
+_CLASS_TENSORS = ("head.<weight|bias>",)
+_IMAGENET_FIRST = {(21842, 1000): range(1000)}  # the released 22K heads have the classes of 1K first
+
+
+def _layout(source: ClassifierNames) -> Layout:
+    """A file of a whole classifier, all of which is loaded."""
+
+    def rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+        last = len(model.backbone.depths) - 1
+        norm = rename(source.norm, f"{FOCALNET}norm{last}.<>")
+        return (norm, rename(source.head, "head.<>"), *source.rules(model, FOCALNET))
+
+    def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+        return focalnet_settings(state, FOCALNET, source.flags)
+
+    return Layout(
+        source.name,
+        recognise=lambda names, state: source.recognise(names) and holds(names, source.head),
+        rules=rules,
+        facts=comparable_facts(FOCALNET),
+        settings=settings,
+        prepare=source.prepare,
+        restore=source.restore,
+        container=source.container,
+        classes=ClassRows(_CLASS_TENSORS, selections=_IMAGENET_FIRST),
+    )
+
+
+LAYOUTS = (
+    *map(_layout, CLASSIFIERS),
+    Layout(
+        "focalnet_d2",
+        recognise=lambda names, state: is_focalnet(names, FOCALNET) and holds(names, *_CLASS_TENSORS),
+        rules=lambda model, names: (rename("*"),),
+        facts=comparable_facts(FOCALNET),
+        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET),
+        classes=ClassRows(_CLASS_TENSORS, selections=_IMAGENET_FIRST),
+        recorded_settings=tuple(FOCALNET + name for name in FOCALNET_SETTINGS),
+    ),
+)
