@@ -1,11 +1,12 @@
 """Geometric augmentation of the DETR family.
 
 Source: arXiv:2005.12872 (DETR), appendix A.4. The numbers of the 1.5x variant are those of FocalNet-DINO's
-high-resolution data file; the DINO paper's text names a shorter range. Like FocalNet-DINO and unlike
-mmdetection, the resize before the crop has no upper bound on the longer side, and boxes are clipped to the
-crop, never redrawn.
+high-resolution data file; the DINO paper's text names a shorter range. Boxes are clipped to the crop, never
+redrawn, and a crop may be without any. mmdetection bounds the longer side in the resize before the crop as
+well, FocalNet-DINO does not: `bound_before_crop`.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,7 @@ class DetrAugmentation(T.Augmentation):
         crop_range: smallest and largest side of the crop, pixels.
         flip_prob: probability of a horizontal flip.
         crop_prob: probability of (b).
+        bound_before_crop: the first resize of (b) has the bound on the longer side, too, as in mmdetection.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class DetrAugmentation(T.Augmentation):
         crop_range: Sequence[int] = (384, 600),
         flip_prob: float = 0.5,
         crop_prob: float = 0.5,
+        bound_before_crop: bool = False,
     ):
         super().__init__()
         self.crop_prob = crop_prob
         flip = T.RandomFlip(flip_prob)
         resize = T.ResizeShortestEdge(tuple(short_sides), max_size, sample_style="choice")
-        resize_before_crop = T.ResizeShortestEdge(tuple(crop_short_sides), sample_style="choice")
+        bound = max_size if bound_before_crop else sys.maxsize
+        resize_before_crop = T.ResizeShortestEdge(tuple(crop_short_sides), bound, sample_style="choice")
         self.resized = T.AugmentationList([flip, resize])
         self.cropped = T.AugmentationList([flip, resize_before_crop, RandomSizeCrop(*crop_range), resize])
 
@@ -80,13 +84,14 @@ class DetrAugmentation(T.Augmentation):
         return f"DetrAugmentation(resized={self.resized}, cropped={self.cropped}, crop_prob={self.crop_prob})"
 
 
-def detr_800(scale: float = 1.0) -> DetrAugmentation:
+def detr_800(scale: float = 1.0, *, bound_before_crop: bool = False) -> DetrAugmentation:
     """The 800-pixel recipe, all lengths times `scale`; detr_800(0.2) suits images of 160 pixels."""
     return DetrAugmentation(
         _scaled(range(480, 801, 32), scale),
         max_size=round(1333 * scale),
         crop_short_sides=_scaled((400, 500, 600), scale),
         crop_range=_scaled((384, 600), scale),
+        bound_before_crop=bound_before_crop,
     )
 
 

@@ -1,0 +1,22 @@
+"""UPerNet with the deeper and thinner FocalNet-T (2 focal levels) for ADE20K semantic segmentation, 160,000 iterations.
+
+Source: arXiv:2203.11926, tables 20 to 22; settings of table 8's models.
+Start: an ImageNet-1K classifier of this size (none is published).
+Expected, published: mIoU 47.4 at one scale, mIoU 48.5 at several (validation).
+Command: python train_net.py --config-file upernet_focalnet_tiny_deeper_srf --num-gpus 8
+    train.init_checkpoint=FILE
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
+"""
+
+from .common.data.ade20k_upernet import dataloader
+from .common.data.ade20k_upernet import multi_scale as _multi_scale
+from .common.focalnet import focalnet_tiny_deeper_srf as _focalnet
+from .common.models.upernet import model
+from .common.optim import upernet_adamw as optimizer
+from .common.schedules import linear_decay as lr_multiplier
+from .common.train import upernet_train as train
+
+model.backbone = _focalnet
+model.backbone.focal_windows = (9, 9, 9, 9)
+model.backbone.drop_path_rate = 0.3
+train.test_time_augmentation.wrapper = _multi_scale
