@@ -1,0 +1,8 @@
+"""`python -m focalnet_d2.model_zoo`."""
+
+import sys
+
+from .command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

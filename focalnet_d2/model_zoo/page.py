@@ -1,0 +1,240 @@
+"""MODEL_ZOO.md as text; `tools/make_model_zoo.py` writes it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from omegaconf import DictConfig, OmegaConf
+
+from . import ZooModel, get, list_models
+from .published import PARAMETERS_TOLERANCE, PublishedCounts, published_counts
+from .weights import WEIGHT_FILES, Mirror, WeightFile
+
+HEAD = """\
+# Model zoo
+
+Made by `python tools/make_model_zoo.py` from the recipes in `configs/`; `python -m focalnet_d2.model_zoo --list` prints
+the short form.
+
+- **Parameters** (millions) and **FLOPs** (thousand millions, one for a multiply-add) are computed here from the
+  recipe's own model; what the papers and READMEs print stands in parentheses. FLOPs are those of convolutions, linear
+  layers, matrix products and attention at the input size above each table. Norms, activations, elementwise products (a
+  FocalNet's gates and modulators), pooling, resizing, RoIAlign and NMS are left out. Where both numbers exist,
+  parameters are within 1 % and FLOPs within 2 %, or a note below the table says why not.
+- **Backbone**: "3 levels from 9" are three focal levels with kernels 9, 11 and 13; "11-9-9-7" the first ones by stage.
+- **Published results** are those of the cited sources, trained with their code. None has been reproduced here: that
+  takes GPUs, data and files that this project does not have.
+- **Start** is the file that training starts from, **trained weights** the published file with the finished model; both
+  are in the [table of files](#files).
+
+```python
+from focalnet_d2 import model_zoo
+
+zoo_model = model_zoo.get("dino_focalnet_large_fl4_objects365_to_coco")
+zoo_model.recipe         # the recipe, as focalnet_d2.config.lazy.load_recipe gives it
+zoo_model.weights        # path of the trained weights, zoo_model.start_weights of those to start from
+model = zoo_model.model()  # built, with the trained weights
+```
+
+Files are looked for in the folder given to `get`, in `$FOCALNET_D2_WEIGHTS`, in `~/.cache/focalnet_d2` and in
+`weights/`; what is in none of them is downloaded into the first of these folders, and if no address answers, the error
+says which file to put where.
+"""
+FILES_HEAD = """\
+## Files
+
+Names and addresses as published. Where a sha256 is stated for an address, a download with another one is thrown away;
+otherwise `python -m focalnet_d2.model_zoo --fetch RECIPE` prints the file's own. *Closed*: the storage account
+`projects4jw.blob.core.windows.net` has refused public access since May 2023 (microsoft/FocalNet, issues 43 and 51), and
+no other address is known: whoever has the file puts it into one of the folders above.
+"""
+COLUMNS = (
+    "recipe", "backbone", "iterations x batch", "parameters", "FLOPs", "published result", "source", "start",
+    "trained weights", "licence of the weights",
+)  # fmt: skip
+FILE_COLUMNS = ("file", "content", "licence", "size", "sha256", "addresses")
+_LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL", "huge": "H", "mini": "mini"}
+_KINDS = {"deeper": "deeper and thinner", "iso": "isotropic", "conv": "overlapping patches"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Recipes that share a table.
+
+    Attributes:
+        title: of the table.
+        pattern: of the recipes' names; the first family whose pattern fits has the recipe.
+        size: (height, width) for which multiply-adds are counted, or the recipe's setting that holds the side of a
+            square.
+        remark: what else to know.
+    """
+
+    title: str
+    pattern: str
+    size: tuple[int, int] | str
+    remark: str = ""
+
+    def holds(self, recipe: str) -> bool:
+        """Whether this is the recipe's family."""
+        return family_of(recipe) is self
+
+
+_COCO = (800, 1280)
+_RCNN_REMARK = "FLOPs with 1000 regions through every box head and 100 through every mask head, as mmdetection counts."
+_UNPRINTED = "No printed FLOPs of these models are known."
+_UP_TO_QUERIES = f"FLOPs up to the queries' embeddings, without masks at full size. {_UNPRINTED}"
+FAMILIES = (
+    Family(
+        "Small recipes for a CPU",
+        "*_mini_*",
+        (256, 256),
+        "This project's own, for checks and demonstrations; not published networks.",
+    ),
+    Family("ImageNet classification", "classifier_*", "dataloader.test.mapper.transform.size"),
+    Family("Mask R-CNN on COCO", "mask_rcnn_*", _COCO, _RCNN_REMARK),
+    Family("Cascade Mask R-CNN on COCO", "cascade_mask_rcnn_*", _COCO, _RCNN_REMARK),
+    Family("ATSS on COCO", "atss_*", _COCO),
+    Family("Sparse R-CNN on COCO", "sparse_rcnn_*", _COCO, "FLOPs with all 300 proposals."),
+    Family("UPerNet on ADE20K", "upernet_*", (512, 2048), "FLOPs without the auxiliary head, which is for training."),
+    Family(
+        "Mask2Former on ADE20K",
+        "mask2former_*_ade20k_*",
+        "dataloader.test.mapper.augmentations.0.short_edge_length",
+        _UP_TO_QUERIES,
+    ),
+    Family("Mask2Former on COCO", "mask2former_*_coco_*", _COCO, _UP_TO_QUERIES),
+    Family("DINO on COCO and Objects365", "dino_*", _COCO, f"FLOPs without denoising queries. {_UNPRINTED}"),
+)
+
+
+def family_of(recipe: str) -> Family | None:
+    """The family of a recipe, None for a kind of model that no table is made for."""
+    return next((family for family in FAMILIES if fnmatchcase(recipe, family.pattern)), None)
+
+
+def counted_size(name: str, recipe: DictConfig) -> tuple[int, int]:
+    """(height, width) for which a recipe's multiply-adds are counted."""
+    size = family_of(name).size
+    return size if isinstance(size, tuple) else (OmegaConf.select(recipe, size),) * 2
+
+
+def zoo_page(counts: Mapping[str, tuple[int, int]]) -> str:
+    """The whole page; `counts` has (parameters, multiply-adds) of every recipe."""
+    models = [get(name) for name in list_models()]
+    parts = [HEAD]
+    for family in (*FAMILIES[1:], FAMILIES[0]):
+        members = [model for model in models if family.holds(model.name)]
+        if members:
+            parts.append(_family_part(family, members, counts))
+    return "\n".join([*parts, FILES_HEAD, _table(FILE_COLUMNS, map(_file_row, WEIGHT_FILES.values()))])
+
+
+def _family_part(family: Family, models: list[ZooModel], counts: Mapping[str, tuple[int, int]]) -> str:
+    notes = list(dict.fromkeys(note for model in models if (note := published_counts(model.name).note)))
+    sizes = list(dict.fromkeys(counted_size(model.name, model.recipe) for model in models))
+    about = f"Input for FLOPs: {' or '.join(f'{h} x {w}' for h, w in sizes)}. {family.remark}".rstrip()
+    rows = [_row(model, counts[model.name], notes, len(sizes) > 1) for model in models]
+    remarks = "".join(f"\n{_mark(index)} {note}\n" for index, note in enumerate(notes))
+    commands = "\n".join(line for model in models for line in _commands(model))
+    return (
+        f"## {family.title}\n\n{about}\n\n{_table(COLUMNS, rows)}{remarks}\n<details><summary>Commands</summary>\n\n"
+        f"```\n{commands}\n```\n\n</details>\n"
+    )
+
+
+def _row(model: ZooModel, counts: tuple[int, int], notes: list[str], with_size: bool) -> tuple[str, ...]:
+    trained = model.trained_file
+    parameters, multiply_adds = _sizes(counts, published_counts(model.name), notes)
+    size = f" at {counted_size(model.name, model.recipe)[0]}" if with_size else ""
+    return (
+        f"[{model.name}](configs/{model.name}.py)",
+        _backbone(model),
+        _schedule(model),
+        parameters,
+        multiply_adds + size,
+        _result(model.notes.expected),
+        re.split(r"[.;:](?:\s|$)", model.notes.source)[0],
+        _start(model),
+        "not published" if trained is None else f"`{trained.name}`{'' if trained.is_released else ' (closed)'}",
+        "" if trained is None else trained.licence,
+    )
+
+
+def _sizes(counts: tuple[int, int], published: PublishedCounts, notes: list[str]) -> list[str]:
+    """Both counts next to the published ones; the mark of a note stands at what is too far off, else at the last."""
+    cells = [
+        _beside(counts[0] / 1e6, published.parameters),
+        _beside(counts[1] / 1e9, published.multiply_adds),
+    ]
+    if published.note:
+        printed = published.parameters or 0.0
+        is_off = abs(counts[0] / 1e6 - printed) > PARAMETERS_TOLERANCE * printed
+        cells[0 if is_off else 1] += f" {_mark(notes.index(published.note))}"
+    return cells
+
+
+def _beside(computed: float, published: float | None) -> str:
+    digits = 2 if computed < 10 else 1
+    return f"{computed:.{digits}f}" + ("" if published is None else f" ({published:g})")
+
+
+def _mark(index: int) -> str:
+    return f"[{'abcdefgh'[index]}]"
+
+
+def _backbone(model: ZooModel) -> str:
+    nodes = [OmegaConf.select(model.recipe, key) for key in ("model.backbone.bottom_up", "model.backbone")]
+    node = next(node for node in nodes if node is not None and "embed_dim" in node)
+    words = model.name.partition("focalnet_")[2].split("_")
+    kinds = [kind for word, kind in _KINDS.items() if word in words]
+    windows = list(node.focal_windows)
+    first = windows if len(set(windows)) > 1 else windows[:1]
+    parts = [f"FocalNet-{_LETTERS[words[0]]}", *kinds, f"{node.focal_levels[0]} levels"]
+    return f"{', '.join(parts)} from {'-'.join(map(str, first))}"
+
+
+def _schedule(model: ZooModel) -> str:
+    if "--eval-only" in model.notes.command:
+        return "evaluation only"
+    return f"{model.recipe.train.max_iter:,} x {model.recipe.dataloader.train.total_batch_size}"
+
+
+def _result(expected: str) -> str:
+    """Without the word that the heading of the column says."""
+    return re.sub(r"^published: |published; | \(published\)|, published\b", "", expected).rstrip(".") or "none"
+
+
+def _start(model: ZooModel) -> str:
+    file = model.start_file
+    return f"`{file.name}`" if file is not None else re.split(r"[.;](?:\s|$)", model.notes.start)[0]
+
+
+def _commands(model: ZooModel) -> Iterable[str]:
+    if "--eval-only" not in model.notes.command:
+        yield model.notes.command
+    file = model.trained_file.name if model.trained_file else "FILE"
+    yield f"python train_net.py --config-file {model.name} --eval-only train.init_checkpoint={file}"
+
+
+def _file_row(file: WeightFile) -> tuple[str, ...]:
+    sizes = [file.size, *(mirror.size for mirror in file.mirrors)]
+    digests = [file.sha256, *(mirror.sha256 for mirror in file.mirrors)]
+    addresses = [_link(mirror) for mirror in file.mirrors]
+    return (
+        f"`{file.name}`",
+        file.content,
+        file.licence,
+        next((f"{size / 1e6:,.0f} MB" for size in sizes if size), "not stated"),
+        next((f"`{digest}`" for digest in digests if digest), "not stated"),
+        ", ".join(addresses) or "in this repository",
+    )
+
+
+def _link(mirror: Mirror) -> str:
+    return f"[{mirror.url.split('/')[2]}]({mirror.url}){' (closed)' if mirror.is_closed else ''}"
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(columns), ["---"] * len(list(columns)), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
