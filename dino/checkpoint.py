@@ -12,6 +12,7 @@ from typing import Any
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from torch import Tensor, nn
 
+from focalnet_d2.checkpoint.classes import spread_rows
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_facts import (
     FOCALNET_SETTINGS,
@@ -36,6 +37,7 @@ from focalnet_d2.checkpoint.layout import (
     rename,
     same_tensor,
 )  # fmt: skip
+from focalnet_d2.layers.class_prior import prior_bias
 
 FOCALNET = "backbone.bottom_up."
 _ATTENTION = "<sampling_offsets|attention_weights|value_proj|output_proj>.<weight|bias>"
@@ -73,11 +75,12 @@ _FOCALNET_DINO_RULES = (
 
 
 def _focalnet_dino_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
-    layer, own = ("?", "0") if model.shared_heads else ("#", "#")
+    layers = count_numbers(names, "transformer.decoder.layers") or len(model.decoder.layers)
     return _FOCALNET_DINO_RULES + tuple(
-        merge(f"{prefix}{head.format(layer)}.{_WB}", f"{head.format(own)}.<>", _ONE_HEAD)
+        merge(f"{prefix}{head.format(layer)}.{_WB}", f"{head.format(0 if model.shared_heads else layer)}.<>", _ONE_HEAD)
         for prefix in ("", "transformer.decoder.")
         for head in ("class_embed.{}", "bbox_embed.{}.layers.#")
+        for layer in range(layers)
     )
 
 
@@ -108,9 +111,15 @@ _DETREX_RULES = (
 
 
 def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
-    """The table; the index of the extra level and of the encoder's heads depend on the file's sizes."""
-    extra = count_numbers(names, "neck.convs")
-    encoder = count_numbers(names, "transformer.decoder.layers")
+    """The table; the index of the extra level and of the encoder's heads depend on the file's sizes.
+
+    Raises:
+        ValueError: such a file is to be written from a model with one head for all decoder layers.
+    """
+    if model.shared_heads and not names:
+        raise ValueError("a detrex file has heads for every decoder layer: set model.shared_heads=False before loading")
+    extra = count_numbers(names, "neck.convs") or len(model.backbone.in_features)
+    encoder = count_numbers(names, "transformer.decoder.layers") or len(model.decoder.layers)
     heads = tuple(
         merge(f"{prefix}{head}.{_WB}", f"{target}.<>", _ONE_HEAD)
         for prefix in ("", "transformer.decoder.")
@@ -125,7 +134,7 @@ def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
         rename(f"neck.extra_convs.0.conv.{_WB}", f"backbone.input_proj.{extra}.0.<>"),
         rename(f"neck.extra_convs.0.norm.{_WB}", f"backbone.input_proj.{extra}.1.<>"),
     )
-    return _DETREX_RULES + extra_level + heads
+    return extra_level + _DETREX_RULES + heads
 
 
 # What shapes tell
@@ -203,20 +212,35 @@ def _detrex_names(rows: int) -> list[str] | None:
     return [category["name"] for category in _COCO_THINGS] if rows == len(_COCO_THINGS) else None
 
 
-_CLASS_TENSORS = (
-    f"class_embed.#.{_WB}",
-    f"query_selection.class_embed.{_WB}",
-    "denoising.label_enc.weight",
-)
+_LABELS = "denoising.label_enc.weight"
+_CLASS_TENSORS = (f"class_embed.#.{_WB}", f"query_selection.class_embed.{_WB}", _LABELS)
+_SELECTIONS = {(91, 80): COCO_IDS, (366, 365): OBJECTS365_IDS}
 
 
 def _drop_spare_labels(tensors: dict[str, Tensor]) -> dict[str, str]:
     """FocalNet-DINO's label table has a row more than there are classes, which nothing reads."""
-    labels, head = tensors.get("denoising.label_enc.weight"), tensors.get("query_selection.class_embed.bias")
+    labels, head = tensors.get(_LABELS), tensors.get("query_selection.class_embed.bias")
     if labels is None or head is None or labels.shape[0] <= head.shape[0]:
         return {}
-    tensors["denoising.label_enc.weight"] = labels[: head.shape[0]]
-    return {"denoising.label_enc.weight": f"{labels.shape[0] - head.shape[0]} unused label row is left out"}
+    tensors[_LABELS] = labels[: head.shape[0]]
+    return {_LABELS: f"{labels.shape[0] - head.shape[0]} unused label row is left out"}
+
+
+def _add_rows(model: nn.Module, tensors: dict[str, Tensor], class_names: Sequence[str] | None) -> list[str]:
+    """FocalNet-DINO's rows: one for every category id of COCO or Objects365, and the spare label."""
+    notes, known = [], _detrex_names(model.num_classes)
+    wanted = next((rows for rows, classes in _SELECTIONS if classes == model.num_classes), None)
+    if wanted is not None and (None in (class_names, known) or list(class_names) == known):
+        for name in ClassRows(_CLASS_TENSORS).keys(tensors):
+            fill = prior_bias() if name.endswith(".bias") else 0
+            tensors[name] = spread_rows(tensors[name], wanted, _SELECTIONS[wanted, model.num_classes], fill)
+        notes.append(
+            f"{model.num_classes} class rows become {wanted}, one for each category id; the rows of ids without a "
+            "class have weight 0 and the bias that a head starts with"
+        )
+    labels = tensors[_LABELS]
+    tensors[_LABELS] = spread_rows(labels, len(labels) + 1, range(len(labels)))
+    return [*notes, "the label table gets a spare last row of zeros, which nothing reads"]
 
 
 LAYOUTS = (
@@ -227,7 +251,8 @@ LAYOUTS = (
         facts=FACTS,
         settings=_focalnet_dino_settings,
         prepare=_drop_spare_labels,
-        classes=ClassRows(_CLASS_TENSORS, _focalnet_dino_names, {(91, 80): COCO_IDS, (366, 365): OBJECTS365_IDS}),
+        classes=ClassRows(_CLASS_TENSORS, _focalnet_dino_names, _SELECTIONS),
+        restore=_add_rows,
     ),
     Layout(
         "detrex",

@@ -1,16 +1,15 @@
 """Prediction heads of encoder and decoder, as they start."""
 
-import math
-
 from torch import nn
 
+from focalnet_d2.layers.class_prior import prior_bias
 from focalnet_d2.layers.mlp import MLP
 
 
-def class_head(dim: int, num_classes: int, prior: float = 0.01) -> nn.Linear:
-    """Linear head whose sigmoid starts at `prior` (arXiv:1708.02002, section 3.3): (..., C) -> (..., K)."""
+def class_head(dim: int, num_classes: int) -> nn.Linear:
+    """Linear head that starts at a small probability for every class: (..., C) -> (..., K)."""
     head = nn.Linear(dim, num_classes)
-    nn.init.constant_(head.bias, -math.log((1 - prior) / prior))
+    nn.init.constant_(head.bias, prior_bias())
     return head
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
 from focalnet_d2.modeling.batching import batch_images, wanted_sizes
+from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 
 from .checkpoint import LAYOUTS
@@ -24,7 +25,6 @@ from .decoder import DINODecoder, refine_boxes
 from .denoising import ContrastiveDenoising, DenoisingQueries
 from .heads import box_head, class_head
 from .neck import MultiScaleNeck
-from .postprocessing import select_detections
 from .query_selection import QuerySelection
 
 

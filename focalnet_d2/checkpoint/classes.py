@@ -12,11 +12,24 @@ Names = Sequence[str | None]
 
 @dataclass(frozen=True)
 class RowMap:
-    """Row `file[i]` of the file becomes row `model[i]` of the model; the model's other rows keep their values."""
+    """Row `file[i]` of the file becomes row `model[i]` of the model; the model's other rows keep their values.
+
+    The last `extra` of them are for no class.
+    """
 
     file: list[int]
     model: list[int]
     note: str = ""
+    extra: int = 0
+
+    def in_blocks(self, size: int) -> "RowMap":
+        """The same for a tensor with `size` rows for each class and none for anything else."""
+        sides = ([i * size + k for i in side[: len(side) - self.extra] for k in range(size)] for side in self.sides)
+        return RowMap(*sides, self.note)
+
+    @property
+    def sides(self) -> tuple[list[int], list[int]]:
+        return self.file, self.model
 
 
 def match_rows(
@@ -47,7 +60,7 @@ def match_rows(
     if found is None:
         return None
     extra_of_file, extra_of_model = (list(range(n, n + classes.extra_rows)) for n in (rows, num_classes))
-    return replace(found, file=found.file + extra_of_file, model=found.model + extra_of_model)
+    return replace(found, file=found.file + extra_of_file, model=found.model + extra_of_model, extra=classes.extra_rows)
 
 
 def _match_numbers(classes: ClassRows, rows: int, num_classes: int, new_classes: bool) -> RowMap | None:
@@ -83,15 +96,25 @@ def move_rows(tensor: Tensor, fresh: Tensor, row_map: RowMap) -> Tensor:
     return moved
 
 
+def spread_rows(tensor: Tensor, rows: int, places: Sequence[int], fill: float = 0) -> Tensor:
+    """(K, ...) -> (rows, ...): row i at `places[i]`, `fill` in the others."""
+    spread = tensor.new_full((rows, *tensor.shape[1:]), fill)
+    spread[list(places)] = tensor
+    return spread
+
+
 def fit_class_rows(
-    tensors: dict[str, Tensor], model_state: State, keys: Sequence[str], row_map: RowMap
+    tensors: dict[str, Tensor], model_state: State, classes: ClassRows, row_map: RowMap
 ) -> dict[str, str]:
     """Brings all class tensors to the model's rows, in place; returns name -> what was done."""
-    resized = {}
-    for name in keys:
+    resized, maps = {}, dict.fromkeys(classes.keys(tensors), row_map)
+    maps |= {name: row_map.in_blocks(size) for name, size in classes.block_sizes(tensors).items()}
+    for name, moves in maps.items():
+        if name not in model_state:
+            continue
         rows, tensor = model_state[name].shape[0], tensors[name]
-        unchanged = row_map.file == row_map.model == list(range(rows)) == list(range(tensor.shape[0]))
+        unchanged = moves.file == moves.model == list(range(rows)) == list(range(tensor.shape[0]))
         if not unchanged and tensor.shape[1:] == model_state[name].shape[1:]:
-            tensors[name] = move_rows(tensor, model_state[name], row_map)
+            tensors[name] = move_rows(tensor, model_state[name], moves)
             resized[name] = row_map.note
     return resized

@@ -1,23 +1,34 @@
 """Key tables: how the names of another code base become ours.
 
 A pattern matches a whole name. In it `#` stands for a number, `<a|b>` for one of the words, `*` for any rest; in the
-target each of them takes the next thing of its kind that the pattern found (an empty `<>` for a word). A number that
-the target has no use for is `?`. The first rule that matches a name decides about it; a name that no rule matches is
-unexpected. Nothing is matched by its end.
+target each of them takes the next thing of its kind that the pattern found (an empty `<>` for a word). The first rule
+that matches a name decides about it; a name that no rule matches is unexpected. Nothing is matched by its end. Files
+are written by the same tables, read backwards.
 """
 
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 State = Mapping[str, Tensor]
-_TOKEN = re.compile(r"#|\?|\*|<([^<>]*)>")
+_TOKEN = re.compile(r"#|\*|<([^<>]*)>")
+
+
+@cache
+def _expression_of(pattern: str) -> re.Pattern:
+    parts, end = [], 0
+    for token in _TOKEN.finditer(pattern):
+        words = "|".join(map(re.escape, (token.group(1) or "").split("|")))
+        parts += [re.escape(pattern[end : token.start()])]
+        parts += [{"#": r"(\d+)", "*": r"(.+)"}.get(token.group(), f"({words})")]
+        end = token.end()
+    return re.compile("".join(parts) + re.escape(pattern[end:]))
 
 
 @dataclass(frozen=True)
@@ -27,16 +38,11 @@ class Rule:
     pattern: str
     target: str | None
     reason: str = ""
+    is_copy: bool = False
 
     @cached_property
     def _expression(self) -> re.Pattern:
-        parts, end = [], 0
-        for token in _TOKEN.finditer(self.pattern):
-            words = "|".join(map(re.escape, (token.group(1) or "").split("|")))
-            parts += [re.escape(self.pattern[end : token.start()])]
-            parts += [{"#": r"(\d+)", "?": r"(\d+)", "*": r"(.+)"}.get(token.group(), f"({words})")]
-            end = token.end()
-        return re.compile("".join(parts) + re.escape(self.pattern[end:]))
+        return _expression_of(self.pattern)
 
     def matches(self, name: str) -> bool:
         return self._expression.fullmatch(name) is not None
@@ -45,16 +51,28 @@ class Rule:
         """Our name for a name that matches; None if the rule drops it."""
         if self.target is None:
             return None
-        found = {"#": [], "?": [], "*": [], "<": []}
+        found = {"#": [], "*": [], "<": []}
         groups = self._expression.fullmatch(name).groups()
         for token, text in zip(_TOKEN.finditer(self.pattern), groups, strict=True):
             found[token.group()[0]].append(text)
         return _TOKEN.sub(lambda token: found[token.group()[0]].pop(0), self.target)
 
+    def inverse(self) -> "Rule | None":
+        """The rule from our names to those of the file; None if it drops them or the target forgets a number."""
+        if self.target is None or _kinds(self.pattern) != _kinds(self.target):
+            return None
+        words = iter(token.group() for token in _TOKEN.finditer(self.pattern) if token.group(1) is not None)
+        pattern = _TOKEN.sub(lambda token: token.group() if token.group(1) is None else next(words), self.target)
+        return replace(self, pattern=pattern, target=self.pattern)
+
     def within(self, file_prefix: str, model_prefix: str) -> "Rule":
         """The same rule for names below a prefix on either side."""
         target = None if self.target is None else model_prefix + self.target
         return replace(self, pattern=file_prefix + self.pattern, target=target)
+
+
+def _kinds(pattern: str) -> list[str]:
+    return sorted(token.group()[0] for token in _TOKEN.finditer(pattern))
 
 
 def rename(pattern: str, target: str | None = None) -> Rule:
@@ -64,7 +82,7 @@ def rename(pattern: str, target: str | None = None) -> Rule:
 
 def merge(pattern: str, target: str, otherwise: str) -> Rule:
     """Names under which a file holds one and the same tensor several times; `otherwise`: what to do if it does not."""
-    return Rule(pattern, target, otherwise)
+    return Rule(pattern, target, otherwise, is_copy=True)
 
 
 def drop(pattern: str, reason: str) -> Rule:
@@ -168,16 +186,24 @@ class ClassRows:
         selections: (rows in the file, classes of the model) -> the rows of a file with the model's classes.
         extra_rows: rows behind those of the classes, such as the one for no object; whatever becomes of the classes,
             the model takes them over.
+        blocks: names in our model of tensors with another number of rows for each class, and no extra rows -> that
+            number; the rows of a class stand together.
     """
 
     patterns: tuple[str, ...]
     names: Callable[[int], Sequence[str | None] | None] = lambda rows: None
     selections: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict)
     extra_rows: int = 0
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
     def keys(self, state: State) -> list[str]:
         rules = [Rule(pattern, None) for pattern in self.patterns]
         return [name for name in state if any(rule.matches(name) for rule in rules)]
+
+    def block_sizes(self, state: State) -> dict[str, int]:
+        """Rows of a class in each of the tensors that `blocks` names."""
+        rules = [(Rule(pattern, None), rows) for pattern, rows in self.blocks.items()]
+        return {name: rows for name in state for rule, rows in rules if rule.matches(name)}
 
     def count(self, state: State) -> int:
         """Classes that the rows are for; 0 without any rows."""
@@ -192,13 +218,17 @@ class Layout:
     Args:
         name: what messages call it.
         recognise: (names in the file, names in the model) -> whether the file has this layout.
-        rules: (model, names in the file) -> key table.
+        rules: (model, names in the file) -> key table; without names, the table of the file to write from the model.
         facts: what to compare first, so that a mismatch is named by its cause.
         settings: (model, renamed state, metadata of the file) -> what the weights need beyond shapes.
         prepare: changes the renamed state in place where the layout stores something differently; name -> what.
         classes: the tensors with a row for every class.
         backbone_only: the file fills the FocalNet alone, with growth of kernels and levels; heads stay fresh.
         recorded_settings: attributes of the model that our own files note down.
+        restore: the inverse of `prepare` for a file to write: (model, its tensors, its class names or None) changes
+            the tensors in place and says in words what it did.
+        constants: model -> what such a file holds beside the model's tensors, by the file's names.
+        container: entry of a `.pth` file that holds the weights; None: they are the file.
     """
 
     name: str
@@ -210,6 +240,9 @@ class Layout:
     classes: ClassRows | None = None
     backbone_only: bool = False
     recorded_settings: tuple[str, ...] = ()
+    restore: Callable[[nn.Module, dict[str, Tensor], Sequence[str] | None], list[str]] = lambda *_: []
+    constants: Callable[[nn.Module], dict[str, Tensor]] = lambda _: {}
+    container: str | None = "model"
 
 
 def holds(names: Sequence[str], *patterns: str) -> bool:

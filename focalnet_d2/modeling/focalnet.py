@@ -350,6 +350,6 @@ class FocalNet(Backbone):
 
 
 def _init_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and not module.weight.is_meta:  # there it would take most of the time
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -19,13 +19,13 @@ def pairwise_focal_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gam
 
 
 def pairwise_l1_cost(boxes: Tensor, target_boxes: Tensor) -> Tensor:
-    """Sum of absolute coordinate differences: (Q, 4), (M, 4) normalised cxcywh -> (Q, M)."""
+    """Sum of absolute coordinate differences: (Q, 4), (M, 4) of one format -> (Q, M)."""
     return torch.cdist(boxes, target_boxes, p=1)
 
 
-def pairwise_giou_cost(boxes: Tensor, target_boxes: Tensor) -> Tensor:
+def pairwise_giou_cost(boxes: Tensor, target_boxes: Tensor, eps: float = 1e-6) -> Tensor:
     """Negative generalised IoU: (Q, 4), (M, 4) normalised cxcywh -> (Q, M)."""
-    return -generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, None], box_cxcywh_to_xyxy(target_boxes)[None])
+    return -generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, None], box_cxcywh_to_xyxy(target_boxes)[None], eps)
 
 
 def pairwise_class_cost(logits: Tensor, labels: Tensor) -> Tensor:

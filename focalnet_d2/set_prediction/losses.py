@@ -20,9 +20,9 @@ def l1_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
     return F.l1_loss(boxes, target_boxes, reduction="sum")
 
 
-def giou_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
+def giou_loss(boxes: Tensor, target_boxes: Tensor, eps: float = 1e-6) -> Tensor:
     """Sum of 1 - generalised IoU of pairs: (P, 4), (P, 4) normalised cxcywh -> scalar."""
-    return (1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes))).sum()
+    return (1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes), eps)).sum()
 
 
 def mask_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:

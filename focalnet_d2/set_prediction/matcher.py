@@ -7,6 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from .box_metric import BoxMetric, CentreMetric
 from .costs import (
     pairwise_class_cost,
     pairwise_dice_cost,
@@ -57,6 +58,7 @@ class HungarianMatcher(LeastCostAssignment):
     Args:
         class_weight, bbox_weight, giou_weight: weights of the three costs.
         alpha, gamma: of the focal cost.
+        box_metric: how boxes are compared, here and by the criterion that uses the matcher; default: DETR's.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class HungarianMatcher(LeastCostAssignment):
         giou_weight: float = 2.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
+        box_metric: BoxMetric | None = None,
     ):
         super().__init__()
         self.class_weight = class_weight
@@ -74,15 +77,17 @@ class HungarianMatcher(LeastCostAssignment):
         self.giou_weight = giou_weight
         self.alpha = alpha
         self.gamma = gamma
+        self.box_metric = CentreMetric() if box_metric is None else box_metric
 
     def cost(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Tensor:
         """(Q, K) logits, (Q, 4) boxes, M targets -> (Q, M)."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
         logits, boxes, target_boxes = logits.to(dtype), boxes.to(dtype), targets.boxes.to(dtype)
+        metric = self.box_metric
         return (
             self.class_weight * pairwise_focal_cost(logits, targets.labels, self.alpha, self.gamma)
-            + self.bbox_weight * pairwise_l1_cost(boxes, target_boxes)
-            + self.giou_weight * pairwise_giou_cost(boxes, target_boxes)
+            + self.bbox_weight * pairwise_l1_cost(metric.coordinates(boxes), metric.coordinates(target_boxes))
+            + self.giou_weight * pairwise_giou_cost(boxes, target_boxes, metric.giou_eps)
         )
 
     @torch.no_grad()

@@ -51,7 +51,7 @@ def prepare_targets(instances: Sequence[Instances], device: torch.device, num_cl
     """
     targets = []
     for image in instances:
-        labels = _checked_labels(image, device, num_classes)
+        labels = checked_labels(image, device, num_classes)
         height, width = image.image_size
         boxes = box_xyxy_to_cxcywh(image.gt_boxes.tensor.to(device))
         targets.append(Targets(labels, boxes / boxes.new_tensor([width, height, width, height])))
@@ -68,7 +68,7 @@ def prepare_mask_targets(instances: Sequence[Instances], device: torch.device, n
     """
     targets = []
     for image in instances:
-        labels = _checked_labels(image, device, num_classes)
+        labels = checked_labels(image, device, num_classes)
         masks = torch.zeros(0, *image.image_size, dtype=torch.bool, device=device)
         if len(labels):
             masks = image.gt_masks.tensor.to(device)
@@ -81,7 +81,12 @@ def prepare_mask_targets(instances: Sequence[Instances], device: torch.device, n
     return targets
 
 
-def _checked_labels(image: Instances, device: torch.device, num_classes: int) -> Tensor:
+def checked_labels(image: Instances, device: torch.device, num_classes: int) -> Tensor:
+    """`gt_classes` of an image.
+
+    Raises:
+        ValueError: a class index outside 0..num_classes - 1.
+    """
     labels = image.gt_classes.to(device)
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         raise ValueError(
@@ -94,6 +99,12 @@ def _checked_labels(image: Instances, device: torch.device, num_classes: int) ->
 def count_targets(targets: Sequence[Sized], device: torch.device) -> float:
     """Number of objects of the batch, averaged over all processes, at least 1."""
     count = torch.tensor(float(sum(len(image) for image in targets)), device=device)
+    return max(mean_over_processes(count).item(), 1.0)
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of a scalar that every process has, without gradient."""
+    total = value.detach().clone()
     if comm.get_world_size() > 1:
-        torch.distributed.all_reduce(count)
-    return max(count.item() / comm.get_world_size(), 1.0)
+        torch.distributed.all_reduce(total)
+    return total / comm.get_world_size()

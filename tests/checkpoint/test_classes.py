@@ -88,7 +88,7 @@ def test_every_row_goes_where_its_name_is(file, model):
     row_map = match_rows(UNKNOWN, len(file), len(model), file_names=file, model_names=model, new_classes=True)
     old = {"head.weight": torch.arange(1.0, len(file) + 1)[:, None], "other": torch.ones(1)}
     fresh = {"head.weight": -torch.arange(1.0, len(model) + 1)[:, None], "other": torch.zeros(1)}
-    fit_class_rows(old, fresh, ["head.weight"], row_map)
+    fit_class_rows(old, fresh, UNKNOWN, row_map)
     expected = [file.index(name) + 1.0 if name in file else -1.0 - row for row, name in enumerate(model)]
     assert old["head.weight"].flatten().tolist() == expected
     assert old["other"].tolist() == [1.0]
@@ -98,5 +98,54 @@ def test_nothing_is_reported_where_nothing_moves():
     tensors = {"head.weight": torch.randn(2, 3)}
     before = tensors["head.weight"]
     row_map = RowMap([0, 1], [0, 1])
-    assert fit_class_rows(tensors, {"head.weight": torch.zeros(2, 3)}, ["head.weight"], row_map) == {}
+    assert fit_class_rows(tensors, {"head.weight": torch.zeros(2, 3)}, UNKNOWN, row_map) == {}
     assert tensors["head.weight"] is before
+
+
+# Several rows for each class
+
+HEADS = ClassRows(("score.*",), extra_rows=1, blocks={"box.<weight|bias>": 4, "mask.*": 1})
+
+
+def heads(classes: int, sign: int = 1) -> dict[str, torch.Tensor]:
+    """Rows that say their class, background 9: 10 times the class and the place in the block."""
+    box = torch.tensor([[sign * (10.0 * label + place)] for label in range(1, classes + 1) for place in range(4)])
+    mask = torch.tensor([[sign * 10.0 * label] for label in range(1, classes + 1)])
+    return {"score.weight": torch.cat([mask, torch.tensor([[sign * 9.0]])]), "box.weight": box, "mask.weight": mask}
+
+
+def fitted(file_names: list[str], model_names: list[str], **choices) -> dict[str, list[float]]:
+    tensors = heads(len(file_names))
+    row_map = match_rows(
+        HEADS, len(file_names), len(model_names), file_names=file_names, model_names=model_names,
+        **{"new_classes": False, **choices},
+    )  # fmt: skip
+    fit_class_rows(tensors, heads(len(model_names), sign=-1), HEADS, row_map)
+    return {name: value.flatten().tolist() for name, value in tensors.items()}
+
+
+def test_the_rows_of_a_class_move_together():
+    found = fitted(["a", "b", "c"], ["c", "a"])
+    assert found["score.weight"] == [30, 10, 9]
+    assert found["box.weight"] == [30, 31, 32, 33, 10, 11, 12, 13]
+    assert found["mask.weight"] == [30, 10]
+
+
+def test_blocks_of_new_classes_stay_fresh_and_have_no_extra_rows():
+    found = fitted(["a", "b"], ["x", "b", "y"], new_classes=True)
+    assert found["score.weight"] == [-10, 20, -30, 9]
+    assert found["box.weight"] == [-10, -11, -12, -13, 20, 21, 22, 23, -30, -31, -32, -33]
+    assert found["mask.weight"] == [-10, 20, -30]
+
+
+def test_blocks_that_stay_are_not_touched():
+    tensors = heads(2)
+    before = dict(tensors)
+    row_map = match_rows(HEADS, 2, 2, file_names=None, model_names=None, new_classes=False)
+    assert fit_class_rows(tensors, heads(2, sign=-1), HEADS, row_map) == {}
+    assert all(tensors[name] is before[name] for name in tensors)
+
+
+def test_classes_are_counted_by_the_rows_with_extra_rows():
+    assert HEADS.count(dict(reversed(heads(3).items()))) == 3
+    assert HEADS.block_sizes(heads(3)) == {"box.weight": 4, "mask.weight": 1}

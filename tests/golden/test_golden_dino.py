@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dino.denoising import DenoisingQueries
-from dino.postprocessing import select_detections
+from focalnet_d2.set_prediction.postprocessing import select_detections
 from tests.golden.cases import (
     absolute_error,
     arrays,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dino.postprocessing import select_detections
+from focalnet_d2.set_prediction.postprocessing import select_detections
 
 
 def logit(probability: float) -> float:

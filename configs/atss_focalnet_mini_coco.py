@@ -1,0 +1,18 @@
+"""Small ATSS with a small FocalNet that learns the first 8 COCO training images with objects by heart, at 256 pixels.
+
+Source: this project; a check of the whole path on real images, not a published network.
+Start: the backbone of weights/dino_focalnet_mini_day.safetensors (drawn scenes); the rest starts afresh.
+Command: python train_net.py --config-file atss_focalnet_mini_coco train.init_checkpoint=FILE
+"""
+
+from .common.data.coco_detection_mini import dataloader
+from .common.models.atss_mini import model
+from .common.optim import mm_adamw as optimizer
+from .common.schedules import drop_at_80_percent as lr_multiplier
+from .common.train import mm_train as train
+
+optimizer.lr = 1e-3
+train.backbone_only = True
+train.clip_norm = 1.0
+train.max_iter = 300
+train.eval_period = train.checkpoint_period = 100

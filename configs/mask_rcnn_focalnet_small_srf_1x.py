@@ -1,0 +1,22 @@
+"""Mask R-CNN with FocalNet-S (2 focal levels) on COCO, 12 epochs.
+
+Source: arXiv:2203.11926, table 6; README of FocalNet.
+Start: focalnet_small_srf.pth (ImageNet-1K classifier).
+Expected, published: box AP 48.0, mask AP 42.7 (val2017, no test-time augmentation).
+Command: python train_net.py --config-file mask_rcnn_focalnet_small_srf_1x
+    --num-gpus 8 train.init_checkpoint=focalnet_small_srf.pth
+At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
+"""
+
+from .common.data.coco_detection import multi_scale as _multi_scale
+from .common.data.coco_instance_800 import dataloader
+from .common.focalnet import focalnet_small_srf as _focalnet
+from .common.models.mask_rcnn import model
+from .common.optim import mm_adamw as optimizer
+from .common.schedules import coco_1x as lr_multiplier
+from .common.train import rcnn_train as train
+
+model.backbone.bottom_up = _focalnet
+model.backbone.bottom_up.focal_windows = (9, 9, 9, 9)
+model.backbone.bottom_up.drop_path_rate = 0.2
+train.test_time_augmentation.wrapper = _multi_scale

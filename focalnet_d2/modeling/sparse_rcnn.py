@@ -1,0 +1,96 @@
+"""Sparse R-CNN: a fixed set of learned proposals, refined stage by stage (arXiv:2011.12450).
+
+Written so that weights of mmdetection give mmdetection's detections: images padded to a multiple of 32, regions by
+the FPN paper's level rule with 2 x 2 samples a position, box changes bounded either way, boxes not clipped.
+
+Shapes: B images, Q proposals, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from detectron2.modeling import Backbone
+from detectron2.structures import Instances
+from torch import Tensor, nn
+
+from focalnet_d2.checkpoint.sparse_rcnn import LAYOUTS
+from focalnet_d2.set_prediction.criterion import SetCriterion
+from focalnet_d2.set_prediction.postprocessing import select_detections
+from focalnet_d2.set_prediction.targets import prepare_targets
+
+from .batching import batch_images, wanted_sizes
+from .dynamic_head import DynamicHead
+
+PADDING = 32
+
+
+class SparseRCNN(nn.Module):
+    """Detector without anchors and without suppression.
+
+    Args:
+        backbone: feature pyramid, all levels of one width.
+        head: learned proposals and their stages.
+        criterion: used in training only.
+        num_classes: classes K.
+        num_select: detections an image.
+        pixel_mean, pixel_std: of RGB images in 0..255.
+
+    Raises:
+        ValueError: num_select above Q * K.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        head: DynamicHead,
+        criterion: SetCriterion,
+        num_classes: int = 80,
+        num_select: int = 300,
+        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
+        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+    ):
+        super().__init__()
+        if num_select > head.num_proposals * num_classes:
+            raise ValueError(
+                f"num_select {num_select} is more than {head.num_proposals} proposals times {num_classes} classes: "
+                "raise head.num_proposals or lower num_select"
+            )
+        self.backbone = backbone
+        self.head = head
+        self.criterion = criterion
+        self.num_classes = num_classes
+        self.num_select = num_select
+        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives, and where its inputs are brought."""
+        return self.pixel_mean.device
+
+    def checkpoint_layouts(self):
+        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
+        return LAYOUTS
+
+    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+
+        Args:
+            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
+                `height` and `width` of the wanted result (default: the image's own).
+        """
+        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, PADDING)
+        features = list(self.backbone(images).values())  # (B, C, H_l, W_l) each, fine to coarse
+        *earlier, last = self.head(features, image_sizes)
+        if self.training:
+            instances = [image["instances"] for image in batched_inputs]
+            targets = prepare_targets(instances, self.device, self.num_classes)
+            return self.criterion({**last, "aux_outputs": earlier}, targets)
+        results = select_detections(
+            last["pred_logits"].float(),
+            last["pred_boxes"].float(),
+            wanted_sizes(batched_inputs, image_sizes),
+            num_select=self.num_select,
+        )
+        return [{"instances": result} for result in results]
