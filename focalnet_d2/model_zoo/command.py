@@ -48,7 +48,7 @@ def models_table(substring: str = "") -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m focalnet_d2.model_zoo",
+        prog="focalnet-d2 zoo",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
