@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.batching import batch_images, wanted_sizes
+from focalnet_d2.modeling.batching import wanted_sizes
+from focalnet_d2.modeling.image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 
@@ -28,7 +29,7 @@ from .neck import MultiScaleNeck
 from .query_selection import QuerySelection
 
 
-class DINO(nn.Module):
+class DINO(ImageModel):
     """End-to-end detector.
 
     Args:
@@ -47,6 +48,8 @@ class DINO(nn.Module):
         ValueError: num_select above Q * K.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: MultiScaleNeck,
@@ -62,10 +65,10 @@ class DINO(nn.Module):
         num_select: int = 300,
         mask_padding_in_eval: bool = True,
         clip_boxes: bool = False,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         if num_select > query_selection.num_queries * num_classes:
             raise ValueError(
                 f"num_select {num_select} is more than {query_selection.num_queries} queries times {num_classes} "
@@ -78,26 +81,14 @@ class DINO(nn.Module):
         self.decoder = decoder
         self.denoising = denoising
         self.criterion = criterion
-        self.num_classes = num_classes
         self.shared_heads = shared_heads
         self.num_select = num_select
         self.mask_padding_in_eval = mask_padding_in_eval
         self.clip_boxes = clip_boxes
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
         self.level_embed = nn.Parameter(torch.randn(len(backbone.output_shape()), decoder.dim))
         heads = 1 if shared_heads else len(decoder.layers)
         self.class_embed = nn.ModuleList(class_head(decoder.dim, num_classes) for _ in range(heads))
         self.bbox_embed = nn.ModuleList(box_head(decoder.dim) for _ in range(heads))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
@@ -123,7 +114,7 @@ class DINO(nn.Module):
         Returns:
             images (B, 3, H, W), padding_mask (B, H, W) bool, True = padding, and each image's (h, w).
         """
-        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
+        images, image_sizes = self.batch(batched_inputs)
         padding_mask = torch.ones(len(images), *images.shape[-2:], dtype=torch.bool, device=self.device)
         for mask, (h, w) in zip(padding_mask, image_sizes, strict=True):
             mask[:h, :w] = False

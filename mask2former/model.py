@@ -6,11 +6,11 @@ Shapes: B images, Q queries, K classes, C and E channels of pyramid and mask fea
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from detectron2.modeling import Backbone
-from torch import Tensor, nn
+from torch import Tensor
 
-from focalnet_d2.modeling.batching import batch_images, wanted_sizes
+from focalnet_d2.modeling.batching import wanted_sizes
+from focalnet_d2.modeling.image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 from focalnet_d2.set_prediction.targets import prepare_mask_targets
 
 from .checkpoint import LAYOUTS
@@ -20,7 +20,7 @@ from .postprocessing import SegmentationInference
 from .transformer_decoder import MaskedAttentionDecoder, predict_masks
 
 
-class Mask2Former(nn.Module):
+class Mask2Former(ImageModel):
     """Universal segmenter.
 
     Args:
@@ -36,6 +36,8 @@ class Mask2Former(nn.Module):
         ValueError: more instances asked for than there are pairs of query and class.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: Backbone,
@@ -46,29 +48,17 @@ class Mask2Former(nn.Module):
         inference: SegmentationInference,
         num_classes: int = 133,
         size_divisibility: int = 32,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         inference.check(decoder.num_queries, num_classes)
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder
         self.decoder = decoder
         self.criterion = criterion
         self.inference = inference
-        self.num_classes = num_classes
         self.size_divisibility = size_divisibility
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
@@ -77,7 +67,7 @@ class Mask2Former(nn.Module):
             batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances` with `gt_classes`
                 and `gt_masks`; in evaluation `height` and `width` of the wanted result (default: the image's own).
         """
-        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, self.size_divisibility)
+        images, image_sizes = self.batch(batched_inputs, self.size_divisibility)
         predictions, mask_features = self.predict(images)
         if self.training:
             instances = [image["instances"] for image in batched_inputs]

@@ -13,17 +13,18 @@ import torch
 from detectron2.layers import batched_nms
 from detectron2.modeling import Backbone
 from detectron2.structures import Boxes, Instances
-from torch import Tensor, nn
+from torch import Tensor
 
 from focalnet_d2.checkpoint.atss import LAYOUTS
 
-from .atss_assignment import PADDING, cells_of_images, square_anchors
+from .atss_assignment import cells_of_images, square_anchors
 from .atss_criterion import DELTAS, ATSSCriterion
 from .atss_head import ATSSHead, DensePredictions
-from .batching import batch_images, wanted_sizes
+from .batching import MM_DIVISOR, wanted_sizes
+from .image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 
 
-class ATSS(nn.Module):
+class ATSS(ImageModel):
     """Dense detector.
 
     Args:
@@ -38,6 +39,8 @@ class ATSS(nn.Module):
         pixel_mean, pixel_std: of RGB images in 0..255.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: Backbone,
@@ -49,30 +52,18 @@ class ATSS(nn.Module):
         nms_threshold: float = 0.6,
         candidates_per_level: int = 1000,
         max_detections: int = 100,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.backbone = backbone
         self.strides = [shape.stride for shape in backbone.output_shape().values()]
         self.bbox_head = bbox_head
         self.criterion = criterion
-        self.num_classes = num_classes
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.candidates_per_level = candidates_per_level
         self.max_detections = max_detections
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
@@ -81,7 +72,7 @@ class ATSS(nn.Module):
             batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
                 `height` and `width` of the wanted result (default: the image's own).
         """
-        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, PADDING)
+        images, image_sizes = self.batch(batched_inputs, MM_DIVISOR)
         features = list(self.backbone(images).values())  # (B, D, H_l, W_l) each, fine to coarse
         shapes = [tuple(feature.shape[-2:]) for feature in features]
         levels = list(zip(shapes, self.strides, strict=True))

@@ -9,10 +9,11 @@ import torch
 from detectron2.structures import Boxes, pairwise_iou
 from torch import Tensor
 
+from .batching import MM_DIVISOR
+
 ANCHOR_SIZE = 8  # strides; mmdetection's octave_base_scale
 NEIGHBOURS = 9  # candidates of an object on each level
 MARGIN = 0.01  # pixels that an anchor's centre lies inside its object
-PADDING = 32  # images are padded to a multiple of it
 
 
 def square_anchors(size: tuple[int, int], stride: int, like: Tensor) -> Tensor:
@@ -37,7 +38,7 @@ def cells_of_images(
     """
     inside = torch.zeros(len(image_sizes), *size, dtype=torch.bool, device=device)
     for cells, image_size in zip(inside, image_sizes, strict=True):
-        rows, columns = (-(-(-(-side // PADDING) * PADDING) // stride) for side in image_size)
+        rows, columns = (-(-(-(-side // MM_DIVISOR) * MM_DIVISOR) // stride) for side in image_size)
         cells[:rows, :columns] = True
     return inside.flatten(1)
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+MM_DIVISOR = 32  # mmdetection pads every image, by itself, to a multiple of it
+
 
 def batch_images(
     batched_inputs: Sequence[Mapping], pixel_mean: Tensor, pixel_std: Tensor, divisor: int = 1

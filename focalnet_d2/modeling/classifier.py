@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from focalnet_d2.checkpoint.classifier import LAYOUTS
 
-from .batching import batch_images
 from .focalnet import STAGE_NAMES, FocalNet
+from .image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 
 
 class BatchMixing:
@@ -61,7 +61,7 @@ class BatchMixing:
         return Mixup(**self.options, label_smoothing=label_smoothing, num_classes=num_classes)(images, classes)
 
 
-class ImageClassifier(nn.Module):
+class ImageClassifier(ImageModel):
     """FocalNet, mean over positions, linear head.
 
     Args:
@@ -75,6 +75,8 @@ class ImageClassifier(nn.Module):
         ValueError: the backbone has other outputs.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: FocalNet,
@@ -82,10 +84,10 @@ class ImageClassifier(nn.Module):
         num_classes: int = 1000,
         label_smoothing: float = 0.1,
         mixing: BatchMixing | None = None,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         last = STAGE_NAMES[len(backbone.depths) - 1]
         if backbone.out_features != (last,):
             raise ValueError(
@@ -93,23 +95,11 @@ class ImageClassifier(nn.Module):
                 f"{list(backbone.out_features)}: set model.backbone.out_features=[{last}]"
             )
         self.backbone = backbone
-        self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.mixing = mixing
         self.head = nn.Linear(backbone.output_shape()[last].channels, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Detectron2's interface: mapper dicts -> loss in training, results in evaluation.
@@ -130,7 +120,7 @@ class ImageClassifier(nn.Module):
 
     def preprocess(self, batched_inputs: Sequence[Mapping]) -> Tensor:
         """(B, 3, H, W), normalised."""
-        images, sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
+        images, sizes = self.batch(batched_inputs)
         if len(set(sizes)) > 1:
             raise ValueError(
                 f"the images of a batch have the sizes (height, width) {sorted(set(sizes))[:3]}: a classifier needs "

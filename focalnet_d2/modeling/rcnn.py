@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from focalnet_d2.checkpoint.rcnn import LAYOUTS
 from focalnet_d2.set_prediction.targets import checked_labels
 
+from .batching import MM_DIVISOR
+from .image_model import PIXEL_MEAN, PIXEL_STD
 from .matching import sample_proposals
-
-IMAGE_MULTIPLE = 32  # mmdetection pads every image by itself to a multiple of it
 
 
 class MaskRCNN(GeneralizedRCNN):
@@ -57,8 +57,8 @@ class MaskRCNN(GeneralizedRCNN):
         proposal_generator: nn.Module,
         roi_heads: nn.Module,
         num_classes: int = 80,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
         super().__init__(
             backbone=backbone,
@@ -133,7 +133,7 @@ class RegionProposals(RPN):
         """(R,) bool: the anchors to be matched."""
         if self.anchor_boundary_thresh >= 0:
             return anchors.inside_box(image_size, self.anchor_boundary_thresh)
-        height, width = (-(-side // IMAGE_MULTIPLE) * IMAGE_MULTIPLE for side in image_size)
+        height, width = (-(-side // MM_DIVISOR) * MM_DIVISOR for side in image_size)
         x, y = anchors.get_centers().unbind(-1)
         return (x < width) & (y < height)
 

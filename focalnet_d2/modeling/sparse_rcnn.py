@@ -8,23 +8,21 @@ Shapes: B images, Q proposals, K classes.
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from detectron2.modeling import Backbone
 from detectron2.structures import Instances
-from torch import Tensor, nn
+from torch import Tensor
 
 from focalnet_d2.checkpoint.sparse_rcnn import LAYOUTS
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 
-from .batching import batch_images, wanted_sizes
+from .batching import MM_DIVISOR, wanted_sizes
 from .dynamic_head import DynamicHead
+from .image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 
-PADDING = 32
 
-
-class SparseRCNN(nn.Module):
+class SparseRCNN(ImageModel):
     """Detector without anchors and without suppression.
 
     Args:
@@ -39,6 +37,8 @@ class SparseRCNN(nn.Module):
         ValueError: num_select above Q * K.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: Backbone,
@@ -47,10 +47,10 @@ class SparseRCNN(nn.Module):
         criterion: SetCriterion,
         num_classes: int = 80,
         num_select: int = 300,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         if num_select > head.num_proposals * num_classes:
             raise ValueError(
                 f"num_select {num_select} is more than {head.num_proposals} proposals times {num_classes} classes: "
@@ -59,19 +59,7 @@ class SparseRCNN(nn.Module):
         self.backbone = backbone
         self.head = head
         self.criterion = criterion
-        self.num_classes = num_classes
         self.num_select = num_select
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
         """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
@@ -80,7 +68,7 @@ class SparseRCNN(nn.Module):
             batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
                 `height` and `width` of the wanted result (default: the image's own).
         """
-        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, PADDING)
+        images, image_sizes = self.batch(batched_inputs, MM_DIVISOR)
         features = list(self.backbone(images).values())  # (B, C, H_l, W_l) each, fine to coarse
         *earlier, last = self.head(features, image_sizes)
         if self.training:

@@ -20,7 +20,8 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 
 from ..checkpoint.upernet import LAYOUTS
-from .batching import batch_images, wanted_sizes
+from .batching import wanted_sizes
+from .image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
 from .window_inference import WindowInference, resize
 
 
@@ -135,7 +136,7 @@ class FCNHead(PixelClassifier):
         return self.classify(self.convs[0](features[self.in_feature]))
 
 
-class UPerNet(nn.Module):
+class UPerNet(ImageModel):
     """Backbone, head and auxiliary head.
 
     Args:
@@ -151,6 +152,8 @@ class UPerNet(nn.Module):
         pixel_mean, pixel_std: of RGB images in 0..255.
     """
 
+    layouts = LAYOUTS
+
     def __init__(
         self,
         backbone: Backbone,
@@ -162,29 +165,17 @@ class UPerNet(nn.Module):
         auxiliary_weight: float = 0.4,
         ignore_label: int = 255,
         train_size: int = 512,
-        pixel_mean: Sequence[float] = (123.675, 116.28, 103.53),
-        pixel_std: Sequence[float] = (58.395, 57.12, 57.375),
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__()
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.backbone = backbone
         self.decode_head = decode_head
         self.auxiliary_head = auxiliary_head
         self.inference = inference
-        self.num_classes = num_classes
         self.auxiliary_weight = auxiliary_weight
         self.ignore_label = ignore_label
         self.train_size = train_size
-        self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lives, and where its inputs are brought."""
-        return self.pixel_mean.device
-
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
 
     def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
@@ -212,7 +203,7 @@ class UPerNet(nn.Module):
 
     def infer(self, image_dict: Mapping) -> Tensor:
         """`sem_seg` of one image."""
-        image, image_sizes = batch_images([image_dict], self.pixel_mean, self.pixel_std)  # (1, 3, h, w)
+        image, image_sizes = self.batch([image_dict])  # (1, 3, h, w)
         windows = self.inference.windows(image_sizes[0])
         logits = [self.decode_head(self.backbone(image[:, :, rows, columns]))[0] for rows, columns in windows]
         (output_size,) = wanted_sizes([image_dict], image_sizes)
@@ -225,7 +216,7 @@ class UPerNet(nn.Module):
                 "UPerNet cannot train on one image at a time: batch norm needs several numbers, and pooling leaves one "
                 "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation"
             )
-        images, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std)
+        images, image_sizes = self.batch(batched_inputs)
         missing = [max(0, self.train_size - side) for side in images.shape[-2:]]
         images = F.pad(images, (0, missing[1], 0, missing[0]))
         labels = torch.full((len(images), *images.shape[-2:]), self.ignore_label, dtype=torch.int64)
