@@ -5,22 +5,12 @@ Start: the backbone of weights/dino_focalnet_mini_day.safetensors (drawn scenes)
 Command: python train_net.py --config-file cascade_mask_rcnn_focalnet_mini_coco train.init_checkpoint=FILE
 """
 
-import detectron2.data.transforms as T
-from detectron2.config import LazyCall as L
-
-from .common.data.coco_instance_800 import dataloader
+from .common.data.coco_instance_mini import dataloader
 from .common.models.cascade_mask_rcnn_mini import model
 from .common.optim import mm_adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import rcnn_train as train
 
-_resize = L(T.ResizeShortestEdge)(short_edge_length=256, max_size=427)
-dataloader.train.mapper.augmentations = dataloader.test.mapper.augmentations = [_resize]
-dataloader.train.dataset.limit = dataloader.test.dataset.limit = 8
-dataloader.test.dataset.names = dataloader.train.dataset.names
-dataloader.evaluator.only_seen_images = True
-dataloader.train.total_batch_size = 4
-dataloader.train.num_workers = dataloader.test.num_workers = 1
 optimizer.lr = 4e-4
 train.backbone_only = True
 train.max_iter = 300

@@ -1,27 +1,41 @@
 """Top-1 and top-5 accuracy of classifiers while the model runs."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from torch import Tensor
 
 from focalnet_d2.data.catalog import load_dataset
 
 from .coco_files import write_json
-from .shares import ScoredImages
+from .counting import CountingEvaluator
 
 TASK, COUNTS = "classification", "classification_counts.json"
 TOP = (1, 5)
 
-logger = logging.getLogger(__name__)
+
+class PlaceTally:
+    """For every class the images, those right at the first place and those right among five.
+
+    Args:
+        num_classes: classes K.
+    """
+
+    def __init__(self, num_classes: int):
+        self.counts = np.zeros((num_classes, 1 + len(TOP)), np.int64)
+
+    def add(self, class_id: int, place: int) -> None:
+        """Count an image by its class and by how many classes came before it."""
+        self.counts[class_id] += (1, *(place < top for top in TOP))
+
+    def merge(self, other: "PlaceTally") -> None:
+        """Add the images of another process."""
+        self.counts += other.counts
 
 
-class ClassificationEvaluator(DatasetEvaluator):
+class ClassificationEvaluator(CountingEvaluator):
     """The share of images whose class is the best of all, and among the best five, in percent; nan without images.
 
     Of equal scores the one of the lower class is the better one; a score that is not a number is better than all, so
@@ -40,31 +54,30 @@ class ClassificationEvaluator(DatasetEvaluator):
     def __init__(
         self, dataset_name: str, *, output_dir: str | Path | None = None, first_classes: int | None = None
     ) -> None:
+        super().__init__(dataset_name, output_dir=output_dir)
         if MetadataCatalog.get(dataset_name).get("thing_classes") is None:
             load_dataset(dataset_name)
-        self.dataset_name = dataset_name
         self.class_names = list(MetadataCatalog.get(dataset_name).thing_classes)
         self.first_classes = first_classes
-        self._output_dir = None if output_dir is None else Path(output_dir)
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
+        super().reset()
         self.counts: np.ndarray | None = None
-        self._counted = np.zeros((len(self.class_names), 1 + len(TOP)), np.int64)
-        self._images: ScoredImages[tuple[int, int]] = ScoredImages()
 
-    def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
-        """Score the `scores` (K,) of each output against `class_id` of its input.
+    def new_tally(self) -> PlaceTally:
+        """Without images."""
+        return PlaceTally(len(self.class_names))
+
+    def score(self, sample: Mapping, output: Mapping) -> tuple[int, int]:
+        """Class of an image (`class_id`) and its place among the `scores` (K,).
 
         Raises:
             ValueError: another number of scores than there are classes.
         """
-        for sample, output in zip(inputs, outputs):
-            image_id, class_id = sample["image_id"], sample["class_id"]
-            if self._images.is_new(image_id):
-                place = place_of_class(self._competing(output["scores"]), class_id)
-                _count(self._counted, self._images.add(image_id, (class_id, place)))
+        class_id = sample["class_id"]
+        return class_id, place_of_class(self._competing(output["scores"]), class_id)
 
     def _competing(self, scores: Tensor) -> Tensor:
         scores, classes = scores[: self.first_classes], len(self.class_names)
@@ -75,23 +88,15 @@ class ClassificationEvaluator(DatasetEvaluator):
             raise ValueError(f"{len(scores)} scores for the {classes} classes of {self.dataset_name}: set {setting}")
         return scores
 
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        """Add up the images of all processes."""
-        num_images, last_places = self._images.settle()
-        counted = self._counted.copy()
-        _count(counted, last_places)
-        shares = comm.gather(counted)
-        if not comm.is_main_process():
-            return {}
-        self.counts = sum(shares)
-        if num_images == 0:
-            logger.warning("Not a single image of %s was processed.", self.dataset_name)
-        if self._output_dir is not None:
+    def report(self, tally: PlaceTally, submissions: Sequence) -> dict[str, dict[str, float]]:
+        """top1 and top5 in percent; writes the counts."""
+        self.counts = tally.counts
+        if self.output_dir is not None:
             columns = ["images", *(f"top{top}" for top in TOP)]
             content = {"classes": self.class_names, "columns": columns, "counts": self.counts.tolist()}
-            write_json(self._output_dir / COUNTS, content)
-        right = self.counts[:, 1:].sum(0).tolist()
-        percent = [100 * count / num_images if num_images else float("nan") for count in right]
+            write_json(self.output_dir / COUNTS, content)
+        images, *right = self.counts.sum(0).tolist()
+        percent = [100 * count / images if images else float("nan") for count in right]
         return {TASK: {f"top{top}": value for top, value in zip(TOP, percent)}}
 
 
@@ -100,9 +105,3 @@ def place_of_class(scores: Tensor, class_id: int) -> int:
     before = ~(scores <= scores[class_id])  # also nan, and everything if the class itself has it
     equal = scores[:class_id] == scores[class_id]
     return int(before.sum() + equal.sum())
-
-
-def _count(counts: np.ndarray, places: Sequence[tuple[int, int]]) -> None:
-    """Add images (class, place of the class) to counts (K, 3), in place."""
-    for class_id, place in places:
-        counts[class_id] += (1, *(place < top for top in TOP))
