@@ -11,20 +11,16 @@ from focalnet_d2 import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand; `module` has `main(arguments) -> exit status` and is imported only when asked for.
-
-    `arguments` stand before those that are typed.
-    """
+    """A subcommand; `module` has `main(arguments) -> exit status` and is imported only when asked for."""
 
     module: str
     summary: str
-    arguments: tuple[str, ...] = ()
 
 
 COMMANDS = {
     "doctor": Command("focalnet_d2.doctor", "what is installed, what falls back and why, with the fix for each"),
     "generate": Command("focalnet_d2.data.generated.command", "writes a generated data set"),
-    "inspect": Command("focalnet_d2.checkpoint.command", "tells what a checkpoint is and what it fits", ("--inspect",)),
+    "inspect": Command("focalnet_d2.checkpoint.inspection", "tells what a checkpoint is and which recipes it fits"),
     "convert": Command("focalnet_d2.checkpoint.command", "writes a checkpoint in another layout"),
     "zoo": Command("focalnet_d2.model_zoo.command", "lists the recipes and their weights, or fetches weights"),
 }
@@ -44,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "arguments", nargs=argparse.REMAINDER, help="handed to it; `focalnet-d2 COMMAND --help` lists them"
     )
     options = parser.parse_args(arguments)
-    command = COMMANDS[options.command]
-    return importlib.import_module(command.module).main([*command.arguments, *options.arguments])
+    return importlib.import_module(COMMANDS[options.command].module).main(options.arguments)
 
 
 if __name__ == "__main__":

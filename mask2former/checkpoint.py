@@ -55,8 +55,8 @@ _DECODER_RULES = (
     rename(f"transformer_self_attention_layers.#.norm.{_WB}", "layers.#.self_norm.<>"),
     rename(f"transformer_ffn_layers.#.<linear1|linear2>.{_WB}", "layers.#.<>.<>"),
     rename(f"transformer_ffn_layers.#.norm.{_WB}", "layers.#.ffn_norm.<>"),
-    rename("static_query.weight", "query_feat.weight"),
     rename("<query_feat|query_embed|level_embed>.weight"),
+    rename("static_query.weight", "query_feat.weight"),
     rename(f"<decoder_norm|class_embed>.{_WB}"),
     rename(f"mask_embed.layers.#.{_WB}"),
 )
@@ -118,6 +118,7 @@ LAYOUTS = (
         facts=FACTS,
         settings=_official_settings,
         classes=ClassRows(_CLASS_TENSORS, _official_names, extra_rows=1),  # no object
+        constants=lambda model: {"criterion.empty_weight": model.criterion.empty_weight},
     ),
     Layout(
         "focalnet_d2",

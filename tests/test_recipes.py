@@ -7,6 +7,7 @@ import pytest
 from detectron2.config import instantiate
 from omegaconf import OmegaConf
 
+from focalnet_d2.checkpoint import check_checkpoint, checkpoint_metadata
 from focalnet_d2.checkpoint.focalnet import focalnet_prefix
 from focalnet_d2.config.lazy import (
     RECIPE_NAMES,
@@ -97,6 +98,15 @@ def test_model_on_the_meta_device(name):
     strides = {feature: shape.stride for feature, shape in focalnet.output_shape().items()}
     assert strides == ({"res2": 16} if "_iso" in name else {f: 2 ** int(f[-1]) for f in strides})
     assert model.num_classes == recipe_named(name).model.num_classes
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_weights_that_the_model_saves_load_strictly(name):
+    model = meta_model(name)
+    saved = {"model": dict(model.state_dict()), "metadata": checkpoint_metadata(model)}
+    report = check_checkpoint(model, saved)
+    assert (report.missing, report.skipped, report.resized, report.notes) == ([], {}, {}, [])
+    assert set(report.loaded) == set(model.state_dict())
 
 
 @pytest.mark.parametrize("name", DINO_RECIPES)

@@ -1,8 +1,8 @@
 """FocalNet weights in the layouts of the code bases that publish them.
 
-All name the parameters of a FocalNet alike; they differ in the prefix, in the last norm and head, and in flags that
-no shape shows (`focalnet_facts`). A file that fills the backbone only may have smaller kernels and fewer focal levels
-than the model (`growth`).
+All but transformers and timm (`focalnet_names`) name the parameters of a FocalNet alike; they differ in the prefix, in
+the last norm and head, and in flags that no shape shows (`focalnet_facts`). A file that fills the backbone only may
+have smaller kernels and fewer focal levels than the model (`growth`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +24,7 @@ from .focalnet_facts import (
     mm_flags,
     recorded_settings,
 )
+from .focalnet_names import TIMM, TRANSFORMERS, ClassifierNames
 from .layout import Layout, Rule, Setting, State, drop, holds, rename
 
 BLOCK = "layers.#.blocks.#."
@@ -60,14 +61,34 @@ def focalnet_prefix(model: nn.Module) -> str | None:
 
 _OTHER_BACKBONES = (
     ("Swin Transformer", "*.attn.relative_position_bias_table"),
+    ("Swin Transformer", "*.attn.w_msa.relative_position_bias_table"),
     ("ResNet", "*.res2.0.conv1.weight"),
     ("ResNet", "*.layer1.0.conv1.weight"),
+    ("ResNet", "layer1.0.conv1.weight"),
+    ("vision transformer", "blocks.#.attn.qkv.weight"),
+    ("vision transformer", "*.blocks.#.attn.qkv.weight"),
 )
 
 
 def other_backbone(names: Sequence[str]) -> str | None:
     """The backbone in a file's names if it is a common one other than a FocalNet."""
     return next((backbone for backbone, pattern in _OTHER_BACKBONES if holds(names, pattern)), None)
+
+
+_MODELS = (
+    ("Cascade Mask R-CNN", "roi_head.bbox_head.#.shared_convs.*"),
+    ("Sparse R-CNN", "rpn_head.init_proposal_bboxes.weight"),
+    ("Mask R-CNN", "roi_head.mask_head.*"),
+    ("ATSS", "bbox_head.atss_cls.weight"),
+    ("UPerNet", "decode_head.psp_modules.*"),
+    ("DINO", "transformer.<level_embed|level_embeds>"),
+    ("Mask2Former", "sem_seg_head.predictor.*"),
+)
+
+
+def published_model(names: Sequence[str]) -> str | None:
+    """What model the names of a published file belong to, for messages; None if it is none of the known."""
+    return next((model for model, pattern in _MODELS if holds(names, pattern)), None)
 
 
 def is_output_norm(name: str, prefix: str) -> bool:
@@ -84,7 +105,7 @@ def _backbone_layout(
     flags_of: Callable[[FocalNetFacts], Flags] | None = None,
 ) -> Layout:
     def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
-        if flags_of is None:
+        if flags_of is None or "settings" in metadata:  # one of our own files says it
             return recorded_settings(state, metadata, prefix, file_prefix=file_prefix)
         return focalnet_settings(state, prefix, flags_of)
 
@@ -98,7 +119,8 @@ def _backbone_layout(
     )
 
 
-def _is_focalnet(names: list[str], prefix: str = "") -> bool:
+def is_focalnet(names: Sequence[str], prefix: str = "") -> bool:
+    """Whether a file has a FocalNet with our names for its parameters below a prefix."""
     return prefix + "patch_embed.proj.weight" in names and prefix + "layers.0.blocks.0.modulation.f.weight" in names
 
 
@@ -106,64 +128,85 @@ def _has_output_norms(names: list[str]) -> bool:
     return holds(names, "norm<0|1|2|3>.weight")
 
 
-_MM_HEADS = "<neck|rpn_head|roi_head|bbox_head|decode_head|auxiliary_head>.*"
+MICROSOFT = ClassifierNames(
+    "Microsoft classification",
+    recognise=lambda names: is_focalnet(names) and not _has_output_norms(names),
+    rules=lambda model, prefix: focalnet_rules("", prefix),
+    norm="norm.<weight|bias>",
+    head="head.<weight|bias>",
+    flags=classification_flags,
+    container="model",
+)
+CLASSIFIERS = (MICROSOFT, TRANSFORMERS, TIMM)
+
+
+def _without_head(source: ClassifierNames, prefix: str) -> Layout:
+    ends = (drop(source.norm, "the classifier's last norm"), drop(source.head, "the classifier's head"))
+    return Layout(
+        source.name,
+        recognise=lambda names, state: source.recognise(names),
+        rules=lambda model, names: (*source.rules(model, prefix), *ends),
+        facts=comparable_facts(prefix, growing=True),
+        settings=lambda model, state, metadata: focalnet_settings(state, prefix, source.flags),
+        prepare=source.prepare,
+        restore=source.restore,
+        container=source.container,
+        backbone_only=True,
+    )
 
 
 def backbone_layouts(prefix: str) -> list[Layout]:
-    """Files of a classifier, of a FocalNet alone, and of mmdetection or mmsegmentation."""
+    """Files of a classifier and of a FocalNet alone."""
     return [
+        *(_without_head(source, prefix) for source in CLASSIFIERS),
         _backbone_layout(
-            "Microsoft classification",
-            prefix,
-            "",
-            lambda names: _is_focalnet(names) and not _has_output_norms(names),
-            (
-                drop("norm.<weight|bias>", "the classifier's last norm"),
-                drop("head.<weight|bias>", "the classifier's head"),
-            ),
-            classification_flags,
-        ),
-        _backbone_layout(
-            "FocalNet backbone", prefix, "", lambda names: _is_focalnet(names) and _has_output_norms(names), ()
-        ),
-        _backbone_layout(
-            "mmdetection or mmsegmentation",
-            prefix,
-            "backbone.",
-            lambda names: _is_focalnet(names, "backbone.") and holds(names, "<rpn_head|bbox_head|decode_head>.*"),
-            (drop(_MM_HEADS, "a head of mmdetection or mmsegmentation"),),
-            mm_flags,
+            "FocalNet backbone", prefix, "", lambda names: is_focalnet(names) and _has_output_norms(names), ()
         ),
     ]
 
 
+_NO_BACKBONE = "not part of the backbone"
+
+
+def _mm_layout(prefix: str) -> Layout:
+    heads = "<neck|rpn_head|roi_head|bbox_head|decode_head|auxiliary_head>.*"
+    return _backbone_layout(
+        "mmdetection or mmsegmentation",
+        prefix,
+        "backbone.",
+        lambda names: is_focalnet(names, "backbone.") and holds(names, "<rpn_head|bbox_head|decode_head>.*"),
+        (drop(heads, _NO_BACKBONE),),
+        mm_flags,
+    )
+
+
 def detector_layouts(prefix: str) -> list[Layout]:
     """Files of whole models, of which a FocalNet takes its part; more general ones come later."""
-    reason = "not part of the backbone"
     heads = "<{}|transformer|label_enc|class_embed|bbox_embed>.*"
     return [
+        _mm_layout(prefix),
         _backbone_layout(
             "FocalNet-DINO",
             prefix,
             "backbone.0.",
-            lambda names: _is_focalnet(names, "backbone.0."),
-            (drop(heads.format("input_proj"), reason),),
+            lambda names: is_focalnet(names, "backbone.0."),
+            (drop(heads.format("input_proj"), _NO_BACKBONE),),
             focalnet_dino_flags,
         ),
         _backbone_layout(
             "detrex",
             prefix,
             "backbone.",
-            lambda names: _is_focalnet(names, "backbone.") and holds(names, "neck.convs.#.*", "transformer.*"),
-            (drop(heads.format("neck"), reason),),
+            lambda names: is_focalnet(names, "backbone.") and holds(names, "neck.convs.#.*", "transformer.*"),
+            (drop(heads.format("neck"), _NO_BACKBONE),),
             detrex_flags,
         ),
         _backbone_layout(
             "Mask2Former",
             prefix,
             "backbone.",
-            lambda names: _is_focalnet(names, "backbone.") and holds(names, "sem_seg_head.predictor.*"),
-            (drop("<sem_seg_head|criterion>.*", reason), drop("pixel_<mean|std>", reason)),
+            lambda names: is_focalnet(names, "backbone.") and holds(names, "sem_seg_head.predictor.*"),
+            (drop("<sem_seg_head|criterion>.*", _NO_BACKBONE), drop("pixel_<mean|std>", _NO_BACKBONE)),
             mask2former_flags,
         ),
         *(
@@ -171,8 +214,8 @@ def detector_layouts(prefix: str) -> list[Layout]:
                 "focalnet_d2",
                 prefix,
                 ours,
-                partial(_is_focalnet, prefix=ours),
-                (rename(ours + "*", prefix + "*"), drop("*", reason)),
+                partial(is_focalnet, prefix=ours),
+                (rename(ours + "*", prefix + "*"), drop("*", _NO_BACKBONE)),
             )
             for ours in ("backbone.bottom_up.", "backbone.")
         ),

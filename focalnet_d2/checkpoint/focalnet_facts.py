@@ -140,6 +140,14 @@ def classification_flags(facts: FocalNetFacts) -> Flags:
     return Flags(2, _variant_flag(facts, "use_postln"), normalize)
 
 
+def library_flags(facts: FocalNetFacts) -> Flags:
+    """transformers and timm: as Microsoft's classifiers. Where those normalise the modulator (L with 4 levels) these do
+    not, and whether a file was converted or trained by them is unknown.
+    """
+    flags = classification_flags(facts)
+    return replace(flags, normalize_modulator=None) if flags.normalize_modulator else flags
+
+
 def focalnet_dino_flags(facts: FocalNetFacts) -> Flags:
     """FocalNet-DINO: its builder normalises the modulator of L and XL with 4 levels."""
     normalize = None if facts.variant is None else facts.variant in ("large_fl4", "xlarge_fl4")

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from .classes import RowMap, fit_class_rows, match_rows
-from .focalnet import backbone_layouts, detector_layouts, focalnet_prefix, is_output_norm, other_backbone
+from .focalnet import (
+    backbone_layouts,
+    detector_layouts,
+    focalnet_prefix,
+    is_output_norm,
+    other_backbone,
+    published_model,
+)
 from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, recorded_settings
 from .growth import added_kernels, grow
 from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
@@ -43,8 +50,8 @@ def load_checkpoint(
 ) -> LoadReport:
     """Fills a model from a checkpoint whose layout is recognised by its names.
 
-    Known are the Microsoft classifiers, mmdetection and mmsegmentation (their backbone), Detectron2 and our own files,
-    and what `model.checkpoint_layouts()` adds (for DINO: FocalNet-DINO and detrex; for Mask2Former its official files).
+    Known are the classifiers of Microsoft, transformers and timm, of which any model takes the backbone, and what
+    `model.checkpoint_layouts()` adds: the published files of that kind of model, and our own.
 
     Args:
         model: the model, with real tensors.
@@ -97,7 +104,7 @@ def check_checkpoint(
 def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = None) -> dict[str, Any]:
     """What to save as `metadata` beside `model`, so that loading can compare what shapes do not show."""
     model = _unwrapped(model)
-    paths = [path for layout in _layouts(model) for path in layout.recorded_settings]
+    paths = [path for layout in layouts_of(model) for path in layout.recorded_settings]
     settings = {path: value for path in paths if (value := _attribute(model, path)) is not _ABSENT}
     metadata = {"format": "focalnet_d2", "model": type(model).__name__, "settings": settings}
     return metadata if class_names is None else {**metadata, "thing_classes": list(class_names)}
@@ -133,7 +140,8 @@ def _own_layout(prefix: str | None) -> Layout:
     )
 
 
-def _layouts(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
+def layouts_of(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
+    """The layouts that the model may be loaded from, the first that recognises a file first."""
     prefix = focalnet_prefix(model)
     if backbone_only:
         if prefix is None:
@@ -147,7 +155,7 @@ def _layouts(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
 
 
 def _recognise(model: nn.Module, weights: Weights, state: State, backbone_only: bool) -> Layout:
-    names, layouts, prefix = list(weights.tensors), _layouts(model, backbone_only), focalnet_prefix(model)
+    names, layouts, prefix = list(weights.tensors), layouts_of(model, backbone_only), focalnet_prefix(model)
     if prefix is not None and (other := other_backbone(names)):
         raise ValueError(
             f"{weights.source} holds a {other} and not a FocalNet, which {type(model).__name__} has here: give a file "
@@ -158,15 +166,19 @@ def _recognise(model: nn.Module, weights: Weights, state: State, backbone_only: 
             return layout
     for layout in detector_layouts(prefix) if prefix else []:
         if layout.recognise(names, state):
-            kind = f"a {weights.metadata['model']}" if "model" in weights.metadata else "another model"
+            held = weights.metadata.get("model") or published_model(names)
             raise ValueError(
-                f"{weights.source} ({layout.name} layout) holds {kind} and not a {type(model).__name__}; to take its "
-                "backbone alone, set train.backbone_only=True"
+                f"{weights.source} ({layout.name} layout) holds {_a(held) if held else 'another model'} and not "
+                f"{_a(type(model).__name__)}; to take its backbone alone, set train.backbone_only=True"
             )
     raise ValueError(
         f"{weights.source} has no layout that {type(model).__name__} can load "
         f"({', '.join(layout.name for layout in layouts)}); it holds {some_of(names)}"
     )
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIO" else f"a {name}"
 
 
 # What goes where
@@ -190,8 +202,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     _check_conflicts(renamed, weights.source)
     if layout.classes is not None:
         row_map = _class_rows(layout, tensors, state, weights, options)
-        keys = [name for name in layout.classes.keys(tensors) if name in state]
-        report.resized |= fit_class_rows(tensors, state, keys, row_map)
+        report.resized |= fit_class_rows(tensors, state, layout.classes, row_map)
         report.notes += [row_map.note] if row_map.note else []
     elif options.new_classes and not layout.backbone_only:
         report.notes.append("new_classes changes nothing: no tensor of this model is known to have class rows")
@@ -224,11 +235,17 @@ def _attribute(model: Any, path: str) -> Any:
     return model
 
 
+def unmet_settings(settings: Sequence[Setting], model: nn.Module) -> list[tuple[Setting, Any]]:
+    """The settings that the model has otherwise, and how it has them; unsettled ones are never among them."""
+    values = [(setting, _attribute(model, setting.path)) for setting in settings if setting.value is not None]
+    return [(setting, value) for setting, value in values if value is not _ABSENT and value != setting.value]
+
+
 def _check_settings(
     settings: Sequence[Setting], model: nn.Module, source: str, layout: str, options: Options
 ) -> list[str]:
     """Notes about settings that stay the model's; raises if the weights need others and may not be overruled."""
-    notes, wrong = [], []
+    notes, wrong = [], unmet_settings(settings, model)
     for setting in settings:
         value = _attribute(model, setting.path)
         if value is _ABSENT:
@@ -237,7 +254,6 @@ def _check_settings(
             notes.append(f"{setting.path} could not be checked and stays {value}: {setting.reason}")
         elif value != setting.value:
             notes.append(f"{setting.path} stays {value}, the weights go with {setting.value}")
-            wrong.append((setting, value))
     if wrong and not options.keep_settings:
         wanted = " ".join(f"model.{setting.path}={setting.value}" for setting, _ in wrong)
         present = ", ".join(f"{setting.path.rpartition('.')[2]} {value}" for setting, value in wrong)

@@ -50,13 +50,17 @@ _HARMLESS = [
 ]
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike, *, header_only: bool = False) -> dict[str, Any]:
     """The content of a checkpoint file, as it was saved; no code in it is run.
 
     `.safetensors` gives `{"model": tensors, "metadata": dict}`; what `torch.save` wrote is read by `torch.load`;
     anything else is taken for a pickle of arrays, as in Detectron2's model zoo. Tensors are on the CPU, mapped from the
     file where the format allows it. Addresses that Detectron2 knows (`https://`, `detectron2://`) are downloaded to
     its cache first.
+
+    Args:
+        header_only: give tensors without values (meta device) where the format has its names and shapes apart, as
+            `.safetensors` has.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -65,7 +69,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     path = _local_path(path)
     _refuse_other_files(path)
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return _read_safetensors(path, header_only)
     content = _read_torch(path) if _is_torch_file(path) else _read_pickle(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of weights")
@@ -170,12 +174,17 @@ def _read_pickle(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
+def _read_safetensors(path: Path, header_only: bool) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
+
+    def tensor_of(file: Any, name: str) -> Tensor:
+        if not header_only:
+            return file.get_tensor(name)
+        return torch.empty(file.get_slice(name).get_shape(), device="meta")
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: tensor_of(file, name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             metadata = file.metadata() or {}
             return {"model": tensors, "metadata": json.loads(metadata.get("metadata", "{}"))}
     except (SafetensorError, ValueError) as error:

@@ -56,7 +56,7 @@ def test_our_models_do_not_go_into_each_other(tmp_path):
 
 
 def test_an_official_mask2former_does_not_go_into_a_dino():
-    with pytest.raises(ValueError, match=r"\(Mask2Former layout\) holds another model and not a DINO"):
+    with pytest.raises(ValueError, match=r"\(Mask2Former layout\) holds a Mask2Former and not a DINO"):
         load_checkpoint(small_dino(), small_official())
 
 

@@ -174,7 +174,9 @@ def mm_state(file: FocalNet) -> dict:
 
 def test_mm_files_fill_the_backbone_norms_included():
     file, model = tiny_focalnet(seed=1), Detector(tiny_focalnet(seed=2))
-    report = load_checkpoint(model, mm_state(file))
+    with pytest.raises(ValueError, match=r"holds another model and not a Detector; .*train\.backbone_only=True"):
+        load_checkpoint(model, mm_state(file))
+    report = load_checkpoint(model, mm_state(file), backbone_only=True)
     assert_same_state(snapshot(model.backbone.bottom_up), snapshot(file))
     assert report.missing == ["head.weight", "head.bias"]
     assert len(report.skipped) == 3
@@ -185,6 +187,15 @@ def test_mm_files_with_an_overlapping_stem_need_their_padding():
     with pytest.raises(ValueError, match=r"\(stem_padding 2\): set model\.stem_padding=3"):
         load_checkpoint(tiny_focalnet(use_conv_embed=True, use_layerscale=True), mm_state(file))
     load_checkpoint(tiny_focalnet(use_conv_embed=True, use_layerscale=True, stem_padding=3), mm_state(file))
+
+
+def test_our_own_file_with_mm_names_says_itself_what_it_goes_with():
+    file = mm_state(tiny_focalnet(**LARGE_FLAGS))
+    with pytest.raises(ValueError, match=r"set model\.use_postln=False model\.stem_padding=3"):
+        load_checkpoint(tiny_focalnet(**LARGE_FLAGS), file)
+    settings = {"backbone.use_postln": True, "backbone.normalize_modulator": False, "backbone.stem_padding": 2}
+    report = load_checkpoint(tiny_focalnet(**LARGE_FLAGS), {**file, "metadata": {"settings": settings}})
+    assert not report.notes
 
 
 def test_norms_of_outputs_that_the_model_does_not_use_are_skipped():

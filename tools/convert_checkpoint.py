@@ -1,0 +1,12 @@
+"""Writes a checkpoint in another layout, or tells what it is; also installed as `focalnet-d2 convert`.
+
+python tools/convert_checkpoint.py --inspect FILE
+python tools/convert_checkpoint.py FILE OUT --to LAYOUT --recipe NAME
+"""
+
+import sys
+
+from focalnet_d2.checkpoint.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
