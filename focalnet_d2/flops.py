@@ -45,8 +45,10 @@ def count_model(build: Callable[[], nn.Module], image_size: tuple[int, int]) -> 
 
     The heads of a two-stage detector count as often as mmdetection's counter lets them run, see `run_network`.
     """
-    with shapes_only():
+    with torch.device("meta"):
         model = build().eval()
+    with shapes_only():
+        model = model.to_empty(device="cpu")  # some operations are not there on the meta device
         images = torch.empty(1, 3, *image_size)
         multiply_adds = count_multiply_adds(lambda: run_network(model, images))
     return Counts(sum(parameter.numel() for parameter in model.parameters()), multiply_adds)

@@ -39,7 +39,10 @@ def test_losses_by_hand():
         assert losses[f"loss_giou{suffix}"].item() == pytest.approx(2 * 0.5)
 
 
-def test_every_stage_is_supervised_and_gradient_reaches_every_parameter(model):
+def test_every_stage_is_supervised_and_gradient_reaches_every_parameter():
+    model = tiny_sparse_rcnn()
+    with torch.no_grad():  # regions on every level of the pyramid
+        model.head.init_proposal_bboxes.weight[:, 2:] = torch.tensor([1.0, 2.0, 4.0, 8.0, 0.5]).repeat(2)[:, None]
     losses = model.train()([make_input(96, 128, 3), make_input(64, 70, 0, seed=1)])
     assert set(losses) == LOSS_NAMES
     model.zero_grad()
