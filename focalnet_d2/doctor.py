@@ -297,7 +297,7 @@ def check_deformable_attention() -> list[Check]:
     """The form of deformable attention that each usable device takes."""
     import torch
 
-    from focalnet_d2.layers.deformable_attention import available_implementations
+    from focalnet_d2.layers.deformable_attention import IMPLEMENTATIONS, available_implementations
 
     devices = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     checks = []
@@ -305,6 +305,8 @@ def check_deformable_attention() -> list[Check]:
         forms = available_implementations(device, torch.float32)
         others = ", ".join(form.name for form in forms[1:]) or "none"
         detail = f"{forms[0].name} ({forms[0].detail}); other forms: {others}"
+        absent = [(form.name, form.obstacle()) for form in IMPLEMENTATIONS if form not in forms]
+        detail += "".join(f"; not {name}: {reason}" for name, reason in absent if reason)
         checks.append(Check(f"deformable attention, {device}", OK, detail))
     return checks
 

@@ -75,8 +75,13 @@ def _weighted_row_flops(table: Sequence[int], rows: Sequence[int], *args, **kwar
     return 2 * math.prod(rows) * table[1]
 
 
-# What torch's counter leaves out. Deformable attention on the CPU is a sum of weighted rows.
+def _deformable_attention_flops(value: Sequence[int], sides, locations, weights: Sequence[int], **kwargs) -> int:
+    return 2 * 4 * math.prod(weights) * value[3]
+
+
+# What torch's counter leaves out. Deformable attention on the CPU is compiled, or a sum of weighted rows.
 _FORMULAS = {
+    torch.ops.focalnet_d2.deformable_attention: _deformable_attention_flops,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     aten._embedding_bag: _weighted_row_flops,
     aten._embedding_bag_forward_only: _weighted_row_flops,

@@ -130,6 +130,14 @@ def test_form_of_deformable_attention_is_the_one_that_runs():
     assert cpu.detail.startswith(available_implementations("cpu")[0].name)
 
 
+def test_form_of_deformable_attention_that_is_missing_has_its_reason(monkeypatch):
+    monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
+    (cpu,) = [check for check in doctor.check_deformable_attention() if check.name.endswith("cpu")]
+    assert cpu.status == OK
+    assert cpu.detail.startswith("table_lookup")
+    assert cpu.detail.endswith("not compiled: FOCALNET_D2_COMPILE=0")
+
+
 def test_folder_of_data_sets_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
     (check,) = doctor.check_datasets()

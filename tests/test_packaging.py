@@ -42,7 +42,11 @@ def lines_of(text: str) -> list[str]:
 
 def source_files() -> list[Path]:
     """Python files of all packages, relative to the repository."""
-    return sorted(path.relative_to(ROOT) for place in SOURCES for path in (ROOT / place).rglob("*.py"))
+    return files_named("*.py")
+
+
+def files_named(pattern: str) -> list[Path]:
+    return sorted(path.relative_to(ROOT) for place in SOURCES for path in (ROOT / place).rglob(pattern))
 
 
 def installed_name(path: Path) -> str:
@@ -89,7 +93,9 @@ def test_every_package_has_an_init_file():
 
 def test_wheel_holds_every_module_and_recipe(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {installed_name(path) for path in source_files()} - names == set()
+    compiled_on_first_use = files_named("*.cpp")
+    assert compiled_on_first_use
+    assert {installed_name(path) for path in source_files() + compiled_on_first_use} - names == set()
     assert "train_net.py" in names
     assert not [name for name in names if name.startswith(("tests", "configs", "tools"))]
     assert [name for name in names if name.endswith("LICENSE")]

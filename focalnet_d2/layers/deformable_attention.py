@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .compiled_deformable_attention import LIBRARY, by_compiled_kernel
 from .table_lookup import weighted_row_sums
 
 SpatialShapes = Sequence[tuple[int, int]]  # (h, w) of every level
@@ -85,15 +86,24 @@ class Implementation:
         compute: (value, spatial_shapes, sampling_locations, attention_weights) -> (B, Q, M*D).
         supports: whether it is the form to take for a device type ("cpu", "cuda", ...) and a dtype.
         detail: one line for `focalnet-d2 doctor`.
+        obstacle: why it is missing here; empty when it is not.
     """
 
     name: str
     compute: Callable[[Tensor, SpatialShapes, Tensor, Tensor], Tensor]
     supports: Callable[[str, torch.dtype], bool]
     detail: str
+    obstacle: Callable[[], str] = str
 
 
 IMPLEMENTATIONS: list[Implementation] = [
+    Implementation(
+        "compiled",
+        by_compiled_kernel,
+        lambda device_type, dtype: device_type == "cpu" and dtype.is_floating_point and LIBRARY.load() is not None,
+        "C++, compiled here on first use",
+        LIBRARY.obstacle,
+    ),
     Implementation(
         "table_lookup",
         _by_table_lookup,
@@ -136,7 +146,7 @@ def deformable_attention(
         (B, Q, M*D).
 
     Raises:
-        ValueError: an unknown form, or shapes that do not fill N tokens.
+        ValueError: a form that is unknown or missing here, or shapes that do not fill N tokens.
     """
     if sum(h * w for h, w in spatial_shapes) != value.shape[1]:
         raise ValueError(f"spatial_shapes {list(spatial_shapes)} do not make {value.shape[1]} tokens")
@@ -146,6 +156,8 @@ def deformable_attention(
         if not forms:
             known = [form.name for form in IMPLEMENTATIONS]
             raise ValueError(f"deformable attention has no implementation {implementation!r}, only {known}")
+        if reason := forms[0].obstacle():
+            raise ValueError(f"deformable attention has no implementation {implementation!r} here: {reason}")
     dtype = torch.promote_types(value.dtype, torch.float32)
     with torch.autocast(value.device.type, enabled=False):
         arguments = (

@@ -32,8 +32,8 @@ the short form.
 from focalnet_d2 import model_zoo
 
 zoo_model = model_zoo.get("dino_focalnet_large_fl4_objects365_to_coco")
-zoo_model.recipe         # the recipe, as focalnet_d2.config.lazy.load_recipe gives it
-zoo_model.weights        # path of the trained weights, zoo_model.start_weights of those to start from
+zoo_model.recipe  # the recipe, as focalnet_d2.config.lazy.load_recipe gives it
+zoo_model.weights  # path of the trained weights, zoo_model.start_weights of those to start from
 model = zoo_model.model()  # built, with the trained weights
 ```
 

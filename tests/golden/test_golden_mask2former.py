@@ -102,7 +102,7 @@ def test_results_of_the_whole_model(case, dtype, tag):
 
 
 @cases("ms_deform_attn")
-@pytest.mark.parametrize("form", [form.name for form in IMPLEMENTATIONS])
+@pytest.mark.parametrize("form", [form.name for form in IMPLEMENTATIONS if not form.obstacle()])
 def test_deformable_attention_alone(case, form, monkeypatch):
     """In float64, through every form of the sum."""
     found = {name: tensor(value).to(device()) for name, value in stored(case).items()}

@@ -1,0 +1,161 @@
+"""Deformable attention by a small C++ library (deformable_attention.cpp), as operators that torch knows.
+
+As operators they have shapes without values and a gradient, so `torch.compile`, fake tensors and flop counters can
+handle them. Threads are Python's: ctypes lets go of the interpreter while the library works, no second OpenMP is
+loaded, and a forked process starts threads of its own.
+
+Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points.
+"""
+
+import ctypes
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .compiled_library import CompiledLibrary
+
+LIBRARY = CompiledLibrary(Path(__file__).with_name("deformable_attention.cpp"))
+POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting the thread takes
+
+_C_NAMES = {torch.float32: "float", torch.float64: "double"}
+_ARGUMENTS = "Tensor value, int[] sides, Tensor locations, Tensor weights"
+
+torch.library.define("focalnet_d2::deformable_attention", f"({_ARGUMENTS}) -> Tensor")
+torch.library.define(
+    "focalnet_d2::deformable_attention_backward", f"({_ARGUMENTS}, Tensor grad) -> (Tensor, Tensor, Tensor)"
+)
+
+
+def by_compiled_kernel(
+    value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """The sum of `deformable_attention`, for float32 and float64 on the CPU, differentiable once.
+
+    Raises:
+        ValueError: shapes that do not fit each other, which would have the library read other memory.
+    """
+    batch, tokens, heads, _ = value.shape
+    fitting = (batch, locations.shape[1], heads, len(spatial_shapes), locations.shape[4])
+    if (weights.shape, locations.shape) != (fitting, (*fitting, 2)) or sum(h * w for h, w in spatial_shapes) != tokens:
+        given = [tuple(one.shape) for one in (value, locations, weights)]
+        raise ValueError(f"value, locations and weights {given} do not fit levels of {list(spatial_shapes)}")
+    sides = [int(side) for shape in spatial_shapes for side in shape]
+    return torch.ops.focalnet_d2.deformable_attention(value, sides, locations, weights)
+
+
+@torch.library.impl("focalnet_d2::deformable_attention", "cpu")
+def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    batch, _, heads, channels = value.shape
+    queries = batch * locations.shape[1]
+    output = value.new_empty(batch, locations.shape[1], heads * channels)
+    inputs = _contiguous(value, _geometry(sides, locations.shape[4]), locations, weights)
+    function, leading = _function("forward", inputs)
+
+    def run(first: int, last: int) -> None:
+        function(*leading, ctypes.c_int64(first), ctypes.c_int64(last), _pointer(output))
+
+    edges = _edges(queries, _threads(weights))
+    _run_all(run, pairwise(edges))
+    return output
+
+
+@torch.library.impl("focalnet_d2::deformable_attention_backward", "cpu")
+def _backward(
+    value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = _contiguous(value, _geometry(sides, locations.shape[4]), locations, weights)
+    grads = [torch.zeros_like(value, memory_format=torch.contiguous_format)]
+    grads += [torch.empty_like(one, memory_format=torch.contiguous_format) for one in (locations, weights)]
+    grad = grad.contiguous()
+    function, leading = _function("backward", inputs)
+
+    def run(image: int, first_head: int, last_head: int) -> None:
+        place = (ctypes.c_int64(number) for number in (image, first_head, last_head))
+        function(*leading, _pointer(grad), *place, *map(_pointer, grads))
+
+    batch, _, heads, _ = value.shape
+    edges = _edges(heads, -(-_threads(weights) // max(batch, 1)))
+    _run_all(run, [(b, *group) for b in range(batch) for group in pairwise(edges)])
+    return tuple(grads)
+
+
+@torch.library.register_fake("focalnet_d2::deformable_attention")
+def _forward_shape(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+
+
+@torch.library.register_fake("focalnet_d2::deformable_attention_backward")
+def _backward_shapes(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor):
+    return tuple(one.new_empty(one.shape) for one in (value, locations, weights))
+
+
+def _keep(ctx, inputs: tuple, output: Tensor) -> None:
+    value, ctx.sides, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    value, locations, weights = ctx.saved_tensors
+    backward = torch.ops.focalnet_d2.deformable_attention_backward
+    value_grad, location_grad, weight_grad = backward(value, ctx.sides, locations, weights, grad)
+    return value_grad, None, location_grad, weight_grad
+
+
+def _refuse(ctx, *grads: Tensor) -> None:
+    raise RuntimeError("the compiled deformable attention can be differentiated once only")
+
+
+torch.library.register_autograd("focalnet_d2::deformable_attention", _differentiate, setup_context=_keep)
+torch.library.register_autograd("focalnet_d2::deformable_attention_backward", _refuse)
+
+
+def _geometry(sides: Sequence[int], points: int) -> Tensor:
+    """(3, L * P): width, height and first token of the level of each point."""
+    heights, widths = torch.tensor(sides, dtype=torch.int32).view(-1, 2).unbind(1)  # (L,) each
+    starts = (heights * widths).cumsum(0, dtype=torch.int32) - heights * widths
+    return torch.stack([widths, heights, starts]).repeat_interleave(points, dim=1)
+
+
+def _contiguous(*tensors: Tensor) -> list[Tensor]:
+    return [tensor.contiguous() for tensor in tensors]
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _function(name: str, inputs: Sequence[Tensor]) -> tuple[Callable[..., None], list]:
+    """A function of the library and its first arguments: sizes and the inputs' memory."""
+    value, geometry, locations, _ = inputs
+    _, tokens, heads, channels = value.shape
+    sizes = (ctypes.c_int64 * 5)(tokens, locations.shape[1], heads, channels, geometry.shape[1])
+    function = getattr(LIBRARY.load(), f"{name}_{_C_NAMES[value.dtype]}")
+    function.restype = None
+    return function, [sizes, *map(_pointer, inputs)]
+
+
+def _threads(weights: Tensor) -> int:
+    """Threads that are worth starting for this many points, never more than torch may take."""
+    return max(1, min(torch.get_num_threads(), weights.numel() // POINTS_FOR_A_THREAD))
+
+
+def _edges(length: int, parts: int) -> list[int]:
+    """0 to `length` in up to `parts` steps of nearly one size."""
+    parts = max(1, min(parts, length))
+    return [length * part // parts for part in range(parts + 1)]
+
+
+def _run_all(run: Callable[..., None], parts: Iterable[tuple[int, ...]]) -> None:
+    """Calls `run` for each part, in threads when there are several."""
+    parts = list(parts)
+    workers = min(len(parts), torch.get_num_threads())
+    if workers < 2:
+        for part in parts:
+            run(*part)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda part: run(*part), parts))
