@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from focalnet_d2.layers.compiled_deformable_attention import OPERATOR
 from focalnet_d2.modeling.atss import ATSS
 from focalnet_d2.modeling.rcnn import MaskRCNN
 from focalnet_d2.modeling.sparse_rcnn import SparseRCNN
@@ -81,7 +82,7 @@ def _deformable_attention_flops(value: Sequence[int], sides, locations, weights:
 
 # What torch's counter leaves out. Deformable attention on the CPU is compiled, or a sum of weighted rows.
 _FORMULAS = {
-    torch.ops.focalnet_d2.deformable_attention: _deformable_attention_flops,
+    OPERATOR: _deformable_attention_flops,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     aten._embedding_bag: _weighted_row_flops,
     aten._embedding_bag_forward_only: _weighted_row_flops,

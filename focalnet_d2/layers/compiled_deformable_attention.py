@@ -29,6 +29,8 @@ torch.library.define(
     "focalnet_d2::deformable_attention_backward", f"({_ARGUMENTS}, Tensor grad) -> (Tensor, Tensor, Tensor)"
 )
 
+OPERATOR = torch.ops.focalnet_d2.deformable_attention
+
 
 def by_compiled_kernel(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
@@ -44,7 +46,7 @@ def by_compiled_kernel(
         given = [tuple(one.shape) for one in (value, locations, weights)]
         raise ValueError(f"value, locations and weights {given} do not fit levels of {list(spatial_shapes)}")
     sides = [int(side) for shape in spatial_shapes for side in shape]
-    return torch.ops.focalnet_d2.deformable_attention(value, sides, locations, weights)
+    return OPERATOR(value, sides, locations, weights)
 
 
 @torch.library.impl("focalnet_d2::deformable_attention", "cpu")
