@@ -82,6 +82,7 @@ def run_checks() -> list[Check]:
         check_cpu,
         check_cuda,
         check_mps,
+        check_cpu_matmul,
         check_deformable_attention,
         check_datasets,
     )
@@ -291,6 +292,13 @@ def check_mps() -> list[Check]:
     if not torch.backends.mps.is_available():
         return [Check("mps", FALLBACK, "not usable: everything runs on the CPU", "needs Apple silicon")]
     return [Check("mps", OK, "usable; set PYTORCH_ENABLE_MPS_FALLBACK=1 for operators that it lacks")]
+
+
+def check_cpu_matmul() -> list[Check]:
+    """The library that multiplies float32 matrices on the CPU in training and evaluation."""
+    from focalnet_d2.engine.cpu_matmul import choice
+
+    return [Check("matrix products, cpu", OK, choice().reason)]
 
 
 def check_deformable_attention() -> list[Check]:

@@ -37,7 +37,7 @@ def test_report_covers_what_a_bug_report_needs():
     names = {check.name for check in doctor.run_checks()}
     wanted = {"python", "torch", "torchvision", "numpy", "pycocotools", "panopticapi", "fvcore", "scipy", "pillow"}
     assert wanted | {"detectron2", "detectron2._C", "registration", "recipes", "cpu"} <= names
-    assert {"deformable attention, cpu", "DETECTRON2_DATASETS"} <= names
+    assert {"matrix products, cpu", "deformable attention, cpu", "DETECTRON2_DATASETS"} <= names
 
 
 @pytest.mark.parametrize(("version", "status"), [((3, 9), FAILS), ((3, 10), OK), ((3, 13), OK), ((3, 14), FALLBACK)])

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from focalnet_d2.engine.accumulation import EqualWeights, split_batch
+from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.engine.distributed import gather_everywhere
 
 NAN_REPORT = "nan_batch.json"
@@ -101,7 +102,8 @@ class Trainer(TrainerBase):
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
         """Losses of one part times its weight, detached; their gradients are added to the parameters'."""
         distributed = isinstance(self.model, DistributedDataParallel)
-        with self.model.no_sync() if distributed and not is_last else nullcontext():
+        no_sync = self.model.no_sync() if distributed and not is_last else nullcontext()
+        with no_sync, fast_cpu_matmul(self.device):
             with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
                 losses = {name: weight * loss for name, loss in self.model(part).items()}
             total = sum(losses.values())

@@ -14,6 +14,7 @@ from tabulate import tabulate
 from torch import nn
 
 from focalnet_d2.atomic_files import write_atomically
+from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.engine.rng import preserved_rng
 
 RESULTS = "results.json"
@@ -47,7 +48,9 @@ def run_evaluation(
     Returns:
         `{task: {metric: value}}` on the main process, `{}` elsewhere.
     """
-    with preserved_rng(), evaluation_mode(model):
+    parameter = next(model.parameters(), None)
+    device = "cpu" if parameter is None else parameter.device
+    with preserved_rng(), evaluation_mode(model), fast_cpu_matmul(device):
         results = inference_on_dataset(model, loader, evaluator)
     if comm.is_main_process() and results:
         logger.info("Results:\n%s", results_table(results))

@@ -13,6 +13,7 @@ from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
+from focalnet_d2.engine.cpu_matmul import add_fast_cpu_matmul
 
 from .focalnet import FocalNet
 
@@ -50,4 +51,4 @@ def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are name
     model = instantiate(recipe.model)
     if cfg.MODEL.LAZY_WEIGHTS:
         _logger.info("%s", load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True))
-    return model
+    return add_fast_cpu_matmul(model)
