@@ -31,25 +31,9 @@ DETECTRON2_RANGE = SpecifierSet(">=0.6")
 
 PANOPTICAPI = "panopticapi-lite"
 IMPORT_NAMES = {"pillow": "PIL"}  # of the packages below whose import name is not their own
-COMPILED = (
-    "numpy",
-    "pillow",
-    "pycocotools",
-    "safetensors",
-    "scipy",
-    "torch",
-    "torchvision",
-)  # imported to be sure
-PATH_KEYS = (
-    "image_root",
-    "image_dir",
-    "dirname",
-    "json_file",
-    "gt_dir",
-    "panoptic_json",
-    "panoptic_root",
-    "sem_seg_root",
-)
+COMPILED = ("numpy", "pillow", "pycocotools", "safetensors", "scipy", "torch", "torchvision")  # imported to be sure
+_PATHS = "image_root image_dir dirname json_file gt_dir panoptic_json panoptic_root sem_seg_root"
+PATH_KEYS = tuple(_PATHS.split())
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,7 @@ def run_checks() -> list[Check]:
         check_mps,
         check_cpu_matmul,
         check_deformable_attention,
+        check_triton,
         check_datasets,
     )
     return [check for group in groups for check in guarded(group)]
@@ -317,6 +302,21 @@ def check_deformable_attention() -> list[Check]:
         detail += "".join(f"; not {name}: {reason}" for name, reason in absent if reason)
         checks.append(Check(f"deformable attention, {device}", OK, detail))
     return checks
+
+
+def check_triton() -> list[Check]:
+    """Whether CUDA takes the Triton kernels, and why not; nothing to say without CUDA."""
+    import torch
+
+    from focalnet_d2.layers.deformable_attention import why_not_triton
+
+    if not torch.cuda.is_available():
+        return []
+    reason = why_not_triton("cuda")
+    if not reason:
+        return [Check("triton", OK, "FOCALNET_D2_TRITON=1: deformable attention takes its Triton kernels")]
+    fix = "none is needed; python benchmarks/gpu.py checks and times the kernels on this card"
+    return [Check("triton", FALLBACK, reason, fix)]
 
 
 def check_datasets() -> list[Check]:

@@ -138,6 +138,21 @@ def test_form_of_deformable_attention_that_is_missing_has_its_reason(monkeypatch
     assert cpu.detail.endswith("not compiled: FOCALNET_D2_COMPILE=0")
 
 
+def test_triton_is_mentioned_only_with_cuda_and_says_why_it_is_not_taken(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert doctor.check_triton() == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("FOCALNET_D2_TRITON", raising=False)
+    (check,) = doctor.check_triton()
+    assert check.status == FALLBACK
+    assert "FOCALNET_D2_TRITON=1" in check.detail
+    assert "benchmarks/gpu.py" in check.fix
+    monkeypatch.setattr("focalnet_d2.layers.deformable_attention.why_not_triton", lambda device_type: "")
+    assert doctor.check_triton()[0].status == OK
+
+
 def test_folder_of_data_sets_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
     (check,) = doctor.check_datasets()

@@ -8,8 +8,10 @@ Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a he
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +79,38 @@ def _look_up(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, we
     return summed.view(batch, -1, heads * channels)
 
 
+def _by_triton(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """One kernel that keeps the samples in registers."""
+    from .triton_deformable_attention import weighted_samples
+
+    return weighted_samples(value, spatial_shapes, locations, weights)
+
+
+def why_not_triton(device_type: str = "cuda") -> str:
+    """Why the Triton kernels are not taken on a usable device of this type, in one line; empty when they are."""
+    if device_type != "cuda":
+        return "the Triton kernels are for CUDA"
+    if os.environ.get("FOCALNET_D2_TRITON") != "1":
+        return "the Triton kernels were not yet run on a card: FOCALNET_D2_TRITON=1 takes them"
+    return _triton_problem(device_type)
+
+
+@cache
+def _triton_problem(device_type: str) -> str:
+    """What went wrong when the kernels were tried out, once: no triton, no C compiler, a card too old, ..."""
+    try:
+        from .triton_deformable_attention import try_out
+
+        try_out(device_type)
+    except Exception as error:  # triton and its compilers raise many kinds
+        return f"the Triton kernels do not run: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return ""
+
+
+def _triton_serves(device_type: str, dtype: torch.dtype) -> bool:
+    return device_type == "cuda" and dtype != torch.float64 and not why_not_triton(device_type)
+
+
 @dataclass(frozen=True)
 class Implementation:
     """One form of the sum.
@@ -87,6 +121,7 @@ class Implementation:
         supports: whether it is the form to take for a device type ("cpu", "cuda", ...) and a dtype.
         detail: one line for `focalnet-d2 doctor`.
         obstacle: why it is missing here; empty when it is not.
+        takes_half: whether `compute` itself sums half precision in float32; the others get it widened.
     """
 
     name: str
@@ -94,9 +129,11 @@ class Implementation:
     supports: Callable[[str, torch.dtype], bool]
     detail: str
     obstacle: Callable[[], str] = str
+    takes_half: bool = False
 
 
 IMPLEMENTATIONS: list[Implementation] = [
+    Implementation("triton", _by_triton, _triton_serves, "one Triton kernel, made at its first call", takes_half=True),
     Implementation(
         "compiled",
         by_compiled_kernel,
@@ -133,7 +170,7 @@ def deformable_attention(
 ) -> Tensor:
     """Weighted sum of bilinear samples; zeros outside the maps.
 
-    Half precision is widened to float32 for the sum, and the result is narrowed again.
+    Half precision is summed in float32, and the result is narrowed again.
 
     Args:
         value: (B, N, M, D), the tokens of all levels one after the other.
@@ -158,15 +195,12 @@ def deformable_attention(
             raise ValueError(f"deformable attention has no implementation {implementation!r}, only {known}")
         if reason := forms[0].obstacle():
             raise ValueError(f"deformable attention has no implementation {implementation!r} here: {reason}")
-    dtype = torch.promote_types(value.dtype, torch.float32)
+    tensors = value, sampling_locations, attention_weights
+    if not forms[0].takes_half:
+        dtype = torch.promote_types(value.dtype, torch.float32)
+        tensors = tuple(tensor.to(dtype) for tensor in tensors)
     with torch.autocast(value.device.type, enabled=False):
-        arguments = (
-            value.to(dtype),
-            spatial_shapes,
-            sampling_locations.to(dtype),
-            attention_weights.to(dtype),
-        )
-        return forms[0].compute(*arguments).to(value.dtype)
+        return forms[0].compute(tensors[0], spatial_shapes, *tensors[1:]).to(value.dtype)
 
 
 class MultiScaleDeformableAttention(nn.Module):
