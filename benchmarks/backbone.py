@@ -12,7 +12,6 @@ the route that torch takes by itself (MKL where it was built with it) and on the
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from focalnet_d2.doctor import cpu_description
 from focalnet_d2.engine.cpu_matmul import choice, fast_cpu_matmul, onednn_matmul
 from focalnet_d2.modeling.focalnet import FocalBlock, FocalModulation, FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
@@ -194,11 +194,9 @@ def measure(name: str, size: tuple[int, int], rounds: int, rates: dict[str, floa
 
 def machine() -> dict:
     """Processor, software and threads."""
-    names = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in names if line.startswith("model name")), platform.processor())
     return {
         "date": str(date.today()),
-        "cpu": model,
+        "cpu": cpu_description()[0],
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),

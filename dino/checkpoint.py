@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from focalnet_d2.checkpoint.classes import spread_rows
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_facts import (
-    FOCALNET_SETTINGS,
     comparable_facts,
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
-    recorded_settings,
 )  # fmt: skip
 from focalnet_d2.checkpoint.layout import (
     ClassRows,
@@ -37,6 +35,7 @@ from focalnet_d2.checkpoint.layout import (
     rename,
     same_tensor,
 )  # fmt: skip
+from focalnet_d2.checkpoint.own import own_layout
 from focalnet_d2.layers.class_prior import prior_bias
 
 FOCALNET = "backbone.bottom_up."
@@ -262,13 +261,12 @@ LAYOUTS = (
         settings=_detrex_settings,
         classes=ClassRows(_CLASS_TENSORS, _detrex_names),
     ),
-    Layout(
-        "focalnet_d2",
-        recognise=lambda names, state: holds(names, "query_selection.*", "denoising.label_enc.weight"),
-        rules=lambda model, names: (rename("*"),),
+    own_layout(
+        "query_selection.*",
+        "denoising.label_enc.weight",
+        focalnet=FOCALNET,
         facts=FACTS,
-        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET, others=_OWN_SETTINGS),
         classes=ClassRows(_CLASS_TENSORS),
-        recorded_settings=(*_OWN_SETTINGS, *(FOCALNET + name for name in FOCALNET_SETTINGS)),
+        others=_OWN_SETTINGS,
     ),
 )

@@ -12,11 +12,9 @@ from torch import nn
 
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_facts import (
-    FOCALNET_SETTINGS,
     comparable_facts,
     focalnet_settings,
     mask2former_flags,
-    recorded_settings,
 )  # fmt: skip
 from focalnet_d2.checkpoint.layout import (
     ClassRows,
@@ -30,6 +28,7 @@ from focalnet_d2.checkpoint.layout import (
     length_of,
     rename,
 )  # fmt: skip
+from focalnet_d2.checkpoint.own import own_layout
 from focalnet_d2.data.datasets import ADE20K_CLASSES, ADE20K_THING_IDS
 
 FOCALNET = "backbone."
@@ -120,13 +119,5 @@ LAYOUTS = (
         classes=ClassRows(_CLASS_TENSORS, _official_names, extra_rows=1),  # no object
         constants=lambda model: {"criterion.empty_weight": model.criterion.empty_weight},
     ),
-    Layout(
-        "focalnet_d2",
-        recognise=lambda names, state: holds(names, "pixel_decoder.*"),
-        rules=lambda model, names: (rename("*"),),
-        facts=FACTS,
-        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET),
-        classes=ClassRows(_CLASS_TENSORS, extra_rows=1),
-        recorded_settings=tuple(FOCALNET + name for name in FOCALNET_SETTINGS),
-    ),
+    own_layout("pixel_decoder.*", focalnet=FOCALNET, facts=FACTS, classes=ClassRows(_CLASS_TENSORS, extra_rows=1)),
 )

@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from .focalnet import CLASSIFIERS, is_focalnet
-from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, focalnet_settings, recorded_settings
+from .focalnet import CLASSIFIERS, SIGNATURE
+from .focalnet_facts import comparable_facts, focalnet_settings
 from .focalnet_names import ClassifierNames
 from .layout import ClassRows, Layout, Rule, Setting, State, holds, rename
+from .own import own_layout
 
 FOCALNET = "backbone."
 _CLASS_TENSORS = ("head.<weight|bias>",)
@@ -41,13 +42,11 @@ def _layout(source: ClassifierNames) -> Layout:
 
 LAYOUTS = (
     *map(_layout, CLASSIFIERS),
-    Layout(
-        "focalnet_d2",
-        recognise=lambda names, state: is_focalnet(names, FOCALNET) and holds(names, *_CLASS_TENSORS),
-        rules=lambda model, names: (rename("*"),),
+    own_layout(
+        *(FOCALNET + name for name in SIGNATURE),
+        *_CLASS_TENSORS,
+        focalnet=FOCALNET,
         facts=comparable_facts(FOCALNET),
-        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET),
         classes=ClassRows(_CLASS_TENSORS, selections=_IMAGENET_FIRST),
-        recorded_settings=tuple(FOCALNET + name for name in FOCALNET_SETTINGS),
     ),
 )

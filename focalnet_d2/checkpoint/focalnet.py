@@ -119,9 +119,12 @@ def _backbone_layout(
     )
 
 
+SIGNATURE = ("patch_embed.proj.weight", "layers.0.blocks.0.modulation.f.weight")  # by which a FocalNet is known
+
+
 def is_focalnet(names: Sequence[str], prefix: str = "") -> bool:
     """Whether a file has a FocalNet with our names for its parameters below a prefix."""
-    return prefix + "patch_embed.proj.weight" in names and prefix + "layers.0.blocks.0.modulation.f.weight" in names
+    return all(prefix + name in names for name in SIGNATURE)
 
 
 def _has_output_norms(names: list[str]) -> bool:

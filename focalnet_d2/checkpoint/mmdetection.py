@@ -1,11 +1,14 @@
-"""What mmdetection files of all detectors have in common beside the FocalNet: the feature pyramid, the classes."""
+"""What mmdetection files of all detectors have in common: the FocalNet, the feature pyramid, the classes."""
 
 from collections.abc import Sequence
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from .layout import Rule, rename
+from .focalnet import focalnet_rules
+from .focalnet_facts import focalnet_settings, mm_flags
+from .layout import ClassRows, Fact, Layout, Rule, holds, rename
 
+FOCALNET = "backbone.bottom_up."
 _WB = "<weight|bias>"
 _COCO_THINGS = tuple(category["name"] for category in COCO_CATEGORIES if category["isthing"])
 
@@ -22,3 +25,23 @@ def fpn_rules(levels: Sequence[int]) -> tuple[Rule, ...]:
 def coco_names(rows: int) -> Sequence[str] | None:
     """Class of each row of a COCO file, whose order is that of the category ids; other files are not known."""
     return _COCO_THINGS if rows == len(_COCO_THINGS) else None
+
+
+def mmdetection_layout(*patterns: str, rules: Sequence[Rule], facts: Sequence[Fact], classes: ClassRows) -> Layout:
+    """The layout of a detector's files.
+
+    Args:
+        patterns: names by which such a file is known; each is in it.
+        rules: the table of what is not the FocalNet.
+        facts, classes: as of `Layout`.
+    """
+    table = (*focalnet_rules("backbone.", FOCALNET), *rules)
+    return Layout(
+        "mmdetection",
+        recognise=lambda names, state: holds(names, *patterns),
+        rules=lambda model, names: table,
+        facts=tuple(facts),
+        settings=lambda model, state, metadata: focalnet_settings(state, FOCALNET, mm_flags),
+        classes=classes,
+        container="state_dict",
+    )

@@ -6,12 +6,11 @@ permuted: in both code bases background is last, deltas are class by class, a ce
 
 from collections.abc import Callable
 
-from .focalnet import focalnet_rules
-from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, focalnet_settings, mm_flags, recorded_settings
-from .layout import ClassRows, Fact, Layout, Rule, State, count_numbers, holds, length_of, rename
-from .mmdetection import coco_names, fpn_rules
+from .focalnet_facts import comparable_facts
+from .layout import ClassRows, Fact, Rule, State, count_numbers, length_of, rename
+from .mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
+from .own import own_layout
 
-FOCALNET = "backbone.bottom_up."
 _WB = "<weight|bias>"
 _NORM = "<weight|bias|running_mean|running_var|num_batches_tracked>"
 
@@ -35,7 +34,6 @@ def _head_rules(file_stage: str, model_stage: str) -> tuple[Rule, ...]:
 
 
 _MMDETECTION_RULES = (
-    *focalnet_rules("backbone.", FOCALNET),
     *fpn_rules((2, 3, 4, 5)),
     rename(f"rpn_head.rpn_conv.{_WB}", "proposal_generator.rpn_head.conv.<>"),
     rename(f"rpn_head.rpn_cls.{_WB}", "proposal_generator.rpn_head.objectness_logits.<>"),
@@ -111,22 +109,8 @@ _CLASSES = ClassRows(
 
 
 LAYOUTS = (
-    Layout(
-        "mmdetection",
-        recognise=lambda names, state: holds(names, "rpn_head.rpn_conv.weight", "roi_head.bbox_head.*"),
-        rules=lambda model, names: _MMDETECTION_RULES,
-        facts=_FACTS,
-        settings=lambda model, state, metadata: focalnet_settings(state, FOCALNET, mm_flags),
-        classes=_CLASSES,
-        container="state_dict",
+    mmdetection_layout(
+        "rpn_head.rpn_conv.weight", "roi_head.bbox_head.*", rules=_MMDETECTION_RULES, facts=_FACTS, classes=_CLASSES
     ),
-    Layout(
-        "focalnet_d2",
-        recognise=lambda names, state: holds(names, "proposal_generator.*", "roi_heads.box_predictor.*"),
-        rules=lambda model, names: (rename("*"),),
-        facts=_FACTS,
-        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET),
-        classes=_CLASSES,
-        recorded_settings=tuple(FOCALNET + name for name in FOCALNET_SETTINGS),
-    ),
+    own_layout("proposal_generator.*", "roi_heads.box_predictor.*", focalnet=FOCALNET, facts=_FACTS, classes=_CLASSES),
 )

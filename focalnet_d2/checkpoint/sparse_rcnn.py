@@ -1,11 +1,10 @@
 """Layouts of Sparse R-CNN checkpoints: mmdetection's files and our own."""
 
-from .focalnet import focalnet_rules
-from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, focalnet_settings, mm_flags, recorded_settings
-from .layout import ClassRows, Fact, Layout, count_of, holds, length_of, rename
-from .mmdetection import coco_names, fpn_rules
+from .focalnet_facts import comparable_facts
+from .layout import ClassRows, Fact, count_of, length_of, rename
+from .mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
+from .own import own_layout
 
-FOCALNET = "backbone.bottom_up."
 _WB = "<weight|bias>"
 _STAGE = "roi_head.bbox_head.#."
 _STAGE_RULES = (
@@ -19,7 +18,6 @@ _STAGE_RULES = (
 )
 
 _RULES = (
-    *focalnet_rules("backbone.", FOCALNET),
     *fpn_rules(levels=(2, 3, 4, 5)),
     rename("rpn_head.<init_proposal_bboxes|init_proposal_features>.weight", "head.<>.weight"),
     *(rule.within(_STAGE, "head.stages.#.") for rule in _STAGE_RULES),
@@ -42,22 +40,12 @@ FACTS = (
 _CLASS_TENSORS = (f"head.stages.#.fc_cls.{_WB}",)
 
 LAYOUTS = (
-    Layout(
-        "mmdetection",
-        recognise=lambda names, state: holds(names, "rpn_head.init_proposal_bboxes.weight", "neck.lateral_convs.*"),
-        rules=lambda model, names: _RULES,
+    mmdetection_layout(
+        "rpn_head.init_proposal_bboxes.weight",
+        "neck.lateral_convs.*",
+        rules=_RULES,
         facts=FACTS,
-        settings=lambda model, state, metadata: focalnet_settings(state, FOCALNET, mm_flags),
         classes=ClassRows(_CLASS_TENSORS, coco_names),
-        container="state_dict",
     ),
-    Layout(
-        "focalnet_d2",
-        recognise=lambda names, state: holds(names, "head.init_proposal_bboxes.weight"),
-        rules=lambda model, names: (rename("*"),),
-        facts=FACTS,
-        settings=lambda model, state, metadata: recorded_settings(state, metadata, FOCALNET),
-        classes=ClassRows(_CLASS_TENSORS),
-        recorded_settings=tuple(FOCALNET + name for name in FOCALNET_SETTINGS),
-    ),
+    own_layout("head.init_proposal_bboxes.weight", focalnet=FOCALNET, facts=FACTS, classes=ClassRows(_CLASS_TENSORS)),
 )

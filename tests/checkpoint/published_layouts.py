@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from tests.checkpoint.building import on_meta
+from tests.checkpoint.mmdetection_files import atss_shapes, sparse_rcnn_shapes
 from tests.golden.official_names import focalnet_names, official_dino_names
 
 Shapes = dict[str, tuple[int, ...]]
@@ -139,9 +140,9 @@ def _timm_name(name: str, size: str) -> str:
 # mmdetection and mmsegmentation
 
 
-def feature_pyramid(size: str, stages: Sequence[int], outputs: int) -> Shapes:
-    laterals = (conv(f"neck.lateral_convs.{i}.conv", 256, channels(size, s)) for i, s in enumerate(stages))
-    return joined(laterals) | joined(conv(f"neck.fpn_convs.{i}.conv", 256, 256, 3) for i in range(outputs))
+def feature_pyramid(size: str) -> Shapes:
+    laterals = (conv(f"neck.lateral_convs.{i}.conv", 256, channels(size, i)) for i in range(4))
+    return joined(laterals) | joined(conv(f"neck.fpn_convs.{i}.conv", 256, 256, 3) for i in range(4))
 
 
 def region_proposals() -> Shapes:
@@ -160,13 +161,13 @@ def box_predictor(name: str, classes: int) -> Shapes:
 
 def mask_rcnn(size: str, classes: int = 80, windows: Sequence[int] = GROWN) -> Shapes:
     name = "roi_head.bbox_head"
-    shapes = backbone(size, "backbone.", windows=windows, outputs=range(4)) | feature_pyramid(size, range(4), 4)
+    shapes = backbone(size, "backbone.", windows=windows, outputs=range(4)) | feature_pyramid(size)
     shapes |= region_proposals() | mask_head("roi_head.mask_head", classes) | box_predictor(name, classes)
     return shapes | linear(f"{name}.shared_fcs.0", 1024, 12544) | linear(f"{name}.shared_fcs.1", 1024, 1024)
 
 
 def cascade_mask_rcnn(size: str, classes: int = 80) -> Shapes:
-    shapes = backbone(size, "backbone.", windows=CASCADE_GROWN, outputs=range(4)) | feature_pyramid(size, range(4), 4)
+    shapes = backbone(size, "backbone.", windows=CASCADE_GROWN, outputs=range(4)) | feature_pyramid(size)
     shapes |= region_proposals()
     for stage in range(3):
         name = f"roi_head.bbox_head.{stage}"
@@ -177,42 +178,11 @@ def cascade_mask_rcnn(size: str, classes: int = 80) -> Shapes:
 
 
 def atss(size: str, classes: int = 80) -> Shapes:
-    shapes = backbone(size, "backbone.", windows=CASCADE_GROWN, outputs=(1, 2, 3)) | feature_pyramid(size, (1, 2, 3), 5)
-    for branch in ("cls", "reg"):
-        for k in range(4):
-            shapes[f"bbox_head.{branch}_convs.{k}.conv.weight"] = (256, 256, 3, 3)
-            shapes |= norm(f"bbox_head.{branch}_convs.{k}.gn", 256)
-    for name, outputs in (("atss_cls", classes), ("atss_reg", 4), ("atss_centerness", 1)):
-        shapes |= conv(f"bbox_head.{name}", outputs, 256, 3)
-    return shapes | {f"bbox_head.scales.{k}.scale": () for k in range(5)}
-
-
-def attention(name: str) -> Shapes:
-    merged = {f"{name}.in_proj_weight": (768, 256), f"{name}.in_proj_bias": (768,)}
-    return merged | linear(f"{name}.out_proj", 256, 256)
+    return atss_shapes(backbone_config(size, CASCADE_GROWN), classes=classes)
 
 
 def sparse_rcnn(size: str, classes: int = 80, proposals: int = 300) -> Shapes:
-    shapes = backbone(size, "backbone.", windows=CASCADE_GROWN, outputs=range(4)) | feature_pyramid(size, range(4), 4)
-    shapes["rpn_head.init_proposal_bboxes.weight"] = (proposals, 4)
-    shapes["rpn_head.init_proposal_features.weight"] = (proposals, 256)
-    for stage in range(6):
-        shapes |= {f"roi_head.bbox_head.{stage}.{name}": shape for name, shape in sparse_stage(classes).items()}
-    return shapes
-
-
-def sparse_stage(classes: int) -> Shapes:
-    interaction = "instance_interactive_conv"
-    shapes = attention("attention.attn") | linear(f"{interaction}.dynamic_layer", 32768, 256)
-    for name in ("attention_norm", f"{interaction}_norm", "ffn_norm", f"{interaction}.norm_out"):
-        shapes |= norm(name, 256)
-    shapes |= norm(f"{interaction}.norm_in", 64) | norm(f"{interaction}.fc_norm", 256)
-    shapes |= linear(f"{interaction}.fc_layer", 256, 12544)
-    shapes |= linear("ffn.layers.0.0", 2048, 256) | linear("ffn.layers.1", 256, 2048)
-    for name in ("cls_fcs.0", "reg_fcs.0", "reg_fcs.3", "reg_fcs.6"):
-        layer, _, index = name.partition(".")
-        shapes |= {f"{name}.weight": (256, 256)} | norm(f"{layer}.{int(index) + 1}", 256)
-    return shapes | linear("fc_cls", classes, 256) | linear("fc_reg", 4, 256)
+    return sparse_rcnn_shapes(backbone_config(size, CASCADE_GROWN), classes=classes, proposals=proposals)
 
 
 def upernet(size: str, classes: int = 150) -> Shapes:
@@ -237,6 +207,11 @@ def dino(layout: str, size: str, scales: int, classes: int) -> Shapes:
         "num_queries": 900, "enc_layers": 6, "dec_layers": 6, "num_feature_levels": scales,
     }  # fmt: skip
     return {name: shape for name, (shape, _) in official_dino_names(case).items()}
+
+
+def attention(name: str) -> Shapes:
+    merged = {f"{name}.in_proj_weight": (768, 256), f"{name}.in_proj_bias": (768,)}
+    return merged | linear(f"{name}.out_proj", 256, 256)
 
 
 def mask2former(size: str, classes: int, queries: int) -> Shapes:

@@ -109,7 +109,8 @@ launch(id, num_machines=2, machine_rank=1, dist_url="{url}")
             connection, _ = machine_0.accept()
             with connection:
                 parent.kill()
-                parent.communicate(timeout=60)
+                output, _ = parent.communicate(timeout=60)  # until no process has it open
+                assert (parent.returncode, output) == (-signal.SIGKILL, b"")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)

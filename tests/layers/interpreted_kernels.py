@@ -129,3 +129,4 @@ def test_double_precision_is_refused():
 def test_trying_out_succeeds_even_in_inference():
     with torch.inference_mode():
         try_out("cpu")
+        assert torch.is_inference_mode_enabled()
