@@ -10,7 +10,7 @@ Shapes: B images, C channels, H x W positions, kernel k.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 _SMALLEST_KERNEL = 5
 _TILE = (16, 128)  # rows and columns of a part: bounds the kernels' size and number, and the rounding of long sums
@@ -54,45 +54,24 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
 
 
 def depthwise_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """`conv2d` of each channel with its own odd kernel, zeros around; differentiable once.
+    """`conv2d` of each channel with its own odd kernel, zeros around.
+
+    Where that is faster its weight gradient is taken here; then it can be differentiated once only.
 
     Args:
         x: (B, C, H, W), channels last in memory to be fast.
-        weight: (C, 1, k, k) of the type of `x`.
+        weight: (C, 1, k, k) of the type of `x`, or of another one under autocast.
 
     Returns:
         (B, C, H, W).
     """
-    return _DepthwiseConv.apply(x, weight)
-
-
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise `nn.Conv2d` without bias, which in training on a CPU takes `depthwise_conv` where that is faster.
-
-    Args:
-        channels: C.
-        kernel_size: k, odd.
-    """
-
-    def __init__(self, channels: int, kernel_size: int):
-        super().__init__(
-            channels,
-            channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            groups=channels,
-            bias=False,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        if torch.is_grad_enabled() and self.weight.requires_grad and is_faster(x, self.weight):
-            return depthwise_conv(x, self.weight)
-        return super().forward(x)
+    if torch.is_grad_enabled() and weight.requires_grad and is_faster(x, weight):
+        return _DepthwiseConv.apply(x, weight)
+    return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether `depthwise_conv` was measured to be faster for such tensors on a processor like this one."""
+    """Whether this weight gradient was measured to be faster for such tensors on a processor like this one."""
     return (
         x.device.type == "cpu"
         and x.dtype is weight.dtype is torch.float32

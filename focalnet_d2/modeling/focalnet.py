@@ -18,7 +18,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from focalnet_d2.layers.depthwise import DepthwiseConv2d
+from focalnet_d2.layers.focal_context import focal_context
 from focalnet_d2.layers.recompute import run_layer
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
@@ -56,28 +56,23 @@ class FocalModulation(nn.Module):
         self.ln = nn.LayerNorm(dim) if use_postln else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.focal_layers = nn.ModuleList(
-            nn.Sequential(DepthwiseConv2d(dim, kernel), nn.GELU())
+            nn.Sequential(nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False), nn.GELU())
             for kernel in range(focal_window, focal_window + 2 * focal_level, 2)
         )
 
     def gather_context(self, context: Tensor, gates: Tensor) -> Tensor:
-        """Gated sum of the focal levels: (B, C, H, W), (B, L+1, H, W) -> (B, C, H, W)."""
-        *gates, last_gate = gates.split(1, dim=1)
-        gathered = None
-        for layer, gate in zip(self.focal_layers, gates, strict=True):
-            context = layer(context)
-            gathered = context * gate if gathered is None else torch.addcmul(gathered, context, gate)
-        everything = F.gelu(context.mean((2, 3), keepdim=True))  # (B, C, 1, 1)
-        gathered = everything * last_gate if gathered is None else torch.addcmul(gathered, everything, last_gate)
+        """Gated sum of the focal levels and the global average: (B, H, W, C), (B, H, W, L+1) -> (B, H, W, C)."""
+        gates, last_gate = gates.split([self.focal_level, 1], dim=-1)
+        local, pooled = focal_context(context, gates, [conv.weight for conv, _ in self.focal_layers])
+        everything = F.gelu(pooled)[:, None, None]  # (B, 1, 1, C)
+        gathered = torch.addcmul(local, everything, last_gate)
         return gathered / (self.focal_level + 1) if self.normalize else gathered
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
         query, context, gates = self.f(x).split(sizes, dim=-1)  # (B, H, W, C | C | L+1)
-        context, gates = context.permute(0, 3, 1, 2), gates.permute(0, 3, 1, 2)
-        context = context.contiguous(memory_format=torch.channels_last)
-        gathered = self.gather_context(context, gates).permute(0, 2, 3, 1)  # (B, H, W, C)
+        gathered = self.gather_context(context, gates)
         modulator = F.linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
         modulated = query * modulator
         return self.dropout(self.proj(self.ln(modulated)))
