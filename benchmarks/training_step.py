@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict:
     model = instantiate(recipe.model).to(device).train()
     recipe.optimizer.model = model
     optimizer = instantiate(recipe.optimizer)
-    amp = resolve_amp(arguments.amp, device)
+    amp = resolve_amp(arguments.amp, device, training=True)
     batch = make_batch(tuple(arguments.size), arguments.batch, arguments.objects, model.num_classes)
     seconds = []
     for _ in range(3 + arguments.steps):

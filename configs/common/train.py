@@ -18,7 +18,7 @@ train = dict(
     device="auto",  # cuda, mps or cpu
     seed=0,
     max_iter=90_000,
-    amp="off",  # off, auto, bf16, fp16
+    amp="off",  # bf16 or fp16: training and evaluation; auto: training on CUDA; off
     ema=dict(enabled=False, decay=0.9997),
     clip_norm=0.1,  # of all gradients together; 0 = none
     accumulation=1,  # parts in which a batch goes through the model

@@ -10,7 +10,7 @@ The setting is one of the whole process: it is there inside the context only, an
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -116,31 +116,3 @@ def _wave(rows: int, columns: int) -> Tensor:
     """Numbers of all signs without a pattern; no random generator is touched."""
     numbers = torch.arange(rows * columns, dtype=torch.float64, device="cpu")
     return numbers.mul(12.9898).sin().float().view(rows, columns)
-
-
-def add_fast_cpu_matmul(model: nn.Module) -> nn.Module:
-    """Put every call of the model, not its backward pass, inside `fast_cpu_matmul`; returns the model.
-
-    For callers that are not ours, such as Detectron2's `DefaultPredictor`.
-    """
-    scopes = _Scopes()
-    model.register_forward_pre_hook(scopes.enter)
-    model.register_forward_hook(scopes.leave, always_call=True)
-    return model
-
-
-class _Scopes:
-    """The contexts of the calls that are going on."""
-
-    def __init__(self):
-        self.opened: list[AbstractContextManager] = []
-
-    def enter(self, model: nn.Module, inputs: object) -> None:
-        """Before a call."""
-        scope = fast_cpu_matmul(next(model.parameters()).device)
-        scope.__enter__()
-        self.opened.append(scope)
-
-    def leave(self, model: nn.Module, inputs: object, outputs: object) -> None:
-        """After a call, also after one that raised."""
-        self.opened.pop().__exit__(None, None, None)

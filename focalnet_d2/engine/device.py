@@ -24,10 +24,12 @@ def resolve_device(device: str = "auto", local_rank: int = 0) -> torch.device:
     return resolved
 
 
-def resolve_amp(mode: str, device: torch.device) -> torch.dtype | None:
+def resolve_amp(mode: str, device: torch.device, *, training: bool) -> torch.dtype | None:
     """The autocast dtype for `train.amp`, or None for full precision.
 
-    `auto` is bf16 on a CUDA device that has it, fp16 (with loss scaling) on an older one, and off elsewhere.
+    `bf16` and `fp16` are for training and evaluation alike. `auto` trains in bf16 on a CUDA device that has it, in fp16
+    (with loss scaling) on an older one, in full precision elsewhere, and evaluates in full precision everywhere, as the
+    published numbers were.
 
     Raises:
         ValueError: an unknown mode, or fp16 without CUDA.
@@ -35,7 +37,7 @@ def resolve_amp(mode: str, device: torch.device) -> torch.dtype | None:
     if mode is False or mode == "off":  # YAML and hydra read a bare off as false
         return None
     if mode == "auto":
-        if device.type != "cuda":
+        if device.type != "cuda" or not training:
             return None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if mode == "bf16":

@@ -106,7 +106,7 @@ def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
         loader = loader.copy()
         loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size
     evaluator = instantiate(recipe.dataloader.evaluator)
-    return run_evaluation(model, instantiate(loader), evaluator, Path(recipe.train.output_dir))
+    return run_evaluation(model, instantiate(loader), evaluator, Path(recipe.train.output_dir), recipe.train.amp)
 
 
 def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tuple[Trainer, int]:
@@ -123,7 +123,7 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
     optimizer = _instantiate_with(recipe.optimizer, model=model)
     scheduler = LRMultiplier(optimizer, instantiate(recipe.lr_multiplier), train.max_iter)
     averaged = AveragedWeights(model, train.ema.decay) if train.ema.enabled else None
-    amp_dtype = resolve_amp(train.amp, device)
+    amp_dtype = resolve_amp(train.amp, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
     state = RunState(
         model,

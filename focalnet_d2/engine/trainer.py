@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from focalnet_d2.engine.accumulation import EqualWeights, split_batch
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.engine.distributed import gather_everywhere
+from focalnet_d2.engine.precision import autocast
 
 NAN_REPORT = "nan_batch.json"
 
@@ -104,7 +105,7 @@ class Trainer(TrainerBase):
         distributed = isinstance(self.model, DistributedDataParallel)
         no_sync = self.model.no_sync() if distributed and not is_last else nullcontext()
         with no_sync, fast_cpu_matmul(self.device):
-            with torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None):
+            with autocast(self.device, self.amp_dtype):
                 losses = {name: weight * loss for name, loss in self.model(part).items()}
             total = sum(losses.values())
             if total.requires_grad:

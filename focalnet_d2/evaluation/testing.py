@@ -3,18 +3,19 @@
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 from tabulate import tabulate
 from torch import nn
 
 from focalnet_d2.atomic_files import write_atomically
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.engine.precision import inference_precision
 from focalnet_d2.engine.rng import preserved_rng
 
 RESULTS = "results.json"
@@ -35,7 +36,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def run_evaluation(
-    model: nn.Module, loader: Iterable, evaluator: DatasetEvaluator, folder: Path | None = None
+    model: nn.Module, loader: Iterable, evaluator: DatasetEvaluator, folder: Path | None = None, amp: str = "off"
 ) -> dict[str, Any]:
     """Predict and score; modes of the modules and random generators are afterwards as before.
 
@@ -44,14 +45,20 @@ def run_evaluation(
         loader: of test batches, with a length.
         evaluator: scores `model(batch)`.
         folder: the main process writes `results.json` there.
+        amp: precision of the model's calls, as `train.amp`; the evaluator works outside of it.
 
     Returns:
         `{task: {metric: value}}` on the main process, `{}` elsewhere.
     """
     parameter = next(model.parameters(), None)
-    device = "cpu" if parameter is None else parameter.device
-    with preserved_rng(), evaluation_mode(model), fast_cpu_matmul(device):
-        results = inference_on_dataset(model, loader, evaluator)
+    device = torch.device("cpu") if parameter is None else parameter.device
+
+    def predict(batch: Sequence[Mapping]) -> Any:
+        with inference_precision(device, amp):
+            return model(batch)
+
+    with preserved_rng(), evaluation_mode(model):
+        results = inference_on_dataset(predict, loader, evaluator)
     if comm.is_main_process() and results:
         logger.info("Results:\n%s", results_table(results))
         if folder is not None:

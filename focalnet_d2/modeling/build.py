@@ -13,7 +13,7 @@ from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
-from focalnet_d2.engine.cpu_matmul import add_fast_cpu_matmul
+from focalnet_d2.engine.precision import predict_in
 
 from .focalnet import FocalNet
 
@@ -43,12 +43,12 @@ def build_focalnet_fpn_backbone(cfg, input_shape: ShapeSpec) -> FPN:
 def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are named like classes
     """The model of the recipe that `cfg.MODEL.LAZY_CONFIG` names, for Detectron2's `DefaultPredictor`.
 
-    `cfg.MODEL.LAZY_OVERRIDES` changes it, `cfg.MODEL.LAZY_WEIGHTS` is a checkpoint of any known layout. It returns the
-    recipe's own model, so that state-dict keys are the same on both ways. Make the config with
-    `focalnet_d2.config.yacs.recipe_to_cfg`.
+    `cfg.MODEL.LAZY_OVERRIDES` changes it (`train.amp=bf16`: it predicts in bf16), `cfg.MODEL.LAZY_WEIGHTS` is a
+    checkpoint of any known layout. It returns the recipe's own model, so that state-dict keys are the same on both
+    ways. Make the config with `focalnet_d2.config.yacs.recipe_to_cfg`.
     """
     recipe = apply_overrides(load_recipe(cfg.MODEL.LAZY_CONFIG), list(cfg.MODEL.LAZY_OVERRIDES))
     model = instantiate(recipe.model)
     if cfg.MODEL.LAZY_WEIGHTS:
         _logger.info("%s", load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True))
-    return add_fast_cpu_matmul(model)
+    return predict_in(model, recipe.train.amp)

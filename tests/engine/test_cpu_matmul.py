@@ -7,7 +7,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from focalnet_d2.engine import cpu_matmul
-from focalnet_d2.engine.cpu_matmul import Choice, add_fast_cpu_matmul, decide, fast_cpu_matmul
+from focalnet_d2.engine.cpu_matmul import Choice, decide, fast_cpu_matmul
 from focalnet_d2.engine.trainer import Trainer
 from focalnet_d2.evaluation.testing import run_evaluation
 
@@ -84,26 +84,6 @@ def test_older_setting(monkeypatch):
     with fast_cpu_matmul("cpu"):
         assert given == ["medium"]
     assert given == ["medium", "highest"]
-
-
-@pytest.mark.usefixtures("onednn")
-def test_hooked_model_has_it_in_calls_that_end_and_in_calls_that_raise():
-    seen, before = [], precision()
-
-    class Model(nn.Linear):
-        def forward(self, x):
-            seen.append(precision())
-            return super().forward(x)
-
-    model = add_fast_cpu_matmul(Model(2, 2))
-    model(torch.ones(1, 2))
-    assert precision() == before
-    with pytest.raises(RuntimeError):
-        model(torch.ones(1, 3))
-    assert precision() == before
-    assert all(inside != before for inside in seen)
-    assert len(seen) == 2
-    assert set(model.state_dict()) == {"weight", "bias"}
 
 
 class Watching(nn.Module):

@@ -30,18 +30,20 @@ def test_absent_and_unknown_devices(monkeypatch):
         resolve_device("gpu")
 
 
-def test_amp_on_the_cpu():
-    assert resolve_amp("off", CPU) is None
-    assert resolve_amp("auto", CPU) is None
-    assert resolve_amp("bf16", CPU) is torch.bfloat16
+@pytest.mark.parametrize("training", [True, False])
+def test_amp_on_the_cpu(training):
+    assert resolve_amp("off", CPU, training=training) is None
+    assert resolve_amp("auto", CPU, training=training) is None
+    assert resolve_amp("bf16", CPU, training=training) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 needs a CUDA device"):
-        resolve_amp("fp16", CPU)
+        resolve_amp("fp16", CPU, training=training)
     with pytest.raises(ValueError, match="off, auto, bf16, fp16"):
-        resolve_amp("half", CPU)
+        resolve_amp("half", CPU, training=training)
 
 
 @pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
-def test_auto_amp_on_cuda(monkeypatch, supported, expected):
+def test_auto_amp_on_cuda_is_for_training(monkeypatch, supported, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
-    assert resolve_amp("auto", CUDA) is expected
-    assert resolve_amp("fp16", CUDA) is torch.float16
+    assert resolve_amp("auto", CUDA, training=True) is expected
+    assert resolve_amp("auto", CUDA, training=False) is None
+    assert resolve_amp("fp16", CUDA, training=False) is torch.float16

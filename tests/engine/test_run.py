@@ -65,7 +65,7 @@ def test_classes_that_only_the_annotations_know_are_read_when_asked_for(register
 
 def recipe_with(**train):
     """Settings that the functions under test read; no recipe's model is built."""
-    defaults = dict(new_classes=False, keep_settings=False, backbone_only=False, output_dir="unused")
+    defaults = dict(new_classes=False, keep_settings=False, backbone_only=False, output_dir="unused", amp="off")
     defaults["test_time_augmentation"] = {"enabled": False, "wrapper": None}
     node = {"dataset": {"names": "nothing_here"}, "mapper": {"augmentations": [1, 2]}, "_target_": "builtins.dict"}
     nodes = {"train": node, "test": node}
