@@ -1,15 +1,21 @@
 """A data set of four images and overrides that make the small DINO recipe tiny: a run takes seconds."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from detectron2.utils import comm
 from PIL import Image
 
+from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.data.generated import register_generated
+from focalnet_d2.engine.run import build_model, build_trainer
+from focalnet_d2.engine.sharding import gathered
 
 RECIPE = "dino_focalnet_mini_quickstart"
 CATEGORY_IDS = {7: "left", 3: "right"}  # neither sorted nor without a gap: 3 is class 0, 7 is class 1
@@ -46,6 +52,13 @@ TRAIN = (
     "train.ema.enabled=False",
 )
 TINY = (*MODEL, *DATA, *TRAIN)
+# No random number in the network, and every image the same number of objects: what differs is the number of processes.
+SAME_EVERYWHERE = (
+    "model.denoising.box_noise_scale=0",
+    "model.denoising.label_noise_ratio=0",
+    "model.backbone.bottom_up.drop_path_rate=0",
+    "dataloader.train.mapper.augmentations=[]",
+)
 
 
 def write_dataset(root: Path, *, images_with_objects: int = 4, splits: tuple[str, ...] = ("train", "val")) -> Path:
@@ -90,3 +103,25 @@ def tiny_dataset(root: Path, **options) -> Iterator[Path]:
         register_generated()
         yield root
     register_generated()
+
+
+def train(folder: str, *overrides: str, resume: bool = False) -> None:
+    """A tiny run in double precision; the main process leaves the weights, each rank proves that it has the same."""
+    os.makedirs(folder, exist_ok=True)
+    torch.set_num_threads(1)
+    torch.manual_seed(comm.get_rank())
+    recipe = apply_overrides(load_recipe(RECIPE), [*TINY, f"train.output_dir={folder}", *overrides])
+    model = build_model(recipe).double()
+    trainer, start = build_trainer(model, recipe, resume=resume)
+    trainer.train(start, recipe.train.max_iter)
+    with gathered(model):
+        weights = torch.cat([value.detach().flatten() for value in model.parameters()])
+    everywhere = comm.all_gather(weights)
+    assert all(torch.equal(weights, other) for other in everywhere)
+    if comm.is_main_process():
+        torch.save(weights, os.path.join(folder, "weights.pth"))
+
+
+def losses_of(folder) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "loss" in key or key == "grad_norm"} for line in lines]

@@ -21,6 +21,7 @@ train = dict(
     amp="off",  # bf16 or fp16: training and evaluation; auto: training on CUDA; off
     ema=dict(enabled=False, decay=0.9997),
     clip_norm=0.1,  # of all gradients together; 0 = none
+    parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
     accumulation=1,  # parts in which a batch goes through the model
     part_weights=L(ObjectWeights)(),
     checkpoint_period=5000,  # iterations; 0 = only at the end

@@ -106,7 +106,8 @@ def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = No
     model = _unwrapped(model)
     paths = [path for layout in layouts_of(model) for path in layout.recorded_settings]
     settings = {path: value for path in paths if (value := _attribute(model, path)) is not _ABSENT}
-    metadata = {"format": "focalnet_d2", "model": type(model).__name__, "settings": settings}
+    name = type(model).__name__.removeprefix("FSDP")  # which a sharded model's class has
+    metadata = {"format": "focalnet_d2", "model": name, "settings": settings}
     return metadata if class_names is None else {**metadata, "thing_classes": list(class_names)}
 
 

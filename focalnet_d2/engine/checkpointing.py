@@ -34,6 +34,7 @@ from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
 from focalnet_d2.engine.distributed import gather_everywhere
 from focalnet_d2.engine.rng import get_rng_state
+from focalnet_d2.engine.sharding import cut_optimizer_state, cut_state, whole
 
 LAST = "last_checkpoint"
 BEST = "best.json"
@@ -45,7 +46,7 @@ class RunState:
     """What a run saves and restores.
 
     Args:
-        model: without a distributed wrapper.
+        model: without a distributed wrapper; its parameters, and with them the optimizer's, may be sharded.
         optimizer, scheduler, scaler: with `state_dict` and `load_state_dict`.
         averaged: averaged weights (`hooks.AveragedWeights`), or None.
         description: `recipe` and `metadata` of the file (`describe_run`).
@@ -68,19 +69,19 @@ class RunState:
         self.best: dict[str, Any] | None = None
 
     def weights(self) -> dict[str, Any]:
-        """The content of a file for evaluation and fine-tuning only."""
+        """The content of a file for evaluation and fine-tuning only, on the main process; all ranks must call it."""
         model = self.model.state_dict() if self.averaged is None else self.averaged.state_dict()
-        return {"model": model, "best": self.best, **self.description}
+        return {"model": whole(model), "best": self.best, **self.description}
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
-        """The whole content of a checkpoint after `iteration` iterations; all ranks must call it."""
+        """The content of a checkpoint after `iteration` iterations, on the main process; all ranks must call it."""
         state = {"iteration": iteration, "rng": gather_everywhere(get_rng_state()), **self.weights()}
         if self.averaged is not None:
-            state["training_model"] = self.model.state_dict()
-        return state | {name: part.state_dict() for name, part in self.parts.items()}
+            state["training_model"] = whole(self.model.state_dict())
+        return state | {name: whole(part.state_dict()) for name, part in self.parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore everything but the random generators.
+        """Restore everything but the random generators; all ranks must call it.
 
         Raises:
             ValueError: the file was written by another kind of run.
@@ -91,11 +92,13 @@ class RunState:
                 f"it holds no {', '.join(sorted(missing))}, so a run cannot continue from it; give it as "
                 f"train.init_checkpoint without --resume to start from its weights"
             )
-        self.model.load_state_dict(state.get("training_model", state["model"]))
+        own = self.model.state_dict()
+        self.model.load_state_dict(cut_state(state.get("training_model", state["model"]), own))
         if self.averaged is not None:
-            self.averaged.load_state_dict(state["model"])
+            self.averaged.load_state_dict(cut_state(state["model"], own))
+        parts = {**state, "optimizer": cut_optimizer_state(state["optimizer"], self.parts["optimizer"])}
         for name, part in self.parts.items():
-            part.load_state_dict(copy.deepcopy(state[name]))  # a copy: tensors may be mapped from the file
+            part.load_state_dict(copy.deepcopy(parts[name]))  # a copy: tensors may be mapped from the file
         self.best = state["best"]
 
 
@@ -144,9 +147,10 @@ def save_run(folder: Path, name: str, state: RunState, iteration: int) -> None:
 
 
 def save_best(folder: Path, name: str, state: RunState) -> None:
-    """Write the weights with the best metric so far; only the main process writes."""
+    """Write the weights with the best metric so far; only the main process writes, all ranks must call it."""
+    content = state.weights()
     if comm.is_main_process():
-        save_checkpoint(folder / name, state.weights())
+        save_checkpoint(folder / name, content)
         _write_text(folder / BEST, json.dumps(state.best))
 
 

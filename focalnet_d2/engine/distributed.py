@@ -6,7 +6,8 @@ run where a GPU is present; a run started by torchrun is recognised; the process
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlparse
@@ -19,8 +20,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from focalnet_d2.child_processes import end_with_parent
+from focalnet_d2.engine.sharding import shard_model, sharded_units
 
 TIMEOUT = timedelta(minutes=30)
+PARALLEL_MODES = ("ddp", "fsdp")
 
 
 def launch(
@@ -102,12 +105,38 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
-def wrap_model(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model itself, or in a run of several processes its DistributedDataParallel form."""
+def wrap_model(model: nn.Module, device: torch.device, parallel: str = "ddp") -> nn.Module:
+    """The form in which a model is trained by all processes of the run.
+
+    Args:
+        parallel: `ddp` puts DistributedDataParallel around it; `fsdp` cuts its weights in place (`sharding.py`). A run
+            of one process takes the model as it is.
+
+    Raises:
+        ValueError: an unknown mode, or a torch that cannot shard.
+    """
+    if parallel not in PARALLEL_MODES:
+        raise ValueError(f"train.parallel is '{parallel}': it must be one of {', '.join(PARALLEL_MODES)}.")
     if comm.get_world_size() == 1:
         return model
+    if parallel == "fsdp":
+        return shard_model(model, device)
     device_ids = [device.index] if device.type == "cuda" else None
     return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+
+
+@contextmanager
+def gradients_stay_local(model: nn.Module) -> Iterator[None]:
+    """Backward passes inside add to the gradients of this rank; the next one outside takes their mean over ranks."""
+    if isinstance(model, DistributedDataParallel):
+        with model.no_sync():
+            yield
+        return
+    for unit in (units := sharded_units(model)):
+        unit.set_requires_gradient_sync(False, recurse=False)
+    yield
+    for unit in units:
+        unit.set_requires_gradient_sync(True, recurse=False)
 
 
 def gather_everywhere(value: Any) -> list[Any]:

@@ -17,6 +17,8 @@ from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
 from focalnet_d2.engine.checkpointing import RunState, save_best, save_run
+from focalnet_d2.engine.distributed import gather_everywhere
+from focalnet_d2.engine.sharding import local_part
 
 FINAL = "model_final.pth"
 BEST_WEIGHTS = "model_best.pth"
@@ -46,7 +48,7 @@ class AveragedWeights(HookBase):
         """Move the average towards the weights."""
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - self.decay)
+                local_part(self.average[name]).lerp_(local_part(value), 1 - self.decay)
             else:
                 self.average[name].copy_(value)
 
@@ -95,11 +97,10 @@ class Evaluation(HookBase):
             self.run()
 
     def run(self) -> None:
-        """Evaluate now."""
-        self.results = self.evaluate()
+        """Evaluate now; all ranks get the results, so that they agree on what follows from them."""
+        self.results = gather_everywhere(self.evaluate())[0]
         numbers = {k: v for k, v in flatten_results_dict(self.results).items() if isinstance(v, int | float)}
         self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
-        comm.synchronize()
 
 
 class BestCheckpoint(HookBase):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
+from focalnet_d2.engine.sharding import is_sharded
+
 NORM_MODULES = (
     nn.modules.batchnorm._BatchNorm,
     nn.GroupNorm,
@@ -120,4 +122,5 @@ def build_adamw(
 ) -> torch.optim.AdamW:
     """AdamW over `parameter_groups(model, ...)`."""
     groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, decay_rule=decay_rule, lr_factor=lr_factor)
-    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=tuple(betas))
+    together = any(map(is_sharded, model.parameters())) or None  # torch by itself takes sharded tensors one by one
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=tuple(betas), foreach=together)

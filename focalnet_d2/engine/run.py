@@ -1,6 +1,7 @@
 """From a recipe to a run: folder and log, model, weights, trainer with its hooks, evaluation."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from focalnet_d2.engine.hooks import (
     ProgressPrinter,
 )
 from focalnet_d2.engine.rng import set_rng_state
+from focalnet_d2.engine.sharding import gathered
 from focalnet_d2.engine.trainer import Trainer
 from focalnet_d2.evaluation.testing import run_evaluation
 
@@ -119,7 +121,7 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
     """
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
-    wrapped = wrap_model(model, device)
+    wrapped = wrap_model(model, device, train.parallel)
     optimizer = _instantiate_with(recipe.optimizer, model=model)
     scheduler = LRMultiplier(optimizer, instantiate(recipe.lr_multiplier), train.max_iter)
     averaged = AveragedWeights(model, train.ema.decay) if train.ema.enabled else None
@@ -164,9 +166,7 @@ def _hooks(
     train, folder = recipe.train, Path(recipe.train.output_dir)
 
     def evaluate_run() -> dict[str, Any]:
-        if averaged is None:
-            return evaluate(model, recipe)
-        with averaged.swapped_in():
+        with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
             return evaluate(model, recipe)
 
     evaluation = Evaluation(evaluate_run, train.eval_period)

@@ -16,12 +16,13 @@ from detectron2.engine import TrainerBase
 from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from focalnet_d2.engine.accumulation import EqualWeights, split_batch
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.distributed import gather_everywhere
+from focalnet_d2.engine.distributed import gather_everywhere, gradients_stay_local
 from focalnet_d2.engine.precision import autocast
+from focalnet_d2.engine.sharding import local_part, total_norm
 
 NAN_REPORT = "nan_batch.json"
 
@@ -34,7 +35,7 @@ class Trainer(TrainerBase):
     """Trains a model that maps a list of Detectron2 dicts to a dict of named, weighted losses.
 
     Args:
-        model: the model, or its DistributedDataParallel form, on its device.
+        model: the model, or its form for several processes (`distributed.wrap_model`), on its device.
         data_loader: endless iterable of lists of dicts.
         optimizer: over the model's parameters.
         device: where the model is; decides the type of autocast.
@@ -102,9 +103,7 @@ class Trainer(TrainerBase):
 
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
         """Losses of one part times its weight, detached; their gradients are added to the parameters'."""
-        distributed = isinstance(self.model, DistributedDataParallel)
-        no_sync = self.model.no_sync() if distributed and not is_last else nullcontext()
-        with no_sync, fast_cpu_matmul(self.device):
+        with nullcontext() if is_last else gradients_stay_local(self.model), fast_cpu_matmul(self.device):
             with autocast(self.device, self.amp_dtype):
                 losses = {name: weight * loss for name, loss in self.model(part).items()}
             total = sum(losses.values())
@@ -116,10 +115,11 @@ class Trainer(TrainerBase):
     def clip_gradients(self, ranks: list[dict]) -> float:
         """Scale the gradients down to `clip_norm`; returns their L2 norm before that."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = get_total_norm([parameter.grad for parameter in parameters])
+        norm = total_norm([parameter.grad for parameter in parameters])
         if not math.isfinite(norm) and not self.scaler.is_enabled():  # the scaler skips such a step by itself
             named = {id(parameter): name for name, parameter in self.network.named_parameters()}
-            bad = [named[id(p)] for p in parameters if not p.grad.isfinite().all()]
+            bad = [named[id(p)] for p in parameters if not local_part(p.grad).isfinite().all()]
+            bad = list(dict.fromkeys(name for names in gather_everywhere(bad) for name in names))
             self.stop(f"The gradients of {_shorten(bad)} are not finite", bad, {}, ranks)
         if self.clip_norm > 0:
             clip_grads_with_norm_(parameters, self.clip_norm, norm)

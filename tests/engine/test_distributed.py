@@ -12,43 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.utils import comm
 
-from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.data.generated import register_generated
 from focalnet_d2.engine.distributed import launch
-from focalnet_d2.engine.run import build_model, build_trainer
-from tests.tiny_run import RECIPE, TINY, tiny_dataset, write_dataset
+from tests.tiny_run import SAME_EVERYWHERE, losses_of, tiny_dataset, train, write_dataset
 
 ROOT = Path(__file__).parents[2]
-# No random number in the network, and every image the same number of objects: what differs is the number of processes.
-SAME_EVERYWHERE = (
-    "model.denoising.box_noise_scale=0",
-    "model.denoising.label_noise_ratio=0",
-    "model.backbone.bottom_up.drop_path_rate=0",
-    "dataloader.train.mapper.augmentations=[]",
-)
-
-
-def train(folder: str, *overrides: str) -> None:
-    """A tiny run in double precision; the main process leaves the weights, each rank proves that it has the same."""
-    os.makedirs(folder, exist_ok=True)
-    torch.set_num_threads(1)
-    torch.manual_seed(comm.get_rank())
-    recipe = apply_overrides(load_recipe(RECIPE), [*TINY, f"train.output_dir={folder}", *overrides])
-    model = build_model(recipe).double()
-    trainer, start = build_trainer(model, recipe, resume=False)
-    trainer.train(start, recipe.train.max_iter)
-    weights = torch.cat([value.detach().flatten() for value in model.parameters()])
-    everywhere = comm.all_gather(weights)
-    assert all(torch.equal(weights, other) for other in everywhere)
-    if comm.is_main_process():
-        torch.save(weights, os.path.join(folder, "weights.pth"))
-
-
-def losses_of(folder) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "loss" in key or key == "grad_norm"} for line in lines]
 
 
 def train_two_runs(folder: str) -> None:
