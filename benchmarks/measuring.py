@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.doctor import cpu_description
 from focalnet_d2.engine.cpu_matmul import choice, onednn_matmul
+from focalnet_d2.engine.cpu_memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 _MATMUL_SHAPES = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))  # rows, inputs, outputs
@@ -37,6 +38,12 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--json", nargs="?", const="", metavar="FILE", help="write the results, by default where they "
                         "are committed (benchmarks/results/)")  # fmt: skip
     return parser
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Threads as asked for, and memory as `train_net.py` has it; for all forms of the process."""
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:
@@ -71,11 +78,19 @@ def compare(
             taken[name] += seconds(forms[name]) / 2
         for name, value in taken.items():
             times[name].append(value)
+    rows = summary(times)
+    for name in others:
+        rows[name]["difference"] = float(f"{differences[name]:.1e}")
+    return rows
+
+
+def summary(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
+    """`compare` without differences, from the seconds of every form in every round; the first is the reference."""
+    reference, *others = times
     rows = {name: {"seconds": _short(statistics.median(v)), "range_s": _ends(v)} for name, v in times.items()}
     for name in others:
         ratios = [a / b for a, b in zip(times[reference], times[name], strict=True)]
         rows[name] |= {"ratio": _short(statistics.median(ratios)), "ratio_range": _ends(ratios)}
-        rows[name]["difference"] = float(f"{differences[name]:.1e}")
     return rows
 
 
@@ -138,7 +153,8 @@ def report(row: Mapping) -> None:
     print(", ".join(str(row[name]) for name in ("case", "precision") if name in row))
     for name, form in row["forms"].items():
         low, high = form["range_s"]
-        ratio = f"{form['ratio']:6.2f}x  difference {form['difference']:.0e}" if "ratio" in form else ""
+        ratio = f"{form['ratio']:6.2f}x" if "ratio" in form else ""
+        ratio += f"  difference {form['difference']:.0e}" if "difference" in form else ""
         print(f"  {name:<16} {form['seconds']:9.4f} s  ({low:.4f} to {high:.4f})  {ratio}", flush=True)
 
 

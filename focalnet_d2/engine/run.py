@@ -19,6 +19,7 @@ from torch import nn
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.engine.checkpointing import RunState, class_names, describe_run, resume_run
+from focalnet_d2.engine.cpu_memory import keep_freed_memory
 from focalnet_d2.engine.device import resolve_amp, resolve_device
 from focalnet_d2.engine.distributed import local_rank, wrap_model
 from focalnet_d2.engine.hooks import (
@@ -40,7 +41,11 @@ logger = logging.getLogger(__name__)
 
 
 def start_run(recipe: DictConfig) -> Path:
-    """Make the output folder, the log and the copy of the recipe, seed this rank; returns the folder."""
+    """Make the output folder, the log and the copy of the recipe, seed this rank; returns the folder.
+
+    The process is the run's from here on: it also keeps its freed memory (see `cpu_memory.py`).
+    """
+    keep_freed_memory()
     folder, rank = Path(recipe.train.output_dir), comm.get_rank()
     folder.mkdir(parents=True, exist_ok=True)
     for name in LOGGERS:
