@@ -1,32 +1,23 @@
-"""CPU time of box and mask AP by each installed backend beside pycocotools itself, on generated data.
+"""The rows of `evaluators.py` for box and mask AP: each installed backend beside pycocotools itself, on generated data.
 
-    python benchmarks/average_precision.py                (100 images, about 1 minute)
-    python benchmarks/average_precision.py --images 500 --rounds 5 --json benchmarks/results/average_precision.json
-
-640x480 pixels, 80 classes, about 7 objects (one in a hundred a crowd) and 100 detections an image, one thread. The
-tools of a group take turns, so that other load on the machine hits all of them; the table has the median over the
-rounds of user and system time, and the largest difference in the twelve numbers, as shares of 1.
+640x480 pixels, 80 classes, about 7 objects (one in a hundred a crowd) and 100 detections an image.
 """
 
-import argparse
 import contextlib
 import io
 import json
 import os
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")  # of hotcoco, which reads it once
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pycocotools.mask
+from measuring import compare, make_row
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -36,7 +27,6 @@ from focalnet_d2.evaluation.coco_files import SHAPE_KEYS, read_ground_truth, rea
 
 HEIGHT, WIDTH, CLASSES, OBJECTS, DETECTIONS = 480, 640, 80, 7.5, 100
 REFERENCE = "pycocotools, called directly"
-Groups = dict[str, dict[str, dict[str, float]]]  # group -> tool -> cpu_s, ratio, max_difference
 
 
 class Data:
@@ -141,54 +131,16 @@ def routes(data: Data, iou_type: str, *, from_files: bool) -> dict[str, Callable
     return reference | {name: partial(score, backend) for name, backend in zip(names, installed)}
 
 
-def compare(tools: dict[str, Callable[[], list[float]]], rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds, ratio to the first tool, and difference to its numbers; the first round warms up."""
-    seconds, numbers = {name: [] for name in tools}, {}
-    for _ in range(rounds + 1):
-        for name, tool in tools.items():
-            start = time.process_time()
-            numbers[name] = np.array(tool())
-            seconds[name].append(time.process_time() - start)
-    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    return {
-        name: {
-            "cpu_s": medians[name],
-            "ratio": medians[REFERENCE] / medians[name],
-            "max_difference": float(np.abs(numbers[name] - numbers[REFERENCE]).max()),
-        }
-        for name in tools
-    }
-
-
-def measure(images: int = 100, rounds: int = 3) -> Groups:
-    """Groups for boxes and masks, from predictions in memory and from files."""
+def measure(images: int, rounds: int) -> Iterator[dict]:
+    """Rows for boxes and masks, from predictions in memory and from files."""
     with tempfile.TemporaryDirectory() as folder:
         data = Data(Path(folder), images)
-        return {
-            f"{name} AP, from {source}": compare(routes(data, iou_type, from_files=source == "files"), rounds)
-            for iou_type, name in (("bbox", "box"), ("segm", "mask"))
-            for source in ("memory", "files")
-        }
+        for iou_type, name in (("bbox", "box"), ("segm", "mask")):
+            for source in ("memory", "files"):
+                tools = routes(data, iou_type, from_files=source == "files")
+                yield make_row(f"{name} AP, from {source}", compare(tools, rounds, difference=largest_difference))
 
 
-def main() -> None:
-    """Measures, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3, help="measured, after one to warm up")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    options = parser.parse_args()
-    groups = measure(options.images, options.rounds)
-    for group, rows in groups.items():
-        print(group)
-        for name, row in rows.items():
-            numbers = f"{row['cpu_s']:9.3f} s CPU  {row['ratio']:6.2f}x"
-            print(f"  {name:<36} {numbers}  difference {row['max_difference']:.1e}")
-    if options.json is not None:
-        content = {"date": str(date.today()), "machine": platform.machine(), "images": options.images, "groups": groups}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def largest_difference(expected: list[float], found: list[float]) -> float:
+    """Of the twelve numbers, as shares of 1."""
+    return float(np.abs(np.array(expected) - np.array(found)).max())

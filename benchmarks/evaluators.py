@@ -1,26 +1,19 @@
 """CPU time of all our evaluators beside the official tools, on generated data; their counts are checked to be equal.
 
-    python benchmarks/evaluators.py                       (100 images, about 3 minutes)
-    python benchmarks/evaluators.py --images 500 --rounds 5 --json benchmarks/results/evaluators.json
+    python benchmarks/evaluators.py --json                (100 images, some minutes)
+    python benchmarks/evaluators.py --images 2 --rounds 1    (smoke run)
 
-640x480 pixels, 133 classes, about 13 segments an image, one thread. The tools of a group take turns, so that other load
-on the machine hits all of them; the table has the median over the rounds of user and system time, children included. A
-group whose packages are not installed is left out with a message. For AP, see `average_precision.py`.
+640x480 pixels, 133 classes, about 13 segments an image, one thread; children's time included. Rows whose packages are
+not installed are left out with a message. Those of AP are in `average_precision.py`.
 """
 
-import argparse
 import contextlib
 import io
 import json
 import logging
-import os
-import platform
-import resource
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 from unittest import mock
 
@@ -29,6 +22,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
+from measuring import compare, cpu_seconds_with_children, make_parser, make_row, prepare, report, save
 from PIL import Image
 
 from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
@@ -224,76 +218,51 @@ def comparable(counts: PanopticCounts) -> list[tuple]:
     return list(zip(counts.iou.tolist(), counts.tp.tolist(), counts.fp.tolist(), counts.fn.tolist()))
 
 
-def measure(routes: Routes, rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of each route, and how many times as fast as the first it is.
+def measure(title: str, routes: Routes, rounds: int) -> dict:
+    """The row of some tools.
 
     Raises:
         AssertionError: counts differ.
     """
-    seconds = {name: [] for name in routes}
-    for _ in range(rounds + 1):  # the first one warms up
-        counts = {}
-        for name, route in routes.items():
-            start = cpu_seconds()
-            counts[name] = route()
-            seconds[name].append(cpu_seconds() - start)
-        reference = next(iter(routes))
-        for name in routes:
-            assert counts[name] == counts[reference], f"The counts of {name} and {reference} differ."
-    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    return {name: {"cpu_s": value, "ratio": medians[reference] / value} for name, value in medians.items()}
+
+    def difference(expected: object, found: object) -> float:
+        assert found == expected, f"{title}: the counts differ."
+        return 0.0
+
+    return make_row(title, compare(routes, rounds, seconds=cpu_seconds_with_children, difference=difference))
 
 
-def cpu_seconds() -> float:
-    """User and system time of this process and its finished children."""
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def all_groups(images: int, rounds: int) -> Iterator[tuple[str, Callable[[], dict[str, dict[str, float]]]]]:
-    """Title of each group and what measures it."""
+def all_rows(images: int, rounds: int) -> Iterator[Callable[[], dict]]:
+    """What measures each row of PQ and mIoU."""
     with tempfile.TemporaryDirectory() as folder:
         data = Data(Path(folder), images)
         data.register()
         try:
-            yield "panoptic quality, from memory", lambda: measure(panoptic_memory(data), rounds)
-            yield "panoptic quality, from files", lambda: measure(panoptic_files(data), rounds)
-            yield "semantic, scores (133, 480, 640) on the CPU", lambda: measure(semantic(data), rounds)
+            yield lambda: measure("panoptic quality, from memory", panoptic_memory(data), rounds)
+            yield lambda: measure("panoptic quality, from files", panoptic_files(data), rounds)
+            yield lambda: measure("mIoU, scores (133, 480, 640) on the CPU", semantic(data), rounds)
         finally:
             DatasetCatalog.remove(NAME)
             MetadataCatalog.remove(NAME)
 
 
-def print_table(groups: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A line for each tool."""
-    for group, rows in groups.items():
-        print(group)
-        for name, row in rows.items():
-            print(f"  {name:<36} {row['cpu_s']:9.3f} s CPU  {row['ratio']:6.2f}x")
-
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measures, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, rounds=2)
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3, help="measured, after one to warm up")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser.parse_args(arguments)
+    prepare(options)
     logging.getLogger("detectron2").setLevel(logging.ERROR)  # it warns of OpenCV, which plays no part here
-    groups = {}
-    for title, measured in all_groups(options.images, options.rounds):
+    rows = []
+    for measured in all_rows(options.images, options.rounds):
         try:
-            groups[title] = measured()
+            rows.append(measured())
         except ModuleNotFoundError as error:
-            print(f"{title}: left out, {error}", file=sys.stderr)
-    groups |= average_precision.measure(options.images, options.rounds)
-    print_table(groups)
-    if options.json is not None:
-        machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "torch": str(torch.__version__)}
-        content = {"date": str(date.today()), **machine, "images": options.images, "groups": groups}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            print(f"left out: {error}", file=sys.stderr)
+    rows += average_precision.measure(options.images, options.rounds)
+    for row in rows:
+        report(row)
+    save(options.json, "evaluators", rows, images=options.images)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,11 @@ def cpu_seconds(function: Callable[[], object]) -> float:
 
 
 def compare(
-    forms: Mapping[str, Callable[[], Sequence[Tensor]]], rounds: int, seconds: Callable[..., float] = cpu_seconds
+    forms: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    seconds: Callable[[Callable], float] = cpu_seconds,
+    difference: Callable[[Any, Any], float] | None = None,
 ) -> dict[str, dict]:
     """Times forms of one computation; the first is the reference. A call before the rounds warms each up.
 
@@ -62,14 +67,15 @@ def compare(
         forms: each returns what it computed.
         rounds: in each, every form is called twice.
         seconds: how one call is timed.
+        difference: of two results; by default `relative_difference`, for sequences of tensors.
 
     Returns:
         For every form `seconds` (median) and `range_s`; for all but the first also `ratio` (the reference's time by its
-        own), `ratio_range` and `difference` from the reference (see `relative_difference`).
+        own), `ratio_range` and `difference` from the reference.
     """
     reference, *others = forms
     expected = forms[reference]()
-    differences = {name: relative_difference(expected, forms[name]()) for name in others}
+    differences = {name: (difference or relative_difference)(expected, forms[name]()) for name in others}
     del expected
     times = {name: [] for name in forms}
     for _ in range(rounds):
@@ -92,6 +98,18 @@ def summary(times: Mapping[str, Sequence[float]]) -> dict[str, dict]:
         ratios = [a / b for a, b in zip(times[reference], times[name], strict=True)]
         rows[name] |= {"ratio": _short(statistics.median(ratios)), "ratio_range": _ends(ratios)}
     return rows
+
+
+def cpu_seconds_with_children(function: Callable[[], object]) -> float:
+    """CPU time of the process and of the children that it started, during one call."""
+    start = _cpu_seconds_so_far()
+    function()
+    return _cpu_seconds_so_far() - start
+
+
+def _cpu_seconds_so_far() -> float:
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
