@@ -308,13 +308,14 @@ def check_triton() -> list[Check]:
     """Whether CUDA takes the Triton kernels, and why not; nothing to say without CUDA."""
     import torch
 
-    from focalnet_d2.layers.deformable_attention import why_not_triton
+    from focalnet_d2.layers.triton_choice import KERNELS, why_not_triton
 
     if not torch.cuda.is_available():
         return []
-    reason = why_not_triton("cuda")
+    reason = next(filter(None, map(why_not_triton, KERNELS)), "")
     if not reason:
-        return [Check("triton", OK, "FOCALNET_D2_TRITON=1: deformable attention takes its Triton kernels")]
+        detail = "FOCALNET_D2_TRITON=1: deformable attention and focal context take their Triton kernels"
+        return [Check("triton", OK, detail)]
     fix = "none is needed; python benchmarks/gpu.py checks and times the kernels on this card"
     return [Check("triton", FALLBACK, reason, fix)]
 

@@ -149,7 +149,7 @@ def test_triton_is_mentioned_only_with_cuda_and_says_why_it_is_not_taken(monkeyp
     assert check.status == FALLBACK
     assert "FOCALNET_D2_TRITON=1" in check.detail
     assert "benchmarks/gpu.py" in check.fix
-    monkeypatch.setattr("focalnet_d2.layers.deformable_attention.why_not_triton", lambda device_type: "")
+    monkeypatch.setattr("focalnet_d2.layers.triton_choice.why_not_triton", lambda kernels: "")
     assert doctor.check_triton()[0].status == OK
 
 

@@ -8,10 +8,9 @@ Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a he
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from .compiled_deformable_attention import LIBRARY, by_compiled_kernel
 from .table_lookup import weighted_row_sums
+from .triton_choice import triton_serves
 
 SpatialShapes = Sequence[tuple[int, int]]  # (h, w) of every level
 
@@ -86,31 +86,6 @@ def _by_triton(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, 
     return weighted_samples(value, spatial_shapes, locations, weights)
 
 
-def why_not_triton(device_type: str = "cuda") -> str:
-    """Why the Triton kernels are not taken on a usable device of this type, in one line; empty when they are."""
-    if device_type != "cuda":
-        return "the Triton kernels are for CUDA"
-    if os.environ.get("FOCALNET_D2_TRITON") != "1":
-        return "the Triton kernels were not yet run on a card: FOCALNET_D2_TRITON=1 takes them"
-    return _triton_problem(device_type)
-
-
-@cache
-def _triton_problem(device_type: str) -> str:
-    """What went wrong when the kernels were tried out, once: no triton, no C compiler, a card too old, ..."""
-    try:
-        from .triton_deformable_attention import try_out
-
-        try_out(device_type)
-    except Exception as error:  # triton and its compilers raise many kinds
-        return f"the Triton kernels do not run: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    return ""
-
-
-def _triton_serves(device_type: str, dtype: torch.dtype) -> bool:
-    return device_type == "cuda" and dtype != torch.float64 and not why_not_triton(device_type)
-
-
 @dataclass(frozen=True)
 class Implementation:
     """One form of the sum.
@@ -133,7 +108,13 @@ class Implementation:
 
 
 IMPLEMENTATIONS: list[Implementation] = [
-    Implementation("triton", _by_triton, _triton_serves, "one Triton kernel, made at its first call", takes_half=True),
+    Implementation(
+        "triton",
+        _by_triton,
+        partial(triton_serves, "triton_deformable_attention"),
+        "one Triton kernel, made at its first call",
+        takes_half=True,
+    ),
     Implementation(
         "compiled",
         by_compiled_kernel,

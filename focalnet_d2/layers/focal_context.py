@@ -9,12 +9,14 @@ Shapes: B images, H x W positions, C channels, L focal levels.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .depthwise import depthwise_conv
+from .triton_choice import triton_serves
 
 
 def _by_convolutions(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -25,6 +27,13 @@ def _by_convolutions(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) 
         context = F.gelu(depthwise_conv(context, kernel))
         local = context * gate if local is None else torch.addcmul(local, context, gate)
     return local.permute(0, 2, 3, 1), context.mean((2, 3))
+
+
+def _by_triton(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Kernels that go on from each convolution to its GELU and gate in registers."""
+    from .triton_focal_context import focal_context as by_triton
+
+    return by_triton(context, gates, kernels)
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,12 @@ class Implementation:
 
 
 IMPLEMENTATIONS: list[Implementation] = [
+    Implementation(
+        "triton",
+        _by_triton,
+        partial(triton_serves, "triton_focal_context"),
+        "one Triton kernel a level, made at its first call",
+    ),
     Implementation("plain", _by_convolutions, lambda device_type, dtype: True, "one convolution a level"),
 ]
 

@@ -1,4 +1,4 @@
-"""Deformable attention as Triton kernels for CUDA: the samples are never written to memory.
+"""Deformable attention as Triton kernels for CUDA, as operators that torch knows: no sample is written to memory.
 
 The module imports triton, which is optional: `deformable_attention` imports it only where this form is taken. A program
 owns some rows, a row being one head of one query, reads their four texels a point straight from the values, and sums in
@@ -10,7 +10,7 @@ program, C its channels, the power of two from D on.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import torch
 import triton
@@ -19,7 +19,7 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-_ELEMENTS = 1024  # R * C of a program: 8 for each thread of 4 warps
+_ELEMENTS = 256  # R * C of a program: 8 for each thread of a single warp, which waits for no other at its sums
 _VARYING = ["rows", "queries", "tokens"]  # sizes of an image, which must not ask for new kernels
 
 
@@ -48,9 +48,9 @@ def _texel(first, x, y, real, width, height, channel, STRIDE: tl.constexpr, CHAN
 @triton.jit
 def _rows(rows, queries, tokens, HEADS: tl.constexpr, CHANNELS: tl.constexpr, R: tl.constexpr):
     """Numbers of the program's rows (R,), which of them exist, and the offsets of their head in their image."""
-    row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)
-    image = row // (queries * HEADS)
-    return row, row < rows, (image * tokens * HEADS + row % HEADS) * CHANNELS
+    row = tl.program_id(0) * R + tl.arange(0, R)
+    image = (row // (queries * HEADS)).to(tl.int64)
+    return row.to(tl.int64), row < rows, (image * tokens * HEADS + row % HEADS) * CHANNELS
 
 
 @triton.jit(do_not_specialize=_VARYING)
@@ -149,9 +149,22 @@ def _backward(
                 tl.store(locations_grad + 2 * place + 1, (along_y * weight * height).to(points_type), mask=real)
 
 
-@lru_cache(maxsize=64)
+_INPUTS = "Tensor value, Tensor levels, Tensor locations, Tensor weights"
+torch.library.define("focalnet_d2::triton_deformable_attention", f"({_INPUTS}) -> Tensor")
+torch.library.define(
+    "focalnet_d2::triton_deformable_attention_backward",
+    f"({_INPUTS}, Tensor grad, bool for_value, bool for_points) -> (Tensor, Tensor, Tensor)",
+)
+
+OPERATOR = torch.ops.focalnet_d2.triton_deformable_attention
+
+
+@cache
 def _level_table(spatial_shapes: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
-    """(L, 3) int32: height, width and first token of every level; kept, for making it waits for the device."""
+    """(L, 3) int32: height, width and first token of every level.
+
+    Kept for good: making it waits for the device, and a captured CUDA graph goes on reading it.
+    """
     rows, start = [], 0
     for height, width in spatial_shapes:
         rows.append((height, width, start))
@@ -159,7 +172,7 @@ def _level_table(spatial_shapes: tuple[tuple[int, int], ...], device: torch.devi
     return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
-def _launch(kernel, levels: Tensor, value: Tensor, points: Tensor, others: Sequence[Tensor], **flags: bool) -> None:
+def _launch(kernel, value: Tensor, levels: Tensor, points: Tensor, others: Sequence[Tensor | None], **flags) -> None:
     """Starts a kernel for all rows of (B, Q, M, L, P) `points`; there may be none."""
     batch, queries, heads, num_levels, num_points = points.shape
     tokens, channels = value.shape[1], value.shape[3]
@@ -169,35 +182,62 @@ def _launch(kernel, levels: Tensor, value: Tensor, points: Tensor, others: Seque
     block = max(1, _ELEMENTS // width)
     sizes = dict(HEADS=heads, CHANNELS=channels, LEVELS=num_levels, POINTS=num_points, R=block, C=width)
     with torch.cuda.device_of(value):
-        kernel[(triton.cdiv(rows, block),)](value, levels, *others, rows, queries, tokens, **sizes, **flags)
+        grid = (triton.cdiv(rows, block),)
+        kernel[grid](value, levels, *others, rows, queries, tokens, **sizes, **flags, num_warps=1)
 
 
-class _WeightedSamples(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        batch, queries, heads = weights.shape[:3]
-        output = value.new_empty(batch, queries, heads * value.shape[3])
-        _launch(_forward, levels, value, weights, (locations, weights, output))
-        ctx.save_for_backward(value, locations, weights)
-        ctx.levels = levels
-        return output
+@torch.library.impl("focalnet_d2::triton_deformable_attention", ("cpu", "cuda"))
+def _run_forward(value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    output = _forward_shape(value, levels, locations, weights)
+    _launch(_forward, value.contiguous(), levels, weights, (locations.contiguous(), weights.contiguous(), output))
+    return output
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
-        value, locations, weights = ctx.saved_tensors
-        for_value, _, for_locations, for_weights = ctx.needs_input_grad
-        value_grad = torch.zeros_like(value, dtype=torch.float32) if for_value else None
-        for_points = for_locations or for_weights
-        locations_grad, weights_grad = torch.empty_like(locations), torch.empty_like(weights)
-        others = (locations, weights, grad.contiguous(), value_grad, locations_grad, weights_grad)
-        _launch(_backward, ctx.levels, value, weights, others, FOR_VALUE=for_value, FOR_POINTS=for_points)
-        return (
-            value_grad.to(value.dtype) if for_value else None,
-            None,
-            locations_grad if for_locations else None,
-            weights_grad if for_weights else None,
-        )
+
+@torch.library.impl("focalnet_d2::triton_deformable_attention_backward", ("cpu", "cuda"))
+def _run_backward(value, levels, locations, weights, grad, for_value: bool, for_points: bool):
+    value_grad, *point_grads = _backward_shapes(value, levels, locations, weights, grad, for_value, for_points)
+    summed = torch.zeros(value_grad.shape, dtype=torch.float32, device=value.device)
+    inputs = [tensor.contiguous() for tensor in (locations, weights, grad)]
+    others = (*inputs, summed, *point_grads)
+    _launch(_backward, value.contiguous(), levels, weights, others, FOR_VALUE=for_value, FOR_POINTS=for_points)
+    return summed.to(value.dtype), *point_grads
+
+
+@torch.library.register_fake("focalnet_d2::triton_deformable_attention")
+def _forward_shape(value: Tensor, levels: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+
+
+@torch.library.register_fake("focalnet_d2::triton_deformable_attention_backward")
+def _backward_shapes(value, levels, locations, weights, grad, for_value: bool, for_points: bool):
+    """What nobody needs is empty."""
+    wanted = ((value, for_value), (locations, for_points), (weights, for_points))
+    return tuple(tensor.new_empty(tensor.shape if needed else (0,)) for tensor, needed in wanted)
+
+
+def _keep(ctx, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    for_value, _, for_locations, for_weights = ctx.needs_input_grad
+    for_points = for_locations or for_weights
+    backward = torch.ops.focalnet_d2.triton_deformable_attention_backward
+    value_grad, locations_grad, weights_grad = backward(*ctx.saved_tensors, grad, for_value, for_points)
+    return (
+        value_grad if for_value else None,
+        None,
+        locations_grad if for_locations else None,
+        weights_grad if for_weights else None,
+    )
+
+
+def _refuse(ctx, *grads: Tensor) -> None:
+    raise RuntimeError("the triton deformable attention can be differentiated once only")
+
+
+torch.library.register_autograd("focalnet_d2::triton_deformable_attention", _differentiate, setup_context=_keep)
+torch.library.register_autograd("focalnet_d2::triton_deformable_attention_backward", _refuse)
 
 
 def weighted_samples(
@@ -221,7 +261,7 @@ def weighted_samples(
         if tensor.dtype not in DTYPES:
             raise ValueError(f"the triton form sums in float32 and takes no {tensor.dtype} {name}: take another form")
     levels = _level_table(tuple((int(h), int(w)) for h, w in spatial_shapes), value.device)
-    return _WeightedSamples.apply(value.contiguous(), levels, locations.contiguous(), weights.contiguous())
+    return OPERATOR(value, levels, locations, weights)
 
 
 def try_out(device: str) -> None:

@@ -1,4 +1,4 @@
-"""The Triton kernels in Triton's interpreter; `test_triton_deformable_attention.py` starts pytest on this file.
+"""Deformable attention's Triton kernels in the interpreter; `test_triton_deformable_attention.py` starts this file.
 
 The interpreter is chosen when triton is imported, so these tests have a process of their own, with TRITON_INTERPRET=1.
 New memory is filled with NaN, so whatever a kernel forgets to write shows.
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focalnet_d2.layers.deformable_attention import deformable_attention
-from focalnet_d2.layers.triton_deformable_attention import try_out
+from focalnet_d2.layers.triton_deformable_attention import OPERATOR, _level_table, try_out
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,9 +65,9 @@ def test_agrees_with_grid_sample(shapes, batch, queries, heads, channels, points
 
 
 def test_many_programs_wide_heads_and_inputs_that_are_not_contiguous():
-    """160 channels leave 4 rows to a program; 15 rows are no multiple of it."""
+    """40 channels leave 4 rows to a program; 15 rows are no multiple of it."""
     shapes = [(3, 5), (1, 1)]
-    value, locations, weights = make_inputs(shapes, batch=1, queries=5, heads=3, channels=160, points=1)
+    value, locations, weights = make_inputs(shapes, batch=1, queries=5, heads=3, channels=40, points=1)
     spread = (
         value.transpose(1, 2).contiguous().transpose(1, 2),
         locations.flip(-1).contiguous().flip(-1).transpose(1, 3).contiguous().transpose(1, 3),
@@ -118,6 +118,12 @@ def test_permuting_queries_permutes_the_output():
         output = deformable_attention(value, [(4, 5)], locations, weights, "triton")
         permuted = deformable_attention(value, [(4, 5)], locations[:, order], weights[:, order], "triton")
     torch.testing.assert_close(permuted, output[:, order], atol=0, rtol=0)
+
+
+def test_torch_knows_the_operators():
+    """Shapes without values, gradients under tracing: what `torch.compile` needs."""
+    value, locations, weights = (tensor.requires_grad_() for tensor in make_inputs([(2, 2)], batch=1, points=1))
+    torch.library.opcheck(OPERATOR.default, (value, _level_table(((2, 2),), value.device), locations, weights))
 
 
 def test_double_precision_is_refused():
