@@ -22,7 +22,7 @@ LIBRARY = CompiledLibrary(Path(__file__).with_name("deformable_attention.cpp"))
 POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting the thread takes
 
 _C_NAMES = {torch.float32: "float", torch.float64: "double"}
-_ARGUMENTS = "Tensor value, int[] sides, Tensor locations, Tensor weights"
+_ARGUMENTS = "Tensor value, SymInt[] sides, Tensor locations, Tensor weights"
 
 torch.library.define("focalnet_d2::deformable_attention", f"({_ARGUMENTS}) -> Tensor")
 torch.library.define(

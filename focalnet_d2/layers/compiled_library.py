@@ -19,6 +19,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 SWITCH = "FOCALNET_D2_COMPILE"
 COMPILERS = ("c++", "g++", "clang++")  # after $CXX
 # No -ffast-math: sums keep their order, and numbers that are none stay so.
@@ -45,6 +47,7 @@ class CompiledLibrary:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._renew_lock)
 
+    @torch.compiler.assume_constant_result
     def load(self) -> ctypes.CDLL | None:
         """The library, or None where there is none; compiled or found in the cache once in a process."""
         if os.environ.get(SWITCH) == "0":

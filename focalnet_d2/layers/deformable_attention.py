@@ -262,6 +262,6 @@ class MultiScaleDeformableAttention(nn.Module):
         if sides:
             unit = sides[0] * 0.5 / self.num_points
         else:
-            unit = 1.0 / centres.new_tensor([(w, h) for h, w in spatial_shapes])[:, None]  # (L, 1, 2)
+            unit = 1.0 / torch.tensor([(w, h) for h, w in spatial_shapes]).to(centres)[:, None]  # (L, 1, 2)
         locations = centres + offsets * unit  # (B, Q, M, L, P, 2)
         return self.output_proj(deformable_attention(value, spatial_shapes, locations, weights))

@@ -35,7 +35,7 @@ def get_encoder_reference_points(spatial_shapes: SpatialShapes, valid_ratios: Te
         y = torch.arange(h, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         x = torch.arange(w, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, h * w, 2)  # (1, HW, 2)
-        valid_size = valid_ratios[:, None, level] * valid_ratios.new_tensor([w, h])  # (B, 1, 2)
+        valid_size = valid_ratios[:, None, level] * torch.tensor([w, h]).to(valid_ratios)  # (B, 1, 2)
         centres.append(grid / valid_size)
     return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]  # (B, N, L, 2)
 

@@ -77,6 +77,7 @@ def is_faster(x: Tensor, weight: Tensor) -> bool:
         and x.dtype is weight.dtype is torch.float32
         and weight.shape[-1] >= _SMALLEST_KERNEL
         and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()  # its parts would be those of one image size
         and torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability() in _MEASURED
     )

@@ -56,4 +56,6 @@ def weighted_row_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """
     if rows.numel() < 2**31 and len(table) < 2**31:
         rows = rows.to(torch.int32)  # half the memory to read
+    if torch.compiler.is_compiling():  # scipy cannot be traced
+        return F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
     return _WeightedRowSums.apply(table, rows, weights)
