@@ -16,15 +16,18 @@ def check_label_size(labels: np.ndarray, file_size: tuple[int, int], *, label_fi
 def transform_labels(transforms: T.Transform, labels: np.ndarray) -> np.ndarray:
     """Labels after the transforms of their image; a pixel takes the label of the nearest one.
 
-    The four bytes of a number travel as the channels of an 8-bit image, because Detectron2 resizes those on the
+    The four bytes of a wide number travel as the channels of an 8-bit image, because Detectron2 resizes those on the
     pixel grid of the image, wider numbers with PyTorch's `nearest`, which is up to half a pixel off.
 
     Args:
         labels: (H, W) integers.
 
     Returns:
-        (H', W') int32. Padding with 0 gives label 0, with 255 label -1.
+        (H', W'), uint8 if the labels were, else int32. Padding with 0 gives label 0; with 255 it gives 255 in uint8
+        and -1 in int32.
     """
+    if labels.dtype == np.uint8:
+        return transforms.apply_segmentation(labels)
     numbers = np.ascontiguousarray(labels, "<i4")
     moved = transforms.apply_segmentation(numbers.view(np.uint8).reshape(*numbers.shape, 4))  # (H', W', 4)
     return np.ascontiguousarray(moved).view("<i4")[..., 0].astype(np.int32, copy=False)

@@ -10,6 +10,7 @@ import numpy as np
 from detectron2.data import transforms as T
 
 from .colour_jitter import SsdColourJitter
+from .geometry import Geometry
 
 
 class ScaleJitter(T.ResizeScale):
@@ -21,14 +22,14 @@ class ScaleJitter(T.ResizeScale):
         return T.ResizeTransform(resize.h, resize.w, height, width, resize.interp)
 
 
-def lsj(size: int = 1024, *, min_scale: float = 0.1, max_scale: float = 2.0) -> T.AugmentationList:
+def lsj(size: int = 1024, *, min_scale: float = 0.1, max_scale: float = 2.0) -> Geometry:
     """Large-scale jitter: flip; resize to a random share of what fits into size x size; crop or pad to that size.
 
     Args:
         size: sides of the finished image, pixels.
         min_scale, max_scale: range of the share, drawn uniformly.
     """
-    return T.AugmentationList(
+    return Geometry(
         [
             T.RandomFlip(),
             ScaleJitter(min_scale, max_scale, size, size),
@@ -47,11 +48,15 @@ def ade_crop(size: int) -> T.AugmentationList:
     short_sides = [int(0.1 * k * size) for k in range(5, 21)]
     return T.AugmentationList(
         [
-            T.ResizeShortestEdge(short_sides, 4 * size, sample_style="choice"),
-            T.RandomCrop("absolute", (size, size)),
+            Geometry(
+                [
+                    T.ResizeShortestEdge(short_sides, 4 * size, sample_style="choice"),
+                    T.RandomCrop("absolute", (size, size)),
+                ]
+            ),
             SsdColourJitter(),
-            T.RandomFlip(),
-            T.FixedSizeCrop((size, size), pad_value=128, seg_pad_value=255),  # the crop is done: pads only
+            # The crop is done, so the last only pads.
+            Geometry([T.RandomFlip(), T.FixedSizeCrop((size, size), pad_value=128, seg_pad_value=255)]),
         ]
     )
 

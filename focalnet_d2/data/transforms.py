@@ -13,6 +13,8 @@ import numpy as np
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform, Transform
 
+from .geometry import Geometry
+
 
 class RandomSizeCrop(T.Augmentation):
     """A random window whose height and width are drawn separately, both ends of the range included.
@@ -73,8 +75,8 @@ class DetrAugmentation(T.Augmentation):
         resize = T.ResizeShortestEdge(tuple(short_sides), max_size, sample_style="choice")
         bound = max_size if bound_before_crop else sys.maxsize
         resize_before_crop = T.ResizeShortestEdge(tuple(crop_short_sides), bound, sample_style="choice")
-        self.resized = T.AugmentationList([flip, resize])
-        self.cropped = T.AugmentationList([flip, resize_before_crop, RandomSizeCrop(*crop_range), resize])
+        self.resized = Geometry([flip, resize])
+        self.cropped = Geometry([flip, resize_before_crop, RandomSizeCrop(*crop_range), resize])
 
     def __call__(self, aug_input: T.AugInput) -> Transform:
         chosen = self.cropped if np.random.uniform() < self.crop_prob else self.resized

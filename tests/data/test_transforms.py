@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from focalnet_d2.data.geometry import GeometricTransform
 from focalnet_d2.data.transforms import DetrAugmentation, RandomSizeCrop, detr_800, detr_1200
 
 SMALL = {"short_sides": (48, 56, 64), "max_size": 90, "crop_short_sides": (40, 50, 60), "crop_range": (38, 60)}
@@ -39,7 +40,7 @@ def test_sizes_are_allowed_and_corners_map_to_corners(height, width, seed):
 def flatten(transforms):
     parts = []
     for part in transforms.transforms:
-        parts += flatten(part) if isinstance(part, T.TransformList) else [part]
+        parts += flatten(part) if isinstance(part, T.TransformList | GeometricTransform) else [part]
     return parts
 
 

@@ -48,7 +48,7 @@ class ImageMapper:
         aug_input = self.augmentation_input(dataset_dict, image)
         transforms = self.augmentations(aug_input)
         augmented = aug_input.image  # (H, W, 3)
-        sample["image"] = torch.from_numpy(np.array(augmented.transpose(2, 0, 1), order="C"))
+        sample["image"] = torch.from_numpy(np.require(augmented.transpose(2, 0, 1), requirements="CW"))
         if self.is_train:
             sample |= self.targets(dataset_dict, transforms, aug_input, image.shape[:2])
         return sample

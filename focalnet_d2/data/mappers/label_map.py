@@ -27,7 +27,7 @@ class LabelMapMapper(SemanticMapper):
         """Image and labels; raises ValueError or FileNotFoundError where the labels cannot be used."""
         if not self.is_train:
             return super().augmentation_input(dataset_dict, image)
-        return LabelledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]))
+        return LabelledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))
 
     def targets(
         self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]

@@ -7,7 +7,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from ..label_maps import check_label_size, transform_labels
-from ..panoptic_labels import label_runs, read_panoptic_ids
+from ..panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic
 from .base import ImageMapper, mask_targets
 
 
@@ -41,12 +41,15 @@ class PanopticMapper(ImageMapper):
                 has segments that segments_info does not list.
         """
         ids = read_segments(dataset_dict, file_size)
-        ids = transform_labels(transforms, ids)  # (H, W)
         segments = [segment for segment in dataset_dict["segments_info"] if not segment["iscrowd"]]
-        segment_ids = np.array([segment["id"] for segment in segments], np.int32)
-        masks = ids == segment_ids[:, None, None]  # (M, H, W)
-        instances = mask_targets(masks, [segment["category_id"] for segment in segments])
-        return instances[instances.gt_masks.nonempty()] if self.drop_empty else instances
+        numbered = [{"id": segment["id"], "category_id": number} for number, segment in enumerate(segments)]
+        numbers = semantic_from_panoptic(ids, numbered, ignore_label=max(255, len(segments)))  # mostly one byte a pixel
+        numbers = transform_labels(transforms, numbers)  # (H, W)
+        kept = np.arange(len(segments), dtype=numbers.dtype)
+        if self.drop_empty:
+            kept = np.intersect1d(kept, numbers)
+        masks = numbers == kept[:, None, None]  # (M, H, W)
+        return mask_targets(masks, [segments[number]["category_id"] for number in kept])
 
 
 def read_segments(dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:

@@ -7,7 +7,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from ..label_maps import check_label_size, transform_labels
-from ..panoptic_labels import semantic_from_panoptic
+from ..panoptic_labels import label_runs, semantic_from_panoptic
 from ..semantic_labels import read_semantic_labels
 from .base import ImageMapper, mask_targets
 from .panoptic import read_segments
@@ -48,25 +48,29 @@ class SemanticMapper(ImageMapper):
                 holds a label that is no class.
         """
         labels = transform_labels(transforms, self.read_labels(dataset_dict, file_size))  # (H, W)
-        valid = labels[(labels >= 0) & (labels < self.num_classes)]  # padding is -1 or ignore_label
-        present = np.flatnonzero(np.bincount(valid, minlength=self.num_classes))
-        return mask_targets(labels == present.astype(np.int32)[:, None, None], present)
+        found = np.unique(label_runs(labels)[0][0])
+        present = found[(found >= 0) & (found < self.num_classes)]  # padding is -1, 255 or ignore_label
+        return mask_targets(labels == present[:, None, None], present)
 
     def read_labels(self, dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
-        """(H, W) int32 labels of the file, each a class or ignore_label; raises as `make_targets` says."""
+        """Labels of the file (H, W), each a class or ignore_label; raises as `make_targets` says.
+
+        They are uint8 or int32, and in uint8 no class is 255, the value of padding.
+        """
         if "sem_seg_file_name" not in dataset_dict:
             label_file = dataset_dict["pan_seg_file_name"]
             ids = read_segments(dataset_dict, file_size)
             labels = semantic_from_panoptic(ids, dataset_dict["segments_info"], self.ignore_label)
         else:
             label_file = dataset_dict["sem_seg_file_name"]
-            labels = read_semantic_labels(label_file).astype(np.int32)
+            labels = read_semantic_labels(label_file)
             check_label_size(labels, file_size, label_file=label_file, image_file=dataset_dict["file_name"])
-        outside = labels[((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore_label)]
+        found = np.unique(label_runs(labels)[0][0])
+        outside = found[((found < 0) | (found >= self.num_classes)) & (found != self.ignore_label)]
         if outside.size:
-            few = ", ".join(map(str, np.unique(outside)[:5].tolist()))
+            few = ", ".join(map(str, outside[:5].tolist()))
             raise ValueError(
                 f"The label file {label_file} holds the labels {few}; allowed are 0 to {self.num_classes - 1} and "
                 f"{self.ignore_label} for pixels without a class."
             )
-        return labels
+        return labels if labels.dtype == np.uint8 and self.num_classes < 256 else labels.astype(np.int32)
