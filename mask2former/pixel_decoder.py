@@ -1,10 +1,14 @@
 """Mask2Former's pixel decoder: deformable attention over the coarse maps, and one step up to stride 4.
 
-Source: arXiv:2112.01527, section 3.2.1. As published it computes in float32 even under automatic mixed precision, and
-padding takes part like any other pixel.
+Source: arXiv:2112.01527, section 3.2.1; padding takes part like any other pixel. Under automatic mixed precision in
+float16 it computes in float32 as published, in bfloat16, whose range is that of float32, in bfloat16. All maps have
+their channels last in memory, as the backbone has them.
 
 Shapes: B images, C channels, E channels of the mask features, N tokens of all levels.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import fvcore.nn.weight_init as weight_init
 import torch
@@ -69,21 +73,32 @@ class PixelDecoder(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
         """{res2: (B, ., H/4, W/4), ...} -> mask features (B, E, H/4, W/4), and maps (B, C, ., .), coarse to fine."""
-        dtype = torch.promote_types(self.level_embed.dtype, torch.float32)
-        with torch.autocast(self.level_embed.device.type, enabled=False):
+        with self._precision() as dtype:
             features = {name: feature.to(dtype) for name, feature in features.items()}
             maps = self.encode([features[name] for name in self.in_features])
-            lateral = self.lateral(features[self.finest])
+            lateral = self.lateral.norm(_pointwise(self.lateral, features[self.finest]))
             upsampled = F.interpolate(maps[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-            return self.mask_features(self.smooth(lateral + upsampled)), maps
+            return _pointwise(self.mask_features, self.smooth(lateral + upsampled)), maps
+
+    @contextmanager
+    def _precision(self) -> Iterator[torch.dtype]:
+        """Automatic mixed precision is on inside only if it is bfloat16's; gives the type of the maps."""
+        device_type = self.level_embed.device.type
+        if torch.is_autocast_enabled(device_type) and torch.get_autocast_dtype(device_type) is torch.bfloat16:
+            yield torch.bfloat16
+        else:
+            with torch.autocast(device_type, enabled=False):
+                yield torch.promote_types(self.level_embed.dtype, torch.float32)
 
     def encode(self, sources: list[Tensor]) -> list[Tensor]:
         """Lets the cells of all levels exchange what they hold: L maps (B, ., H_l, W_l) -> L maps (B, C, H_l, W_l)."""
-        projected = [project(source) for project, source in zip(self.input_proj, sources, strict=True)]
+        projected = [
+            norm(_pointwise(conv, source)) for (conv, norm), source in zip(self.input_proj, sources, strict=True)
+        ]
         spatial_shapes = [tuple(level.shape[-2:]) for level in projected]
         positions = [
-            self.position_embedding(_no_padding(level), level.dtype) + embed.view(-1, 1, 1)
-            for level, embed in zip(projected, self.level_embed, strict=True)
+            (self.position_embedding.of_size(shape, embed) + embed.view(-1, 1, 1)).to(projected[0].dtype)
+            for shape, embed in zip(spatial_shapes, self.level_embed, strict=True)
         ]
         valid_ratios = projected[0].new_ones(len(projected[0]), len(projected), 2)
         memory = self.encoder(flatten_levels(projected), flatten_levels(positions), spatial_shapes, valid_ratios)
@@ -91,6 +106,6 @@ class PixelDecoder(nn.Module):
         return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, spatial_shapes, strict=True)]
 
 
-def _no_padding(feature: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H, W) bool, all False."""
-    return torch.zeros_like(feature[:, 0], dtype=torch.bool)
+def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The 1x1 convolution alone, as the product that it is: (B, ., H, W) -> (B, ., H, W), channels last in memory."""
+    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

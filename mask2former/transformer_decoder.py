@@ -39,10 +39,10 @@ class MaskedDecoderLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(
-        self, query_feat: Tensor, query_embed: Tensor, memory: Tensor, position: Tensor, blocked: Tensor
+        self, query_feat: Tensor, query_embed: Tensor, memory: Tensor, positioned_memory: Tensor, blocked: Tensor
     ) -> Tensor:
-        """(B, Q, C) content and position, (B, N, C) memory and position, (B, Q, N) bool -> (B, Q, C)."""
-        read = self.cross_attn(query_feat + query_embed, memory + position, memory, blocked)
+        """(B, Q, C) content and position, (B, N, C) memory without and with position, (B, Q, N) bool -> (B, Q, C)."""
+        read = self.cross_attn(query_feat + query_embed, positioned_memory, memory, blocked)
         query_feat = self.cross_norm(query_feat + read)
         positioned = query_feat + query_embed
         query_feat = self.self_norm(query_feat + self.self_attn(positioned, positioned, query_feat))
@@ -100,7 +100,7 @@ class MaskedAttentionDecoder(nn.Module):
         Returns:
             For each, `pred_logits` (B, Q, K + 1) and `mask_embed` (B, Q, E), see `predict_masks`.
         """
-        memories, positions = self._memories(multi_scale_features)
+        memories = [self._memory(*level) for level in zip(multi_scale_features, self.level_embed.weight, strict=True)]
         sizes = [feature.shape[-2:] for feature in multi_scale_features]
         keys = [_resize(mask_features.detach(), size) for size in sizes]  # L x (B, E, H_l, W_l)
         query_feat = self.query_feat.weight.expand(len(mask_features), -1, -1)  # (B, Q, C)
@@ -109,19 +109,16 @@ class MaskedAttentionDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             level = index % len(keys)
             blocked = blocked_positions(predictions[-1]["mask_embed"], keys[level])
-            arguments = (query_feat, query_embed, memories[level], positions[level], blocked)
+            arguments = (query_feat, query_embed, *memories[level], blocked)
             query_feat = run_layer(layer, *arguments, recompute=self.use_checkpoint)
             predictions.append(self.predict(query_feat))
         return predictions
 
-    def _memories(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Tokens and their positions, (B, N, C) and (1, N, C) for every level."""
-        memories, positions = [], []
-        for feature, embed in zip(maps, self.level_embed.weight, strict=True):
-            memories.append(feature.flatten(2).transpose(1, 2) + embed)
-            cells = torch.zeros_like(feature[:1, 0], dtype=torch.bool)  # nothing is padding
-            positions.append(self.position_embedding(cells, feature.dtype).flatten(2).transpose(1, 2))
-        return memories, positions
+    def _memory(self, feature: Tensor, embed: Tensor) -> tuple[Tensor, Tensor]:
+        """A level's tokens without and with their positions: (B, C, H, W), (C,) -> (B, N, C), (B, N, C)."""
+        memory = feature.flatten(2).transpose(1, 2) + embed.to(feature.dtype)
+        position = self.position_embedding.of_size(feature.shape[-2:], embed)  # nothing is padding
+        return memory, memory + position.flatten(2).transpose(1, 2).to(feature.dtype)
 
     def predict(self, query_feat: Tensor) -> dict[str, Tensor]:
         """(B, Q, C) -> `pred_logits` (B, Q, K + 1), `mask_embed` (B, Q, E)."""

@@ -1,6 +1,7 @@
 """Sine encodings of positions in maps and of reference boxes (arXiv:1706.03762, section 3.5, in two dimensions)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,17 @@ class SinePositionEncoding(nn.Module):
             for count, end in zip(counts, ends, strict=True)
         ]
         return torch.cat(encoded, dim=-1).permute(0, 3, 1, 2)
+
+    def of_size(self, size: Sequence[int], like: Tensor) -> Tensor:
+        """The encoding of a map (H, W) without padding, from one row and one column of it: (1, 2 * num_feats, H, W).
+
+        To 1e-6 that of `forward`; type and device are those of `like`.
+        """
+        height, width = size
+        lines = [torch.zeros(1, *shape, dtype=torch.bool, device=like.device) for shape in ((height, 1), (1, width))]
+        y, x = (self(line, like.dtype) for line in lines)  # (1, 2 * num_feats, H, 1), (1, 2 * num_feats, 1, W)
+        halves = (y[:, : self.num_feats], x[:, self.num_feats :])
+        return torch.cat([half.expand(-1, -1, height, width) for half in halves], dim=1)
 
 
 def encode_reference_points(reference_points: Tensor, num_feats: int = 128, temperature: float = 10000.0) -> Tensor:

@@ -43,6 +43,16 @@ def test_value_by_hand(offset):
     torch.testing.assert_close(encoding[4:, 0, 2], torch.tensor(expected), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(5, 7), (1, 3), (40, 1)])
+def test_a_row_and_a_column_make_a_map_without_padding(size):
+    encoding, like = (
+        SinePositionEncoding(num_feats=16, temperature=20, offset=-0.5),
+        torch.zeros(1, dtype=torch.float64),
+    )
+    expected = encoding(no_padding(*size), torch.float64)
+    torch.testing.assert_close(encoding.of_size(size, like), expected, rtol=0, atol=1e-6)
+
+
 def test_padding_changes_nothing_inside():
     encoding = SinePositionEncoding(num_feats=16, temperature=20)
     mask = torch.ones(1, 9, 8, dtype=torch.bool)

@@ -48,13 +48,26 @@ def test_every_coarse_map_reaches_every_level(pixel_decoder, name):
     assert not torch.allclose(before[0], after[0])
 
 
-def test_mixed_precision_changes_nothing(pixel_decoder):
+def test_mixed_precision_is_float32_for_float16_and_bfloat16_otherwise(pixel_decoder):
     features = random_features()
     plain = pixel_decoder(features)[0]
+    with torch.autocast("cpu", torch.float16):
+        half = pixel_decoder({name: feature.half().float() for name, feature in features.items()})[0]
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = pixel_decoder(features)[0]
-    assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, plain)
+        brain, maps = pixel_decoder(features)
+        assert torch.is_autocast_enabled("cpu")
+    assert half.dtype == torch.float32
+    assert {brain.dtype, *(level.dtype for level in maps)} == {torch.bfloat16}
+    for mixed, share in ((half, 2e-3), (brain, 2e-2)):
+        assert (mixed - plain).norm() < share * plain.norm()
+
+
+def test_layout_in_memory_changes_nothing(pixel_decoder):
+    features = random_features()
+    last = {name: feature.to(memory_format=torch.channels_last) for name, feature in features.items()}
+    mask_features, maps = pixel_decoder(features)
+    torch.testing.assert_close((mask_features, maps), pixel_decoder(last))
+    assert {level.stride(1) for level in (mask_features, *maps)} == {1}
 
 
 def test_a_batch_equals_its_images(pixel_decoder):
