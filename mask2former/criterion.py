@@ -1,10 +1,12 @@
 """Mask2Former's losses: class, cross-entropy and dice of the masks at points, for every prediction.
 
 Source: arXiv:2112.01527, sections 3.1 and 3.3. What differs from the published code, with the same expectation: masks
-are computed for matched queries only; for the matching, mask features are read at the points before the product with
-the queries; the points of the matching are drawn once per image for all predictions.
+are computed for matched queries only, those of all predictions in one product; for the matching, mask features are read
+at the points before the product with the queries; the points of the matching are drawn once per image for all
+predictions.
 
-Shapes: B images, Q queries, K classes, E channels of the mask features, M targets or matched pairs, P points.
+Shapes: B images, L predictions, Q queries, K classes, E channels of the mask features, M targets, N matched pairs of
+all predictions of an image, P points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,10 +95,13 @@ class Mask2FormerCriterion(nn.Module):
         with torch.autocast(mask_features.device.type, enabled=False):
             num_targets = count_targets(targets, mask_features.device)
             matched = self.match(predictions, mask_features, targets)
-            features_of = mask_features.unbind()  # once: each mask_features[image] would have a gradient of all images
-            for suffix, prediction, indices in zip(suffixes, predictions, matched, strict=True):
-                terms = self.judge(prediction, features_of, targets, indices, num_targets)
-                losses |= {name + suffix: loss for name, loss in terms.items()}
+            mask_sums, dice_sums = self.mask_losses(predictions, mask_features, targets, matched)  # (L,) each
+            labels = [target.labels for target in targets]
+            for layer, (suffix, prediction, indices) in enumerate(zip(suffixes, predictions, matched, strict=True)):
+                class_loss = self.class_loss(prediction["pred_logits"], indices, labels)
+                losses["loss_class" + suffix] = self.class_weight * class_loss
+                losses["loss_mask" + suffix] = self.mask_weight * mask_sums[layer] / num_targets
+                losses["loss_dice" + suffix] = self.dice_weight * dice_sums[layer] / num_targets
         return losses
 
     @torch.no_grad()
@@ -104,72 +109,86 @@ class Mask2FormerCriterion(nn.Module):
         self, predictions: Sequence[Mapping[str, Tensor]], mask_features: Tensor, targets: Sequence[MaskTargets]
     ) -> list[Indices]:
         """For every prediction the pairs of each image."""
-        matched = [[] for _ in predictions]
+        found = []  # B x L pairs
         for image, (features, target) in enumerate(zip(mask_features, targets, strict=True)):
             points = self.draw_points(1, self.num_points, features)  # (1, P, 2)
             read = sample_points(features[None], points)[0]  # (E, P)
             wanted = sample_masks(target.masks, points, _image_size(features))  # (M, P)
-            for indices, prediction in zip(matched, predictions, strict=True):
-                mask_logits = prediction["mask_embed"][image] @ read  # (Q, P)
-                indices.append(self.matcher(prediction["pred_logits"][image], mask_logits, target.labels, wanted))
-        return matched
+            logits = [prediction["pred_logits"][image] for prediction in predictions]
+            mask_logits = (prediction["mask_embed"][image] @ read for prediction in predictions)  # one (Q, P) at a time
+            found.append(self.matcher(logits, mask_logits, target.labels, wanted))
+        device = mask_features.device
+        return [[tuple(side.to(device) for side in pairs) for pairs in layer] for layer in zip(*found, strict=True)]
 
-    def judge(
+    def mask_losses(
         self,
-        prediction: Mapping[str, Tensor],
-        features_of: Sequence[Tensor],
+        predictions: Sequence[Mapping[str, Tensor]],
+        mask_features: Tensor,
         targets: Sequence[MaskTargets],
-        indices: Indices,
-        num_targets: float,
-    ) -> dict[str, Tensor]:
-        """Losses of one prediction and its assignment; mask features of each image: (E, h, w)."""
-        embed, like = prediction["mask_embed"], features_of[0]
-        pairs = [(queries.to(like.device), chosen.to(like.device)) for queries, chosen in indices]
-        count = sum(len(queries) for queries, _ in pairs)
-        candidates = self.draw_points(count, self.num_candidates, like)  # (M, ., 2)
-        fresh = self.draw_points(count, self.num_points - self.num_uncertain, like)  # (M, ., 2)
-        mask_total = dice_total = embed.flatten()[0] * 0 + like.flatten()[0] * 0  # keeps both in the graph
-        done = 0
-        for image, (queries, chosen) in enumerate(pairs):
-            size = self.pairs_at_once or max(len(queries), 1)
-            for some_queries, some_targets in zip(queries.split(size), chosen.split(size), strict=True):
-                part = slice(done, done + len(some_queries))
-                done = part.stop
-                masks = targets[image].masks[some_targets]
-                arguments = (embed[image, some_queries], features_of[image], masks, candidates[part], fresh[part])
-                mask_part, dice_part = self._pair_losses(*arguments)
-                mask_total, dice_total = mask_total + mask_part, dice_total + dice_part
-        labels = [target.labels[chosen] for target, (_, chosen) in zip(targets, pairs, strict=True)]
-        return {
-            "loss_class": self.class_weight * self.class_loss(prediction["pred_logits"], pairs, labels),
-            "loss_mask": self.mask_weight * mask_total / num_targets,
-            "loss_dice": self.dice_weight * dice_total / num_targets,
-        }
+        matched: Sequence[Indices],
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and dice loss of each prediction, summed over its pairs: (L,), (L,)."""
+        draws = [self._draw(indices, mask_features) for indices in matched]  # L x B pairs of points
+        sums = 0.0
+        # unbind once: each mask_features[image] would have a gradient of all images
+        for image, (features, target) in enumerate(zip(mask_features.unbind(), targets, strict=True)):
+            pairs = [indices[image] for indices in matched]
+            embed = torch.cat(
+                [one["mask_embed"][image, queries] for one, (queries, _) in zip(predictions, pairs, strict=True)]
+            )  # (N, E)
+            chosen = torch.cat([places for _, places in pairs])  # (N,)
+            candidates, fresh = (torch.cat(points) for points in zip(*(draw[image] for draw in draws), strict=True))
+            losses = self._pair_losses(features, target.masks, embed, chosen, candidates, fresh)  # (2, N)
+            sums = sums + torch.stack([part.sum(1) for part in losses.split([len(places) for _, places in pairs], 1)])
+        return sums.unbind(1)
+
+    def _draw(self, indices: Indices, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Points of a prediction's pairs: for each image the candidates for uncertain points, and others."""
+        counts = [len(queries) for queries, _ in indices]
+        candidates = self.draw_points(sum(counts), self.num_candidates, like)
+        fresh = self.draw_points(sum(counts), self.num_points - self.num_uncertain, like)
+        return list(zip(candidates.split(counts), fresh.split(counts), strict=True))
 
     def class_loss(self, logits: Tensor, pairs: Indices, labels: Sequence[Tensor]) -> Tensor:
-        """Cross-entropy of all queries, unmatched ones as no-object, weighted mean: (B, Q, K + 1) -> scalar."""
+        """Cross-entropy of all queries, unmatched ones as no-object, weighted mean.
+
+        Args:
+            logits: (B, Q, K + 1).
+            pairs: of each image; labels: of its targets, (M,).
+        """
         wanted = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
-        for row, (queries, _), image_labels in zip(wanted, pairs, labels, strict=True):
-            row[queries] = image_labels
+        for row, (queries, chosen), image_labels in zip(wanted, pairs, labels, strict=True):
+            row[queries] = image_labels[chosen]
         return F.cross_entropy(logits.transpose(1, 2), wanted, self.empty_weight.to(logits.dtype))
 
-    def _pair_losses(self, *arguments: Tensor) -> tuple[Tensor, Tensor]:
-        if self.pairs_at_once and torch.is_grad_enabled():
-            return checkpoint(self._point_losses, *arguments, use_reentrant=False)
-        return self._point_losses(*arguments)
+    def _pair_losses(self, features: Tensor, masks: Tensor, *of_pairs: Tensor) -> Tensor:
+        """`_point_losses` of all pairs of an image, `pairs_at_once` of them at a time."""
+        if not self.pairs_at_once:
+            return self._point_losses(features, masks, *of_pairs)
+        parts = zip(*(part.split(self.pairs_at_once) for part in of_pairs), strict=True)
+        if torch.is_grad_enabled():
+            found = [checkpoint(self._point_losses, features, masks, *part, use_reentrant=False) for part in parts]
+        else:
+            found = [self._point_losses(features, masks, *part) for part in parts]
+        return torch.cat(found, dim=1)
 
     def _point_losses(
-        self, embed: Tensor, features: Tensor, masks: Tensor, candidates: Tensor, fresh: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Sums of mask and dice loss: (M, E), (E, h, w), (M, H, W) bool, points (M, ., 2) -> two scalars."""
+        self, features: Tensor, masks: Tensor, embed: Tensor, chosen: Tensor, candidates: Tensor, fresh: Tensor
+    ) -> Tensor:
+        """Mask and dice loss of each of N pairs, (2, N).
+
+        Args:
+            features: (E, h, w); masks: (M, H, W) bool.
+            embed: (N, E); chosen: (N,) places in the masks; candidates, fresh: (N, ., 2) points.
+        """
         if len(embed) == 0:
-            return embed.new_zeros(()), embed.new_zeros(())
-        logits = predict_masks(embed, features)  # (M, h, w)
+            return (embed @ features.flatten(1)).sum(1).expand(2, 0)  # nothing, with gradients of zero
+        logits = predict_masks(embed, features)  # (N, h, w)
         uncertain = select_uncertain_points(logits, candidates, self.num_uncertain)
-        points = torch.cat([uncertain, fresh], dim=1)  # (M, P, 2)
-        read = sample_points(logits[:, None], points)[:, 0]  # (M, P)
-        wanted = sample_masks(masks, points, _image_size(features))
-        return mask_loss(read, wanted), dice_loss(read, wanted)
+        points = torch.cat([uncertain, fresh], dim=1)  # (N, P, 2)
+        read = sample_points(logits[:, None], points)[:, 0]  # (N, P)
+        wanted = sample_masks(masks, points, _image_size(features), rows=chosen)
+        return torch.stack([mask_loss(read, wanted), dice_loss(read, wanted)])
 
 
 def _image_size(features: Tensor, stride: int = 4) -> tuple[int, int]:

@@ -25,29 +25,32 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(maps, grid.to(maps.dtype), align_corners=False)[:, :, 0]
 
 
-def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int]) -> Tensor:
-    """Values of boolean masks at points, without a copy of the masks in another type.
+def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int], rows: Tensor | None = None) -> Tensor:
+    """Values of boolean masks at points, without a copy of the masks, be it in another type or in another order.
 
     Args:
         masks: (M, h, w) bool, the upper left part of a padded map whose rest is False.
-        points: (M, P, 2), or (1, P, 2) for all of them; over the padded map.
+        points: (R, P, 2), or (1, P, 2) for all of them; over the padded map.
         padded_size: (H, W).
+        rows: (R,) masks that are read; default: all in their order.
 
     Returns:
-        (M, P) in [0, 1], type of the points.
+        (R, P) in [0, 1], type of the points.
     """
     height, width = masks.shape[-2:]
-    texel = points * points.new_tensor([padded_size[1], padded_size[0]]) - 0.5  # (M, P, 2)
+    rows = torch.arange(len(masks), device=masks.device) if rows is None else rows
+    starts = rows[:, None] * (height * width)  # (R, 1)
+    texel = points * points.new_tensor([padded_size[1], padded_size[0]]) - 0.5  # (R or 1, P, 2)
     corner = texel.floor()
-    right, below = (texel - corner).unbind(-1)  # (M, P) each
+    right, below = (texel - corner).unbind(-1)  # (R or 1, P) each
     x0, y0 = corner.long().unbind(-1)
-    flat = masks.flatten(1)  # (M, h*w)
-    total = points.new_zeros(len(masks), points.shape[1])
+    flat = masks.flatten()
+    total = points.new_zeros(len(rows), points.shape[1])
     for y, share_y in ((y0, 1 - below), (y0 + 1, below)):
         for x, share_x in ((x0, 1 - right), (x0 + 1, right)):
             inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-            total += flat.gather(1, index.expand(len(masks), -1)) * (share_x * share_y * inside)
+            index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1) + starts  # (R, P)
+            total += flat[index] * (share_x * share_y * inside)
     return total
 
 

@@ -35,8 +35,8 @@ def pairwise_class_cost(logits: Tensor, labels: Tensor) -> Tensor:
 
 def pairwise_mask_cost(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
     """Mean binary cross-entropy over the points: (Q, P) logits, (M, P) in [0, 1] -> (Q, M)."""
-    inside, outside = F.softplus(-mask_logits), F.softplus(mask_logits)  # cost of a point that is inside, outside
-    return (inside @ target_masks.T + outside @ (1 - target_masks).T) / mask_logits.shape[-1]
+    outside = F.softplus(mask_logits).sum(-1, keepdim=True)  # (Q, 1); a point that is inside costs its logit less
+    return (outside - mask_logits @ target_masks.T) / mask_logits.shape[-1]
 
 
 def pairwise_dice_cost(mask_logits: Tensor, target_masks: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of matched predictions, summed over all elements; criteria divide by the number of targets."""
+"""Losses of matched predictions, summed over all elements or by pair; criteria divide by the number of targets."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,12 +26,12 @@ def giou_loss(boxes: Tensor, target_boxes: Tensor, eps: float = 1e-6) -> Tensor:
 
 
 def mask_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
-    """Sum over pairs of the mean binary cross-entropy of their points: (M, P), (M, P) in [0, 1] -> scalar."""
-    return F.binary_cross_entropy_with_logits(mask_logits, target_masks, reduction="none").mean(-1).sum()
+    """Mean binary cross-entropy of the points of each pair: (M, P), (M, P) in [0, 1] -> (M,)."""
+    return F.binary_cross_entropy_with_logits(mask_logits, target_masks, reduction="none").mean(-1)
 
 
 def dice_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
-    """Sum over pairs of 1 - dice coefficient of their points: (M, P), (M, P) in [0, 1] -> scalar."""
+    """1 - dice coefficient of the points of each pair: (M, P), (M, P) in [0, 1] -> (M,)."""
     probabilities = mask_logits.sigmoid()
     overlap = (probabilities * target_masks).sum(-1)  # (M,)
-    return (1 - (2 * overlap + 1) / (probabilities.sum(-1) + target_masks.sum(-1) + 1)).sum()
+    return 1 - (2 * overlap + 1) / (probabilities.sum(-1) + target_masks.sum(-1) + 1)

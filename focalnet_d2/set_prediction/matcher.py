@@ -1,7 +1,7 @@
 """One-to-one assignment of predictions to targets (DETR, arXiv:2005.12872, equation 1)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -124,7 +124,10 @@ class MaskMatcher(LeastCostAssignment):
         )
 
     @torch.no_grad()
-    def forward(self, logits: Tensor, mask_logits: Tensor, labels: Tensor, target_masks: Tensor) -> Pairs:
-        """One image: arguments of `cost` -> its pairs."""
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.assign(self.cost(logits, mask_logits, labels, target_masks))
+    def forward(
+        self, logits: Iterable[Tensor], mask_logits: Iterable[Tensor], labels: Tensor, target_masks: Tensor
+    ) -> list[Pairs]:
+        """One image, several predictions: the arguments of `cost`, the first two for each -> the pairs of each."""
+        with torch.autocast(target_masks.device.type, enabled=False):
+            costs = [self.cost(*one, labels, target_masks) for one in zip(logits, mask_logits, strict=True)]
+            return [self.assign(cost) for cost in torch.stack(costs).cpu()]  # one copy from the device

@@ -141,7 +141,7 @@ def recorded_run(case: dict, dtype: torch.dtype):
     model.train()
     model.zero_grad()
     criterion.draw_points, matcher.cost = recorded_points(case), kept_cost
-    handle = matcher.register_forward_hook(lambda *call: seen["pairs"].append(call[-1]))
+    handle = matcher.register_forward_hook(lambda *call: seen["pairs"].extend(call[-1]))
     try:
         yield model, seen
     finally:

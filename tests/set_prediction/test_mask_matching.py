@@ -42,8 +42,8 @@ def test_a_cost_is_the_loss_of_its_pair(count, points, seed):
     draws = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(count, points, generator=draws, dtype=torch.float64)
     masks = torch.rand(count, points, generator=draws, dtype=torch.float64)
-    torch.testing.assert_close(pairwise_mask_cost(logits, masks).diagonal().sum(), mask_loss(logits, masks))
-    torch.testing.assert_close(pairwise_dice_cost(logits, masks).diagonal().sum(), dice_loss(logits, masks))
+    torch.testing.assert_close(pairwise_mask_cost(logits, masks).diagonal(), mask_loss(logits, masks))
+    torch.testing.assert_close(pairwise_dice_cost(logits, masks).diagonal(), dice_loss(logits, masks))
 
 
 def test_gradients_of_the_losses():
@@ -64,20 +64,32 @@ def matching_problem(targets: int = 2, dtype: torch.dtype = torch.float32):
     return logits, mask_logits, torch.arange(targets), masks
 
 
+def match(logits, mask_logits, labels, masks, matcher=None):
+    """The pairs of one prediction."""
+    (pairs,) = (matcher or MaskMatcher())([logits], [mask_logits], labels, masks)
+    return pairs
+
+
 def test_each_target_goes_to_the_query_that_knows_it():
-    queries, targets = MaskMatcher()(*matching_problem())
+    queries, targets = match(*matching_problem())
     assert queries.tolist() == [1, 2]
     assert targets.tolist() == [0, 1]
 
 
+def test_predictions_of_an_image_are_matched_one_by_one():
+    logits, mask_logits, labels, masks = matching_problem()
+    found = MaskMatcher()([logits, logits.flip(0)], [mask_logits, mask_logits.flip(0)], labels, masks)
+    assert [[side.tolist() for side in pairs] for pairs in found] == [[[1, 2], [0, 1]], [[1, 2], [1, 0]]]
+
+
 def test_no_target_no_pair():
-    queries, targets = MaskMatcher()(*matching_problem(targets=0))
+    queries, targets = match(*matching_problem(targets=0))
     assert len(queries) == len(targets) == 0
 
 
 def test_more_targets_than_queries_leaves_some_without():
     logits, mask_logits, labels, masks = matching_problem(targets=4)
-    queries, targets = MaskMatcher()(logits[:2], mask_logits[:2], labels, masks)
+    queries, targets = match(logits[:2], mask_logits[:2], labels, masks)
     assert queries.tolist() == [0, 1]
     assert len(set(targets.tolist())) == 2
 
@@ -87,7 +99,7 @@ def test_half_precision_is_widened():
     mask_logits = (mask_logits * 1000).half()  # squares and sums would overflow
     matcher = MaskMatcher()
     assert matcher.cost(logits.half(), mask_logits, labels, masks.half()).dtype == torch.float32
-    assert matcher(logits.half(), mask_logits, labels, masks.half())[0].tolist() == [1, 2]
+    assert match(logits.half(), mask_logits, labels, masks.half(), matcher)[0].tolist() == [1, 2]
     assert matcher.non_finite_costs == 0
 
 
@@ -97,6 +109,6 @@ def test_costs_that_are_not_finite_are_avoided_counted_and_reported(value, caplo
     mask_logits[0] = value
     matcher = MaskMatcher()
     with caplog.at_level(logging.WARNING):
-        assert matcher(logits, mask_logits, labels, masks)[0].tolist() == [1, 2]
+        assert match(logits, mask_logits, labels, masks, matcher)[0].tolist() == [1, 2]
     assert matcher.non_finite_costs == 2
     assert "2 of 8 matching costs are not finite" in caplog.text
