@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -67,7 +68,7 @@ def run_checks() -> list[Check]:
         check_cuda,
         check_mps,
         check_cpu_matmul,
-        check_deformable_attention,
+        check_forms,
         check_triton,
         check_datasets,
     )
@@ -286,21 +287,21 @@ def check_cpu_matmul() -> list[Check]:
     return [Check("matrix products, cpu", OK, choice().reason)]
 
 
-def check_deformable_attention() -> list[Check]:
-    """The form of deformable attention that each usable device takes."""
+def check_forms() -> list[Check]:
+    """The form of deformable attention and of the focal context that each usable device takes."""
     import torch
 
-    from focalnet_d2.layers.deformable_attention import IMPLEMENTATIONS, available_implementations
+    from focalnet_d2.layers import deformable_attention, focal_context
 
     devices = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    checks = []
-    for device in (name for name, usable in devices.items() if usable):
-        forms = available_implementations(device, torch.float32)
+    seams, checks = {"deformable attention": deformable_attention, "focal context": focal_context}, []
+    for (title, seam), device in product(seams.items(), (name for name, usable in devices.items() if usable)):
+        forms = seam.available_implementations(device, torch.float32)
         others = ", ".join(form.name for form in forms[1:]) or "none"
         detail = f"{forms[0].name} ({forms[0].detail}); other forms: {others}"
-        absent = [(form.name, form.obstacle()) for form in IMPLEMENTATIONS if form not in forms]
+        absent = [(form.name, form.obstacle()) for form in seam.IMPLEMENTATIONS if form not in forms]
         detail += "".join(f"; not {name}: {reason}" for name, reason in absent if reason)
-        checks.append(Check(f"deformable attention, {device}", OK, detail))
+        checks.append(Check(f"{title}, {device}", OK, detail))
     return checks
 
 

@@ -123,19 +123,21 @@ def test_no_cuda_names_the_reason(monkeypatch):
     assert "no device is visible" in doctor.check_cuda()[0].detail
 
 
-def test_form_of_deformable_attention_is_the_one_that_runs():
-    from focalnet_d2.layers.deformable_attention import available_implementations
+def test_forms_are_those_that_run():
+    from focalnet_d2.layers import deformable_attention, focal_context
 
-    (cpu,) = [check for check in doctor.check_deformable_attention() if check.name.endswith("cpu")]
-    assert cpu.detail.startswith(available_implementations("cpu")[0].name)
+    attention, context = [check for check in doctor.check_forms() if check.name.endswith("cpu")]
+    assert attention.detail.startswith(deformable_attention.available_implementations("cpu")[0].name)
+    assert context.detail.startswith(focal_context.available_implementations("cpu")[0].name)
 
 
-def test_form_of_deformable_attention_that_is_missing_has_its_reason(monkeypatch):
+def test_form_that_is_missing_has_its_reason(monkeypatch):
     monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
-    (cpu,) = [check for check in doctor.check_deformable_attention() if check.name.endswith("cpu")]
-    assert cpu.status == OK
-    assert cpu.detail.startswith("table_lookup")
-    assert cpu.detail.endswith("not compiled: FOCALNET_D2_COMPILE=0")
+    checks = [check for check in doctor.check_forms() if check.name.endswith("cpu")]
+    for check, form in zip(checks, ("table_lookup", "plain"), strict=True):
+        assert check.status == OK
+        assert check.detail.startswith(form)
+        assert check.detail.endswith("not compiled: FOCALNET_D2_COMPILE=0")
 
 
 def test_triton_is_mentioned_only_with_cuda_and_says_why_it_is_not_taken(monkeypatch):

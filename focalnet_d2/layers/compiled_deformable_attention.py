@@ -1,22 +1,20 @@
 """Deformable attention by a small C++ library (deformable_attention.cpp), as operators that torch knows.
 
 As operators they have shapes without values and a gradient, so `torch.compile`, fake tensors and flop counters can
-handle them. Threads are Python's: ctypes lets go of the interpreter while the library works, no second OpenMP is
-loaded, and a forked process starts threads of its own.
+handle them.
 
 Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points.
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .compiled_library import CompiledLibrary
+from .compiled_library import CompiledLibrary, run_all, steps
 
 LIBRARY = CompiledLibrary(Path(__file__).with_name("deformable_attention.cpp"))
 POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting the thread takes
@@ -60,8 +58,8 @@ def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Te
     def run(first: int, last: int) -> None:
         function(*leading, ctypes.c_int64(first), ctypes.c_int64(last), _pointer(output))
 
-    edges = _edges(queries, _threads(weights))
-    _run_all(run, pairwise(edges))
+    edges = steps(queries, _threads(weights))
+    run_all(run, pairwise(edges))
     return output
 
 
@@ -80,8 +78,8 @@ def _backward(
         function(*leading, _pointer(grad), *place, *map(_pointer, grads))
 
     batch, _, heads, _ = value.shape
-    edges = _edges(heads, -(-_threads(weights) // max(batch, 1)))
-    _run_all(run, [(b, *group) for b in range(batch) for group in pairwise(edges)])
+    edges = steps(heads, -(-_threads(weights) // max(batch, 1)))
+    run_all(run, [(b, *group) for b in range(batch) for group in pairwise(edges)])
     return tuple(grads)
 
 
@@ -143,21 +141,3 @@ def _function(name: str, inputs: Sequence[Tensor]) -> tuple[Callable[..., None],
 def _threads(weights: Tensor) -> int:
     """Threads that are worth starting for this many points, never more than torch may take."""
     return max(1, min(torch.get_num_threads(), weights.numel() // POINTS_FOR_A_THREAD))
-
-
-def _edges(length: int, parts: int) -> list[int]:
-    """0 to `length` in up to `parts` steps of nearly one size."""
-    parts = max(1, min(parts, length))
-    return [length * part // parts for part in range(parts + 1)]
-
-
-def _run_all(run: Callable[..., None], parts: Iterable[tuple[int, ...]]) -> None:
-    """Calls `run` for each part, in threads when there are several."""
-    parts = list(parts)
-    workers = min(len(parts), torch.get_num_threads())
-    if workers < 2:
-        for part in parts:
-            run(*part)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda part: run(*part), parts))

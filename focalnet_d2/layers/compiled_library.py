@@ -16,7 +16,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -172,3 +173,25 @@ def compile_library(source: Path, compiler: str, path: Path) -> None:
         raise OSError(f"{compiler} fails: {done.stderr or done.returncode}")
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def steps(length: int, parts: int) -> list[int]:
+    """0 to `length` in up to `parts` steps of nearly one size, at least one."""
+    parts = max(1, min(parts, length))
+    return [length * part // parts for part in range(parts + 1)]
+
+
+def run_all(run: Callable[..., None], parts: Iterable[tuple[int, ...]]) -> None:
+    """Calls `run` for each part, in as many threads as torch may take when there are several.
+
+    The threads are Python's: ctypes lets go of the interpreter while a library works, no second OpenMP is loaded, and a
+    forked process starts threads of its own.
+    """
+    parts = list(parts)
+    workers = min(len(parts), torch.get_num_threads())
+    if workers < 2:
+        for part in parts:
+            run(*part)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda part: run(*part), parts))

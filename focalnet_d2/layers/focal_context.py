@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .compiled_focal_context import LIBRARY, by_compiled_kernel, supports
 from .depthwise import depthwise_conv
 from .triton_choice import triton_serves
 
@@ -62,6 +63,7 @@ IMPLEMENTATIONS: list[Implementation] = [
         partial(triton_serves, "triton_focal_context"),
         "one Triton kernel a level, made at its first call",
     ),
+    Implementation("compiled", by_compiled_kernel, supports, "C++, compiled here on first use", LIBRARY.obstacle),
     Implementation("plain", _by_convolutions, lambda device_type, dtype: True, "one convolution a level"),
 ]
 
