@@ -16,7 +16,7 @@ from functools import partial
 
 import torch
 from detectron2.config import instantiate
-from measuring import compare, make_parser, make_row, matmul_rates, report, save
+from measuring import compare, make_parser, make_row, matmul_rates, prepare, report, save
 from plain_dino import PlainDINO
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -124,11 +124,8 @@ def measure(model: DINO, case: str, size: tuple[int, int], precision: str, optio
     gflop = counter.get_total_flops() / 1e9 * (3 if case == "training step" else 1)
     measured = compare(forms, options.rounds)
     share = gflop / measured["library"]["seconds"] / options.rates[PEAK[precision]]
-    title = f"{case} {size[0]}x{size[1]}"
-    goal = GOALS[case][precision]
-    return make_row(
-        title, measured, precision=precision, goal=goal, gflop=round(gflop, 1), share_of={PEAK[precision]: round(share, 2)}
-    )
+    details = {"precision": precision, "goal": GOALS[case][precision], "gflop": round(gflop, 1)}
+    return make_row(f"{case} {size[0]}x{size[1]}", measured, **details, share_of={PEAK[precision]: round(share, 2)})
 
 
 def main() -> None:
@@ -139,7 +136,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=list(PEAK), default=list(PEAK))
     parser.add_argument("--recipe", default=RECIPE)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    prepare(options)
     options.rates = matmul_rates()
     torch.manual_seed(0)
     model, rows = make_model(options.recipe), []

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.box_ops import inverse_sigmoid
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention, SpatialShapes
+from focalnet_d2.layers.fused_linear import feed_forward
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import encode_reference_points
 from focalnet_d2.layers.recompute import run_layer
@@ -55,8 +56,8 @@ class DecoderLayer(nn.Module):
         query_feat = self.norm2(query_feat + self.dropout(attended))
         read = self.cross_attn(query_feat + query_embed, reference_boxes, memory, spatial_shapes, padding_mask)
         query_feat = self.norm1(query_feat + self.dropout(read))
-        hidden = self.dropout(self.linear1(query_feat).relu())  # (B, Q, ffn_dim)
-        return self.norm3(query_feat + self.dropout(self.linear2(hidden)))
+        changed = feed_forward(self.linear1, self.linear2, query_feat, self.dropout)
+        return self.norm3(query_feat + self.dropout(changed))
 
 
 class DINODecoder(nn.Module):

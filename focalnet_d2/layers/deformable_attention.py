@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .compiled_deformable_attention import LIBRARY, by_compiled_kernel
+from .fused_linear import linear_with
 from .table_lookup import weighted_row_sums
 from .triton_choice import triton_serves
 
@@ -251,7 +252,7 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         batch, queries, _ = query.shape
         per_point = (batch, queries, self.num_heads, self.num_levels, self.num_points)
-        value = self.value_proj(memory)  # (B, N, C)
+        value = linear_with("none", self.value_proj, memory)  # (B, N, C)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))  # (B, N, M, D)
@@ -264,4 +265,5 @@ class MultiScaleDeformableAttention(nn.Module):
         else:
             unit = 1.0 / torch.tensor([(w, h) for h, w in spatial_shapes]).to(centres)[:, None]  # (L, 1, 2)
         locations = centres + offsets * unit  # (B, Q, M, L, P, 2)
-        return self.output_proj(deformable_attention(value, spatial_shapes, locations, weights))
+        read = deformable_attention(value, spatial_shapes, locations, weights)  # (B, Q, C)
+        return linear_with("none", self.output_proj, read)

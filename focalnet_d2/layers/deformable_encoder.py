@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes
+from .fused_linear import feed_forward
 from .recompute import run_layer
 
 
@@ -63,8 +64,8 @@ class DeformableEncoderLayer(nn.Module):
         """(B, N, C) -> (B, N, C)."""
         gathered = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
         tokens = self.norm1(tokens + self.dropout(gathered))
-        hidden = self.dropout(self.linear1(tokens).relu())  # (B, N, ffn_dim)
-        return self.norm2(tokens + self.dropout(self.linear2(hidden)))
+        changed = feed_forward(self.linear1, self.linear2, tokens, self.dropout)
+        return self.norm2(tokens + self.dropout(changed))
 
 
 class DeformableEncoder(nn.Module):

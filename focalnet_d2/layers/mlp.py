@@ -4,6 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from .fused_linear import linear_with
+
 
 class MLP(nn.Module):
     """`num_layers` linear layers with ReLU between them: (..., in_dim) -> (..., out_dim)."""
@@ -15,5 +17,5 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = layer(x).relu()
+            x = linear_with("relu", layer, x)
         return self.layers[-1](x)
