@@ -146,7 +146,7 @@ def break_near_ties_as(model: DINO, golden_topk, limit: float = 2e-5):
     def nudge(_module, _inputs, logits):
         if logits.ndim != 3 or logits.shape[1] <= order.shape[1]:
             return logits
-        scores = logits.detach().max(-1).values  # (B, N)
+        scores = logits.detach().float().max(-1).values  # (B, N)
         wanted = scores.gather(1, order)
         lowered = (wanted + torch.arange(order.shape[1], device=device()) * 1e-6).cummin(1).values
         lowered = lowered - torch.arange(order.shape[1], device=device()) * 1e-6

@@ -1,0 +1,29 @@
+"""bf16 stays as close to float32 as it was measured to be (`benchmarks/precision.py`), within a factor of two."""
+
+import pytest
+
+from tests.golden.bfloat16 import (
+    dino_errors,
+    dino_training_errors,
+    focalnet_errors,
+    mask2former_errors,
+    mask2former_training_errors,
+)
+from tests.golden.cases import dino_cases, focalnet_cases
+from tests.golden.mask2former_cases import mask2former_cases
+
+LIMITS = [
+    (focalnet_errors, focalnet_cases(), "mini_L_fl4_64x96_b2", dict(features=0.014, gradients=0.04)),
+    (dino_errors, dino_cases(), "s4", dict(features=0.016, logits=0.01, boxes=0.016)),
+    (dino_training_errors, dino_cases(), "s4", dict(losses=0.06, gradients=0.14)),
+    (mask2former_errors, mask2former_cases("full"), "A_full", dict(features=0.014, logits=0.016, masks=0.018)),
+    (mask2former_training_errors, mask2former_cases("loss"), "A_loss", dict(losses=0.17, gradients=0.07)),
+]
+
+
+@pytest.mark.parametrize(("errors", "cases", "name", "limits"), LIMITS, ids=[row[0].__name__ for row in LIMITS])
+def test_error_of_bf16(errors, cases, name, limits):
+    found = errors(next(case for case in cases if case["name"] == name))
+    assert found.pop("same_queries", 1.0) > 0.95
+    assert found.keys() == limits.keys()
+    assert {kind: error for kind, error in found.items() if not 0 < error <= limits[kind]} == {}
