@@ -1,218 +1,390 @@
-"""Checks every form of deformable attention on a CUDA card, then times it, the card's ceilings and whole FocalNets.
+"""Checks and times on a CUDA card: its ceilings, every form of the kernels, whole FocalNets, a training step of DINO-H.
 
-    python benchmarks/gpu.py                  (writes benchmarks/results/gpu_<card>.json)
-    python benchmarks/gpu.py --rehearse       (tiny sizes on the CPU, nothing is written; with TRITON_INTERPRET=1 where
-                                               the Triton kernels are to be rehearsed, too)
+    python benchmarks/gpu.py --json                               (all rows; writes results/gpu_<card>.json)
+    python benchmarks/gpu.py --rows ceilings context tiles        (some of them)
+    python benchmarks/gpu.py --rehearse                           (tiny sizes on the CPU: the times mean nothing; with
+                                                                   TRITON_INTERPRET=1 the Triton kernels, too)
 
-First each form is compared with float64 on the CPU, new memory filled with NaN; times follow only if all agree. Forms
-take turns, forwards and backwards through the list (A B B A); a row has the median and the spread in milliseconds, by
-CUDA events, and the ratio to the first form, `grid_sample`. Exit status: 1 if a form is wrong, 2 without CUDA.
+First each form is compared with float64 on the CPU (`gpu_checks.py`); times follow only if all agree. "plain" is what
+the published code does, by our own hand: one `grid_sample` a level and focal modulation channels first, without fused
+kernels, the backbone recomputed in DINO's training; "library" is what CUDA takes by default; "triton" what
+FOCALNET_D2_TRITON=1 takes. Everything is bf16 (autocast), one image. Forms take turns; times are those of CUDA events.
+Shares are of the rate of bf16 matrix products that was measured at the start. Exit status: 1 if a form is wrong, 2
+without CUDA.
 """
 
-import argparse
 import json
 import os
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from datetime import date
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
+from detectron2.config import instantiate
+from gpu_checks import attention_inputs, check, context_inputs, wrong
+from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor
+from training_step import make_batch
 
-from focalnet_d2.layers.deformable_attention import deformable_attention
-from focalnet_d2.modeling.focalnet import FocalNet
+from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.flops import count_model, count_multiply_adds, shapes_only
+from focalnet_d2.layers import deformable_attention as attention_seam
+from focalnet_d2.layers import focal_context as context_seam
+from focalnet_d2.modeling.focalnet import FocalModulation, FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 
-RESULTS = Path(__file__).parent / "results"
-FOUR_SCALES = [(100, 167), (50, 84), (25, 42), (13, 21)]  # of 800x1333: 22223 tokens
+SIZE = (800, 1333)
+MAPS = ((200, 334), (100, 167), (50, 84), (25, 42))  # of the four stages
+FOUR_SCALES = [(100, 167), (50, 84), (25, 42), (13, 21)]  # 22223 tokens
 FIVE_SCALES = [(200, 334), *FOUR_SCALES]  # 89023 tokens
-TINY = [(2, 2)]
-CHECKED = [  # levels, heads, channels, points, queries
-    ([(7, 5), (3, 3), (1, 1)], 3, 5, 2, 37),
-    ([(20, 31), (10, 16), (5, 8), (3, 4)], 8, 32, 4, 301),
-    ([(9, 2)], 1, 160, 1, 1),
-]
-CHECKED_TINY = [([(3, 5), (1, 1)], 3, 5, 1, 5)]
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 3e-3}
-Inputs = tuple[Tensor, list[tuple[int, int]], Tensor, Tensor]
+CONTEXTS = {  # channels of the first stage, kernels
+    "T": (96, (3, 5, 7)),
+    "T, wide windows": (96, (9, 11, 13)),
+    "L": (192, (3, 5, 7, 9)),
+    "H": (352, (3, 5, 7, 9)),
+}
+TINY_NETWORK = {"embed_dim": 4, "depths": (1,), "focal_levels": (2,), "focal_windows": (1,), "out_features": ("res2",)}
+BATCH = 20  # calls in a row of what takes less than a millisecond
 
 
-def make_inputs(levels: list[tuple[int, int]], heads: int, channels: int, points: int, queries: int) -> Inputs:
-    """Random points, a tenth of them outside, all away from texel borders, where the derivative depends on rounding."""
-    draws = torch.Generator().manual_seed(0)
-    sizes = torch.tensor([(w, h) for h, w in levels])[:, None]
-    value = torch.randn(1, sum(h * w for h, w in levels), heads, channels, generator=draws)
-    texels = torch.rand(1, queries, heads, len(levels), points, 2, generator=draws) * 1.1 * sizes - 1
-    texels = texels.floor() + (texels - texels.floor()).clamp(0.02, 0.98)
-    weights = torch.rand(1, queries, heads, len(levels) * points, generator=draws).softmax(-1)
-    return value, levels, (texels + 0.5) / sizes, weights.view(1, queries, heads, len(levels), points)
-
-
-def forward_and_backward(form: str, inputs: Inputs) -> list[Tensor]:
-    """Output and the gradients of its sum with fixed coefficients."""
-    value, levels, locations, weights = inputs
-    leaves = [tensor.detach().requires_grad_() for tensor in (value, locations, weights)]
-    output = deformable_attention(leaves[0], levels, leaves[1], leaves[2], form)
-    upstream = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape)
-    output.backward(upstream.to(output))
-    return [output.detach(), *(leaf.grad for leaf in leaves)]
-
-
-def errors_of(form: str, device: str) -> dict[str, float]:
-    """Largest error in units of the largest value, of output and gradients, over all shapes; by type."""
-    errors = {}
-    for dtype in TOLERANCE:
-        worst = 0.0
-        for levels, *sizes in CHECKED_TINY if device == "cpu" else CHECKED:
-            value, _, locations, weights = make_inputs(levels, *sizes)
-            low = value.to(dtype), levels, locations, weights
-            expected = forward_and_backward(
-                "grid_sample", (low[0].double(), levels, locations.double(), weights.double())
-            )
-            found = forward_and_backward(form, (low[0].to(device), levels, locations.to(device), weights.to(device)))
-            for one, true in zip(found, expected):
-                error = (one.double().cpu() - true).abs().max() / true.abs().max()
-                worst = max(worst, float(error.nan_to_num(nan=float("inf"))))
-        errors[str(dtype).removeprefix("torch.")] = worst
-    return errors
-
-
-def check(forms: list[str], device: str) -> dict[str, dict[str, float]]:
-    """Errors of all forms, with new memory filled with NaN.
-
-    Raises:
-        SystemExit: with status 1, a form is wrong.
-    """
-    torch.use_deterministic_algorithms(True, warn_only=True)
+@contextmanager
+def taking(attention: str, context: str) -> Iterator[None]:
+    """A block in which the two seams know one form each."""
+    chosen = [
+        patch.object(seam, "IMPLEMENTATIONS", [form for form in seam.IMPLEMENTATIONS if form.name == name])
+        for seam, name in ((attention_seam, attention), (context_seam, context))
+    ]
+    serves = [patch.object(context_seam, "available_implementations", lambda *_: context_seam.IMPLEMENTATIONS)]
+    serves += [patch.object(attention_seam, "available_implementations", lambda *_: attention_seam.IMPLEMENTATIONS)]
+    for one in (*chosen, *serves):
+        one.start()
     try:
-        errors = {form: errors_of(form, device) for form in forms}
+        yield
     finally:
-        torch.use_deterministic_algorithms(False)
-    limits = {str(dtype).removeprefix("torch."): limit for dtype, limit in TOLERANCE.items()}
-    wrong = {form: row for form, row in errors.items() if any(row[name] > limits[name] for name in row)}
-    if wrong:
-        print(f"wrong, so nothing is timed: {json.dumps(wrong)}", file=sys.stderr)
-        raise SystemExit(1)
-    return errors
+        for one in (*chosen, *serves):
+            one.stop()
 
 
-def milliseconds(run: Callable[[], object], device: str) -> float:
-    """Time of one call, on the card's own clock where there is a card."""
-    if device == "cpu":
-        start = time.perf_counter()
-        run()
-        return (time.perf_counter() - start) * 1e3
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    run()
-    end.record()
-    end.synchronize()
-    return start.elapsed_time(end)
+def plain_levels(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, C, H, W), (B, L, H, W) -> gated sum of the levels (B, C, H, W) and the last level's context."""
+    gathered = 0.0
+    for level, kernel in enumerate(kernels):
+        context = F.gelu(F.conv2d(context, kernel, padding=kernel.shape[-1] // 2, groups=len(kernel)))
+        gathered = gathered + context * gates[:, level : level + 1]
+    return gathered, context
 
 
-def take_turns(routes: dict[str, Callable[[], object]], device: str, rounds: int) -> dict[str, dict]:
-    """Median and spread of every route; the ratio says how many times as fast as the first it is."""
-    for run in [*routes.values()] * (1 if device == "cpu" else 3):  # kernels are made, memory is reserved
-        run()
-    times = {name: [] for name in routes}
-    for number in range(rounds):
-        for name in list(routes)[:: 1 if number % 2 == 0 else -1]:
-            times[name].append(milliseconds(routes[name], device))
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    first = next(iter(medians.values()))
-    return {
-        name: {"median_ms": medians[name], "spread_ms": [min(found), max(found)], "ratio": first / medians[name]}
-        for name, found in times.items()
-    }
+def plain_modulation(layer: FocalModulation, x: Tensor) -> Tensor:
+    """`layer(x)` channels first: (B, H, W, C) -> (B, H, W, C)."""
+    levels = layer.focal_level
+    mixed = layer.f(x).permute(0, 3, 1, 2).contiguous()
+    query, context, gates = mixed.split([layer.dim, layer.dim, levels + 1], dim=1)
+    gathered, context = plain_levels(context, gates, [conv.weight for conv, _ in layer.focal_layers])
+    gathered = gathered + F.gelu(context.mean(2, keepdim=True).mean(3, keepdim=True)) * gates[:, levels:]
+    if layer.normalize:
+        gathered = gathered / (levels + 1)
+    return layer.dropout(layer.proj(layer.ln((query * layer.h(gathered)).permute(0, 2, 3, 1).contiguous())))
 
 
-def time_ceilings(device: str, rounds: int, side: int) -> dict[str, float]:
-    """Copy bandwidth and rate of bf16 matrix products."""
-    left, right = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
-    source = torch.empty(side * side * 16, dtype=torch.uint8, device=device)
+@contextmanager
+def network_form(name: str) -> Iterator[None]:
+    """A block in which FocalNets and deformable attention take "plain", "library" or "triton"."""
+    if name == "plain":
+        with patch.object(FocalModulation, "forward", plain_modulation), taking("grid_sample", "plain"):
+            yield
+    elif name == "triton":
+        with taking("triton", "triton"):
+            yield
+    else:
+        with patch.dict(os.environ, {"FOCALNET_D2_TRITON": "0"}):
+            yield
+
+
+def in_form(name: str, function: Callable[[], list[Tensor]]) -> list[Tensor]:
+    """`function()` in `network_form(name)`."""
+    with network_form(name):
+        return function()
+
+
+class Card:
+    """What is measured on, and how.
+
+    Attributes:
+        device: "cuda", or "cpu" in a rehearsal.
+        tiny: whether this is a rehearsal.
+        rounds: A B B A turns of a row.
+        kernels: the forms "triton" is among where its kernels can run.
+        gemm: TFLOP/s of bf16 matrix products, once measured.
+    """
+
+    def __init__(self, *, rehearsal: bool, rounds: int):
+        self.device = "cpu" if rehearsal else "cuda"
+        self.tiny = rehearsal
+        self.rounds = rounds
+        self.has_triton = not rehearsal or os.environ.get("TRITON_INTERPRET") == "1"
+        self.gemm = float("nan")
+
+    def forms(self, *names: str) -> list[str]:
+        """Those that run here."""
+        return [name for name in names if self.has_triton or "triton" not in name]
+
+    def seconds(self, function: Callable[[], object], calls: int = 1) -> float:
+        """Mean of some calls, on the card's own clock where there is a card."""
+        if self.tiny:
+            start = time.perf_counter()
+            function()
+            return time.perf_counter() - start
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(calls):
+            function()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3 / calls
+
+    def autocast(self) -> torch.autocast:
+        """bf16."""
+        return torch.autocast(self.device, torch.bfloat16)
+
+    def row(self, case: str, forms: dict[str, Callable], *, calls: int = 1, gflop: float | None = None, **details):
+        """Measures forms of one computation; prints and returns the row."""
+        measured = compare(forms, self.rounds, seconds=partial(self.seconds, calls=calls))
+        if gflop is not None:
+            fastest = min(form["seconds"] for form in measured.values())
+            details |= {"gflop": round(gflop, 1), "share_of": {"bfloat16": round(gflop / 1e3 / fastest / self.gemm, 3)}}
+        row = make_row(case, measured, precision="bfloat16", **details)
+        report(row)
+        return row
+
+
+def ceilings(card: Card) -> dict[str, float]:
+    """Copy bandwidth, read and written, and the rate of bf16 matrix products."""
+    side = 64 if card.tiny else 8192
+    left, right = (torch.randn(side, side, device=card.device).bfloat16() for _ in range(2))
+    source = torch.empty(side * side * 16, dtype=torch.uint8, device=card.device)
     target = torch.empty_like(source)
-    rows = take_turns({"copy": lambda: target.copy_(source), "gemm": lambda: left @ right}, device, rounds)
-    return {
-        "copy_gb_per_s": 2 * source.numel() / rows["copy"]["median_ms"] / 1e6,
-        "bf16_gemm_tflop_per_s": 2 * side**3 / rows["gemm"]["median_ms"] / 1e9,
-    }
+    medians = []
+    for work in (partial(target.copy_, source), partial(torch.mm, left, right)):
+        times = [card.seconds(work, BATCH) for _ in range(3 + card.rounds)][3:]
+        medians.append(statistics.median(times))
+    card.gemm = 2 * side**3 / medians[1] / 1e12
+    found = {"copy_gb_per_s": 2 * source.numel() / medians[0] / 1e9, "bf16_tflop_per_s": card.gemm}
+    print(json.dumps(found))
+    return found
 
 
-def time_attention(forms: list[str], levels: list, device: str, rounds: int) -> dict[str, dict]:
-    """Encoder calls: a query for every token, 8 heads of 32 channels, 4 points, bf16 values."""
-    queries = sum(h * w for h, w in levels)
-    value, _, locations, weights = make_inputs(levels, 8, 32, 4, queries)
-    value, locations, weights = value.to(device, torch.bfloat16), locations.to(device), weights.to(device)
-    leaves = [tensor.requires_grad_() for tensor in (value, locations, weights)]
-    upstream = torch.randn(1, queries, 256, device=device).bfloat16()
+def attention_rows(card: Card) -> Iterator[dict]:
+    """Encoder calls: a query for every token, 8 heads of 32 channels, 4 points."""
+    for name, levels in (("4-scale", FOUR_SCALES), ("5-scale", FIVE_SCALES)):
+        levels = [(2, 2)] if card.tiny else levels
+        queries = sum(h * w for h, w in levels)
+        value, *points = (tensor.to(card.device) for tensor in attention_inputs(levels, 8, 32, 4, queries))
+        leaves = [tensor.requires_grad_() for tensor in (value.bfloat16(), *points)]
+        upstream = torch.randn(1, queries, 256, device=card.device).bfloat16()
 
-    def forward(form: str) -> Tensor:
-        return deformable_attention(leaves[0], levels, leaves[1], leaves[2], form)
+        def call(form: str, levels=levels, leaves=leaves) -> Tensor:
+            return attention_seam.deformable_attention(leaves[0], levels, *leaves[1:], form)
 
-    def inference(form: str) -> Tensor:
-        with torch.no_grad():
-            return forward(form)
+        def forward(form: str, call=call) -> list[Tensor]:
+            with torch.no_grad():
+                return [call(form)]
 
-    def training(form: str) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(forward(form), leaves, upstream)
+        def training(form: str, call=call, leaves=leaves, upstream=upstream) -> Sequence[Tensor]:
+            return torch.autograd.grad(call(form), leaves, upstream)
 
-    return {
-        "forward": take_turns({form: lambda form=form: inference(form) for form in forms}, device, rounds),
-        "forward and backward": take_turns({form: lambda form=form: training(form) for form in forms}, device, rounds),
-    }
-
-
-def time_backbone(variant: dict, size: tuple[int, int], device: str, rounds: int) -> dict:
-    """Forward of one image under bf16 autocast, without a compiler."""
-    model = FocalNet(**variant).to(device).eval()
-    image = torch.randn(1, 3, *size, device=device)
-
-    def forward() -> dict[str, Tensor]:
-        with torch.no_grad(), torch.autocast(device.partition(":")[0], torch.bfloat16):
-            return model(image)
-
-    return take_turns({"eager bf16": forward}, device, rounds)
+        for step, run in (("forward", forward), ("forward + backward", training)):
+            forms = {"plain": partial(run, "grid_sample")}
+            forms |= {form: partial(run, form) for form in card.forms("table_lookup", "triton")}
+            goal = 4.0 if (name, step) == ("5-scale", "forward + backward") else None
+            yield card.row(f"deformable attention, {name}, {step}", forms, goal=goal)
 
 
-def measure(device: str, forms: list[str], rounds: int) -> dict:
-    """The whole table; on the CPU only at tiny sizes."""
-    tiny = device == "cpu"
-    result = {"errors against float64": check(forms, device)}
-    result["ceilings"] = time_ceilings(device, rounds, 64 if tiny else 8192)
-    for name, levels in (("4 scales", FOUR_SCALES), ("5 scales", FIVE_SCALES)):
-        result[f"deformable attention, {name}"] = time_attention(forms, TINY if tiny else levels, device, rounds)
-    small = {"embed_dim": 8, "depths": (1, 1, 1, 1)}
+def plain_context(context: Tensor, gates: Tensor, *kernels: Tensor) -> tuple[Tensor, Tensor]:
+    """The focal context channels first, with the copies that this takes."""
+    gathered, last = plain_levels(*(x.permute(0, 3, 1, 2).contiguous() for x in (context, gates)), kernels)
+    return gathered.permute(0, 2, 3, 1).contiguous(), last.mean((2, 3))
+
+
+def seam_context(form: str, context: Tensor, gates: Tensor, *kernels: Tensor) -> tuple[Tensor, Tensor]:
+    """The focal context by a form of the library."""
+    return context_seam.focal_context(context, gates, kernels, form)
+
+
+def context_forward(function: Callable, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Results only."""
+    with torch.no_grad():
+        return function(*leaves)
+
+
+def context_training(function: Callable, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Gradients of everything."""
+    results = function(*leaves)
+    return torch.autograd.grad(results, leaves, [torch.ones_like(result) for result in results])
+
+
+def context_forms(card: Card, shape: Sequence[int], kernels: Sequence[int]) -> tuple[list[Tensor], dict[str, Callable]]:
+    """Inputs in bf16, and the forms as functions of them."""
+    inputs = [x.bfloat16().requires_grad_() for x in context_inputs(shape, kernels, card.device)]
+    forms = {"plain": plain_context, "channels last": partial(seam_context, "plain")}
+    return inputs, forms | {form: partial(seam_context, form) for form in card.forms("triton")}
+
+
+def context_rows(card: Card) -> Iterator[dict]:
+    """Every stage of some networks at 800x1333."""
+    for name, (channels, kernels) in list(CONTEXTS.items())[: 1 if card.tiny else None]:
+        for stage, side in enumerate(MAPS[:1] if card.tiny else MAPS):
+            shape = (1, 2, 2, 2) if card.tiny else (1, *side, channels * 2**stage)
+            kernels = (3, 1) if card.tiny else kernels
+            inputs, forms = context_forms(card, shape, kernels)
+            gflop = 2 * shape[1] * shape[2] * shape[3] * sum(k * k for k in kernels) / 1e9
+            for step, run, share in (("forward", context_forward, 1), ("forward + backward", context_training, 3)):
+                measured = {form: partial(run, function, inputs) for form, function in forms.items()}
+                case = f"focal context, {name}, stage {stage + 1}, {step}"
+                yield card.row(case, measured, calls=BATCH, gflop=share * gflop)
+
+
+def tile_rows(card: Card) -> Iterator[dict]:
+    """Other tiles than those that the Triton kernels were written with, to choose by."""
+    if not card.has_triton:
+        return
+    from focalnet_d2.layers import triton_focal_context as kernels_module
+
+    shape = (1, 2, 2, 2) if card.tiny else (1, 100, 167, 384)
+    inputs, forms = context_forms(card, shape, (3, 1) if card.tiny else (5, 7, 9))
+
+    def tiled(settings: dict[str, int], run: Callable) -> Sequence[Tensor]:
+        with patch.dict(vars(kernels_module), settings):
+            return run(forms["triton"], inputs)
+
+    options = [{}, {"_TILE": 1024}, {"_TILE": 4096}, {"_COLUMNS": 16}, {"_WINDOW": 2048}, {"_STEPS": 2}]
+    options += [{"_PROGRAMS": 512}, {"_PROGRAMS": 2048}]
+    for step, run in (("forward", context_forward), ("forward + backward", context_training)):
+        measured = {str(settings): partial(tiled, settings, run) for settings in options[: 2 if card.tiny else None]}
+        yield card.row(f"focal context, L, stage 2, tiles, {step}", measured, calls=BATCH)
+
+
+def graphed(function: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
+    """The function as a CUDA graph, which starts all its kernels at once."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = function()
+
+    def replay() -> list[Tensor]:
+        graph.replay()
+        return outputs
+
+    return replay
+
+
+def vivid(network: FocalNet) -> FocalNet:
+    """The network with weights under which every block changes its input, so that differences mean something."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 2:
+            torch.nn.init.xavier_uniform_(parameter)
+        elif "gamma" in name:
+            torch.nn.init.ones_(parameter)
+    return network.eval()
+
+
+def backbone_rows(card: Card) -> Iterator[dict]:
+    """Forward of FocalNet-L and H with 4 levels."""
+    size = (16, 16) if card.tiny else SIZE
     for name in ("large_fl4", "huge_fl4"):
-        variant, size = (small, (64, 64)) if tiny else (FOCALNET_VARIANTS[name], (800, 1333))
-        result[f"FocalNet {name} forward, {size[0]}x{size[1]}"] = time_backbone(variant, size, device, rounds)
-    return result
+        variant = TINY_NETWORK if card.tiny else FOCALNET_VARIANTS[name]
+        with shapes_only():
+            gflop = 2 * count_multiply_adds(partial(FocalNet(**variant), torch.empty(1, 3, *size))) / 1e9
+        with torch.device(card.device):
+            network, image = vivid(FocalNet(**variant)), torch.randn(1, 3, *size)
+
+        def forward(network=network, image=image) -> list[Tensor]:
+            with torch.no_grad(), card.autocast():
+                return list(network(image).values())
+
+        forms = {form: partial(in_form, form, forward) for form in card.forms("plain", "library", "triton")}
+        if not card.tiny:
+            forms |= {f"{form}, graph": graphed(forms[form]) for form in ("library", "triton")}
+        yield card.row(f"FocalNet {name} forward {size[0]}x{size[1]}", forms, goal=3.0, gflop=gflop)
+
+
+def step_rows(card: Card) -> Iterator[dict]:
+    """Forward, backward, clipping and AdamW of DINO with FocalNet-H and 5 scales; 8 objects, learning rate 0."""
+    name, size = ("dino_focalnet_mini_demo", (128, 160)) if card.tiny else ("dino_focalnet_huge", SIZE)
+    recipe = load_recipe(name)
+    with torch.device(card.device):
+        model = instantiate(recipe.model).train()
+    recipe.optimizer.model = model
+    optimizer = instantiate(recipe.optimizer)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # every form meets the same weights
+    batch = make_batch(size, 1, 8, model.num_classes)
+
+    def step(form: str) -> list[Tensor]:
+        torch.manual_seed(0)
+        for stage in model.backbone.bottom_up.layers:
+            stage.use_checkpoint = form == "plain"
+        optimizer.zero_grad(set_to_none=True)
+        with card.autocast():
+            losses = model(batch)
+        total = sum(losses.values())
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.clip_norm)
+        optimizer.step()
+        return [total.detach()]
+
+    forms = ("plain", "library") if card.tiny else ("plain", "library", "triton")  # the interpreter would take hours
+    forms = {form: partial(in_form, form, partial(step, form)) for form in forms}
+    gflop = 3 * 2 * count_model(lambda: instantiate(load_recipe(name).model), size).multiply_adds / 1e9
+    row = card.row(f"{name} training step {size[0]}x{size[1]}", forms, goal=3.0, gflop=gflop, goal_of_share=0.25)
+    for form, run in forms.items() if not card.tiny else ():
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        row["forms"][form]["peak_bytes"] = torch.cuda.max_memory_allocated()
+        print(f"  {form:<16} {row['forms'][form]['peak_bytes'] / 2**30:.1f} GiB at most")
+    yield row
+
+
+ROWS = {
+    "attention": attention_rows,
+    "context": context_rows,
+    "tiles": tile_rows,
+    "backbone": backbone_rows,
+    "step": step_rows,
+}
 
 
 def main() -> None:
     """Checks, measures, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20, help="measured calls of every form")
-    parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU; the times mean nothing")
-    arguments = parser.parse_args()
-    forms = ["grid_sample", "table_lookup", "triton"]
-    if arguments.rehearse:
-        kept = forms if os.environ.get("TRITON_INTERPRET") == "1" else forms[:2]
-        print(json.dumps(measure("cpu", kept, arguments.rounds), indent=1))
-        return
-    if not torch.cuda.is_available():
+    parser = make_parser(__doc__, rounds=10)
+    parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU")
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=["ceilings", *ROWS])
+    options = parser.parse_args()
+    if not options.rehearse and not torch.cuda.is_available():
         print("no CUDA device: nothing was checked or timed", file=sys.stderr)
         raise SystemExit(2)
-    card = torch.cuda.get_device_name()
-    versions = {"torch": str(torch.__version__), "cuda": torch.version.cuda}
-    result = {"date": str(date.today()), "card": card, **versions, **measure("cuda", forms, arguments.rounds)}
-    text = json.dumps(result, indent=1)
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"gpu_{re.sub('[^A-Za-z0-9]+', '_', card)}.json").write_text(text + "\n", encoding="utf-8")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    card = Card(rehearsal=options.rehearse, rounds=options.rounds)
+    errors = check(card.forms("grid_sample", "table_lookup", "triton"), card.forms("plain", "triton"), card.device)
+    print(json.dumps(errors))
+    if found := wrong(errors):
+        print(f"wrong, so nothing is timed: {json.dumps(found)}", file=sys.stderr)
+        raise SystemExit(1)
+    described = {"card": "none: a rehearsal" if card.tiny else torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+    described |= {"errors against float64": errors, "ceilings": ceilings(card)}
+    rows = [row for name in options.rows if name in ROWS for row in ROWS[name](card)]
+    save(options.json, "gpu_" + re.sub("[^A-Za-z0-9]+", "_", described["card"]), rows, **described)
 
 
 if __name__ == "__main__":
