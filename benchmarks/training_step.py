@@ -1,43 +1,31 @@
-"""Time and memory of one training step of a recipe, on random images with random objects.
+"""Time and memory of one training step of a recipe of boxes, on random images with random objects.
 
-    python benchmarks/training_step.py dino_focalnet_large_fl4_5scale_12ep --size 800 1333 --amp bf16
-    python benchmarks/training_step.py dino_focalnet_mini_demo --size 128 160 --device cpu     (smoke run)
+    python benchmarks/training_step.py dino_focalnet_huge --size 1200 2000 --amp bf16 --json
+    python benchmarks/training_step.py dino_focalnet_mini_demo --size 128 160 --device cpu --rounds 1     (smoke run)
 
-The step is forward, backward, clipping and AdamW; data loading is left out. Prints one JSON object with the machine and
-the date; `--save` also puts it into `benchmarks/results/`.
+The step is the trainer's: forward, backward, checks, clipping and AdamW; data loading is left out. Seconds are CPU
+seconds of the process, on a card those of the clock. Memory is the process's at its peak, on a card what tensors took
+and what the allocator reserved.
 """
 
 import argparse
-import json
-import platform
-import statistics
+import itertools
 import time
-from datetime import date
-from pathlib import Path
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
 
 import torch
 from detectron2.config import instantiate
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from measuring import cpu_seconds, make_parser, make_row, peak_memory, report, save, summary
 
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.engine.device import resolve_amp, resolve_device
+from focalnet_d2.engine.trainer import Trainer
 
-RESULTS = Path(__file__).parent / "results"
-
-
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("--size", type=int, nargs=2, default=(800, 1333), metavar=("H", "W"))
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--objects", type=int, default=8, help="in each image")
-    parser.add_argument("--amp", default="off", help="off, auto, bf16 or fp16")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--steps", type=int, default=10, help="measured, after 3 to warm up")
-    parser.add_argument("--save", action="store_true")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    return parser.parse_intermixed_args()
+WARM_UP = 3
+GIB = 2**30
 
 
 def make_batch(size: tuple[int, int], batch: int, objects: int, num_classes: int) -> list[dict]:
@@ -54,50 +42,76 @@ def make_batch(size: tuple[int, int], batch: int, objects: int, num_classes: int
     return inputs
 
 
-def measure(arguments: argparse.Namespace, device: torch.device) -> dict:
-    """Seconds of the measured steps and bytes at the peak."""
-    recipe = apply_overrides(load_recipe(arguments.recipe), arguments.overrides)
-    model = instantiate(recipe.model).to(device).train()
+def make_trainer(options: argparse.Namespace, device: torch.device, folder: str) -> Trainer:
+    """A trainer whose every batch is the same."""
+    torch.manual_seed(0)
+    recipe = apply_overrides(load_recipe(options.recipe), options.overrides)
+    model = instantiate(recipe.model).to(device)
     recipe.optimizer.model = model
-    optimizer = instantiate(recipe.optimizer)
-    amp = resolve_amp(arguments.amp, device, training=True)
-    batch = make_batch(tuple(arguments.size), arguments.batch, arguments.objects, model.num_classes)
-    seconds = []
-    for _ in range(3 + arguments.steps):
-        start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, amp, enabled=amp is not None):
-            loss = sum(model(batch).values())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.train.clip_norm)
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    seconds = seconds[3:]
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return {
-        "median_s": round(statistics.median(seconds), 4),
-        "spread_s": [round(min(seconds), 4), round(max(seconds), 4)],
-        "peak_memory_gib": None if peak is None else round(peak / 2**30, 2),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "loss_is_finite": bool(loss.isfinite()),
-    }
+    batch = make_batch(tuple(options.size), options.batch, options.objects, model.num_classes)
+    return Trainer(
+        model,
+        itertools.repeat(batch),
+        instantiate(recipe.optimizer),
+        device=device,
+        amp_dtype=resolve_amp(options.amp, device, training=True),
+        clip_norm=recipe.train.clip_norm,
+        output_dir=folder,
+    )
+
+
+def wall_seconds(function: Callable[[], object]) -> float:
+    """Time on the clock until a card has done one call."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    function()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(options: argparse.Namespace, device: torch.device) -> dict:
+    """The row of the recipe."""
+    on_card = device.type == "cuda"
+    seconds = wall_seconds if on_card else cpu_seconds
+    with TemporaryDirectory() as folder, EventStorage() as storage:
+        trainer = make_trainer(options, device, folder)
+        trainer.iter, trainer.storage = 0, storage
+        for _ in range(min(WARM_UP, options.rounds)):
+            trainer.run_step()
+        measured = summary({"library": [seconds(trainer.run_step) for _ in range(options.rounds)]})
+    memory = {"peak_bytes": torch.cuda.max_memory_allocated(device) if on_card else peak_memory()}
+    if on_card:
+        memory["reserved_bytes"] = torch.cuda.max_memory_reserved(device)
+    measured["library"] |= memory
+    height, width = options.size
+    case = f"{options.recipe} training step {height}x{width}, batch {options.batch}"
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    details = {"amp": options.amp, "overrides": options.overrides, "parameters": parameters}
+    precision = str(trainer.amp_dtype or torch.float32).removeprefix("torch.")
+    return make_row(case, measured, precision=precision, **details)
 
 
 def main() -> None:
     """Measures, prints, saves."""
-    arguments = parse_arguments()
-    device = resolve_device(arguments.device)
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    settings = {name: getattr(arguments, name) for name in ("recipe", "size", "batch", "objects", "amp", "overrides")}
-    result = {"date": str(date.today()), "machine": machine, "torch": str(torch.__version__), **settings}
-    result |= measure(arguments, device)
-    print(json.dumps(result, indent=1))
-    if arguments.save:
-        RESULTS.mkdir(exist_ok=True)
-        name = f"training_step_{arguments.recipe}_{result['date']}_{machine.replace(' ', '_')}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    parser = make_parser(__doc__, rounds=10)
+    parser.add_argument("recipe")
+    parser.add_argument("--size", type=int, nargs=2, default=(800, 1333), metavar=("H", "W"))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--objects", type=int, default=8, help="in each image")
+    parser.add_argument("--amp", default="off", help="off, auto, bf16 or fp16")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args()
+    torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    row = measure(options, device)
+    report(row)
+    found = row["forms"]["library"]
+    print(
+        ", ".join(f"{name} {found[name] / GIB:.2f} GiB" for name in ("peak_bytes", "reserved_bytes") if name in found)
+    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    save(options.json, f"training_step_{options.recipe}", [row], device=name)
 
 
 if __name__ == "__main__":
