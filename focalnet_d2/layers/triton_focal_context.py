@@ -187,9 +187,9 @@ def _tap_gradients(
 
 
 _INPUTS = "Tensor context, Tensor gates, Tensor taps, int[] kernels"
-torch.library.define("focalnet_d2::focal_context", f"({_INPUTS}, bool keep) -> (Tensor, Tensor, Tensor, Tensor)")
+torch.library.define("focalnet_d2::triton_focal_context", f"({_INPUTS}, bool keep) -> (Tensor, Tensor, Tensor, Tensor)")
 torch.library.define(
-    "focalnet_d2::focal_context_backward",
+    "focalnet_d2::triton_focal_context_backward",
     f"({_INPUTS}, Tensor contexts, Tensor linear, Tensor local_grad, Tensor mean_grad) -> (Tensor, Tensor, Tensor)",
 )
 
@@ -217,7 +217,7 @@ def focal_context(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> 
         raise ValueError(f"the triton form takes no maps as large as {tuple(context.shape)}")
     taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)  # (C, T)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, taps))
-    local, mean, _, _ = torch.ops.focalnet_d2.focal_context(context, gates, taps, sizes, keep)
+    local, mean, _, _ = torch.ops.focalnet_d2.triton_focal_context(context, gates, taps, sizes, keep)
     return local, mean
 
 
@@ -250,7 +250,7 @@ def _grid(shape: Sequence[int], P: int, COLUMNS: int, C: int) -> tuple[int, int,
     return tiles, triton.cdiv(channels, C), batch
 
 
-@torch.library.impl("focalnet_d2::focal_context", ("cpu", "cuda"))
+@torch.library.impl("focalnet_d2::triton_focal_context", ("cpu", "cuda"))
 def _run_forward(context: Tensor, gates: Tensor, taps: Tensor, kernels: Sequence[int], keep: bool):
     batch, height, width, channels = context.shape
     local, _, contexts, linear = _forward_shapes(context, gates, taps, kernels, keep)
@@ -270,7 +270,7 @@ def _run_forward(context: Tensor, gates: Tensor, taps: Tensor, kernels: Sequence
     return local, (sums.sum(1) / (height * width)).to(context.dtype), contexts, linear
 
 
-@torch.library.impl("focalnet_d2::focal_context_backward", ("cpu", "cuda"))
+@torch.library.impl("focalnet_d2::triton_focal_context_backward", ("cpu", "cuda"))
 def _run_backward(context, gates, taps, kernels, contexts, linear, local_grad, mean_grad):
     _, height, width, channels = context.shape
     sizes = _tile_sizes(channels)
@@ -311,7 +311,7 @@ def _sum_tap_gradients(source: Tensor, grads: Tensor, kernel: int) -> Tensor:
     return parts.sum(0)
 
 
-@torch.library.register_fake("focalnet_d2::focal_context")
+@torch.library.register_fake("focalnet_d2::triton_focal_context")
 def _forward_shapes(context: Tensor, gates: Tensor, taps: Tensor, kernels: Sequence[int], keep: bool):
     shape, levels = context.shape, len(kernels)
     mean = context.new_empty(shape[0], shape[3])
@@ -319,7 +319,7 @@ def _forward_shapes(context: Tensor, gates: Tensor, taps: Tensor, kernels: Seque
     return context.new_empty(shape), mean, contexts, context.new_empty(levels if keep else 0, *shape)
 
 
-@torch.library.register_fake("focalnet_d2::focal_context_backward")
+@torch.library.register_fake("focalnet_d2::triton_focal_context_backward")
 def _backward_shapes(context, gates, taps, kernels, contexts, linear, local_grad, mean_grad):
     return tuple(one.new_empty(one.shape) for one in (context, gates, taps))
 
@@ -336,7 +336,7 @@ def _differentiate(ctx, local_grad: Tensor | None, mean_grad: Tensor | None, *_:
     context, gates, taps, contexts, linear = ctx.saved_tensors
     local_grad = torch.zeros_like(context) if local_grad is None else local_grad
     mean_grad = context.new_zeros(context.shape[0], context.shape[3]) if mean_grad is None else mean_grad
-    backward = torch.ops.focalnet_d2.focal_context_backward
+    backward = torch.ops.focalnet_d2.triton_focal_context_backward
     grads = backward(context, gates, taps, ctx.kernels, contexts, linear, local_grad, mean_grad)
     return *grads, None, None
 
@@ -345,8 +345,8 @@ def _refuse(ctx, *grads: Tensor) -> None:
     raise RuntimeError("the triton focal context can be differentiated once only")
 
 
-torch.library.register_autograd("focalnet_d2::focal_context", _differentiate, setup_context=_keep)
-torch.library.register_autograd("focalnet_d2::focal_context_backward", _refuse)
+torch.library.register_autograd("focalnet_d2::triton_focal_context", _differentiate, setup_context=_keep)
+torch.library.register_autograd("focalnet_d2::triton_focal_context_backward", _refuse)
 
 
 def try_out(device: str) -> None:

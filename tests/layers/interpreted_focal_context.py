@@ -94,7 +94,7 @@ def test_one_result_alone_has_gradients(wanted):
 
 def test_without_gradients_nothing_is_kept():
     context, gates, (kernel,) = inputs_for((1, 2, 3, 2), (3,), dtype=torch.float32)
-    operator = torch.ops.focalnet_d2.focal_context
+    operator = torch.ops.focalnet_d2.triton_focal_context
     assert [kept.numel() for kept in operator(context, gates, kernel.flatten(1), [3], False)[2:]] == [0, 0]
     assert [kept.numel() for kept in operator(context, gates, kernel.flatten(1), [3], True)[2:]] == [0, 12]
 
@@ -104,7 +104,7 @@ def test_torch_knows_the_operators():
     context, gates, kernels = inputs_for((1, 2, 3, 2), (3, 1), dtype=torch.float32)
     tensors = [context, gates, torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)]
     tensors = [tensor.requires_grad_() for tensor in tensors]
-    torch.library.opcheck(torch.ops.focalnet_d2.focal_context.default, (*tensors, [3, 1], True))
+    torch.library.opcheck(torch.ops.focalnet_d2.triton_focal_context.default, (*tensors, [3, 1], True))
 
 
 def test_the_second_derivative_is_refused():
