@@ -18,12 +18,10 @@ from torch import Tensor, nn
 
 from .compiled_deformable_attention import LIBRARY, by_compiled_kernel
 from .fused_linear import linear_with
-from .table_lookup import weighted_row_sums
+from .table_lookup import by_table_lookup
 from .triton_choice import triton_serves
 
 SpatialShapes = Sequence[tuple[int, int]]  # (h, w) of every level
-
-_QUERIES_AT_ONCE = 8192
 
 
 def _by_grid_sample(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -39,45 +37,6 @@ def _by_grid_sample(value: Tensor, spatial_shapes: SpatialShapes, locations: Ten
     flat_weights = weights.permute(0, 2, 1, 3, 4).reshape(batch * heads, 1, queries, -1)  # (B*M, 1, Q, L*P)
     summed = (torch.cat(sampled, dim=-1) * flat_weights).sum(-1)  # (B*M, D, Q)
     return summed.view(batch, heads * channels, queries).transpose(1, 2)
-
-
-def _by_table_lookup(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """One weighted lookup of four texels a point in the table of all values.
-
-    Without gradients the queries go in parts, which bounds the memory for row numbers and weights.
-    """
-    if torch.is_grad_enabled():
-        return _look_up(value, spatial_shapes, locations, weights)
-    parts = zip(locations.split(_QUERIES_AT_ONCE, dim=1), weights.split(_QUERIES_AT_ONCE, dim=1), strict=True)
-    return torch.cat([_look_up(value, spatial_shapes, *part) for part in parts], dim=1)
-
-
-def _look_up(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
-    batch, tokens, heads, channels = value.shape
-    shapes = torch.tensor(list(spatial_shapes), device=value.device)  # (L, 2) as (h, w)
-    height, width = (side[:, None] for side in shapes.unbind(1))  # (L, 1) each
-    starts = (shapes.prod(1).cumsum(0) - shapes.prod(1))[:, None]  # (L, 1)
-    texel = locations * shapes.flip(1)[:, None] - 0.5  # (B, Q, M, L, P, 2)
-    corner = texel.detach().floor()
-    right, below = (texel - corner).unbind(-1)  # (B, Q, M, L, P) each
-    x0, y0 = corner.long().unbind(-1)
-
-    rows, row_weights = [], []
-    for y, share_y in ((y0, 1 - below), (y0 + 1, below)):
-        for x, share_x in ((x0, 1 - right), (x0 + 1, right)):
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            token = torch.minimum(y.clamp(min=0), height - 1) * width + torch.minimum(x.clamp(min=0), width - 1)
-            rows.append(starts + token)
-            row_weights.append(share_x * share_y * weights * inside)
-    image = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1, 1)
-    head = torch.arange(heads, device=value.device).view(-1, 1, 1, 1)
-    table_rows = (image * tokens + torch.stack(rows, dim=-1)) * heads + head  # (B, Q, M, L, P, 4)
-    summed = weighted_row_sums(
-        value.reshape(-1, channels),  # (B*N*M, D)
-        table_rows.flatten(0, 2).flatten(1),  # (B*Q*M, L*P*4)
-        torch.stack(row_weights, dim=-1).flatten(0, 2).flatten(1),
-    )
-    return summed.view(batch, -1, heads * channels)
 
 
 def _by_triton(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -125,7 +84,7 @@ IMPLEMENTATIONS: list[Implementation] = [
     ),
     Implementation(
         "table_lookup",
-        _by_table_lookup,
+        by_table_lookup,
         lambda device_type, dtype: device_type == "cpu",
         "no compiler: one weighted table lookup",
     ),

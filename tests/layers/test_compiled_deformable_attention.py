@@ -1,10 +1,5 @@
 """The compiled form where others do not reach: layouts, threads, empty inputs, no compiler, fake tensors."""
 
-import json
-import runpy
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
@@ -145,31 +140,3 @@ def test_a_form_that_is_missing_here_is_refused_with_the_reason(monkeypatch):
     value, locations, weights = random_inputs()
     with pytest.raises(ValueError, match="FOCALNET_D2_COMPILE=0"):
         deformable_attention(value, SHAPES, locations, weights, "compiled")
-
-
-@pytest.mark.filterwarnings("ignore:The 'warn' method")
-def test_benchmark_runs(tmp_path, monkeypatch, capsys):
-    folder, output = Path(__file__).parents[2] / "benchmarks", tmp_path / "new" / "results.json"
-    monkeypatch.syspath_prepend(str(folder))
-    benchmark = runpy.run_path(str(folder / "deformable_attention.py"))
-    benchmark["CASES"].clear()
-    benchmark["CASES"].update({"encoder": ((64, 96), None), "decoder": ((64, 96), 7)})
-    model = ["--recipe", "dino_focalnet_mini_demo", "--size", "64", "96"]
-    command = [
-        "deformable_attention.py",
-        "--cases",
-        "encoder",
-        "decoder",
-        "--rounds",
-        "1",
-        "--json",
-        str(output),
-        *model,
-    ]
-    monkeypatch.setattr(sys, "argv", command)
-    benchmark["main"]()
-    groups = json.loads(output.read_text())["groups"]
-    rows = [row for steps in groups.values() for forms in steps.values() for row in forms.values()]
-    assert len(rows) == (2 * 2 + 1) * len(available_implementations("cpu"))
-    assert all(row["difference"] < 1e-3 for row in rows)
-    assert "table_lookup" in capsys.readouterr().out

@@ -251,3 +251,13 @@ def test_fresh_module_looks_in_all_directions():
 def test_dim_must_be_a_multiple_of_the_heads():
     with pytest.raises(ValueError, match="30"):
         MultiScaleDeformableAttention(30, num_heads=8)
+
+
+@each_form
+def test_a_location_that_is_no_number_spoils_its_query_only(form):
+    value, shapes, locations, weights = inputs_for([(4, 5), (2, 3)], queries=3)
+    expected = deformable_attention(value, shapes, locations, weights, form)
+    locations[:, 1, 0, 0, 0, 0] = torch.nan
+    output = deformable_attention(value, shapes, locations, weights, form)
+    torch.testing.assert_close(output[:, ::2], expected[:, ::2], atol=0, rtol=0)
+    assert output[:, 1].isnan().any() or form == "grid_sample"
