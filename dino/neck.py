@@ -2,6 +2,7 @@
 
 import math
 
+import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
@@ -56,9 +57,17 @@ class MultiScaleNeck(Backbone):
         levels = []
         for index, projection in enumerate(self.input_proj):
             source = inputs[index] if index < len(inputs) else inputs[-1] if index == len(inputs) else levels[-1]
-            levels.append(projection(source))
+            levels.append(_project(projection, source))
         return dict(zip(self._shapes, levels, strict=True))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of every level."""
         return dict(self._shapes)
+
+
+def _project(projection: nn.Sequential, source: Tensor) -> Tensor:
+    """Convolution and norm; one of a single cell as a product, without another layout of the channels-last map."""
+    conv, norm = projection
+    if conv.kernel_size != (1, 1):
+        return norm(conv(source))
+    return norm(F.linear(source.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2))

@@ -209,20 +209,27 @@ class MultiScaleDeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        batch, queries, _ = query.shape
-        per_point = (batch, queries, self.num_heads, self.num_levels, self.num_points)
+        per_head = (*query.shape[:2], self.num_heads, -1)
+        per_point = (*per_head[:3], self.num_levels, self.num_points)
         value = linear_with("none", self.value_proj, memory)  # (B, N, C)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))  # (B, N, M, D)
-        offsets = self.sampling_offsets(query).view(*per_point, 2)
-        weights = self.attention_weights(query).view(*per_point[:3], -1).softmax(-1).view(per_point)
+        offsets = linear_with("none", self.sampling_offsets, query).view(per_head)  # (B, Q, M, L*P*2)
+        weights = linear_with("none", self.attention_weights, query).view(per_head).softmax(-1).view(per_point)
+        locations = self._locate(offsets, reference_points, spatial_shapes).view(*per_point, 2)
+        read = deformable_attention(value, spatial_shapes, locations, weights)  # (B, Q, C)
+        return linear_with("none", self.output_proj, read)
 
-        centres, *sides = reference_points[:, :, None, :, None].split(2, dim=-1)  # (B, Q, 1, L, 1, 2) each
+    def _locate(self, offsets: Tensor, reference_points: Tensor, spatial_shapes: SpatialShapes) -> Tensor:
+        """Offsets (B, Q, M, L*P*2) from reference points -> locations of that shape, in float32 at least."""
+        centres, *sides = reference_points[:, :, :, None].split(2, dim=-1)  # (B, Q, L, 1, 2) each
         if sides:
             unit = sides[0] * 0.5 / self.num_points
         else:
-            unit = 1.0 / torch.tensor([(w, h) for h, w in spatial_shapes]).to(centres)[:, None]  # (L, 1, 2)
-        locations = centres + offsets * unit  # (B, Q, M, L, P, 2)
-        read = deformable_attention(value, spatial_shapes, locations, weights)  # (B, Q, C)
-        return linear_with("none", self.output_proj, read)
+            unit = 1.0 / torch.tensor([(w, h) for h, w in spatial_shapes]).to(centres)[None, None, :, None]
+        dtype = torch.promote_types(offsets.dtype, centres.dtype)
+        centres, unit = (  # one row for all heads
+            one.expand(-1, -1, -1, self.num_points, -1).flatten(2)[:, :, None].to(dtype) for one in (centres, unit)
+        )
+        return torch.addcmul(centres, offsets.to(dtype), unit)

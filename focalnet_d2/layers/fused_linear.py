@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 ROWS_AT_ONCE = 2048  # of a feed-forward network; 16 MB of 2048 hidden channels
 
-_PLAIN = {"none": lambda x: x, "relu": torch.relu_, "gelu": F.gelu}
+_PLAIN = {"none": lambda x: x, "relu": torch.relu, "gelu": F.gelu}
 _ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is the exact GELU
 
 
