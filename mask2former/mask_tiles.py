@@ -2,13 +2,13 @@
 
 The published code resizes all masks to the padded input of the network, cuts the padding off, and resizes them again
 to the size of the result: several maps of Q x H x W numbers. Both steps are bilinear, so they part into rows and
-columns, and the rows can be taken first: any rows of the result need only few rows of the mask logits.
+columns: any rows of the result need only few rows of the mask logits, and these get their columns first.
 
 Shapes: C maps (masks or classes) of h x w logits; the network's input is padded_size, the image in it image_size; the
 result has output_size. R rows of the result are made at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,6 +30,14 @@ class Taps(NamedTuple):
     def part(self, start: int, stop: int) -> "Taps":
         """Points start..stop - 1."""
         return Taps(self.below[start:stop], self.above[start:stop], self.weight[start:stop])
+
+    def at(self, points: Tensor) -> "Taps":
+        """Those of the given points."""
+        return Taps(self.below[points], self.above[points], self.weight[points])
+
+    def less(self, first: int) -> "Taps":
+        """The same in an axis whose first points are cut off."""
+        return Taps(self.below - first, self.above - first, self.weight)
 
 
 def bilinear_taps(size_in: int, size_out: int, like: Tensor) -> Taps:
@@ -55,24 +63,6 @@ def resize_columns(maps: Tensor, width: int) -> Tensor:
     return maps if maps.shape[-1] == width else F.interpolate(maps, size=width, mode="linear", align_corners=False)
 
 
-def each_row(function: Callable[[Tensor], Tensor], maps: Tensor, out: Tensor) -> Tensor:
-    """`function` of (C, n) -> (C', n), which treats all n pixels alike: (C, R, W) -> (C', R, W), written to `out`.
-
-    A CPU takes the rows one by one, each in memory of its own: the last bits of its sigmoids and products depend on
-    where vectors end and how memory is aligned, hence they would depend on the tile.
-    """
-    if maps.device.type != "cpu":
-        return out.copy_(function(maps.flatten(1)).view(out.shape))
-    for row, target in zip(maps.unbind(1), out.unbind(1), strict=True):
-        target.copy_(function(row.contiguous()))
-    return out
-
-
-def mask_probabilities(logits: Tensor) -> Tensor:
-    """Sigmoid of (C, R, W)."""
-    return each_row(torch.sigmoid, logits, torch.empty(logits.shape, dtype=logits.dtype, device=logits.device))
-
-
 class MaskGrid:
     """From the logits' pixels to those of the network's input and of the result.
 
@@ -96,6 +86,9 @@ class MaskGrid:
         self.output_size = tuple(output_size)
         self.to_image = bilinear_taps(mask_logits.shape[1], padded_size[0], mask_logits).part(0, image_size[0])
         self.to_output = bilinear_taps(image_size[0], output_size[0], mask_logits)
+        # First and last row of the image, and of the logits, that a row is made of; numbers, no tile asks the device.
+        self._image_rows_of = tuple(tap.tolist() for tap in self.to_output[:2])
+        self._logit_rows_of = tuple(tap.tolist() for tap in self.to_image[:2])
 
     @property
     def widest(self) -> int:
@@ -104,14 +97,13 @@ class MaskGrid:
 
     def output_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """Rows of the result: (C, h, w) -> (C, stop - start, W)."""
+        columns, first = self._columns(maps, start, stop, self.output_size[1])
         taps = self.to_output.part(start, stop)
+        below = blend_rows(columns, self.to_image.at(taps.below).less(first))
         if self.image_size[0] == self.output_size[0]:
-            rows = self._image_rows(maps, taps.below)
-        else:
-            rows = torch.lerp(
-                self._image_rows(maps, taps.below), self._image_rows(maps, taps.above), taps.weight[:, None]
-            )
-        return resize_columns(self._image_columns(rows), self.output_size[1])
+            return below
+        above = blend_rows(columns, self.to_image.at(taps.above).less(first))
+        return torch.lerp(below, above, taps.weight[:, None])
 
     def network_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """The rows of the image in the network's input that rows start..stop - 1 of the result are made of.
@@ -119,19 +111,22 @@ class MaskGrid:
         Returns:
             (C, R', w) of the R' rows from `to_output.below[start]` to `to_output.above[stop - 1]`.
         """
-        first, last = int(self.to_output.below[start]), int(self.to_output.above[stop - 1])
-        return self._image_columns(blend_rows(maps, self.to_image.part(first, last + 1)))
+        columns, first = self._columns(maps, start, stop, self.image_size[1])
+        below, above = self._image_rows_of
+        return blend_rows(columns, self.to_image.part(below[start], above[stop - 1] + 1).less(first))
 
     def finish_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """Maps made of `network_rows` of the same rows, at the size of the result: (C, R', w) -> (C, R, W)."""
-        taps = self.to_output.part(start, stop)
-        taps = Taps(taps.below - taps.below[0], taps.above - taps.below[0], taps.weight)
+        taps = self.to_output.part(start, stop).less(self._image_rows_of[0][start])
         return resize_columns(blend_rows(maps, taps), self.output_size[1])
 
-    def _image_rows(self, maps: Tensor, rows: Tensor) -> Tensor:
-        """(C, h, w) -> (C, R, w) at the given rows of the image."""
-        return blend_rows(maps, Taps(*(tap[rows] for tap in self.to_image)))
+    def _columns(self, maps: Tensor, start: int, stop: int, width: int) -> tuple[Tensor, int]:
+        """Of (C, h, w), the rows that rows start..stop - 1 of the result are made of, `width` columns of the image.
 
-    def _image_columns(self, rows: Tensor) -> Tensor:
-        """(C, R, w) -> (C, R, width of the image)."""
-        return resize_columns(rows, self.padded_size[1])[..., : self.image_size[1]]
+        Returns:
+            (C, ., width) and the place of its first row in the maps.
+        """
+        (image_below, image_above), (below, above) = self._image_rows_of, self._logit_rows_of
+        first, last = below[image_below[start]], above[image_above[stop - 1]]
+        columns = resize_columns(maps[:, first : last + 1], self.padded_size[1])[..., : self.image_size[1]]
+        return resize_columns(columns, width), first

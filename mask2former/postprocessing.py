@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .mask_tiles import MaskGrid, mask_probabilities
+from .mask_tiles import MaskGrid
 from .results import InstanceList, PanopticMap, SemanticMap
 
+_TILE_BYTES = 2**27  # of the maps of a tile, roughly; a tile has at least one row
 _MAPS_OF_A_TILE = 8  # logits, probabilities, class scores and what is made of them on the way
 
 
@@ -104,7 +105,6 @@ class SegmentationInference:
     Args:
         thing_ids: contiguous ids of the countable classes.
         semantic, panoptic, instance: None is off. With `panoptic` on, instances are things only.
-        tile_bytes: memory for the maps of a tile, roughly; a tile has at least one row.
 
     Raises:
         ValueError: nothing is switched on.
@@ -117,7 +117,6 @@ class SegmentationInference:
         semantic: SemanticInference | None = None,
         panoptic: PanopticInference | None = None,
         instance: InstanceInference | None = None,
-        tile_bytes: int = 2**26,
     ):
         if semantic is None and panoptic is None and instance is None:
             raise ValueError("nothing to infer: give at least one of semantic, panoptic, instance")
@@ -125,7 +124,6 @@ class SegmentationInference:
         self.semantic = semantic
         self.panoptic = panoptic
         self.instance = instance
-        self.tile_bytes = tile_bytes
 
     def check(self, num_queries: int, num_classes: int) -> None:
         """Raises ValueError when the settings want more than so many queries and classes can give."""
@@ -187,21 +185,22 @@ class SegmentationInference:
         chosen = [torch.searchsorted(queries, result.queries) for result in results]  # their places in `queries`
         if len(queries) < len(mask_logits):  # a copy of all of them may take a gigabyte
             mask_logits = mask_logits[queries]
-        for start, stop in self._tiles(row_bytes, grid.output_size[0]):
+        for start, stop in _tiles(row_bytes, grid.output_size[0]):
             logits = grid.output_rows(mask_logits, start, stop)  # (queries, R, W)
-            probs = mask_probabilities(logits)  # (queries, R, W)
+            probs = logits.sigmoid()  # (queries, R, W)
             for result, own in zip(results, chosen):
                 result.add(start, logits, probs, own)
 
     def _fill_by_class(self, semantic: SemanticMap, mask_logits: Tensor, grid: MaskGrid, row_bytes: int) -> None:
         """Class scores are computed at the resolution of the network, and these are resized."""
         shrinkage = -(-grid.image_size[0] // grid.output_size[0])  # rows that one row of the result is made of
-        for start, stop in self._tiles(row_bytes * shrinkage, grid.output_size[0]):
-            probs = mask_probabilities(grid.network_rows(mask_logits, start, stop))  # (Q, R', w)
+        for start, stop in _tiles(row_bytes * shrinkage, grid.output_size[0]):
+            probs = grid.network_rows(mask_logits, start, stop).sigmoid()  # (Q, R', w)
             scores = semantic.class_scores(probs)  # (K, R', w)
             semantic.add_scores(start, grid.finish_rows(scores, start, stop))
 
-    def _tiles(self, row_bytes: int, height: int) -> Iterator[tuple[int, int]]:
-        """First row and end of each tile."""
-        rows = max(1, self.tile_bytes // (_MAPS_OF_A_TILE * row_bytes))
-        return ((start, min(start + rows, height)) for start in range(0, height, rows))
+
+def _tiles(row_bytes: int, height: int) -> Iterator[tuple[int, int]]:
+    """First row and end of each tile."""
+    rows = max(1, _TILE_BYTES // (_MAPS_OF_A_TILE * row_bytes))
+    return ((start, min(start + rows, height)) for start in range(0, height, rows))

@@ -1,8 +1,7 @@
 """The results of one image while they grow, row by row, in memory that does not depend on the number of queries.
 
 Each has the `queries` that it is made of, `add` for the rows of a tile and `result` for the end. `add` is given the
-masks of some queries, and `own`, the places of its queries among them. A row of a result is computed by the same
-operations on the same shapes whatever the tile, so tiles change no bit.
+masks of some queries, and `own`, the places of its queries among them.
 
 Shapes: Q queries, K classes, H x W pixels of the result, R rows of a tile, G queries of the panoptic map, N instances
 made of D queries.
@@ -15,8 +14,6 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
 from focalnet_d2.packed_masks import PackedMasks
-
-from .mask_tiles import each_row
 
 
 class SemanticMap:
@@ -34,17 +31,16 @@ class SemanticMap:
         self.scores = class_probs.new_empty(len(self.weights), *size) if dense else None
         self.classes = None if dense else torch.empty(size, dtype=torch.int16, device=class_probs.device)
 
-    def class_scores(self, mask_probs: Tensor, out: Tensor | None = None) -> Tensor:
-        """Sum over queries of class times mask probability: (Q, R, W) -> (K, R, W), into `out` where given."""
-        if out is None:
-            out = mask_probs.new_empty(len(self.weights), *mask_probs.shape[1:])
-        return each_row(self.weights.matmul, mask_probs, out)
+    def class_scores(self, mask_probs: Tensor) -> Tensor:
+        """Sum over queries of class times mask probability: (Q, R, W) -> (K, R, W)."""
+        return (self.weights @ mask_probs.flatten(1)).unflatten(1, mask_probs.shape[1:])
 
     def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
         """Rows from `start` on: (Q, R, W); all queries are its own."""
-        stop = start + mask_probs.shape[1]
+        stop, width = start + mask_probs.shape[1], mask_probs.shape[2]
         if self.scores is not None:
-            self.class_scores(mask_probs, out=self.scores[:, start:stop])
+            scores = self.scores.flatten(1)[:, start * width : stop * width]  # (K, R * W)
+            torch.mm(self.weights, mask_probs.flatten(1), out=scores)
         else:
             self.classes[start:stop] = index_of_largest(self.class_scores(mask_probs))
 

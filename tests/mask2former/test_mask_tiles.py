@@ -1,12 +1,11 @@
 """Rows of resized masks equal those of the masks resized as a whole."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask2former.mask_tiles import MaskGrid, bilinear_taps, each_row
+from mask2former.mask_tiles import MaskGrid, bilinear_taps
 
 sizes = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
@@ -62,16 +61,3 @@ def test_class_maps_first(logits_and_grid, rows):
         stop = min(start + rows, grid.output_size[0])
         tile = grid.finish_rows(grid.network_rows(logits, start, stop).square(), start, stop)
         torch.testing.assert_close(tile, plain[:, start:stop], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@given(st.integers(1, 20), st.integers(1, 37), st.integers(1, 12))
-def test_rows_do_not_depend_on_their_neighbours(dtype, channels, width, classes):
-    """To the last bit, in sigmoids and in products."""
-    maps, weights = torch.randn(channels, 7, width, dtype=dtype), torch.randn(classes, channels, dtype=dtype)
-    for function, count in ((torch.sigmoid, channels), (weights.matmul, classes)):
-        together = each_row(function, maps, maps.new_empty(count, 7, width))
-        torch.testing.assert_close(together, function(maps.flatten(1)).view(count, 7, width))
-        for start, stop in ((0, 1), (3, 4), (2, 6)):
-            apart = each_row(function, maps[:, start:stop].clone(), maps.new_empty(count, stop - start, width))
-            assert torch.equal(apart, together[:, start:stop])

@@ -1,4 +1,4 @@
-"""Semantic, panoptic and instance results: by hand, beside the plain path, and the same whatever the tiles."""
+"""Semantic, panoptic and instance results: by hand, beside the plain path, and whatever the tiles."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -41,13 +42,12 @@ def run(inference: SegmentationInference, logits: torch.Tensor, masks: torch.Ten
     return inference(logits, masks, padded_size=own, image_size=own, output_size=size or own)
 
 
-def everything(dense_bytes: int = 2**30, top_k: int = 4, tile_bytes: int = 2**26) -> SegmentationInference:
+def everything(dense_bytes: int = 2**30, top_k: int = 4) -> SegmentationInference:
     return SegmentationInference(
         thing_ids=(0, 1),
         semantic=SemanticInference(dense_bytes=dense_bytes),
         panoptic=PanopticInference(object_mask_threshold=0.4, overlap_threshold=0.5),
         instance=InstanceInference(top_k=top_k, dense_bytes=dense_bytes),
-        tile_bytes=tile_bytes,
     )
 
 
@@ -234,14 +234,16 @@ def test_equal_to_the_plain_path(problem):
 
 @settings(max_examples=60)
 @given(problems(), st.sampled_from([torch.float32, torch.float64]), st.sampled_from([0, 2**12, 2**15]))
-def test_tiles_and_compact_forms_change_no_bit(problem, dtype, tile_bytes):
+def test_tiles_and_compact_forms_change_rounding_only(problem, dtype, tile_bytes):
     logits, masks, sizes, tasks = problem
     logits, masks = logits.to(dtype), masks.to(dtype)
-    whole = only(everything(top_k=2, tile_bytes=2**30), tasks)(logits, masks, **sizes)
-    tiles = only(everything(top_k=2, tile_bytes=tile_bytes), tasks)(logits, masks, **sizes)
-    compact = only(everything(top_k=2, tile_bytes=tile_bytes, dense_bytes=0), tasks)(logits, masks, **sizes)
+    whole = only(everything(top_k=2), tasks)(logits, masks, **sizes)
+    with patch("mask2former.postprocessing._TILE_BYTES", tile_bytes):
+        tiles = only(everything(top_k=2), tasks)(logits, masks, **sizes)
+        compact = only(everything(top_k=2, dense_bytes=0), tasks)(logits, masks, **sizes)
+    share = 1e-5 if dtype is torch.float32 else 1e-13
     if "semantic" in tasks:
-        assert torch.equal(tiles["sem_seg"], whole["sem_seg"])
+        torch.testing.assert_close(tiles["sem_seg"], whole["sem_seg"], rtol=share, atol=share)
         assert torch.equal(compact["sem_seg"].long(), whole["sem_seg"].argmax(0))
     if "panoptic" in tasks:
         assert torch.equal(tiles["panoptic_seg"][0], whole["panoptic_seg"][0])
@@ -251,7 +253,7 @@ def test_tiles_and_compact_forms_change_no_bit(problem, dtype, tile_bytes):
         assert isinstance(packed, PackedMasks) or len(packed) == 0
         np.testing.assert_array_equal(np.asarray(packed), whole["instances"].pred_masks.numpy())
         for found in (tiles["instances"], compact["instances"]):
-            assert torch.equal(found.scores, whole["instances"].scores)
+            torch.testing.assert_close(found.scores, whole["instances"].scores, rtol=share, atol=share)
             assert torch.equal(found.pred_boxes.tensor, whole["instances"].pred_boxes.tensor)
         assert torch.equal(tiles["instances"].pred_masks, whole["instances"].pred_masks)
 
