@@ -25,6 +25,7 @@ from measuring import (
     make_row,
     matmul_rates,
     peak_memory,
+    prepare,
     report,
     save,
 )  # fmt: skip
@@ -188,7 +189,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures, prints, saves."""
     arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
+    prepare(arguments)
     if arguments.peak:
         form, precision = (*arguments.peak, "float32")[:2]
         print_peak(form, precision, arguments.memory_size, arguments.recipe)

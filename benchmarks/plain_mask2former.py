@@ -3,7 +3,7 @@
 Deformable attention is one `grid_sample` a level; attention goes through `nn.MultiheadAttention`'s own function with
 the mask copied for every head; every prediction makes the masks of all queries at a quarter of the image's size, and
 the masks for attention are resized from those; the criterion casts and pads the target masks for every prediction;
-post-processing resizes the masks of all queries twice (`benchmarks/postprocessing.py`).
+post-processing resizes the masks of all queries twice (`benchmarks/plain_postprocessing.py`).
 
 Shapes: B images, Q queries, K classes, C channels, N tokens, M targets, P points.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from backbone import plain_focalnet
-from postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
+from plain_postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 

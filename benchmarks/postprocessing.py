@@ -1,28 +1,29 @@
 """Mask2Former's results in row tiles beside the plain path, which resizes all masks at once: CPU time and memory.
 
-    python benchmarks/postprocessing.py speed                 (512x512 and 800x1344, 100 queries, one thread; a minute)
+    python benchmarks/postprocessing.py speed --json          (512x512 and 800x1344, 100 queries, one thread; a minute)
     python benchmarks/postprocessing.py memory                (4000x5000, 200 queries, 120 instances)
     python benchmarks/postprocessing.py memory --check        (the same, and all pixels against the plain path)
 
 Semantic, panoptic and instance results of 133 classes are made together from discs that stand for a network's output.
-The two paths take turns, so that other load on the machine hits both; times are the best of the rounds. Memory is the
-growth of the process's peak during the call, so it holds the results, but not the logits. The check runs the plain path
-on strips of 80 rows, since on the whole image it would take 60 GB.
+The difference is that of class scores, panoptic ids, instance masks and scores. Memory is the growth of the process's
+peak during the call, so it holds the results, but not the logits. The check runs the plain path on strips of 80 rows,
+since on the whole image it would take 60 GB.
 """
 
-import argparse
 import json
-import resource
 import time
 
 import torch
-import torch.nn.functional as F
+from measuring import compare, make_parser, make_row, matmul_rates, peak_memory, prepare, report, save
+from plain_postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
 from torch import Tensor
 
+from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.packed_masks import PackedMasks
 from mask2former.postprocessing import InstanceInference, PanopticInference, SegmentationInference, SemanticInference
 
 CLASSES, THINGS = 133, tuple(range(80))
+GOALS = {(512, 512): 2.6, (800, 1344): 3.6}
 
 
 def make_outputs(queries: int, low_size: tuple[int, int], objects: int) -> tuple[Tensor, Tensor]:
@@ -41,52 +42,6 @@ def make_outputs(queries: int, low_size: tuple[int, int], objects: int) -> tuple
     return class_logits, mask_logits
 
 
-def resize_masks(mask_logits: Tensor, padded_size, image_size, output_size) -> Tensor:
-    """(Q, h, w) -> (Q, H, W), all at once, by way of the network's input."""
-    height, width = image_size
-    padded = F.interpolate(mask_logits[None], size=padded_size, mode="bilinear", align_corners=False)
-    return F.interpolate(padded[..., :height, :width], size=output_size, mode="bilinear", align_corners=False)[0]
-
-
-def plain_semantic(class_logits: Tensor, masks: Tensor) -> Tensor:
-    """(K, H, W)."""
-    return torch.einsum("qk,qhw->khw", class_logits.softmax(-1)[:, :-1], masks.sigmoid())
-
-
-def plain_panoptic(class_logits: Tensor, masks: Tensor, settings: PanopticInference, things) -> tuple[Tensor, list]:
-    """(H, W) ids and segments."""
-    scores, labels = class_logits.softmax(-1).max(-1)
-    kept = (labels != class_logits.shape[1] - 1) & (scores > settings.object_mask_threshold)
-    ids, segments, stuff = torch.zeros(masks.shape[1:], dtype=torch.int32), [], {}
-    probs = masks.sigmoid()[kept]
-    if not len(probs):
-        return ids, segments
-    owner = (scores[kept, None, None] * probs).argmax(0)
-    for index, label in enumerate(labels[kept].tolist()):
-        own, solid = owner == index, probs[index] >= 0.5
-        if not (own & solid).any() or own.sum().item() / solid.sum().item() < settings.overlap_threshold:
-            continue
-        if label not in stuff:
-            segments.append({"id": len(segments) + 1, "isthing": label in things, "category_id": label})
-        ids[own & solid] = stuff.get(label, len(segments))
-        if label not in things:
-            stuff.setdefault(label, len(segments))
-    return ids, segments
-
-
-def plain_instances(class_logits: Tensor, masks: Tensor, top_k: int, only) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, H, W) masks, scores, classes."""
-    num_classes = class_logits.shape[1] - 1
-    scores, pairs = class_logits.softmax(-1)[:, :-1].flatten().topk(top_k)
-    masks, classes = masks[pairs // num_classes], pairs % num_classes
-    if only is not None:
-        stays = torch.isin(classes, torch.tensor(only))
-        scores, masks, classes = scores[stays], masks[stays], classes[stays]
-    inside = (masks > 0).to(masks.dtype)
-    sums = (masks.sigmoid() * inside).flatten(1).sum(1)
-    return inside, scores * sums / (inside.flatten(1).sum(1) + 1e-6), classes
-
-
 def all_tasks(top_k: int, dense_bytes: int) -> SegmentationInference:
     """Semantic, panoptic, instance."""
     return SegmentationInference(
@@ -97,30 +52,28 @@ def all_tasks(top_k: int, dense_bytes: int) -> SegmentationInference:
     )
 
 
-def measure_speed(size: tuple[int, int], rounds: int) -> dict:
-    """Best CPU seconds of both paths."""
+def measure_speed(size: tuple[int, int], rounds: int, rates: dict[str, float]) -> dict:
+    """The row of an image size."""
     class_logits, mask_logits = make_outputs(100, (size[0] // 4, size[1] // 4), objects=15)
     inference, sizes = all_tasks(100, 2**30), dict(padded_size=size, image_size=size, output_size=size)
 
-    def plain():
+    def plain() -> list[Tensor]:
         masks = resize_masks(mask_logits, size, size, size)
-        plain_semantic(class_logits, masks)
-        plain_panoptic(class_logits, masks, inference.panoptic, THINGS)
-        plain_instances(class_logits, masks, 100, THINGS)
+        ids, _ = plain_panoptic(class_logits, masks, inference.panoptic, THINGS)
+        inside, scores, _ = plain_instances(class_logits, masks, 100, THINGS)
+        return [plain_semantic(class_logits, masks), ids, inside, scores]
 
-    seconds = {"plain": [], "tiles": []}
-    for _ in range(rounds):
-        for name, run in (("plain", plain), ("tiles", lambda: inference(class_logits, mask_logits, **sizes))):
-            start = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - start)
-    best = {name: round(min(times), 3) for name, times in seconds.items()}
-    return {"size": size, **best, "ratio": round(best["plain"] / best["tiles"], 2)}
+    def library() -> list[Tensor]:
+        with fast_cpu_matmul(mask_logits.device):
+            results = inference(class_logits, mask_logits, **sizes)
+        instances = results["instances"]
+        return [results["sem_seg"], results["panoptic_seg"][0], instances.pred_masks, instances.scores]
 
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    measured = compare({"plain": plain, "library": library}, rounds)
+    gflop = 2 * CLASSES * 100 * size[0] * size[1] / 1e9  # of the class scores
+    shares = {name: round(gflop / measured["library"]["seconds"] / rate, 2) for name, rate in rates.items()}
+    case = f"Mask2Former post-processing {size[0]}x{size[1]}"
+    return make_row(case, measured, precision="float32", goal=GOALS.get(size), gflop=round(gflop, 1), share_of=shares)
 
 
 def measure_memory(size: tuple[int, int], queries: int, objects: int, check: bool) -> dict:
@@ -128,14 +81,14 @@ def measure_memory(size: tuple[int, int], queries: int, objects: int, check: boo
     padded = tuple(-(-side // 32) * 32 for side in size)
     class_logits, mask_logits = make_outputs(queries, (padded[0] // 4, padded[1] // 4), objects)
     inference = all_tasks(2 * objects, 0)  # six in ten are things, and stay
-    before, start = peak_bytes(), time.process_time()
+    before, start = peak_memory(), time.process_time()
     results = inference(class_logits, mask_logits, padded_size=padded, image_size=size, output_size=size)
     found = {
         "size": size,
         "instances": len(results["instances"]),
         "segments": len(results["panoptic_seg"][1]),
         "seconds": round(time.process_time() - start, 1),
-        "gigabytes": round((peak_bytes() - before) / 1e9, 3),
+        "gigabytes": round((peak_memory() - before) / 1e9, 3),
     }
     return found | (differences(results, class_logits, mask_logits, padded, size, 2 * objects) if check else {})
 
@@ -175,21 +128,25 @@ def strip_of_masks(mask_logits: Tensor, padded, size, start: int, stop: int) -> 
 
 
 def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measures, prints, saves."""
+    parser = make_parser(__doc__, rounds=5)
     parser.add_argument("what", choices=("speed", "memory"))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=int, nargs=2, default=(4000, 5000), metavar=("H", "W"), help="of memory")
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--objects", type=int, default=120)
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="of the image; default: see above")
+    parser.add_argument("--queries", type=int, default=200, help="of memory")
+    parser.add_argument("--objects", type=int, default=120, help="of memory")
+    parser.add_argument("--check", action="store_true", help="of memory")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.what == "speed":
-        found = [measure_speed(size, arguments.rounds) for size in ((512, 512), (800, 1344))]
-    else:
-        found = measure_memory(tuple(arguments.size), arguments.queries, arguments.objects, arguments.check)
-    print(json.dumps(found, indent=1))
+    prepare(arguments)
+    if arguments.what == "memory":
+        size = tuple(arguments.size or (4000, 5000))
+        found = measure_memory(size, arguments.queries, arguments.objects, arguments.check)
+        print(json.dumps(found, indent=1))
+        return
+    rows, rates = [], matmul_rates()
+    for size in [tuple(arguments.size)] if arguments.size else GOALS:
+        rows.append(measure_speed(size, arguments.rounds, rates))
+        report(rows[-1])
+    save(arguments.json, "postprocessing", rows, gflops=rates)
 
 
 if __name__ == "__main__":
