@@ -20,7 +20,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from unittest.mock import patch
 
@@ -28,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.config import instantiate
 from gpu_checks import attention_inputs, check, context_inputs, wrong
+from gpu_forms import context_forward, context_training, graphed, in_form, plain_context, seam_context, vivid
 from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor
 from training_step import make_batch
@@ -35,8 +35,7 @@ from training_step import make_batch
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.flops import count_model, count_multiply_adds, shapes_only
 from focalnet_d2.layers import deformable_attention as attention_seam
-from focalnet_d2.layers import focal_context as context_seam
-from focalnet_d2.modeling.focalnet import FocalModulation, FocalNet
+from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 
 SIZE = (800, 1333)
@@ -51,65 +50,6 @@ CONTEXTS = {  # channels of the first stage, kernels
 }
 TINY_NETWORK = {"embed_dim": 4, "depths": (1,), "focal_levels": (2,), "focal_windows": (1,), "out_features": ("res2",)}
 BATCH = 20  # calls in a row of what takes less than a millisecond
-
-
-@contextmanager
-def taking(attention: str, context: str) -> Iterator[None]:
-    """A block in which the two seams know one form each."""
-    chosen = [
-        patch.object(seam, "IMPLEMENTATIONS", [form for form in seam.IMPLEMENTATIONS if form.name == name])
-        for seam, name in ((attention_seam, attention), (context_seam, context))
-    ]
-    serves = [patch.object(context_seam, "available_implementations", lambda *_: context_seam.IMPLEMENTATIONS)]
-    serves += [patch.object(attention_seam, "available_implementations", lambda *_: attention_seam.IMPLEMENTATIONS)]
-    for one in (*chosen, *serves):
-        one.start()
-    try:
-        yield
-    finally:
-        for one in (*chosen, *serves):
-            one.stop()
-
-
-def plain_levels(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, C, H, W), (B, L, H, W) -> gated sum of the levels (B, C, H, W) and the last level's context."""
-    gathered = 0.0
-    for level, kernel in enumerate(kernels):
-        context = F.gelu(F.conv2d(context, kernel, padding=kernel.shape[-1] // 2, groups=len(kernel)))
-        gathered = gathered + context * gates[:, level : level + 1]
-    return gathered, context
-
-
-def plain_modulation(layer: FocalModulation, x: Tensor) -> Tensor:
-    """`layer(x)` channels first: (B, H, W, C) -> (B, H, W, C)."""
-    levels = layer.focal_level
-    mixed = layer.f(x).permute(0, 3, 1, 2).contiguous()
-    query, context, gates = mixed.split([layer.dim, layer.dim, levels + 1], dim=1)
-    gathered, context = plain_levels(context, gates, [conv.weight for conv, _ in layer.focal_layers])
-    gathered = gathered + F.gelu(context.mean(2, keepdim=True).mean(3, keepdim=True)) * gates[:, levels:]
-    if layer.normalize:
-        gathered = gathered / (levels + 1)
-    return layer.dropout(layer.proj(layer.ln((query * layer.h(gathered)).permute(0, 2, 3, 1).contiguous())))
-
-
-@contextmanager
-def network_form(name: str) -> Iterator[None]:
-    """A block in which FocalNets and deformable attention take "plain", "library" or "triton"."""
-    if name == "plain":
-        with patch.object(FocalModulation, "forward", plain_modulation), taking("grid_sample", "plain"):
-            yield
-    elif name == "triton":
-        with taking("triton", "triton"):
-            yield
-    else:
-        with patch.dict(os.environ, {"FOCALNET_D2_TRITON": "0"}):
-            yield
-
-
-def in_form(name: str, function: Callable[[], list[Tensor]]) -> list[Tensor]:
-    """`function()` in `network_form(name)`."""
-    with network_form(name):
-        return function()
 
 
 class Card:
@@ -205,29 +145,6 @@ def attention_rows(card: Card) -> Iterator[dict]:
             yield card.row(f"deformable attention, {name}, {step}", forms, goal=goal)
 
 
-def plain_context(context: Tensor, gates: Tensor, *kernels: Tensor) -> tuple[Tensor, Tensor]:
-    """The focal context channels first, with the copies that this takes."""
-    gathered, last = plain_levels(*(x.permute(0, 3, 1, 2).contiguous() for x in (context, gates)), kernels)
-    return gathered.permute(0, 2, 3, 1).contiguous(), last.mean((2, 3))
-
-
-def seam_context(form: str, context: Tensor, gates: Tensor, *kernels: Tensor) -> tuple[Tensor, Tensor]:
-    """The focal context by a form of the library."""
-    return context_seam.focal_context(context, gates, kernels, form)
-
-
-def context_forward(function: Callable, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Results only."""
-    with torch.no_grad():
-        return function(*leaves)
-
-
-def context_training(function: Callable, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Gradients of everything."""
-    results = function(*leaves)
-    return torch.autograd.grad(results, leaves, [torch.ones_like(result) for result in results])
-
-
 def context_forms(card: Card, shape: Sequence[int], kernels: Sequence[int]) -> tuple[list[Tensor], dict[str, Callable]]:
     """Inputs in bf16, and the forms as functions of them."""
     inputs = [x.bfloat16().requires_grad_() for x in context_inputs(shape, kernels, card.device)]
@@ -249,6 +166,24 @@ def context_rows(card: Card) -> Iterator[dict]:
                 yield card.row(case, measured, calls=BATCH, gflop=share * gflop)
 
 
+def projection_rows(card: Card) -> Iterator[dict]:
+    """Query, context and gates by one product, whose odd width misaligns them all, or the gates by a product apart."""
+    for name, (channels, kernels) in list(CONTEXTS.items())[: 1 if card.tiny else None]:
+        for stage, (height, width) in enumerate(MAPS[:1] if card.tiny else MAPS):
+            dim = 2 if card.tiny else channels * 2**stage
+            x = torch.randn(4 if card.tiny else height * width, dim, device=card.device).bfloat16()
+            weight = torch.randn(2 * dim + len(kernels) + 1, dim, device=card.device).bfloat16()
+
+            def together(x=x, weight=weight, dim=dim) -> list[Tensor]:
+                query, context, gates = F.linear(x, weight).split([dim, dim, len(weight) - 2 * dim], dim=-1)
+                return [query, context.contiguous(), gates]
+
+            def apart(x=x, weight=weight, dim=dim) -> list[Tensor]:
+                return [*F.linear(x, weight[: 2 * dim]).split(dim, dim=-1), F.linear(x, weight[2 * dim :])]
+
+            yield card.row(f"projection, {name}, stage {stage + 1}", {"plain": together, "apart": apart}, calls=BATCH)
+
+
 def tile_rows(card: Card) -> Iterator[dict]:
     """Other tiles than those that the Triton kernels were written with, to choose by."""
     if not card.has_triton:
@@ -267,35 +202,6 @@ def tile_rows(card: Card) -> Iterator[dict]:
     for step, run in (("forward", context_forward), ("forward + backward", context_training)):
         measured = {str(settings): partial(tiled, settings, run) for settings in options[: 2 if card.tiny else None]}
         yield card.row(f"focal context, L, stage 2, tiles, {step}", measured, calls=BATCH)
-
-
-def graphed(function: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
-    """The function as a CUDA graph, which starts all its kernels at once."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            function()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = function()
-
-    def replay() -> list[Tensor]:
-        graph.replay()
-        return outputs
-
-    return replay
-
-
-def vivid(network: FocalNet) -> FocalNet:
-    """The network with weights under which every block changes its input, so that differences mean something."""
-    for name, parameter in network.named_parameters():
-        if parameter.ndim == 2:
-            torch.nn.init.xavier_uniform_(parameter)
-        elif "gamma" in name:
-            torch.nn.init.ones_(parameter)
-    return network.eval()
 
 
 def backbone_rows(card: Card) -> Iterator[dict]:
@@ -358,6 +264,7 @@ def step_rows(card: Card) -> Iterator[dict]:
 ROWS = {
     "attention": attention_rows,
     "context": context_rows,
+    "projection": projection_rows,
     "tiles": tile_rows,
     "backbone": backbone_rows,
     "step": step_rows,
@@ -383,8 +290,13 @@ def main() -> None:
         raise SystemExit(1)
     described = {"card": "none: a rehearsal" if card.tiny else torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     described |= {"errors against float64": errors, "ceilings": ceilings(card)}
-    rows = [row for name in options.rows if name in ROWS for row in ROWS[name](card)]
-    save(options.json, "gpu_" + re.sub("[^A-Za-z0-9]+", "_", described["card"]), rows, **described)
+    rows = []
+    keep = partial(save, options.json, "gpu_" + re.sub("[^A-Za-z0-9]+", "_", described["card"]), rows, **described)
+    keep()
+    for name in (name for name in options.rows if name in ROWS):
+        for row in ROWS[name](card):
+            rows.append(row)
+            keep()  # a command on a borrowed card may be cut short
 
 
 if __name__ == "__main__":

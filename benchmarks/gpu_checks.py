@@ -11,7 +11,7 @@ from torch import Tensor
 from focalnet_d2.layers.deformable_attention import deformable_attention
 from focalnet_d2.layers.focal_context import focal_context
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}  # shares of a tensor's largest value
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 8e-3}  # shares of a tensor's largest value
 ATTENTION_SIZES = [  # levels, heads, channels, points, queries
     ([(7, 5), (3, 3), (1, 1)], 3, 5, 2, 37),
     ([(20, 31), (10, 16), (5, 8), (3, 4)], 8, 32, 4, 301),
@@ -93,8 +93,9 @@ def errors_of(form: str, exact_form: str, cases: list, device: str) -> dict[str,
 
 def check(attention_forms: Sequence[str], context_forms: Sequence[str], device: str) -> dict[str, dict[str, float]]:
     """Errors of all forms by type."""
-    tiny = device == "cpu"
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    tiny, tf32 = device == "cpu", torch.backends.cudnn.allow_tf32
+    torch.use_deterministic_algorithms(True, warn_only=True)  # fills new memory with NaN
+    torch.backends.cudnn.allow_tf32 = False  # of the plain forms, whose errors would be those of ten bits
     try:
         errors = {
             f"deformable attention, {form}": errors_of(form, "grid_sample", attention_cases(tiny), device)
@@ -105,6 +106,7 @@ def check(attention_forms: Sequence[str], context_forms: Sequence[str], device: 
         }
     finally:
         torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def wrong(errors: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

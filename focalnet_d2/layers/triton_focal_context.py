@@ -116,7 +116,7 @@ def _forward(
             tl.store(local + at, gathered.to(local.dtype.element_ty), mask=owned)
     if LEVEL == LAST:
         tile = image * tl.num_programs(0) + tl.program_id(0)
-        tl.store(sums + tile * channels + channel, total, mask=channel < channels)
+        tl.store(sums + tile * channels + channel, total / (height * width).to(tl.float32), mask=channel < channels)
 
 
 @triton.jit(do_not_specialize=_VARYING)
@@ -215,6 +215,7 @@ def focal_context(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> 
         raise ValueError(f"kernels of focal levels are odd, not {sizes}")
     if context[:1].numel() >= _OFFSETS:
         raise ValueError(f"the triton form takes no maps as large as {tuple(context.shape)}")
+    context, _ = _maps(context, 16)  # here, so that a copy is made once and kept
     taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)  # (C, T)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, taps))
     local, mean, _, _ = torch.ops.focalnet_d2.triton_focal_context(context, gates, taps, sizes, keep)
@@ -222,11 +223,14 @@ def focal_context(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> 
 
 
 def _maps(tensor: Tensor, alignment: int = 1) -> tuple[Tensor, int]:
-    """The (B, H, W, C) tensor, copied if need be, and the step from position to position, the same over all of it."""
+    """The (B, H, W, C) tensor, copied if need be, and the step from position to position, the same over all of it.
+
+    Positions and the start are multiples of `alignment` bytes; memory itself starts at one.
+    """
     _, height, width, channels = tensor.shape
     step = tensor.stride(2)
     regular = tensor.stride() == (height * width * step, width * step, step, 1) and height * width * step < _OFFSETS
-    if regular and step * tensor.element_size() % alignment == 0 and tensor.data_ptr() % alignment == 0:
+    if regular and all(number * tensor.element_size() % alignment == 0 for number in (step, tensor.storage_offset())):
         return tensor, step
     return tensor.contiguous(), channels
 
@@ -267,7 +271,7 @@ def _run_forward(context: Tensor, gates: Tensor, taps: Tensor, kernels: Sequence
             )  # fmt: skip
             if level < last:
                 source, stride = contexts[level], channels
-    return local, (sums.sum(1) / (height * width)).to(context.dtype), contexts, linear
+    return local, sums.sum(1).to(context.dtype), contexts, linear
 
 
 @torch.library.impl("focalnet_d2::triton_focal_context_backward", ("cpu", "cuda"))
