@@ -16,11 +16,17 @@ from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentati
 from focalnet_d2.data.datasets import register_coco_folder
 from focalnet_d2.data.generated.writer import compressed_rle, uncompressed_rle
 from focalnet_d2.data.mappers import InstanceMapper
-from focalnet_d2.data.mappers.instance import draw_polygons
+from focalnet_d2.data.mappers.instance import draw_polygons as draw_polygons_into
 from tests.data.segmentation_files import save_image
 
 HEIGHT, WIDTH = 24, 30
 SQUARE = [4.0, 3.0, 10.0, 3.0, 10.0, 8.0, 4.0, 8.0]  # columns 4..9, rows 3..7
+
+
+def draw_polygons(polygons, size):
+    mask = np.zeros(size, bool)
+    draw_polygons_into(polygons, mask)
+    return mask
 
 
 def blob(seed):

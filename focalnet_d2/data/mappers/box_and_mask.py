@@ -7,7 +7,7 @@ from detectron2.structures import BitMasks, Instances
 
 from .base import ImageMapper
 from .detection import box_targets
-from .instance import transformed_mask
+from .instance import draw_mask
 
 
 class BoxAndMaskMapper(ImageMapper):
@@ -26,18 +26,16 @@ class BoxAndMaskMapper(ImageMapper):
         Raises:
             ValueError: an annotation with a box that is not finite, without a mask, or with a damaged one.
         """
-        file_name, objects = dataset_dict["file_name"], []
-        for annotation in dataset_dict.get("annotations", []):
-            target = box_targets([annotation], transforms, image_size, file_name)
-            if len(target):
-                try:
-                    mask = transformed_mask(annotation.get("segmentation"), transforms, file_size, image_size)
-                except ValueError as error:
-                    raise ValueError(f"An annotation of {file_name} {error}.") from error
-                target.gt_masks = BitMasks(torch.from_numpy(mask)[None])
-                objects.append(target)
-        if objects:
-            return Instances.cat(objects)
-        nothing = box_targets([], transforms, image_size, file_name)
-        nothing.gt_masks = BitMasks(torch.from_numpy(np.zeros((0, *image_size), bool)))
-        return nothing
+        file_name = dataset_dict["file_name"]
+        annotations = dataset_dict.get("annotations", [])
+        boxes = [box_targets([annotation], transforms, image_size, file_name) for annotation in annotations]
+        kept = [annotation for annotation, box in zip(annotations, boxes, strict=True) if len(box)]
+        masks = np.zeros((len(kept), *image_size), bool)
+        for annotation, mask in zip(kept, masks, strict=True):
+            try:
+                draw_mask(annotation.get("segmentation"), transforms, file_size, mask)
+            except ValueError as error:
+                raise ValueError(f"An annotation of {file_name} {error}.") from error
+        targets = Instances.cat(boxes) if boxes else box_targets([], transforms, image_size, file_name)
+        targets.gt_masks = BitMasks(torch.from_numpy(masks))
+        return targets

@@ -40,33 +40,32 @@ class InstanceMapper(ImageMapper):
         Raises:
             ValueError: an annotation without a mask, with a damaged one, or with one of another size than the image.
         """
-        masks, classes = [], []
-        for annotation in dataset_dict.get("annotations", []):
-            if annotation.get("iscrowd", 0):
-                continue
-            segmentation = annotation.get("segmentation")
+        targets = [one for one in dataset_dict.get("annotations", []) if not one.get("iscrowd", 0)]
+        masks = np.zeros((len(targets), *image_size), bool)
+        classes = []
+        for annotation in targets:
+            mask = masks[len(classes)]  # one that stays empty and is dropped leaves it to the next
             try:
-                mask = transformed_mask(segmentation, transforms, file_size, image_size)
+                draw_mask(annotation.get("segmentation"), transforms, file_size, mask)
             except ValueError as error:
                 raise ValueError(f"An annotation of {dataset_dict['file_name']} {error}.") from error
-            if mask.any() or not self.drop_empty:
-                masks.append(mask)
+            if not self.drop_empty or mask.any():
                 classes.append(annotation["category_id"])
-        return mask_targets(np.stack(masks) if masks else np.zeros((0, *image_size), bool), classes)
+        return mask_targets(masks[: len(classes)], classes)
 
 
-def transformed_mask(
+def draw_mask(
     segmentation: Sequence[Sequence[float]] | dict | None,
     transforms: T.Transform,
     file_size: tuple[int, int],
-    image_size: tuple[int, int],
-) -> np.ndarray:
-    """The mask of one object after the transforms, (H, W) bool.
+    mask: np.ndarray,
+) -> None:
+    """Draws one object as it is after the transforms.
 
     Args:
         segmentation: COCO's polygons, compressed run lengths or a list of run lengths.
         file_size: (h, w) of the image before the transforms.
-        image_size: (h, w) after them.
+        mask: (H, W) bool of the size after them, empty.
 
     Raises:
         ValueError: a phrase that says what the annotation has or lacks.
@@ -74,7 +73,8 @@ def transformed_mask(
     if not segmentation:
         raise ValueError("has no segmentation, only a box; this mapper needs masks")
     if not isinstance(segmentation, dict):
-        return draw_polygons([_transformed_polygon(polygon, transforms) for polygon in segmentation], image_size)
+        draw_polygons([_transformed_polygon(polygon, transforms) for polygon in segmentation], mask)
+        return
     if tuple(segmentation["size"]) != tuple(file_size):
         height, width = segmentation["size"]
         raise ValueError(f"has a mask of {width} x {height} pixels, but the image has {file_size[1]} x {file_size[0]}")
@@ -83,25 +83,23 @@ def transformed_mask(
             raise ValueError(f"has run lengths of {total} pixels, but the image has {file_size[0] * file_size[1]}")
         segmentation = mask_codec.frPyObjects(segmentation, *file_size)
     moved = transforms.apply_segmentation(np.ascontiguousarray(mask_codec.decode(segmentation)))
-    return moved == 1  # padding with 255 is no object
+    np.equal(moved, 1, out=mask)  # padding with 255 is no object
 
 
-def draw_polygons(polygons: Sequence[np.ndarray], image_size: tuple[int, int]) -> np.ndarray:
-    """The pixels that COCO's rules give to the union of polygons, each (N, 2) xy: (H, W) bool.
+def draw_polygons(polygons: Sequence[np.ndarray], mask: np.ndarray) -> None:
+    """Draws the union of polygons, each (N, 2) xy, by COCO's rules into an empty mask, (H, W) bool.
 
     Only the part of the image around the polygons is drawn, which is what takes the time.
     """
     corners = np.concatenate(polygons)
-    limits = np.array(image_size)[::-1]  # x, y
+    limits = np.array(mask.shape)[::-1]  # x, y
     first = np.clip(np.floor(corners.min(axis=0)), 0, limits).astype(int)
     last = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, limits).astype(int)
-    mask = np.zeros(image_size, bool)
     if (first < last).all():
         (left, top), (right, bottom) = first, last
         moved = [(polygon - first).ravel().tolist() for polygon in polygons]
         window = mask_codec.merge(mask_codec.frPyObjects(moved, bottom - top, right - left))
         mask[top:bottom, left:right] = mask_codec.decode(window)
-    return mask
 
 
 def _transformed_polygon(polygon: Sequence[float], transforms: T.Transform) -> np.ndarray:
