@@ -105,13 +105,13 @@ def tiny_dataset(root: Path, **options) -> Iterator[Path]:
     register_generated()
 
 
-def train(folder: str, *overrides: str, resume: bool = False) -> None:
-    """A tiny run in double precision; the main process leaves the weights, each rank proves that it has the same."""
+def train(folder: str, *overrides: str, resume: bool = False, dtype: torch.dtype = torch.float64) -> None:
+    """A tiny run; the main process leaves the weights, each rank proves that it has the same."""
     os.makedirs(folder, exist_ok=True)
     torch.set_num_threads(1)
     torch.manual_seed(comm.get_rank())
     recipe = apply_overrides(load_recipe(RECIPE), [*TINY, f"train.output_dir={folder}", *overrides])
-    model = build_model(recipe).double()
+    model = build_model(recipe).to(dtype)
     trainer, start = build_trainer(model, recipe, resume=resume)
     trainer.train(start, recipe.train.max_iter)
     with gathered(model):

@@ -121,8 +121,12 @@ def wrap_model(model: nn.Module, device: torch.device, parallel: str = "ddp") ->
         return model
     if parallel == "fsdp":
         return shard_model(model, device)
-    device_ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,  # otherwise the buckets are a second copy of all gradients
+    )
 
 
 @contextmanager

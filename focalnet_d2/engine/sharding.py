@@ -36,9 +36,12 @@ def shard_model(model: nn.Module, device: torch.device) -> nn.Module:
         first = tensor.detach().contiguous()
         dist.broadcast(first, src=0)
         tensor.detach().copy_(first)
-    for module in recomputed_modules(model):
-        fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    return fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    units = [fully_shard(module, mesh=mesh, reshard_after_forward=True) for module in recomputed_modules(model)]
+    fully_shard(model, mesh=mesh, reshard_after_forward=False)
+    for earlier, unit in zip((model, *units), units):
+        # By itself it would go back over all calls so far, of which a rank without test images has others.
+        unit.set_modules_to_backward_prefetch([earlier])
+    return model
 
 
 def _load_fully_shard() -> Any:

@@ -16,7 +16,7 @@ from focalnet_d2.data.generated import register_generated
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.distributed import launch, wrap_model
 from focalnet_d2.engine.run import build_model
-from focalnet_d2.engine.sharding import is_sharded, local_part, recomputed_modules, total_norm
+from focalnet_d2.engine.sharding import gathered, is_sharded, local_part, recomputed_modules, total_norm
 from focalnet_d2.engine.trainer import NonFiniteError, Trainer
 from tests.tiny_run import SAME_EVERYWHERE, losses_of, tiny_dataset, train, write_dataset
 
@@ -51,7 +51,14 @@ def train_sharded_runs(folder: str) -> None:
         comm.synchronize()
         train(target, *RUN, FSDP, resume=True)
     register_generated(os.path.join(folder, "one_image_with_objects", "generated"))
-    train(os.path.join(folder, "uneven"), FSDP, "train.accumulation=2", "train.amp=bf16", "train.max_iter=2")
+    train(
+        os.path.join(folder, "uneven"),
+        FSDP,
+        "train.accumulation=2",
+        "train.amp=bf16",
+        "train.max_iter=2",
+        dtype=torch.float32,
+    )
     check_a_small_network(folder)
 
 
@@ -74,6 +81,10 @@ def check_a_small_network(folder: str) -> None:
     batch = [{"x": torch.full((3,), float(value))} for value in range(1, 5)]
     model = wrap_model(Line(), torch.device("cpu"), "fsdp")
     assert [name for name, value in model.named_parameters() if not is_sharded(value)] == []
+    with gathered(model), torch.no_grad():  # before the first step, and one process alone
+        assert not any(map(is_sharded, model.parameters()))
+        assert comm.get_rank() == 1 or model(batch)["loss"].isfinite()
+    assert all(map(is_sharded, model.parameters()))
     trainer = Trainer(model, [batch] * 2, torch.optim.SGD(model.parameters(), lr=0.0), device=torch.device("cpu"),
                       accumulation=2, output_dir=folder)  # fmt: skip
     trainer.write_metrics = lambda losses, norm, data_time: norms.append(norm)
