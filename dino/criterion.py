@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from focalnet_d2.set_prediction.criterion import SetCriterion, suffixed
+from focalnet_d2.set_prediction.criterion import SetCriterion, by_layer, suffixed
 from focalnet_d2.set_prediction.targets import Targets, count_targets
 
 from .denoising import DenoisingQueries
@@ -35,13 +35,11 @@ class DINOCriterion(SetCriterion):
         device = outputs["pred_logits"].device
         with torch.autocast(device.type, enabled=False):
             num_targets = count_targets(targets, device)
-            losses = self.judge_layers(outputs, targets, num_targets)
-            losses |= suffixed(self.judge_matched(outputs["enc_outputs"], targets, num_targets), "_enc")
+            matched = by_layer(outputs) | {"_enc": outputs["enc_outputs"]}
+            losses = self.judge_matched(matched, targets, num_targets)
             if denoising is not None:
-                last = outputs["dn_outputs"]
-                indices = denoising.indices(targets)
-                spread = num_targets * denoising.num_groups
-                losses |= suffixed(self.judge(last, targets, indices, spread), "_dn")
-                for layer, earlier in enumerate(last["aux_outputs"]):
-                    losses |= suffixed(self.judge(earlier, targets, indices, spread), f"_dn_{layer}")
+                noisy = by_layer(outputs["dn_outputs"])
+                known = [denoising.indices(targets)] * len(noisy)
+                judged = self.judge(list(noisy.values()), targets, known, num_targets * denoising.num_groups)
+                losses |= suffixed({f"_dn{layer}": one for layer, one in zip(noisy, judged, strict=True)})
         return losses

@@ -108,7 +108,7 @@ class ATSSCriterion(nn.Module):
         central = F.binary_cross_entropy_with_logits(centreness_logits[positive], quality, reduction="sum")
         count = mean_over_processes(positive.sum().to(quality)).clamp(min=1)
         weight = mean_over_processes(quality.sum()).clamp(min=1e-12)  # without positives: nothing over nothing
-        focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma)
+        focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
         return {
             "loss_class": self.class_weight * focal / count,
             "loss_bbox": self.bbox_weight * (quality * (1 - iou)).sum() / weight,

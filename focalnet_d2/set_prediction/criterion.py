@@ -4,6 +4,7 @@ Shapes: B images, Q queries, K classes, P matched pairs.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -43,46 +44,52 @@ class SetCriterion(nn.Module):
         self.gamma = gamma
 
     def judge(
-        self, outputs: Mapping[str, Tensor], targets: Sequence[Targets], indices: Indices, num_targets: float
-    ) -> dict[str, Tensor]:
-        """Losses of one set of predictions: (B, Q, K) `pred_logits`, (B, Q, 4) `pred_boxes`, and its assignment."""
-        dtype = torch.promote_types(outputs["pred_logits"].dtype, torch.float32)
-        logits, boxes = outputs["pred_logits"].to(dtype), outputs["pred_boxes"].to(dtype)
-        device = logits.device
-        images = torch.cat([torch.full_like(query, i) for i, (query, _) in enumerate(indices)]).to(device)
-        queries = torch.cat([query for query, _ in indices]).to(device)
-        labels = torch.cat(
-            [image.labels[target.to(device)] for image, (_, target) in zip(targets, indices, strict=True)]
-        )
-        wanted = torch.cat(
-            [image.boxes[target.to(device)] for image, (_, target) in zip(targets, indices, strict=True)]
-        )
+        self,
+        predictions: Sequence[Mapping[str, Tensor]],
+        targets: Sequence[Targets],
+        assignments: Sequence[Indices],
+        num_targets: float,
+    ) -> list[dict[str, Tensor]]:
+        """Losses of S sets of predictions of one shape, all at once.
+
+        Args:
+            predictions: (B, Q, K) `pred_logits` and (B, Q, 4) `pred_boxes` of each set.
+            targets: objects of each image.
+            assignments: of each set.
+            num_targets: what the losses are divided by.
+
+        Returns:
+            The named losses of each set.
+        """
+        logits, boxes = (_stack(predictions, name) for name in ("pred_logits", "pred_boxes"))  # (S, B, Q, K or 4)
+        places, objects, counts = _flatten(assignments, targets, queries=boxes.shape[2])
+        places, objects = torch.stack([places, objects]).to(logits.device)  # (P,) each, in one copy
+        labels = torch.cat([image.labels for image in targets])[objects]
+        wanted = torch.cat([image.boxes for image in targets])[objects].to(boxes.dtype)  # (P, 4)
 
         onehot = torch.zeros_like(logits)
-        onehot[images, queries, labels] = 1.0
-        matched, wanted = boxes[images, queries], wanted.to(dtype)  # (P, 4) each
-        metric = self.matcher.box_metric
-        distance = l1_loss(metric.coordinates(matched), metric.coordinates(wanted))
+        onehot.flatten(0, 2)[places, labels] = 1.0
+        focal = sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma).flatten(1).sum(1)  # (S,)
+        matched, metric = boxes.flatten(0, 2)[places], self.matcher.box_metric
+        distance = l1_loss(metric.coordinates(matched), metric.coordinates(wanted)).split(counts)
+        giou = giou_loss(matched, wanted, metric.giou_eps).split(counts)
         scale = 1.0 / num_targets
-        return {
-            "loss_class": self.class_weight * scale * sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma),
-            "loss_bbox": self.bbox_weight * scale * distance,
-            "loss_giou": self.giou_weight * scale * giou_loss(matched, wanted, metric.giou_eps),
-        }
+        return [
+            {
+                "loss_class": self.class_weight * scale * of_class,
+                "loss_bbox": self.bbox_weight * scale * of_distance.sum(),
+                "loss_giou": self.giou_weight * scale * of_giou.sum(),
+            }
+            for of_class, of_distance, of_giou in zip(focal, distance, giou, strict=True)
+        ]
 
     def judge_matched(
-        self, outputs: Mapping[str, Tensor], targets: Sequence[Targets], num_targets: float
+        self, predictions: Mapping[str, Mapping[str, Tensor]], targets: Sequence[Targets], num_targets: float
     ) -> dict[str, Tensor]:
-        """`judge` with the assignment that the matcher finds."""
-        indices = self.matcher(outputs["pred_logits"], outputs["pred_boxes"], targets)
-        return self.judge(outputs, targets, indices, num_targets)
-
-    def judge_layers(self, outputs: Mapping, targets: Sequence[Targets], num_targets: float) -> dict[str, Tensor]:
-        """Losses of the last layer and of `aux_outputs`, the layers before it."""
-        losses = self.judge_matched(outputs, targets, num_targets)
-        for layer, earlier in enumerate(outputs["aux_outputs"]):
-            losses |= suffixed(self.judge_matched(earlier, targets, num_targets), f"_{layer}")
-        return losses
+        """`judge` with the assignments that the matcher finds; the names of the sets are the losses' suffixes."""
+        sets = list(predictions.values())
+        judged = self.judge(sets, targets, self.matcher.match_sets(sets, targets), num_targets)
+        return suffixed(dict(zip(predictions, judged, strict=True)))
 
     def forward(self, outputs: Mapping, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """All losses of a training step.
@@ -96,9 +103,36 @@ class SetCriterion(nn.Module):
         """
         device = outputs["pred_logits"].device
         with torch.autocast(device.type, enabled=False):
-            return self.judge_layers(outputs, targets, count_targets(targets, device))
+            return self.judge_matched(by_layer(outputs), targets, count_targets(targets, device))
 
 
-def suffixed(losses: Mapping[str, Tensor], suffix: str) -> dict[str, Tensor]:
-    """The same losses with longer names."""
-    return {name + suffix: loss for name, loss in losses.items()}
+def by_layer(outputs: Mapping) -> dict[str, Mapping[str, Tensor]]:
+    """Predictions by the suffix of their losses: none for the last layer, `_0`, `_1`, ... for those before it."""
+    return {"": outputs} | {f"_{layer}": earlier for layer, earlier in enumerate(outputs["aux_outputs"])}
+
+
+def suffixed(losses: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Suffix -> losses, as losses by their whole names."""
+    return {name + suffix: loss for suffix, named in losses.items() for name, loss in named.items()}
+
+
+def _stack(predictions: Sequence[Mapping[str, Tensor]], name: str) -> Tensor:
+    stacked = torch.stack([one[name] for one in predictions])
+    return stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+
+
+def _flatten(
+    assignments: Sequence[Indices], targets: Sequence[Targets], queries: int
+) -> tuple[Tensor, Tensor, list[int]]:
+    """Places (P,) of the matched predictions among all S * B * Q, those of their objects among the batch's, P by set.
+
+    All on the CPU, where the matcher left the indices.
+    """
+    first_object = [0, *accumulate(len(image) for image in targets)]
+    places, objects = [], []
+    for number, indices in enumerate(assignments):
+        for image, (query, target) in enumerate(indices):
+            places.append((number * len(indices) + image) * queries + query)
+            objects.append(first_object[image] + target)
+    counts = [sum(len(query) for query, _ in indices) for indices in assignments]
+    return torch.cat(places), torch.cat(objects), counts

@@ -1,4 +1,4 @@
-"""Losses of matched predictions, summed over all elements or by pair; criteria divide by the number of targets."""
+"""Losses of predictions, by element or by matched pair; criteria add them up and divide by the number of targets."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,22 +7,22 @@ from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou
 
 
 def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss (arXiv:1708.02002, equation 5): logits and 0/1 targets of one shape -> scalar sum."""
+    """Focal loss (arXiv:1708.02002, equation 5): logits and 0/1 targets of one shape -> that shape."""
     probability = logits.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     miss = probability * (1 - targets) + (1 - probability) * targets  # 1 - probability of the truth
     weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return (weight * miss**gamma * cross_entropy).sum()
+    return weight * miss**gamma * cross_entropy
 
 
 def l1_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
-    """Sum of absolute coordinate differences of pairs: (P, 4), (P, 4) -> scalar."""
-    return F.l1_loss(boxes, target_boxes, reduction="sum")
+    """Sum of absolute coordinate differences of each pair: (P, 4), (P, 4) -> (P,)."""
+    return (boxes - target_boxes).abs().sum(-1)
 
 
 def giou_loss(boxes: Tensor, target_boxes: Tensor, eps: float = 1e-6) -> Tensor:
-    """Sum of 1 - generalised IoU of pairs: (P, 4), (P, 4) normalised cxcywh -> scalar."""
-    return (1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes), eps)).sum()
+    """1 - generalised IoU of each pair: (P, 4), (P, 4) normalised cxcywh -> (P,)."""
+    return 1 - generalized_box_iou(box_cxcywh_to_xyxy(boxes), box_cxcywh_to_xyxy(target_boxes), eps)
 
 
 def mask_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:

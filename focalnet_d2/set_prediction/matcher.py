@@ -1,7 +1,7 @@
 """One-to-one assignment of predictions to targets (DETR, arXiv:2005.12872, equation 1)."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -90,14 +90,29 @@ class HungarianMatcher(LeastCostAssignment):
             + self.giou_weight * pairwise_giou_cost(boxes, target_boxes, metric.giou_eps)
         )
 
-    @torch.no_grad()
     def forward(self, pred_logits: Tensor, pred_boxes: Tensor, targets: Sequence[Targets]) -> Indices:
         """(B, Q, K), (B, Q, 4) cxcywh and B targets -> the pairs of each image."""
-        with torch.autocast(pred_logits.device.type, enabled=False):
-            return [
-                self.assign(self.cost(logits, boxes, image))
-                for logits, boxes, image in zip(pred_logits, pred_boxes, targets, strict=True)
+        return self.match_sets([{"pred_logits": pred_logits, "pred_boxes": pred_boxes}], targets)[0]
+
+    @torch.no_grad()
+    def match_sets(self, predictions: Sequence[Mapping[str, Tensor]], targets: Sequence[Targets]) -> list[Indices]:
+        """S times `pred_logits` and `pred_boxes` of one shape -> the pairs of each set, each matched by itself.
+
+        An image's costs are computed for all sets at once, and all of them leave the device in one copy.
+        """
+        logits, boxes = (torch.stack([one[name] for one in predictions]) for name in ("pred_logits", "pred_boxes"))
+        sets, _, queries, _ = boxes.shape
+        with torch.autocast(boxes.device.type, enabled=False):
+            costs = [
+                self.cost(logits[:, i].flatten(0, 1), boxes[:, i].flatten(0, 1), image)  # (S * Q, M)
+                for i, image in enumerate(targets)
             ]
+        copied = torch.cat([cost.flatten() for cost in costs]).cpu().split([cost.numel() for cost in costs])
+        by_image = [
+            [self.assign(cost) for cost in part.view(sets, queries, len(image))]
+            for part, image in zip(copied, targets, strict=True)
+        ]
+        return [list(indices) for indices in zip(*by_image, strict=True)]
 
 
 class MaskMatcher(LeastCostAssignment):

@@ -112,7 +112,7 @@ def test_generalized_iou(stored):
 
 def test_focal_loss_and_its_gradient(stored):
     logits = here(stored["focal_logits"], FLOAT64).requires_grad_()
-    loss = sigmoid_focal_loss(logits, here(stored["focal_targets"], FLOAT64)) / 3  # boxes
+    loss = sigmoid_focal_loss(logits, here(stored["focal_targets"], FLOAT64)).sum() / 3  # boxes
     loss.backward()
     pairs = {"loss": (loss, stored["focal_loss"]), "gradient": (logits.grad, stored["focal_grad"])}
     assert_within(absolute_error, pairs, 1e-6)

@@ -126,6 +126,19 @@ def test_images_of_a_batch_are_matched_alone_and_may_be_empty():
         assert match(logits[i : i + 1], boxes[i : i + 1], targets[i]) == [pairs]
 
 
+def test_sets_of_predictions_are_matched_by_themselves():
+    logits, boxes = random_predictions(12, 0)
+    sets = [
+        {"pred_logits": logits[None, first : first + 4], "pred_boxes": boxes[None, first : first + 4]}
+        for first in (0, 4, 8)
+    ]
+    targets, matcher = [random_targets(3, 0)], HungarianMatcher()
+    for one, indices in zip(sets, matcher.match_sets(sets, targets), strict=True):
+        expected = matcher(one["pred_logits"], one["pred_boxes"], targets)
+        for found, alone in zip(indices, expected, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(found, alone, strict=True))
+
+
 def test_empty_indices_can_index():
     logits, boxes = random_predictions(4, 0)
     ((queries, objects),) = HungarianMatcher()(logits[None], boxes[None], [random_targets(0, 0)])
