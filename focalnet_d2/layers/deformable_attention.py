@@ -144,6 +144,11 @@ def deformable_attention(
         return forms[0].compute(tensors[0], spatial_shapes, *tensors[1:]).to(value.dtype)
 
 
+def level_sizes(spatial_shapes: SpatialShapes, like: Tensor) -> Tensor:
+    """(L, 2) as (w, h), made where `like` is: a copy from the host would wait, and no CUDA graph may hold one."""
+    return torch.stack([like.new_full((), side) for h, w in spatial_shapes for side in (w, h)]).view(-1, 2)
+
+
 class MultiScaleDeformableAttention(nn.Module):
     """Deformable attention with its projections; offsets and weights are linear in the query.
 
@@ -227,7 +232,7 @@ class MultiScaleDeformableAttention(nn.Module):
         if sides:
             unit = sides[0] * 0.5 / self.num_points
         else:
-            unit = 1.0 / torch.tensor([(w, h) for h, w in spatial_shapes]).to(centres)[None, None, :, None]
+            unit = 1.0 / level_sizes(spatial_shapes, centres)[None, None, :, None]  # (1, 1, L, 1, 2)
         dtype = torch.promote_types(offsets.dtype, centres.dtype)
         centres, unit = (  # one row for all heads
             one.expand(-1, -1, -1, self.num_points, -1).flatten(2)[:, :, None].to(dtype) for one in (centres, unit)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes
+from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes, level_sizes
 from .fused_linear import feed_forward
 from .recompute import run_layer
 
@@ -31,12 +31,12 @@ def get_encoder_reference_points(spatial_shapes: SpatialShapes, valid_ratios: Te
 
     A token's centre is taken over the unpadded area of its own level and carried to the others by their ratios.
     """
-    centres = []
+    centres, sizes = [], level_sizes(spatial_shapes, valid_ratios)
     for level, (h, w) in enumerate(spatial_shapes):
         y = torch.arange(h, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         x = torch.arange(w, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, h * w, 2)  # (1, HW, 2)
-        valid_size = valid_ratios[:, None, level] * torch.tensor([w, h]).to(valid_ratios)  # (B, 1, 2)
+        valid_size = valid_ratios[:, None, level] * sizes[level]  # (B, 1, 2)
         centres.append(grid / valid_size)
     return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]  # (B, N, L, 2)
 

@@ -1,4 +1,4 @@
-"""bf16 stays as close to float32 as it was measured to be (`benchmarks/precision.py`), within a factor of two."""
+"""bf16 stays as close to float32 as it was measured to be (`benchmarks/precision.py`), within a factor of three."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from tests.golden.cases import dino_cases, focalnet_cases
 from tests.golden.mask2former_cases import mask2former_cases
 
 LIMITS = [
-    (focalnet_errors, focalnet_cases(), "mini_L_fl4_64x96_b2", dict(features=0.014, gradients=0.04)),
-    (dino_errors, dino_cases(), "s4", dict(features=0.016, logits=0.01, boxes=0.016)),
-    (dino_training_errors, dino_cases(), "s4", dict(losses=0.06, gradients=0.14)),
+    (focalnet_errors, focalnet_cases(), "mini_L_fl4_64x96_b2", dict(features=0.02, gradients=0.05)),
+    (dino_errors, dino_cases(), "s4", dict(features=0.02, logits=0.015, boxes=0.025)),
+    (dino_training_errors, dino_cases(), "s4", dict(losses=0.1, gradients=0.2)),
     # Not A_full, where bits of an attention mask lie so near their threshold that they decide the error.
-    (mask2former_errors, mask2former_cases("full"), "A8_full", dict(features=0.014, logits=0.016, masks=0.018)),
-    (mask2former_training_errors, mask2former_cases("loss"), "A_loss", dict(losses=0.17, gradients=0.07)),
+    (mask2former_errors, mask2former_cases("full"), "A8_full", dict(features=0.02, logits=0.025, masks=0.03)),
+    (mask2former_training_errors, mask2former_cases("loss"), "A_loss", dict(losses=0.25, gradients=0.15)),
 ]
 
 
