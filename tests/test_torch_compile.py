@@ -25,11 +25,11 @@ def forgotten() -> Iterator[None]:
 def assert_one_graph_for_all_sizes(module: nn.Module, call: Callable, inputs: Sequence) -> None:
     """Outputs and gradients are those of eager mode; `fullgraph` raises where the graph breaks."""
     counter = CompileCounterWithBackend("aot_eager")
-    compiled = torch.compile(module.train(), fullgraph=True, backend=counter, dynamic=True)
+    compiled = torch.compile(module.train(), fullgraph=True, backend=counter)
     for one in inputs:
         for expected, found in zip(results(call, module, one), results(call, compiled, one), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    assert counter.frame_count == 1
+    assert counter.frame_count <= 2  # the first size for itself, the second for all others
 
 
 def results(call: Callable, module: nn.Module, inputs: object) -> list[Tensor]:
@@ -42,7 +42,7 @@ def results(call: Callable, module: nn.Module, inputs: object) -> list[Tensor]:
 def test_backbone():
     """The second stage's window is one whose weight gradient has a form of its own on a CPU."""
     backbone = FocalNet(8, depths=(1, 1), focal_levels=(2, 1), focal_windows=(3, 9), out_features=("res2", "res3"))
-    images = [torch.randn(1, 3, height, width) for height, width in ((64, 96), (70, 99))]
+    images = [torch.randn(1, 3, height, width) for height, width in ((64, 96), (96, 128), (70, 99))]
     assert_one_graph_for_all_sizes(backbone, lambda model, x: list(model(x).values()), images)
 
 
@@ -60,7 +60,7 @@ def test_encoder(form, monkeypatch):
         padding_mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         return [model(tokens, position, shapes, torch.ones(1, 2, 2), padding_mask)]
 
-    assert_one_graph_for_all_sizes(encoder, call, [[(8, 12), (4, 6)], [(9, 13), (5, 7)]])
+    assert_one_graph_for_all_sizes(encoder, call, [[(8, 12), (4, 6)], [(12, 16), (6, 8)], [(9, 13), (5, 7)]])
 
 
 HOST = (torch.tensor, torch.as_tensor, "new_tensor", "item", "tolist", "cpu")  # make or read tensors of the host
