@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from focalnet_d2.layers.focal_context import focal_context
+from focalnet_d2.layers.fused_linear import feed_forward, fused_linear, linear_with
 from focalnet_d2.layers.recompute import run_layer
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
@@ -71,11 +72,11 @@ class FocalModulation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
-        query, context, gates = self.f(x).split(sizes, dim=-1)  # (B, H, W, C | C | L+1)
+        query, context, gates = linear_with("none", self.f, x).split(sizes, dim=-1)  # (B, H, W, C | C | L+1)
         gathered = self.gather_context(context, gates)
-        modulator = F.linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
+        modulator = fused_linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
         modulated = query * modulator
-        return self.dropout(self.proj(self.ln(modulated)))
+        return self.dropout(linear_with("none", self.proj, self.ln(modulated)))
 
 
 class FeedForward(nn.Module):
@@ -88,7 +89,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+        return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
 
 
 @dataclass(frozen=True)
@@ -125,18 +126,19 @@ class FocalBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = FeedForward(dim, int(dim * options.mlp_ratio), options.drop_rate)
         self.drop_path = StochasticDepth(drop_path, mode="row")
-        self.gamma_1 = self.gamma_2 = 1.0
+        self.gamma_1 = self.gamma_2 = None
         if options.use_layerscale:
             self.gamma_1 = nn.Parameter(torch.full((dim,), options.layerscale_value))
             self.gamma_2 = nn.Parameter(torch.full((dim,), options.layerscale_value))
 
-    def _branch(self, layer: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-        return norm(layer(x)) if self.use_postln else layer(norm(x))
+    def _branch(self, layer: nn.Module, norm: nn.Module, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
+        y = norm(layer(x)) if self.use_postln else layer(norm(x))
+        return self.drop_path(y if gamma is None else gamma.to(y.dtype) * y)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
-        x = x + self.drop_path(self.gamma_1 * self._branch(self.modulation, self.norm1, x))
-        return x + self.drop_path(self.gamma_2 * self._branch(self.mlp, self.norm2, x))
+        x = x + self._branch(self.modulation, self.norm1, self.gamma_1, x)
+        return x + self._branch(self.mlp, self.norm2, self.gamma_2, x)
 
 
 class PatchEmbed(nn.Module):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -35,6 +37,66 @@ def test_autocast_decides_the_type_of_the_product(activation):
         found = linear_with(activation, layer, x)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), ACTIVATIONS[activation](layer(x)), rtol=0.05, atol=0.05)
+
+
+def with_gradients(form, layer, x):
+    """The result, and the gradients of input, weight and bias."""
+    leaf = x.detach().requires_grad_()
+    y = form(leaf)
+    upstream = torch.linspace(-1, 1, y.numel()).view(y.shape).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, [leaf, *layer.parameters()], upstream)]
+
+
+def assert_near(found, expected, tolerance):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert float((one.double() - other.double()).norm()) <= tolerance * float(other.double().norm()) + 1e-6
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.sampled_from([1, 3, 40, 200]),
+    inputs=st.integers(1, 40),
+    outputs=st.integers(1, 40),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+)
+def test_gradients_are_those_of_the_activated_layer(rows, inputs, outputs, activation):
+    """Tall inputs and wide outputs, too, whose weight gradient is a turned product."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(inputs, outputs), torch.randn(2, rows, inputs)
+    with onednn_matmul():
+        found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+        expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
+    assert_near(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_gradients_in_bfloat16(autocast, activation):
+    """Under autocast those of the parameters are float32, as these are."""
+    torch.manual_seed(0)
+    dtype = torch.float32 if autocast else torch.bfloat16
+    layer, x = nn.Linear(24, 40, dtype=dtype), torch.randn(2, 50, 24, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+        expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
+    assert_near(found, expected, 2e-2)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_elsewhere_it_is_plain_torch(activation):
+    """Outside the route; only the GELU may be the library's own."""
+    layer, x = nn.Linear(6, 7), torch.randn(3, 6)
+    found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+    assert_near(found, with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x), 1e-6)
+
+
+def test_gradients_that_nobody_needs():
+    layer, x = nn.Linear(6, 7).requires_grad_(False), torch.randn(3, 6)
+    with onednn_matmul():
+        assert not linear_with("none", layer, x).requires_grad
+        (grad,) = torch.autograd.grad(linear_with("none", layer, x.requires_grad_()).sum(), x)
+    torch.testing.assert_close(grad, layer.weight.sum(0).expand(3, 6))
 
 
 def test_gradients_reach_input_and_parameters(network):
