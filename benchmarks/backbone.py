@@ -1,40 +1,41 @@
 """FocalNet on the CPU beside a plain form of it, with the same weights: time, and share of the machine's GEMM rate.
 
     python benchmarks/backbone.py --json                 (all rows, one thread; some minutes)
-    python benchmarks/backbone.py --networks tiny_lrf --sizes 64x96 --rounds 1     (smoke run)
+    python benchmarks/backbone.py --networks FocalNet-T --sizes 64x96 --rounds 1     (smoke run)
 
-The plain form states the paper's equations channels first: contiguous NCHW maps between the linear layers, ordinary
-convolutions, plain `F.linear`. Forward is without gradients, "forward + backward" with those of all parameters and the
-image. Times are CPU seconds of the process; the two forms take turns (A B B A). The library's form runs as trainer and
-evaluation run it, inside `fast_cpu_matmul`. Shares are of the matrix-product rates that are measured at the start, on
-the route that torch takes by itself (MKL where it was built with it) and on the oneDNN route.
+The plain form states the paper's equations channels first and in float32: contiguous NCHW maps between the linear
+layers, ordinary convolutions, plain `F.linear`. "forward" is without gradients, "forward + backward" with those of all
+parameters and the image. The library's form runs as trainer and evaluation run it, inside `fast_cpu_matmul`, and for
+bfloat16 under autocast. Shares are of the matrix-product rates that are measured at the start.
 """
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from datetime import date
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from measuring import compare, make_parser, make_row, matmul_rates, prepare, report, save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from focalnet_d2.doctor import cpu_description
-from focalnet_d2.engine.cpu_matmul import choice, fast_cpu_matmul, onednn_matmul
+from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.modeling.focalnet import FocalBlock, FocalModulation, FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 
-RESULTS = Path(__file__).parent / "results" / "backbone.json"
+FORWARD, TRAINING = "forward", "forward + backward"
 NETWORKS = {
-    "tiny_lrf": FOCALNET_VARIANTS["tiny_lrf"],
-    "base_lrf": FOCALNET_VARIANTS["base_lrf"],
-    "tiny_lrf, windows 9": {**FOCALNET_VARIANTS["tiny_lrf"], "focal_windows": (9,) * 4},
+    "FocalNet-T": FOCALNET_VARIANTS["tiny_lrf"],
+    "FocalNet-B": FOCALNET_VARIANTS["base_lrf"],
+    "FocalNet-T 9,11,13": {**FOCALNET_VARIANTS["tiny_lrf"], "focal_windows": (9,) * 4},
+}
+AMP = {"float32": None, "bfloat16": torch.bfloat16}
+GOALS = {
+    ("FocalNet-T", FORWARD): {"float32": 2.0, "bfloat16": 3.5},
+    ("FocalNet-T", TRAINING): {"float32": 2.0, "bfloat16": 3.2},
+    ("FocalNet-B", FORWARD): {"float32": 2.0, "bfloat16": 3.5},
+    ("FocalNet-B", TRAINING): {"float32": 2.0, "bfloat16": 3.2},
+    ("FocalNet-T 9,11,13", TRAINING): {"float32": 2.7, "bfloat16": 4.4},
 }
 CPU = torch.device("cpu")
 
@@ -91,9 +92,10 @@ def plain_focalnet(network: FocalNet, image: Tensor) -> dict[str, Tensor]:
     return maps
 
 
-def library_focalnet(network: FocalNet, image: Tensor) -> dict[str, Tensor]:
+def library_focalnet(network: FocalNet, image: Tensor, amp: torch.dtype | None) -> dict[str, Tensor]:
     """The network itself."""
-    return network(image)
+    with torch.autocast("cpu", amp, enabled=amp is not None):
+        return network(image)
 
 
 def forward_only(form: Callable, network: FocalNet, image: Tensor) -> list[Tensor]:
@@ -103,11 +105,12 @@ def forward_only(form: Callable, network: FocalNet, image: Tensor) -> list[Tenso
 
 
 def forward_backward(form: Callable, network: FocalNet, image: Tensor) -> list[Tensor]:
-    """Gradients of the image and of all parameters."""
+    """Gradients of the image, and of all parameters in one."""
     image = image.detach().requires_grad_()
     maps = form(network, image).values()
     total = sum((feature * _wave_like(feature)).mean() for feature in maps)
-    return list(torch.autograd.grad(total, [image, *network.parameters()]))
+    image_grad, *grads = torch.autograd.grad(total, [image, *network.parameters()])
+    return [image_grad, torch.cat([grad.flatten() for grad in grads])]
 
 
 def _wave_like(x: Tensor) -> Tensor:
@@ -115,113 +118,59 @@ def _wave_like(x: Tensor) -> Tensor:
     return torch.arange(x.numel(), dtype=torch.float32).sin().view(x.shape)
 
 
-def scoped(function: Callable) -> list[Tensor]:
+def as_run(function: Callable) -> list[Tensor]:
     """`function()` on the faster route of matrix products."""
     with fast_cpu_matmul(CPU):
         return function()
 
 
-def cpu_seconds(function: Callable) -> float:
-    """CPU time of one call."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
+PASSES = {FORWARD: forward_only, TRAINING: forward_backward}
 
 
-def take_turns(plain: Callable, library: Callable, rounds: int) -> dict:
-    """Medians and ranges of the two, called A B B A in each round; the ratio is the median over the pairs."""
-    times = {"plain": [], "library": []}
-    for _ in range(rounds):
-        for name, function in (("plain", plain), ("library", library), ("library", library), ("plain", plain)):
-            times[name].append(cpu_seconds(function))
-    ratios = [a / b for a, b in zip(times["plain"], times["library"], strict=True)]
-    row = {f"{name}_s": round(statistics.median(values), 4) for name, values in times.items()}
-    row |= {f"{name}_range_s": [round(min(values), 4), round(max(values), 4)] for name, values in times.items()}
-    return row | {"ratio": round(statistics.median(ratios), 2), "ratio_range": [round(r, 2) for r in _ends(ratios)]}
-
-
-def _ends(values: list[float]) -> tuple[float, float]:
-    return min(values), max(values)
-
-
-def relative_difference(expected: list[Tensor], found: list[Tensor]) -> float:
-    """Largest difference of a tensor's values by its largest value, over all tensors."""
-    pairs = zip(expected, found, strict=True)
-    return max(float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs)
-
-
-def matmul_rates() -> dict[str, float]:
-    """GFLOP/s of float32 linear layers of several shapes, by route; the best counts."""
-    shapes = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))
-    rates = {"default": 0.0, "onednn": 0.0}
-    for rows, inputs, outputs in shapes:
-        x, layer = torch.randn(rows, inputs), nn.Linear(inputs, outputs).requires_grad_(False)
-        for route, scope in (("default", nullcontext), ("onednn", onednn_matmul)):
-            with scope():
-                layer(x)
-                seconds = min(cpu_seconds(partial(layer, x)) for _ in range(8))
-            rates[route] = max(rates[route], 2 * rows * inputs * outputs / seconds / 1e9)
-    return {route: round(rate, 1) for route, rate in rates.items()}
-
-
-def count_flops(network: FocalNet, image: Tensor) -> float:
+def count_gflop(network: FocalNet, image: Tensor) -> float:
     """GFLOP of a forward pass in linear layers and convolutions, 2 for a multiplication with an addition."""
     with FlopCounterMode(display=False) as counter:
         forward_only(plain_focalnet, network, image)
     return counter.get_total_flops() / 1e9
 
 
-def measure(name: str, size: tuple[int, int], rounds: int, rates: dict[str, float]) -> list[dict]:
-    """The two rows of a network and an image size."""
+def measure(name: str, size: str, arguments: argparse.Namespace, rates: dict[str, float]) -> list[dict]:
+    """The rows of a network and an image size."""
     torch.manual_seed(0)
-    network, image = FocalNet(**NETWORKS[name]), torch.randn(1, 3, *size)
-    gflop, rows = count_flops(network, image), []
-    for title, run, share in (("forward", forward_only, 1), ("forward + backward", forward_backward, 3)):
-        plain = partial(run, plain_focalnet, network, image)
-        library = partial(scoped, partial(run, library_focalnet, network, image))
-        row = {"network": name, "size": list(size), "pass": title, "gflop": round(share * gflop, 1)}
-        row["difference"] = relative_difference(plain(), library())
-        row |= take_turns(plain, library, rounds)
-        row["share_of"] = {route: round(share * gflop / row["library_s"] / rate, 2) for route, rate in rates.items()}
-        rows.append(row)
-        print(
-            f"{name:20} {size[0]}x{size[1]} {title:18} plain {row['plain_s']:.3f} s, library {row['library_s']:.3f} s, "
-            f"ratio {row['ratio']:.2f} {row['ratio_range']}, difference {row['difference']:.0e}, "
-            f"share of default / oneDNN rate {row['share_of']['default']:.2f} / {row['share_of']['onednn']:.2f}"
-        )
+    network, image = FocalNet(**NETWORKS[name]), torch.randn(1, 3, *map(int, size.split("x")))
+    forward_gflop, rows = count_gflop(network, image), []
+    for title in arguments.passes:
+        gflop = forward_gflop * (3 if title == TRAINING else 1)
+        for precision in arguments.precisions:
+            library = partial(library_focalnet, amp=AMP[precision])
+            forms = {
+                "plain": partial(PASSES[title], plain_focalnet, network, image),
+                "library": partial(as_run, partial(PASSES[title], library, network, image)),
+            }
+            measured = compare(forms, arguments.rounds)
+            seconds = measured["library"]["seconds"]
+            shares = {route: round(gflop / seconds / rate, 2) for route, rate in rates.items() if precision in route}
+            details = {"precision": precision, "goal": GOALS.get((name, title), {}).get(precision)}
+            row = make_row(f"{name} {title} {size}", measured, **details, gflop=round(gflop, 1), share_of=shares)
+            rows.append(row)
+            report(row)
     return rows
-
-
-def machine() -> dict:
-    """Processor, software and threads."""
-    return {
-        "date": str(date.today()),
-        "cpu": cpu_description()[0],
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def main() -> None:
     """Measures, prints, saves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser = make_parser(__doc__, rounds=2)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--sizes", nargs="+", default=["320x480", "512x512"], metavar="HxW")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--json", nargs="?", const=RESULTS, type=Path, metavar="FILE", help="also write the results")
+    parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=list(PASSES), metavar="PASS")
+    parser.add_argument("--precisions", nargs="+", default=list(AMP), choices=list(AMP))
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    rates = matmul_rates()
-    print(f"float32 products: {rates['default']} GFLOP/s by default, {rates['onednn']} by oneDNN; {choice().reason}")
-    sizes = [tuple(map(int, size.split("x"))) for size in arguments.sizes]
-    rows = [
-        row for name in arguments.networks for size in sizes for row in measure(name, size, arguments.rounds, rates)
-    ]
-    if arguments.json:
-        result = {"machine": machine(), "gflops": rates, "route": choice().reason, "rows": rows}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    prepare(arguments)
+    rates, rows = matmul_rates(), []
+    for name in arguments.networks:
+        for size in arguments.sizes:
+            rows += measure(name, size, arguments, rates)
+    save(arguments.json, "backbone", rows, gflops=rates)
 
 
 if __name__ == "__main__":

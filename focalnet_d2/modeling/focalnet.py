@@ -133,7 +133,7 @@ class FocalBlock(nn.Module):
 
     def _branch(self, layer: nn.Module, norm: nn.Module, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
         y = norm(layer(x)) if self.use_postln else layer(norm(x))
-        return self.drop_path(y if gamma is None else gamma.to(y.dtype) * y)
+        return self.drop_path(y if gamma is None else gamma * y)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
