@@ -3,8 +3,8 @@
 torch adds a bias by copying it into the result before the product, and an activation is one more pass over memory. The
 operator of oneDNN that `torch.compile` uses does both while a tile of the product is at hand. It is taken where torch's
 own products go to oneDNN too (see `focalnet_d2.engine.cpu_matmul`), and agrees with the plain form to rounding: 1e-6 in
-float32. With gradients only the bias is within the product, and a GELU is the compiled one, which is nearer to float64
-than torch's. Elsewhere the plain form is computed.
+float32. With gradients `fused_linear` takes only the bias within the product, and a GELU is the compiled one, which is
+nearer to float64 than torch's. Elsewhere the plain form is computed.
 """
 
 import torch
@@ -21,7 +21,9 @@ _ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is th
 
 
 def linear_with(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
-    """`activation(layer(x))` for "none", "relu" or "gelu": (..., C_in) -> (..., C_out)."""
+    """`activation(layer(x))` for "none", "relu" or "gelu", with gradients plain: (..., C_in) -> (..., C_out)."""
+    if torch.is_grad_enabled():
+        return _PLAIN[activation](layer(x))
     return fused_linear(x, layer.weight, layer.bias, activation)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from focalnet_d2.layers.focal_context import focal_context
-from focalnet_d2.layers.fused_linear import feed_forward, fused_linear, linear_with
+from focalnet_d2.layers.fused_linear import feed_forward, fused_linear
 from focalnet_d2.layers.recompute import run_layer
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
@@ -72,11 +72,13 @@ class FocalModulation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
-        query, context, gates = linear_with("none", self.f, x).split(sizes, dim=-1)  # (B, H, W, C | C | L+1)
+        query, context, gates = fused_linear(x, self.f.weight, self.f.bias).split(
+            sizes, dim=-1
+        )  # (B, H, W, C | C | L+1)
         gathered = self.gather_context(context, gates)
         modulator = fused_linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
         modulated = query * modulator
-        return self.dropout(linear_with("none", self.proj, self.ln(modulated)))
+        return self.dropout(fused_linear(self.ln(modulated), self.proj.weight, self.proj.bias))
 
 
 class FeedForward(nn.Module):
@@ -89,7 +91,10 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
+        if not torch.is_grad_enabled():
+            return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
+        hidden = self.dropout(fused_linear(x, self.fc1.weight, self.fc1.bias, "gelu"))
+        return self.dropout(fused_linear(hidden, self.fc2.weight, self.fc2.bias))
 
 
 @dataclass(frozen=True)

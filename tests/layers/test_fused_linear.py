@@ -65,7 +65,7 @@ def test_gradients_are_those_of_the_activated_layer(rows, inputs, outputs, activ
     torch.manual_seed(0)
     layer, x = nn.Linear(inputs, outputs), torch.randn(2, rows, inputs)
     with onednn_matmul():
-        found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+        found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
         expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
     assert_near(found, expected, 1e-5)
 
@@ -78,7 +78,7 @@ def test_gradients_in_bfloat16(autocast, activation):
     dtype = torch.float32 if autocast else torch.bfloat16
     layer, x = nn.Linear(24, 40, dtype=dtype), torch.randn(2, 50, 24, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+        found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
         expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
     assert_near(found, expected, 0.1)  # a unit near zero may be on in one of them only
 
@@ -86,7 +86,7 @@ def test_gradients_in_bfloat16(autocast, activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_elsewhere_it_is_plain_torch(activation):
     layer, x = nn.Linear(6, 7), torch.randn(3, 6)
-    found = with_gradients(lambda x: linear_with(activation, layer, x), layer, x)
+    found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
     for one, other in zip(found, with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x), strict=True):
         assert one.equal(other)
 
@@ -94,8 +94,9 @@ def test_elsewhere_it_is_plain_torch(activation):
 def test_gradients_that_nobody_needs():
     layer, x = nn.Linear(6, 7).requires_grad_(False), torch.randn(3, 6)
     with onednn_matmul():
-        assert not linear_with("none", layer, x).requires_grad
-        (grad,) = torch.autograd.grad(linear_with("none", layer, x.requires_grad_()).sum(), x)
+        assert not fused_linear.fused_linear(x, *layer.parameters()).requires_grad
+        y = fused_linear.fused_linear(x.requires_grad_(), *layer.parameters())
+        (grad,) = torch.autograd.grad(y.sum(), x)
     torch.testing.assert_close(grad, layer.weight.sum(0).expand(3, 6))
 
 
