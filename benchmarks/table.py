@@ -1,0 +1,142 @@
+"""Writes the measured tables into benchmarks/README.md and README.md, from benchmarks/results/*.json.
+
+    python benchmarks/table.py
+    python benchmarks/table.py --check     (exit status 1 if a table is not that of the results)
+
+A table stands between `<!-- speed: NAME -->` and `<!-- end of speed -->`: NAME is that of a file of results, or `goals`
+for one line a case that has a goal, from all files.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+BLOCK = re.compile(r"(<!-- speed: (?P<name>\w+) -->\n).*?(<!-- end of speed -->)", re.DOTALL)
+PRECISIONS = ("float32", "bfloat16")
+
+
+def read_results(folder: Path = RESULTS) -> dict[str, dict]:
+    """Content of each file of rows, by name."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return {name: content for name, content in found.items() if all("forms" in row for row in content["rows"])}
+
+
+def write_table(results: Mapping[str, dict], name: str) -> str:
+    """The Markdown of one table.
+
+    Raises:
+        KeyError: there are no such results.
+    """
+    if name == "goals":
+        return goals_table(results)
+    content = results[name]
+    measured = content["machine"]
+    lines = [f"`{content['command']}`, {measured['date']}, {measured['cpu']}, torch {measured['torch']}, "
+             f"threads: {measured['threads']}", ""]  # fmt: skip
+    head = (
+        "case",
+        "precision",
+        "form",
+        "seconds",
+        "times as fast",
+        "range",
+        "goal",
+        "difference",
+        "share of GEMM rate",
+    )
+    lines += [line(head), line("---" for _ in head)]
+    lines += [line(cells) for row in content["rows"] for cells in form_cells(row)]
+    return "\n".join(lines) + "\n"
+
+
+def form_cells(row: Mapping) -> Iterator[tuple[str, ...]]:
+    """A line for every form, the first one being what the others are compared with."""
+    for form, measured in row["forms"].items():
+        low, high = measured.get("ratio_range", (None, None))
+        yield (
+            row["case"],
+            row.get("precision", ""),
+            form,
+            f"{measured['seconds']:.3g}",
+            number(measured.get("ratio")),
+            f"{number(low)} to {number(high)}" if low else "",
+            number(goal_of(row, form)) if "ratio" in measured else "",
+            f"{measured['difference']:.0e}" if "difference" in measured else "",
+            shares(row) if "ratio" in measured else "",
+        )
+
+
+def goals_table(results: Mapping[str, dict]) -> str:
+    """A line a case: how many times as fast each form is, in each precision, and the command."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for file, content in results.items():
+        for row in content["rows"]:
+            aims = [form for form in row["forms"] if "ratio" in row["forms"][form] and goal_of(row, form)]
+            if aims:
+                texts = (f"{number(row['forms'][form]['ratio'])}{suffix(form)}" for form in aims)
+                cells.setdefault((row["case"], file), {})[row.get("precision", PRECISIONS[0])] = ", ".join(texts)
+    lines = [line(("", *PRECISIONS, "command")), line("---" for _ in range(2 + len(PRECISIONS)))]
+    for (case, file), found in cells.items():
+        command = f"`python benchmarks/{results[file]['command'].split('/')[1].split()[0]}`"
+        lines.append(line((case, *(found.get(precision, "") for precision in PRECISIONS), command)))
+    return "\n".join(lines) + "\n"
+
+
+def goal_of(row: Mapping, form: str) -> float | None:
+    """`goal` is one number for all forms, or one for some of them by name."""
+    goal = row.get("goal")
+    return goal.get(form) if isinstance(goal, Mapping) else goal
+
+
+def suffix(form: str) -> str:
+    """The name of a form where there are several."""
+    return "" if form == "library" else f" ({form.replace('_', ' ')})"
+
+
+def shares(row: Mapping) -> str:
+    """`share_of` as text: the form's rate by that of the machine's matrix products."""
+    found = row.get("share_of")
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items()) if isinstance(found, Mapping) else ""
+
+
+def number(value: float | None) -> str:
+    """Two or three digits."""
+    return "" if value is None else f"{value:.3g}" if value < 10 else f"{value:.0f}"
+
+
+def line(cells) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def fill(page: str, results: Mapping[str, dict]) -> str:
+    """The page with all its tables new."""
+    return BLOCK.sub(lambda block: block[1] + write_table(results, block["name"]) + block[3], page)
+
+
+def main() -> int:
+    """Writes, or checks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args()
+    results, stale = read_results(), []
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        new = fill(page, results)
+        if new != page:
+            stale.append(str(path.relative_to(ROOT)))
+            if not options.check:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(f"{'not current' if options.check else 'written'}: {', '.join(stale)}")
+    return int(options.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Tables of the pages are those of the committed results; what a row says is what the table says."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+RESULTS = {
+    "backbone": {
+        "machine": {"date": "2026-01-31", "cpu": "Some CPU", "torch": "2.11.0", "threads": 1},
+        "command": "python benchmarks/backbone.py --json",
+        "rows": [
+            {
+                "case": "Net forward",
+                "precision": precision,
+                "goal": {"fast": 2.0},
+                "share_of": {"float32": 0.5},
+                "forms": {
+                    "plain": {"seconds": 1.0, "range_s": [0.9, 1.1]},
+                    "fast": {"seconds": 0.1, "ratio": ratio, "ratio_range": [9.0, 11.0], "difference": 1e-6},
+                    "slow": {"seconds": 0.5, "ratio": 2.0, "ratio_range": [2.0, 2.0], "difference": 0.0},
+                },
+            }
+            for precision, ratio in (("float32", 10.4), ("bfloat16", 21.26))
+        ],
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return runpy.run_path(str(FOLDER / "table.py"))
+
+
+def test_pages_are_current(table, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["table.py", "--check"])
+    assert table["main"]() == 0
+
+
+def test_a_changed_page_is_reported(table):
+    page = "before\n<!-- speed: backbone -->\nold\n<!-- end of speed -->\nafter\n"
+    new = table["fill"](page, RESULTS)
+    assert new != page
+    assert new.startswith(
+        "before\n<!-- speed: backbone -->\n`python benchmarks/backbone.py --json`, 2026-01-31, Some CPU"
+    )
+    assert new.endswith("<!-- end of speed -->\nafter\n")
+    assert table["fill"](new, RESULTS) == new
+
+
+def test_every_form_has_a_line(table):
+    lines = table["write_table"](RESULTS, "backbone").splitlines()
+    assert "| Net forward | float32 | fast | 0.1 | 10 | 9 to 11 | 2 | 1e-06 | float32 0.50 |" in lines
+    assert "| Net forward | float32 | slow | 0.5 | 2 | 2 to 2 |  | 0e+00 | float32 0.50 |" in lines
+    assert "| Net forward | float32 | plain | 1 |  |  |  |  |  |" in lines
+
+
+def test_one_line_a_case_with_a_goal(table):
+    *_, only = table["write_table"](RESULTS, "goals").splitlines()
+    assert only == "| Net forward | 10 (fast) | 21 (fast) | `python benchmarks/backbone.py` |"
+
+
+def test_unknown_results(table):
+    with pytest.raises(KeyError, match="engine"):
+        table["write_table"](RESULTS, "engine")
