@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measuring import compare, make_parser, make_row, matmul_rates, prepare, report, save
+from measuring import compare, make_parser, make_row, matmul_rates, report, save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=list(PASSES), metavar="PASS")
     parser.add_argument("--precisions", nargs="+", default=list(AMP), choices=list(AMP))
     arguments = parser.parse_args()
-    prepare(arguments)
+    torch.set_num_threads(arguments.threads)
     rates, rows = matmul_rates(), []
     for name in arguments.networks:
         for size in arguments.sizes:

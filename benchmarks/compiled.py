@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from measuring import compare, make_parser, make_row, prepare, report, save
+from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor, nn
 
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
@@ -63,7 +63,7 @@ def measure(name: str, size: tuple[int, int], which: str, precision: str, *, bac
     seconds = round(time.perf_counter() - start, 1)
     what = {"backbone": "FocalNet-T", "encoder": "DINO's encoder"}[name]
     case = f"{what} {which} {size[0]}x{size[1]}"
-    return make_row(case, compare(forms, rounds), precision=precision, compile_s=seconds)
+    return make_row(case, compare(forms, rounds, reference_keeps_memory=True), precision=precision, compile_s=seconds)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--backend", default="inductor")
     arguments = parser.parse_args()
-    prepare(arguments)
+    torch.set_num_threads(arguments.threads)
     rows = []
     for name in arguments.modules:
         for size in arguments.sizes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from measuring import compare, make_parser, make_row, prepare, report, save
+from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor
 
 from focalnet_d2.layers.deformable_attention import (
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), metavar="STEP")
     options = parser.parse_args()
-    prepare(options)
+    torch.set_num_threads(options.threads)
     rows = []
     for case in options.cases:
         for step in options.steps:

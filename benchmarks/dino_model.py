@@ -16,7 +16,7 @@ from functools import partial
 
 import torch
 from detectron2.config import instantiate
-from measuring import compare, make_parser, make_row, matmul_rates, prepare, report, save
+from measuring import compare, make_parser, make_row, matmul_rates, report, save
 from plain_dino import PlainDINO
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=list(PEAK), default=list(PEAK))
     parser.add_argument("--recipe", default=RECIPE)
     options = parser.parse_args()
-    prepare(options)
+    torch.set_num_threads(options.threads)
     options.rates = matmul_rates()
     torch.manual_seed(0)
     model, rows = make_model(options.recipe), []

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
-from measuring import compare, cpu_seconds_with_children, make_parser, make_row, prepare, report, save
+from measuring import compare, cpu_seconds_with_children, make_parser, make_row, report, save
 from PIL import Image
 
 from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = make_parser(__doc__, rounds=2)
     parser.add_argument("--images", type=int, default=100)
     options = parser.parse_args(arguments)
-    prepare(options)
+    torch.set_num_threads(options.threads)
     logging.getLogger("detectron2").setLevel(logging.ERROR)  # it warns of OpenCV, which plays no part here
     rows = []
     for measured in all_rows(options.images, options.rounds):

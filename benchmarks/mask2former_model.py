@@ -25,7 +25,6 @@ from measuring import (
     make_row,
     matmul_rates,
     peak_memory,
-    prepare,
     report,
     save,
 )  # fmt: skip
@@ -35,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.engine.cpu_memory import keep_freed_memory
 from mask2former.model import Mask2Former
 
 CPU = torch.device("cpu")
@@ -165,6 +165,7 @@ def print_peak(form: str, precision: str, size: tuple[int, int], recipe: str) ->
     if form == "plain":
         plain_step(model, inputs)
     else:
+        keep_freed_memory()  # as a run does
         library_step(model, inputs, AMP[precision])
     print(json.dumps({"bytes": peak_memory()}))
 
@@ -189,7 +190,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures, prints, saves."""
     arguments = parse_arguments()
-    prepare(arguments)
+    torch.set_num_threads(arguments.threads)
     if arguments.peak:
         form, precision = (*arguments.peak, "float32")[:2]
         print_peak(form, precision, arguments.memory_size, arguments.recipe)

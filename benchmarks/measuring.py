@@ -2,10 +2,12 @@
 
 Forms of one computation take turns, forth and back (A B B A) in every round, so that other load on the machine hits all
 of them. On a CPU the time is that of the process, which other processes change little. A ratio is the median over the
-rounds, and its range says how far to trust it.
+rounds, and its range says how far to trust it. The reference has its memory from glibc as any program has; the library
+keeps it, as `train_net.py` does (`cpu_memory.py` measures what that alone gives).
 """
 
 import argparse
+import ctypes
 import json
 import os
 import resource
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ from focalnet_d2.engine.cpu_matmul import choice, onednn_matmul
 from focalnet_d2.engine.cpu_memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of malloc.h
 _MATMUL_SHAPES = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))  # rows, inputs, outputs
 
 
@@ -41,10 +44,13 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """Threads as asked for, and memory as `train_net.py` has it; for all forms of the process."""
-    torch.set_num_threads(options.threads)
-    keep_freed_memory()
+def return_freed_memory() -> None:
+    """Undo `keep_freed_memory`: glibc with the thresholds that it comes to by itself when large tensors are freed."""
+    if keep_freed_memory():  # glibc, and no settings of the user's own
+        libc = ctypes.CDLL(None)
+        for setting, value in ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26)):
+            libc.mallopt(setting, value)
+        libc.malloc_trim(0)
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:
@@ -60,14 +66,16 @@ def compare(
     *,
     seconds: Callable[[Callable], float] = cpu_seconds,
     difference: Callable[[Any, Any], float] | None = None,
+    reference_keeps_memory: bool = False,
 ) -> dict[str, dict]:
-    """Times forms of one computation; the first is the reference. A call before the rounds warms each up.
+    """Times forms of one computation; the first is the reference. A call before its turns warms each up.
 
     Args:
         forms: each returns what it computed.
         rounds: in each, every form is called twice.
         seconds: how one call is timed.
         difference: of two results; by default `relative_difference`, for sequences of tensors.
+        reference_keeps_memory: the reference, too, is run as `train_net.py` runs it.
 
     Returns:
         For every form `seconds` (median) and `range_s`; for all but the first also `ratio` (the reference's time by its
@@ -77,10 +85,15 @@ def compare(
     expected = forms[reference]()
     differences = {name: (difference or relative_difference)(expected, forms[name]()) for name in others}
     del expected
-    times = {name: [] for name in forms}
+    times, keeping = {name: [] for name in forms}, None
     for _ in range(rounds):
         taken = dict.fromkeys(forms, 0.0)
         for name in (*forms, *reversed(forms)):
+            keeps = name != reference or reference_keeps_memory
+            if keeps != keeping:
+                keeping = keeps
+                (keep_freed_memory if keeps else return_freed_memory)()
+                forms[name]()
             taken[name] += seconds(forms[name]) / 2
         for name, value in taken.items():
             times[name].append(value)
@@ -138,7 +151,10 @@ def matmul_rates() -> dict[str, float]:
 
 def peak_memory() -> int:
     """Bytes that this process has had resident at most; measure one thing a process (`in_new_process`)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with suppress(OSError):  # Linux counts a new process's peak from that of the one that started it, but not here
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def in_new_process(*arguments: str) -> dict:

@@ -14,7 +14,7 @@ import json
 import time
 
 import torch
-from measuring import compare, make_parser, make_row, matmul_rates, peak_memory, prepare, report, save
+from measuring import compare, make_parser, make_row, matmul_rates, peak_memory, report, save
 from plain_postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
 from torch import Tensor
 
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=120, help="of memory")
     parser.add_argument("--check", action="store_true", help="of memory")
     arguments = parser.parse_args()
-    prepare(arguments)
+    torch.set_num_threads(arguments.threads)
     if arguments.what == "memory":
         size = tuple(arguments.size or (4000, 5000))
         found = measure_memory(size, arguments.queries, arguments.objects, arguments.check)

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measuring import make_parser, prepare, save
+import torch
+from measuring import make_parser, save
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=150, help="of each style; 0: do not score")
     parser.add_argument("--demos", nargs=2, type=Path, metavar="FOLDER", help="of tools/demo.py: float32, bf16")
     arguments = parser.parse_args()
-    prepare(arguments)
+    torch.set_num_threads(arguments.threads)
     rows = []
     for part in (
         golden_rows(arguments.golden),

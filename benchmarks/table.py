@@ -63,10 +63,10 @@ def form_cells(row: Mapping) -> Iterator[tuple[str, ...]]:
             row["case"],
             row.get("precision", ""),
             form,
-            f"{measured['seconds']:.3g}",
-            number(measured.get("ratio")),
+            f"{measured['seconds']:.3g}" if "seconds" in measured else f"{measured['bytes'] / 1e9:.3g} GB",
+            number(measured.get("ratio", measured.get("share"))),
             f"{number(low)} to {number(high)}" if low else "",
-            number(goal_of(row, form)) if "ratio" in measured else "",
+            number(goal_of(row, form)) if "ratio" in measured or "share" in measured else "",
             f"{measured['difference']:.0e}" if "difference" in measured else "",
             shares(row) if "ratio" in measured else "",
         )
