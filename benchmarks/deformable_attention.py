@@ -80,7 +80,7 @@ def measure(case: str, step: str, rounds: int) -> list[dict]:
     measured = compare(calls, rounds)
     return [
         make_row(
-            f"{case}, {step}",
+            f"deformable attention, {case}, {step}",
             {"plain": measured["plain"], name: measured[name, precision]},
             precision=precision,
             **({"goal": GOALS[step][name]} if precision == "float32" else {}),

@@ -125,7 +125,8 @@ def measure(model: DINO, case: str, size: tuple[int, int], precision: str, optio
     measured = compare(forms, options.rounds)
     share = gflop / measured["library"]["seconds"] / options.rates[PEAK[precision]]
     details = {"precision": precision, "goal": GOALS[case][precision], "gflop": round(gflop, 1)}
-    return make_row(f"{case} {size[0]}x{size[1]}", measured, **details, share_of={PEAK[precision]: round(share, 2)})
+    name = f"DINO FocalNet-T {case} {size[0]}x{size[1]}"
+    return make_row(name, measured, **details, share_of={PEAK[precision]: round(share, 2)})
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Writes the measured tables into benchmarks/README.md and README.md, from benchmarks/results/*.json.
+"""Writes the measured tables into the pages that show them, from benchmarks/results/*.json.
 
     python benchmarks/table.py
     python benchmarks/table.py --check     (exit status 1 if a table is not that of the results)
@@ -16,8 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "evaluation.md")
 BLOCK = re.compile(r"(<!-- speed: (?P<name>\w+) -->\n).*?(<!-- end of speed -->)", re.DOTALL)
+HEAD = ["case", "precision", "reference", "form", "taken", "times as fast", "range", "goal", "difference", "GEMM share"]
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -39,64 +40,64 @@ def write_table(results: Mapping[str, dict], name: str) -> str:
     measured = content["machine"]
     lines = [f"`{content['command']}`, {measured['date']}, {measured['cpu']}, torch {measured['torch']}, "
              f"threads: {measured['threads']}", ""]  # fmt: skip
-    head = (
-        "case",
-        "precision",
-        "form",
-        "seconds",
-        "times as fast",
-        "range",
-        "goal",
-        "difference",
-        "share of GEMM rate",
-    )
-    lines += [line(head), line("---" for _ in head)]
-    lines += [line(cells) for row in content["rows"] for cells in form_cells(row)]
+    lines += [line(HEAD), line("---" for _ in HEAD)]
+    lines += [line(cells) for row in content["rows"] if row["forms"] for cells in form_cells(row)]
     return "\n".join(lines) + "\n"
 
 
 def form_cells(row: Mapping) -> Iterator[tuple[str, ...]]:
-    """A line for every form, the first one being what the others are compared with."""
-    for form, measured in row["forms"].items():
+    """A line for every form but the first, which the others are compared with."""
+    reference, *others = row["forms"]
+    for form in others:
+        measured = row["forms"][form]
         low, high = measured.get("ratio_range", (None, None))
         yield (
             row["case"],
             row.get("precision", ""),
+            amount(row["forms"][reference]),
             form,
-            f"{measured['seconds']:.3g}" if "seconds" in measured else f"{measured['bytes'] / 1e9:.3g} GB",
+            amount(measured),
             number(measured.get("ratio", measured.get("share"))),
             f"{number(low)} to {number(high)}" if low else "",
-            number(goal_of(row, form)) if "ratio" in measured or "share" in measured else "",
+            number(goal_of(row, form)),
             f"{measured['difference']:.0e}" if "difference" in measured else "",
-            shares(row) if "ratio" in measured else "",
+            shares(row),
         )
 
 
+def amount(measured: Mapping) -> str:
+    """What is compared: seconds or bytes."""
+    return f"{measured['seconds']:.3g} s" if "seconds" in measured else f"{measured['bytes'] / 1e9:.3g} GB"
+
+
 def goals_table(results: Mapping[str, dict]) -> str:
-    """A line a case: how many times as fast each form is, in each precision, and the command."""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    """A line a case: how many times as fast each form is, in each precision, and the script."""
+    cells: dict[tuple[str, str], dict[str, list[str]]] = {}
     for file, content in results.items():
         for row in content["rows"]:
-            aims = [form for form in row["forms"] if "ratio" in row["forms"][form] and goal_of(row, form)]
-            if aims:
-                texts = (f"{number(row['forms'][form]['ratio'])}{suffix(form)}" for form in aims)
-                cells.setdefault((row["case"], file), {})[row.get("precision", PRECISIONS[0])] = ", ".join(texts)
-    lines = [line(("", *PRECISIONS, "command")), line("---" for _ in range(2 + len(PRECISIONS)))]
+            texts = [gain(form, measured) for form, measured in row["forms"].items() if goal_of(row, form)]
+            found = cells.setdefault((row["case"], file), {precision: [] for precision in PRECISIONS})
+            found[row.get("precision", PRECISIONS[0])] += filter(None, texts)
+    lines = [line(("", *PRECISIONS, "in `benchmarks/`")), line("---" for _ in range(2 + len(PRECISIONS)))]
     for (case, file), found in cells.items():
-        command = f"`python benchmarks/{results[file]['command'].split('/')[1].split()[0]}`"
-        lines.append(line((case, *(found.get(precision, "") for precision in PRECISIONS), command)))
+        script = f"`{results[file]['command'].split('/')[1].split()[0]}`"
+        if any(found.values()):
+            lines.append(line((case, *(", ".join(found[precision]) for precision in PRECISIONS), script)))
     return "\n".join(lines) + "\n"
+
+
+def gain(form: str, measured: Mapping) -> str:
+    """What a form gains over the reference; the reference nothing."""
+    name = "" if form == "library" else f" ({form.removeprefix('library, ').replace('_', ' ')})"
+    if "share" in measured:
+        return f"{measured['share']:.2f} of the memory{name}"
+    return f"{number(measured['ratio'])}{name}" if "ratio" in measured else ""
 
 
 def goal_of(row: Mapping, form: str) -> float | None:
     """`goal` is one number for all forms, or one for some of them by name."""
     goal = row.get("goal")
     return goal.get(form) if isinstance(goal, Mapping) else goal
-
-
-def suffix(form: str) -> str:
-    """The name of a form where there are several."""
-    return "" if form == "library" else f" ({form.replace('_', ' ')})"
 
 
 def shares(row: Mapping) -> str:

@@ -51,14 +51,22 @@ def test_a_changed_page_is_reported(table):
 
 def test_every_form_has_a_line(table):
     lines = table["write_table"](RESULTS, "backbone").splitlines()
-    assert "| Net forward | float32 | fast | 0.1 | 10 | 9 to 11 | 2 | 1e-06 | float32 0.50 |" in lines
-    assert "| Net forward | float32 | slow | 0.5 | 2 | 2 to 2 |  | 0e+00 | float32 0.50 |" in lines
-    assert "| Net forward | float32 | plain | 1 |  |  |  |  |  |" in lines
+    assert "| Net forward | float32 | 1 s | fast | 0.1 s | 10 | 9 to 11 | 2 | 1e-06 | float32 0.50 |" in lines
+    assert "| Net forward | float32 | 1 s | slow | 0.5 s | 2 | 2 to 2 |  | 0e+00 | float32 0.50 |" in lines
+
+
+def test_memory_is_a_share(table):
+    forms = {"plain": {"bytes": 2.5e9}, "library, bfloat16": {"bytes": 1e9, "share": 0.4}}
+    results = {"backbone": {**RESULTS["backbone"], "rows": [{"case": "Peak", "goal": 0.6, "forms": forms}]}}
+    assert "| Peak |  | 2.5 GB | library, bfloat16 | 1 GB | 0.4 |  | 0.6 |  |  |" in table["write_table"](
+        results, "backbone"
+    )
+    assert "| Peak | 0.40 of the memory (bfloat16) |  | `backbone.py` |" in table["write_table"](results, "goals")
 
 
 def test_one_line_a_case_with_a_goal(table):
     *_, only = table["write_table"](RESULTS, "goals").splitlines()
-    assert only == "| Net forward | 10 (fast) | 21 (fast) | `python benchmarks/backbone.py` |"
+    assert only == "| Net forward | 10 (fast) | 21 (fast) | `backbone.py` |"
 
 
 def test_unknown_results(table):
