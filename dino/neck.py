@@ -2,10 +2,11 @@
 
 import math
 
-import torch.nn.functional as F
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
+
+from focalnet_d2.layers.pointwise import pointwise
 
 
 class MultiScaleNeck(Backbone):
@@ -66,8 +67,6 @@ class MultiScaleNeck(Backbone):
 
 
 def _project(projection: nn.Sequential, source: Tensor) -> Tensor:
-    """Convolution and norm; one of a single cell as a product, without another layout of the channels-last map."""
+    """Convolution and norm."""
     conv, norm = projection
-    if conv.kernel_size != (1, 1):
-        return norm(conv(source))
-    return norm(F.linear(source.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2))
+    return norm(pointwise(conv, source) if conv.kernel_size == (1, 1) else conv(source))

@@ -17,6 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec
 from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels
+from focalnet_d2.layers.pointwise import pointwise
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
 
 
@@ -76,9 +77,9 @@ class PixelDecoder(nn.Module):
         with self._precision() as dtype:
             features = {name: feature.to(dtype) for name, feature in features.items()}
             maps = self.encode([features[name] for name in self.in_features])
-            lateral = self.lateral.norm(_pointwise(self.lateral, features[self.finest]))
+            lateral = self.lateral.norm(pointwise(self.lateral, features[self.finest]))
             upsampled = F.interpolate(maps[-1], size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-            return _pointwise(self.mask_features, self.smooth(lateral + upsampled)), maps
+            return pointwise(self.mask_features, self.smooth(lateral + upsampled)), maps
 
     @contextmanager
     def _precision(self) -> Iterator[torch.dtype]:
@@ -93,7 +94,7 @@ class PixelDecoder(nn.Module):
     def encode(self, sources: list[Tensor]) -> list[Tensor]:
         """Lets the cells of all levels exchange what they hold: L maps (B, ., H_l, W_l) -> L maps (B, C, H_l, W_l)."""
         projected = [
-            norm(_pointwise(conv, source)) for (conv, norm), source in zip(self.input_proj, sources, strict=True)
+            norm(pointwise(conv, source)) for (conv, norm), source in zip(self.input_proj, sources, strict=True)
         ]
         spatial_shapes = [tuple(level.shape[-2:]) for level in projected]
         positions = [
@@ -104,8 +105,3 @@ class PixelDecoder(nn.Module):
         memory = self.encoder(flatten_levels(projected), flatten_levels(positions), spatial_shapes, valid_ratios)
         parts = memory.split([h * w for h, w in spatial_shapes], dim=1)  # L x (B, H_l * W_l, C)
         return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, spatial_shapes, strict=True)]
-
-
-def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """The 1x1 convolution alone, as the product that it is: (B, ., H, W) -> (B, ., H, W), channels last in memory."""
-    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

@@ -1,8 +1,5 @@
 """Deformable attention by a small C++ library (deformable_attention.cpp), as operators that torch knows.
 
-As operators they have shapes without values and a gradient, so `torch.compile`, fake tensors and flop counters can
-handle them.
-
 Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points.
 """
 
@@ -15,19 +12,12 @@ import torch
 from torch import Tensor
 
 from .compiled_library import CompiledLibrary, run_all, steps
+from .deformable_operator import define_operator
 
 LIBRARY = CompiledLibrary(Path(__file__).with_name("deformable_attention.cpp"))
 POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting the thread takes
 
 _C_NAMES = {torch.float32: "float", torch.float64: "double"}
-_ARGUMENTS = "Tensor value, SymInt[] sides, Tensor locations, Tensor weights"
-
-torch.library.define("focalnet_d2::deformable_attention", f"({_ARGUMENTS}) -> Tensor")
-torch.library.define(
-    "focalnet_d2::deformable_attention_backward", f"({_ARGUMENTS}, Tensor grad) -> (Tensor, Tensor, Tensor)"
-)
-
-OPERATOR = torch.ops.focalnet_d2.deformable_attention
 
 
 def by_compiled_kernel(
@@ -47,7 +37,6 @@ def by_compiled_kernel(
     return OPERATOR(value, sides, locations, weights)
 
 
-@torch.library.impl("focalnet_d2::deformable_attention", "cpu")
 def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     batch, _, heads, channels = value.shape
     queries = batch * locations.shape[1]
@@ -63,7 +52,6 @@ def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Te
     return output
 
 
-@torch.library.impl("focalnet_d2::deformable_attention_backward", "cpu")
 def _backward(
     value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,34 +71,7 @@ def _backward(
     return tuple(grads)
 
 
-@torch.library.register_fake("focalnet_d2::deformable_attention")
-def _forward_shape(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
-
-
-@torch.library.register_fake("focalnet_d2::deformable_attention_backward")
-def _backward_shapes(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor):
-    return tuple(one.new_empty(one.shape) for one in (value, locations, weights))
-
-
-def _keep(ctx, inputs: tuple, output: Tensor) -> None:
-    value, ctx.sides, locations, weights = inputs
-    ctx.save_for_backward(value, locations, weights)
-
-
-def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-    value, locations, weights = ctx.saved_tensors
-    backward = torch.ops.focalnet_d2.deformable_attention_backward
-    value_grad, location_grad, weight_grad = backward(value, ctx.sides, locations, weights, grad)
-    return value_grad, None, location_grad, weight_grad
-
-
-def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the compiled deformable attention can be differentiated once only")
-
-
-torch.library.register_autograd("focalnet_d2::deformable_attention", _differentiate, setup_context=_keep)
-torch.library.register_autograd("focalnet_d2::deformable_attention_backward", _refuse)
+OPERATOR = define_operator("deformable_attention", _forward, _backward, "cpu")
 
 
 def _geometry(sides: Sequence[int], points: int) -> Tensor:

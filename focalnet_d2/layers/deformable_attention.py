@@ -2,14 +2,14 @@
 
 Each query reads a few points of every level of a feature pyramid, bilinearly, and adds them up with weights that it
 predicts itself. `deformable_attention` is the one seam where a faster form can be plugged in: every form in
-`IMPLEMENTATIONS` computes the same sums, and the first that supports the device and the type of a call is taken.
+`IMPLEMENTATIONS` computes the same sums, (value, spatial_shapes, sampling_locations, attention_weights) -> (B, Q, M*D),
+and the first that supports the device and the type of a call is taken.
 
 Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .compiled_deformable_attention import LIBRARY, by_compiled_kernel
 from .fused_linear import linear_with
+from .implementations import Implementation, find_implementation
 from .table_lookup import by_table_lookup
 from .triton_choice import triton_serves
 
@@ -44,27 +45,6 @@ def _by_triton(value: Tensor, spatial_shapes: SpatialShapes, locations: Tensor, 
     from .triton_deformable_attention import weighted_samples
 
     return weighted_samples(value, spatial_shapes, locations, weights)
-
-
-@dataclass(frozen=True)
-class Implementation:
-    """One form of the sum.
-
-    Attributes:
-        name: what `deformable_attention(implementation=...)` asks for.
-        compute: (value, spatial_shapes, sampling_locations, attention_weights) -> (B, Q, M*D).
-        supports: whether it is the form to take for a device type ("cpu", "cuda", ...) and a dtype.
-        detail: one line for `focalnet-d2 doctor`.
-        obstacle: why it is missing here; empty when it is not.
-        takes_half: whether `compute` itself sums half precision in float32; the others get it widened.
-    """
-
-    name: str
-    compute: Callable[[Tensor, SpatialShapes, Tensor, Tensor], Tensor]
-    supports: Callable[[str, torch.dtype], bool]
-    detail: str
-    obstacle: Callable[[], str] = str
-    takes_half: bool = False
 
 
 IMPLEMENTATIONS: list[Implementation] = [
@@ -130,12 +110,7 @@ def deformable_attention(
         raise ValueError(f"spatial_shapes {list(spatial_shapes)} do not make {value.shape[1]} tokens")
     forms = available_implementations(value.device.type, value.dtype)
     if implementation is not None:
-        forms = [form for form in IMPLEMENTATIONS if form.name == implementation]
-        if not forms:
-            known = [form.name for form in IMPLEMENTATIONS]
-            raise ValueError(f"deformable attention has no implementation {implementation!r}, only {known}")
-        if reason := forms[0].obstacle():
-            raise ValueError(f"deformable attention has no implementation {implementation!r} here: {reason}")
+        forms = [find_implementation("deformable attention", IMPLEMENTATIONS, implementation)]
     tensors = value, sampling_locations, attention_weights
     if not forms[0].takes_half:
         dtype = torch.promote_types(value.dtype, torch.float32)

@@ -1,14 +1,14 @@
 """The local context of focal modulation (Focal Modulation Networks, arXiv:2203.11926, equations 4 and 5).
 
 Depthwise convolutions with growing kernels follow one another, and the position's own gates add up what each of them
-gives. `focal_context` is the one seam where a faster form can be plugged in: every form in `IMPLEMENTATIONS` computes
-the same sums, and the first that supports the device and the type of a call is taken.
+gives. `focal_context` is the one seam where a faster form can be plugged in: every form in `IMPLEMENTATIONS`,
+(context, gates, kernels) -> (local, pooled) for at least one level, computes the same sums, and the first that supports
+the device and the type of a call is taken.
 
 Shapes: B images, H x W positions, C channels, L focal levels.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .compiled_focal_context import LIBRARY, by_compiled_kernel, supports
 from .depthwise import depthwise_conv
+from .implementations import Implementation, find_implementation
 from .triton_choice import triton_serves
 
 
@@ -35,25 +36,6 @@ def _by_triton(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tup
     from .triton_focal_context import focal_context as by_triton
 
     return by_triton(context, gates, kernels)
-
-
-@dataclass(frozen=True)
-class Implementation:
-    """One form of the context.
-
-    Attributes:
-        name: what `focal_context(implementation=...)` asks for.
-        compute: (context, gates, kernels) -> (local, pooled), for at least one level.
-        supports: whether it is the form to take for a device type ("cpu", "cuda", ...) and a dtype.
-        detail: one line for `focalnet-d2 doctor`.
-        obstacle: why it is missing here; empty when it is not.
-    """
-
-    name: str
-    compute: Callable[[Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, Tensor]]
-    supports: Callable[[str, torch.dtype], bool]
-    detail: str
-    obstacle: Callable[[], str] = str
 
 
 IMPLEMENTATIONS: list[Implementation] = [
@@ -96,12 +78,7 @@ def focal_context(
         raise ValueError(f"{gates.shape[-1]} gates of {len(kernels)} focal levels")
     forms = available_implementations(context.device.type, context.dtype)
     if implementation is not None:
-        forms = [form for form in IMPLEMENTATIONS if form.name == implementation]
-        if not forms:
-            known = [form.name for form in IMPLEMENTATIONS]
-            raise ValueError(f"focal context has no implementation {implementation!r}, only {known}")
-        if reason := forms[0].obstacle():
-            raise ValueError(f"focal context has no implementation {implementation!r} here: {reason}")
+        forms = [find_implementation("focal context", IMPLEMENTATIONS, implementation)]
     if not kernels:
         return torch.zeros_like(context), context.mean((1, 2))
     return forms[0].compute(context, gates, kernels)

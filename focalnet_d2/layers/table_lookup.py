@@ -15,14 +15,12 @@ import torch.nn.functional as F
 from scipy.sparse import csc_matrix
 from torch import Tensor
 
+from .deformable_operator import define_operator
+
 QUERIES_AT_ONCE = 2048
 QUERIES_AT_ONCE_BACKWARD = 8192  # each part adds to the gradient of the whole table
 
 _BORDER = 2  # texels
-_ARGUMENTS = "Tensor value, SymInt[] sides, Tensor locations, Tensor weights"
-
-torch.library.define("focalnet_d2::table_lookup", f"({_ARGUMENTS}) -> Tensor")
-torch.library.define("focalnet_d2::table_lookup_backward", f"({_ARGUMENTS}, Tensor grad) -> (Tensor, Tensor, Tensor)")
 
 
 def by_table_lookup(
@@ -30,7 +28,7 @@ def by_table_lookup(
 ) -> Tensor:
     """The sum of `deformable_attention` in float32 or float64, differentiable once."""
     sides = [int(side) for shape in spatial_shapes for side in shape]
-    return torch.ops.focalnet_d2.table_lookup(value, sides, locations, weights)
+    return _OPERATOR(value, sides, locations, weights)
 
 
 class _Table:
@@ -132,7 +130,6 @@ def _parts(at_once: int, *by_query: Tensor) -> Iterator[tuple[int, tuple[Tensor,
             yield image, part
 
 
-@torch.library.impl("focalnet_d2::table_lookup", "default")
 def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     heads, points = weights.shape[2], weights.shape[4]
     table = _Table(sides, heads, points, value)
@@ -145,7 +142,6 @@ def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Te
     return output.flatten(2)
 
 
-@torch.library.impl("focalnet_d2::table_lookup_backward", "default")
 def _backward(
     value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,31 +202,4 @@ def _transposed_product(table: Tensor, rows: Tensor, weights: Tensor, grad: Tens
     return torch.from_numpy(csc_matrix(columns, shape=(len(table), len(rows))) @ grad.numpy())
 
 
-@torch.library.register_fake("focalnet_d2::table_lookup")
-def _forward_shape(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
-    return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
-
-
-@torch.library.register_fake("focalnet_d2::table_lookup_backward")
-def _backward_shapes(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor):
-    return tuple(one.new_empty(one.shape) for one in (value, locations, weights))
-
-
-def _keep(ctx, inputs: tuple, output: Tensor) -> None:
-    value, ctx.sides, locations, weights = inputs
-    ctx.save_for_backward(value, locations, weights)
-
-
-def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-    value, locations, weights = ctx.saved_tensors
-    backward = torch.ops.focalnet_d2.table_lookup_backward
-    value_grad, location_grad, weight_grad = backward(value, ctx.sides, locations, weights, grad)
-    return value_grad, None, location_grad, weight_grad
-
-
-def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the table lookup can be differentiated once only")
-
-
-torch.library.register_autograd("focalnet_d2::table_lookup", _differentiate, setup_context=_keep)
-torch.library.register_autograd("focalnet_d2::table_lookup_backward", _refuse)
+_OPERATOR = define_operator("table_lookup", _forward, _backward, "default")
