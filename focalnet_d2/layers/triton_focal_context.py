@@ -173,7 +173,7 @@ def _tap_gradients(
         while left < width:
             for right in tl.static_range(STEPS):
                 x = left + right
-                real = owned & (x < width) & (line < lines)
+                real = (owned & (x < width) & (line < lines)).to(tl.int1)  # the interpreter widens it
                 grad = tl.load(grads + (start + x) * channels + channel, mask=real, other=0.0).to(tl.float32)
                 inside = beside & (x + j >= 0) & (x + j < width)
                 at = ((i * width + j) * stride)[:, None] + channel[None, :]

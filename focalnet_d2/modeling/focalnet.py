@@ -353,6 +353,11 @@ class FocalNet(Backbone):
 
 
 def _init_linear(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear) and not module.weight.is_meta:  # there it would take most of the time
+    if isinstance(module, nn.Linear) and _has_values(module.weight):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Neither on meta, where drawing would take most of the time, nor a fake tensor."""
+    return not tensor.is_meta and type(tensor.detach()) is Tensor
