@@ -72,9 +72,8 @@ class FocalModulation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
-        query, context, gates = fused_linear(x, self.f.weight, self.f.bias).split(
-            sizes, dim=-1
-        )  # (B, H, W, C | C | L+1)
+        projected = fused_linear(x, self.f.weight, self.f.bias)  # (B, H, W, 2C+L+1)
+        query, context, gates = projected.split(sizes, dim=-1)
         gathered = self.gather_context(context, gates)
         modulator = fused_linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
         modulated = query * modulator

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 
 from focalnet_d2.layers.deformable_attention import deformable_attention
 from focalnet_d2.layers.triton_deformable_attention import OPERATOR, _level_table, try_out
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _poisoned_memory():
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    assert torch.empty(1).isnan()
-    yield
-    torch.use_deterministic_algorithms(False)
+from tests.layers.triton_interpreter import poisoned_memory  # noqa: F401  autouse
 
 
 def make_inputs(shapes, seed=0, *, batch=2, queries=3, heads=2, channels=4, points=2):

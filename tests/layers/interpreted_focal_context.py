@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from focalnet_d2.layers import triton_focal_context as kernels_module
 from focalnet_d2.layers.focal_context import focal_context
 from tests.layers.test_focal_context import inputs_for, outputs_and_gradients
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _poisoned_memory():
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    assert torch.empty(1).isnan()
-    yield
-    torch.use_deterministic_algorithms(False)
+from tests.layers.triton_interpreter import poisoned_memory  # noqa: F401  autouse
 
 
 def assert_right(inputs, tolerance=1e-6):

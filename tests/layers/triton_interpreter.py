@@ -1,9 +1,12 @@
-"""Runs tests of Triton kernels in Triton's interpreter."""
+"""What tests of Triton kernels in Triton's interpreter share: their process and their memory."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,3 +26,12 @@ def run_interpreted(name: str) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def poisoned_memory():
+    """New memory is filled with NaN, in every module that imports this."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(1).isnan()
+    yield
+    torch.use_deterministic_algorithms(False)
