@@ -4,8 +4,11 @@ Differs from Detectron2's `launch`: the backend follows the device and not the m
 run where a GPU is present; a run started by torchrun is recognised; the process group is closed at the end.
 """
 
+import atexit
+import gc
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -87,6 +90,19 @@ def _worker(
         LOCAL_WORLD_SIZE=str(num_processes),
     )
     _run_in_group(main, use_cuda, args)
+    _end_process()
+
+
+def _end_process() -> None:
+    """Leaves as processes do that `multiprocessing` forks: exit handlers run, the interpreter is not taken down.
+
+    A gloo thread that has to let go of a tensor meanwhile would abort the process (SIGABRT, "terminate called without
+    an active exception"). `_close_groups` ends those threads, but not where FSDP's meshes stay in torch's caches.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _run_in_group(main: Callable[..., Any], use_cuda: bool, args: tuple) -> Any:
@@ -97,7 +113,15 @@ def _run_in_group(main: Callable[..., Any], use_cuda: bool, args: tuple) -> Any:
         comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size())))
         return main(*args)
     finally:
-        dist.destroy_process_group()
+        _close_groups()
+
+
+def _close_groups() -> None:
+    """Destroys all process groups and forgets them: only the destructor of a gloo group ends its threads."""
+    gc.collect()  # models first: the last owner of a group must not be one that waits with the interpreter locked
+    dist.destroy_process_group()
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
 
 
 def local_rank() -> int:

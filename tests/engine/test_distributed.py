@@ -1,5 +1,7 @@
 """Several processes on the CPU (gloo) against one process with the same total batch."""
 
+import atexit
+import importlib
 import json
 import math
 import os
@@ -7,14 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from detectron2.utils import comm
+from torch import distributed as dist
+from torch import nn
 
 from focalnet_d2.data.generated import register_generated
-from focalnet_d2.engine.distributed import launch
+from focalnet_d2.engine.distributed import launch, wrap_model
 from tests.tiny_run import SAME_EVERYWHERE, losses_of, tiny_dataset, train, write_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +89,75 @@ launch(id, num_machines=2, machine_rank=1, dist_url="{url}")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)
+
+
+class Held:
+    """On its end it notes the thread, and keeps it for ever."""
+
+    def __init__(self):
+        self.ends = threading.Event()
+
+    def __del__(self):
+        self.ends.set()
+        while True:
+            pass
+
+
+def leave_while_gloo_holds_a_tensor(folder: str) -> None:
+    """Rank 0 returns while a thread of its group, which something keeps, still lets go of a tensor."""
+    leave_while_gloo_holds_a_tensor.group = dist.group.WORLD
+    atexit.register((Path(folder) / f"left_{comm.get_rank()}").touch)
+    tensor = torch.ones(1)
+    if comm.get_rank() == 0:
+        tensor.held = Held()
+        ends = tensor.held.ends
+        work = dist.all_reduce(tensor, async_op=True)
+        del tensor, work
+        dist.barrier(comm.get_local_process_group())
+        ends.wait()
+    else:
+        dist.barrier(comm.get_local_process_group())
+        dist.all_reduce(tensor)
+
+
+def test_a_thread_that_holds_a_tensor_does_not_abort_the_process(tmp_path):
+    launch(leave_while_gloo_holds_a_tensor, num_processes=2, args=(str(tmp_path),))
+    assert {path.name for path in tmp_path.iterdir()} == {"left_0", "left_1"}
+
+
+def step_and_gather() -> None:
+    """A step of a model that is part of a cycle, with what an optimizer imports."""
+    importlib.import_module("torch._dynamo")
+    model = wrap_model(nn.Linear(2, 1), torch.device("cpu"))
+    cycle = [model]
+    cycle.append(cycle)
+    model(torch.ones(3, 2)).sum().backward()
+    assert comm.all_gather(comm.get_rank()) == [0, 1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux")
+def test_no_thread_of_a_group_outlives_a_run_of_torchrun():
+    code = """
+from pathlib import Path
+from focalnet_d2.engine.distributed import launch
+from tests.engine.test_distributed import step_and_gather
+launch(step_and_gather)
+print([name for task in Path("/proc/self/task").iterdir() if "gloo" in (name := (task / "comm").read_text())])
+"""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    assert [(rank.communicate()[0], rank.returncode) for rank in ranks] == [("[]\n", 0)] * 2
 
 
 def test_one_process_is_this_process():
