@@ -26,8 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from focalnet_d2.doctor import cpu_description
-from focalnet_d2.engine.cpu_matmul import choice, onednn_matmul
+from focalnet_d2.engine.cpu_matmul import choice
 from focalnet_d2.engine.cpu_memory import keep_freed_memory
+from focalnet_d2.layers.onednn_matmul import onednn_matmul
 
 RESULTS = Path(__file__).parent / "results"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of malloc.h

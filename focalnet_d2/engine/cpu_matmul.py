@@ -17,11 +17,12 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.layers.onednn_matmul import is_full_precision, onednn_matmul
+
 _SHAPE = (1024, 192, 768)  # tokens, inputs and outputs of an MLP of FocalNet-T
 _ROUNDS = 5
 _FASTER = 1.25  # below, noise could decide
 _ERROR = 1e-5  # of the largest value; float32 stays below 2e-6, and bf16 above 1e-3
-_FLOAT32 = ("none", "ieee", "highest")  # the settings that leave products in float32
 
 
 @dataclass(frozen=True)
@@ -32,42 +33,13 @@ class Choice:
     reason: str
 
 
-def _has_own_setting() -> bool:
-    """torch 2.9 and later have a setting for oneDNN alone; the older one is for all devices."""
-    return hasattr(torch.backends.mkldnn, "matmul")
-
-
-def _precision() -> str:
-    if _has_own_setting():
-        return torch.backends.mkldnn.matmul.fp32_precision
-    return torch.get_float32_matmul_precision()
-
-
-def _set_precision(precision: str) -> None:
-    if _has_own_setting():
-        torch.backends.mkldnn.matmul.fp32_precision = precision
-    else:
-        torch.set_float32_matmul_precision(precision)
-
-
-@contextmanager
-def onednn_matmul() -> Iterator[None]:
-    """Products of float32 matrices go to oneDNN inside, whatever the probe says."""
-    before = _precision()
-    _set_precision("bf16" if _has_own_setting() else "medium")
-    try:
-        yield
-    finally:
-        _set_precision(before)
-
-
 @contextmanager
 def fast_cpu_matmul(device: torch.device | str) -> Iterator[None]:
     """The faster exact route of float32 products inside, for a forward pass and its backward pass.
 
     It does nothing for other devices than the CPU, and where the user has lowered the precision.
     """
-    if torch.device(device).type == "cpu" and _precision() in _FLOAT32 and choice().use_onednn:
+    if torch.device(device).type == "cpu" and is_full_precision() and choice().use_onednn:
         with onednn_matmul():
             yield
     else:

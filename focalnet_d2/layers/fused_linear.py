@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .compiled_focal_context import gelu, supports
+from .onednn_matmul import onednn_multiplies_float32
 
 ROWS_AT_ONCE = 2048  # of a feed-forward network; 16 MB of 2048 hidden channels
 
@@ -89,12 +90,4 @@ def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
         return False
     if dtype == torch.bfloat16:
         return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return dtype == torch.float32 and _onednn_multiplies_float32()
-
-
-def _onednn_multiplies_float32() -> bool:
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.9 and later
-        return torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-    return torch.get_float32_matmul_precision() == "medium"
+    return dtype == torch.float32 and onednn_multiplies_float32()

@@ -75,17 +75,6 @@ def test_machines_without_a_gain_are_left_alone(monkeypatch):
         assert precision() == before
 
 
-@pytest.mark.usefixtures("onednn")
-def test_older_setting(monkeypatch):
-    monkeypatch.setattr(cpu_matmul, "_has_own_setting", lambda: False)
-    given = []
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "highest")
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", given.append)
-    with fast_cpu_matmul("cpu"):
-        assert given == ["medium"]
-    assert given == ["medium", "highest"]
-
-
 class Watching(nn.Module):
     """A model of losses, or of nothing, that notes the setting in forward and backward."""
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from focalnet_d2.engine.cpu_matmul import onednn_matmul
 from focalnet_d2.layers import fused_linear
 from focalnet_d2.layers.fused_linear import feed_forward, linear_with
+from focalnet_d2.layers.onednn_matmul import onednn_matmul
 
 ACTIVATIONS = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}
 
