@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from focalnet_d2.layers import compiled_deformable_attention, compiled_focal_context
+from focalnet_d2.layers import compiled_deformable_attention, compiled_focal_context, table_lookup
 from focalnet_d2.modeling.atss import ATSS
 from focalnet_d2.modeling.rcnn import MaskRCNN
 from focalnet_d2.modeling.sparse_rcnn import SparseRCNN
@@ -72,10 +72,6 @@ def _attention_flops(query: Sequence[int], key: Sequence[int], value: Sequence[i
     return sdpa_flop_count(query, key, value)
 
 
-def _weighted_row_flops(table: Sequence[int], rows: Sequence[int], *args, **kwargs) -> int:
-    return 2 * math.prod(rows) * table[1]
-
-
 def _deformable_attention_flops(value: Sequence[int], sides, locations, weights: Sequence[int], **kwargs) -> int:
     return 2 * 4 * math.prod(weights) * value[3]
 
@@ -84,13 +80,12 @@ def _focal_context_flops(context: Sequence[int], gates, kernels: Sequence[Sequen
     return 2 * math.prod(context) * sum(math.prod(kernel[2:]) for kernel in kernels)
 
 
-# What torch's counter leaves out. Deformable attention on the CPU is compiled, or a sum of weighted rows.
+# What torch's counter leaves out.
 _FORMULAS = {
     compiled_deformable_attention.OPERATOR: _deformable_attention_flops,
+    table_lookup.OPERATOR: _deformable_attention_flops,
     compiled_focal_context.OPERATOR: _focal_context_flops,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    aten._embedding_bag: _weighted_row_flops,
-    aten._embedding_bag_forward_only: _weighted_row_flops,
 }
 
 

@@ -57,9 +57,11 @@ def test_attention_module_in_evaluation_counts_its_layers_too():
         assert count_multiply_adds(lambda: attention(x, x, x, need_weights=False)) == layers + products
 
 
+@pytest.mark.parametrize("compiled", ["0", "1"])
 @pytest.mark.parametrize("gradients", [True, False])
-def test_deformable_attention_counts_four_texels_a_point(gradients):
-    """3 queries, 2 heads of 4 channels, 2 levels, 5 points."""
+def test_deformable_attention_counts_four_texels_a_point(gradients, compiled, monkeypatch):
+    """3 queries, 2 heads of 4 channels, 2 levels, 5 points; with and without a compiler."""
+    monkeypatch.setenv("FOCALNET_D2_COMPILE", compiled)
     arguments = torch.zeros(1, 4 * 6 + 2 * 3, 2, 4), [(4, 6), (2, 3)], torch.zeros(1, 3, 2, 2, 5, 2)
     value = arguments[0].requires_grad_(gradients)
     weights = torch.zeros(1, 3, 2, 2, 5)

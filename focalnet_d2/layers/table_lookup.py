@@ -28,7 +28,7 @@ def by_table_lookup(
 ) -> Tensor:
     """The sum of `deformable_attention` in float32 or float64, differentiable once."""
     sides = [int(side) for shape in spatial_shapes for side in shape]
-    return _OPERATOR(value, sides, locations, weights)
+    return OPERATOR(value, sides, locations, weights)
 
 
 class _Table:
@@ -202,4 +202,4 @@ def _transposed_product(table: Tensor, rows: Tensor, weights: Tensor, grad: Tens
     return torch.from_numpy(csc_matrix(columns, shape=(len(table), len(rows))) @ grad.numpy())
 
 
-_OPERATOR = define_operator("table_lookup", _forward, _backward, "default")
+OPERATOR = define_operator("table_lookup", _forward, _backward, "default")

@@ -63,12 +63,11 @@ def test_damaged_library_is_made_anew(source, monkeypatch):
         loaded.append(path)
         raise OSError("file too short")
 
-    monkeypatch.setattr(ctypes, "CDLL", load_nothing)
-    assert library.load() is None
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(ctypes, "CDLL", load_nothing)
+        assert library.load() is None
     if not loaded:
         pytest.skip(library.obstacle())
-    monkeypatch.setenv("XDG_CACHE_HOME", str(source.parent / "cache"))
     (path,) = cache_folder().iterdir()
     path.write_bytes(b"")
     assert CompiledLibrary(source).load().answer() == 42
