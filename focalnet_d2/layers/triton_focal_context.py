@@ -165,15 +165,16 @@ def _tap_gradients(
     owned = channel < channels
     total = tl.zeros((T, C), tl.float32)
     line = tl.program_id(0) * part
-    while line < (tl.program_id(0) + 1) * part:  # the interpreter knows no range of run-time length with newer numpy
+    end = tl.minimum(line + part, lines)
+    while line < end:  # the interpreter knows no range of run-time length with newer numpy
         y = line % height
-        beside = (number < K * K) & (line < lines) & (y + i >= 0) & (y + i < height)
+        beside = (number < K * K) & (y + i >= 0) & (y + i < height)
         start = line.to(tl.int64) * width
         left = 0
         while left < width:
             for right in tl.static_range(STEPS):
                 x = left + right
-                real = (owned & (x < width) & (line < lines)).to(tl.int1)  # the interpreter widens it
+                real = owned & (x + tl.zeros_like(channel) < width)  # vectors: the interpreter widens a mask of scalars
                 grad = tl.load(grads + (start + x) * channels + channel, mask=real, other=0.0).to(tl.float32)
                 inside = beside & (x + j >= 0) & (x + j < width)
                 at = ((i * width + j) * stride)[:, None] + channel[None, :]
