@@ -34,7 +34,8 @@ URLS = ("https://first.example/model.pth", "https://second.example/model.pth")
 def empty_folders(tmp_path, monkeypatch):
     """A home without a cache, and no network: an address that a test does not make answers with an error."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv(files.FOLDER_VARIABLE, raising=False)
+    for variable in ("XDG_CACHE_HOME", files.FOLDER_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(files, "urlopen", Network({}))
 
 
@@ -120,6 +121,13 @@ def test_folders_are_searched_in_order(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "model.pth").touch()
         assert fetch_weights(weight_file(), named) == folder / "model.pth"
+
+
+def test_cache_is_where_the_user_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert weight_folders()[0] == tmp_path / "elsewhere" / "focalnet_d2"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert weight_folders()[0] == tmp_path / "home" / ".cache" / "focalnet_d2"
 
 
 def test_missing_file_names_file_addresses_and_folder(tmp_path):

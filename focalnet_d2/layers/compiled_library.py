@@ -136,16 +136,21 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Iterator[str]:
             yield line
 
 
+def user_cache() -> Path:
+    """`$XDG_CACHE_HOME/focalnet_d2`, with `~/.cache` where that is not set or, against its rules, relative."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "focalnet_d2")
+
+
 def cache_folder() -> Path:
     """The folder of compiled libraries, made if need be; nobody else may write there.
 
     Raises:
         OSError: it cannot be made, or others could put a library of theirs into it.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if not os.path.isabs(base):
-        raise OSError(f"{base} is not an absolute path")
-    folder = Path(base) / "focalnet_d2"
+    folder = user_cache()
+    if not folder.is_absolute():
+        raise OSError(f"{folder} is not an absolute path")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     about = folder.stat()
     if about.st_uid != os.getuid() or about.st_mode & 0o022:

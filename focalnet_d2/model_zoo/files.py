@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import focalnet_d2
 from focalnet_d2.atomic_files import replacing
+from focalnet_d2.layers.compiled_library import user_cache
 
 from .weights import Mirror, WeightFile
 
@@ -20,13 +21,13 @@ _logger = logging.getLogger(__name__)
 
 
 def weight_folders(folder: str | os.PathLike | None = None) -> list[Path]:
-    """Where weights are looked for: `folder`, $FOCALNET_D2_WEIGHTS, the cache, `weights/` of the repository.
+    """Where weights are looked for: `folder`, $FOCALNET_D2_WEIGHTS, `user_cache`, `weights/` of the repository.
 
     The first of them is where downloads go.
     """
     named = [place for place in (folder, os.environ.get(FOLDER_VARIABLE)) if place]
     repository = Path(focalnet_d2.__file__).resolve().parents[1]
-    places = [*named, Path.home() / ".cache" / "focalnet_d2", repository / "weights"]
+    places = [*named, user_cache(), repository / "weights"]
     return [Path(place).expanduser() for place in places]
 
 

@@ -37,9 +37,9 @@ zoo_model.weights  # path of the trained weights, zoo_model.start_weights of tho
 model = zoo_model.model()  # built, with the trained weights
 ```
 
-Files are looked for in the folder given to `get`, in `$FOCALNET_D2_WEIGHTS`, in `~/.cache/focalnet_d2` and in
-`weights/`; what is in none of them is downloaded into the first of these folders, and if no address answers, the error
-says which file to put where.
+Files are looked for in the folder given to `get`, in `$FOCALNET_D2_WEIGHTS`, in `focalnet_d2/` of the user's
+cache folder (`$XDG_CACHE_HOME`, else `~/.cache`) and in `weights/`; what is in none of them is downloaded into the
+first of these folders, and if no address answers, the error says which file to put where.
 """
 FILES_HEAD = """\
 ## Files

@@ -82,8 +82,10 @@ def test_cache_folder_that_is_no_use_is_replaced(base, source, tmp_path, monkeyp
     (tmp_path / "shared" / "focalnet_d2").mkdir(parents=True)
     (tmp_path / "shared" / "focalnet_d2").chmod(0o777)
     monkeypatch.setenv("XDG_CACHE_HOME", base if base == "relative" else str(tmp_path / base))
+    monkeypatch.setenv("HOME", "relative")  # where a relative cache folder is ignored
     assert CompiledLibrary(source).load().answer() == 42
     assert list((tmp_path / "shared" / "focalnet_d2").iterdir()) == []
+    assert not os.path.exists("relative")
 
 
 def test_switched_off_and_on_again(compiling, monkeypatch):
