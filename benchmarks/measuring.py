@@ -27,11 +27,10 @@ from torch import Tensor, nn
 
 from focalnet_d2.doctor import cpu_description
 from focalnet_d2.engine.cpu_matmul import choice
-from focalnet_d2.engine.cpu_memory import keep_freed_memory
+from focalnet_d2.engine.cpu_memory import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory, mallopt
 from focalnet_d2.layers.onednn_matmul import onednn_matmul
 
 RESULTS = Path(__file__).parent / "results"
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of malloc.h
 _MATMUL_SHAPES = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))  # rows, inputs, outputs
 
 
@@ -48,10 +47,9 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
 def return_freed_memory() -> None:
     """Undo `keep_freed_memory`: glibc with the thresholds that it comes to by itself when large tensors are freed."""
     if keep_freed_memory():  # glibc, and no settings of the user's own
-        libc = ctypes.CDLL(None)
-        for setting, value in ((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 2**25), (_TRIM_THRESHOLD, 2**26)):
-            libc.mallopt(setting, value)
-        libc.malloc_trim(0)
+        for setting, value in ((MMAP_MAX, 65536), (MMAP_THRESHOLD, 2**25), (TRIM_THRESHOLD, 2**26)):
+            mallopt(setting, value)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cpu_seconds(function: Callable[[], object]) -> float:

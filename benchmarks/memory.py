@@ -14,13 +14,12 @@ the allocator loses between blocks.
 """
 
 import argparse
-import ctypes
 import dataclasses
 import itertools
 import json
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
@@ -37,7 +36,7 @@ from dino.denoising import DenoisingQueries
 from dino.model import DINO
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.cpu_memory import keep_freed_memory
+from focalnet_d2.engine.cpu_memory import MMAP_THRESHOLD, keep_freed_memory, mallopt
 from focalnet_d2.engine.sharding import recomputed_modules
 from focalnet_d2.flops import shapes_only
 from focalnet_d2.layers import deformable_attention, depthwise, focal_context
@@ -57,7 +56,6 @@ ATTENTION = {"grid_sample": "grid_sample", "one kernel": "compiled"}
 RECOMPUTED = ((), ("backbone.bottom_up",), ("backbone.bottom_up", "encoder"))
 OBJECTS = 20  # an image
 GIB = 2**30
-M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 class LiveBytes(TorchDispatchMode):
@@ -122,8 +120,7 @@ def run_once(name: str, size: tuple[int, int], recompute: bool) -> dict:
     In the first every large tensor goes back to the system when it is freed, where the C library is glibc.
     """
     network, step = make_work(name, size, recompute)
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 65536)
+    mallopt(MMAP_THRESHOLD, 65536)
     with torch.no_grad():
         network(torch.randn(1, 3, 32, 32))  # here libraries make what they keep
     before = peak_memory()

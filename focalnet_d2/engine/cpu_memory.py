@@ -9,7 +9,7 @@ import ctypes
 import os
 from collections.abc import Mapping
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of mallopt's settings in malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # mallopt's settings, as malloc.h names them
 _LARGEST = 2**31 - 1
 _USERS_OWN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -25,8 +25,13 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     """
     if any(name in environment for name in _USERS_OWN):
         return False
+    return mallopt(MMAP_MAX, 0) and mallopt(TRIM_THRESHOLD, _LARGEST)
+
+
+def mallopt(setting: int, value: int) -> bool:
+    """glibc's function of this name; False where the C library is another one."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        function = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # macOS, musl, Windows
         return False
-    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _LARGEST))
+    return bool(function(setting, value))
