@@ -1,4 +1,4 @@
-"""Multi-head attention through `scaled_dot_product_attention`, with one mask for all heads.
+"""Multi-head attention with one mask for all heads.
 
 Parameters have the names and the layout of `nn.MultiheadAttention`, which would copy the mask for every head.
 
@@ -48,6 +48,19 @@ class MaskedAttention(nn.Module):
             F.linear(tokens, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
             for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
-        mask = None if blocked is None else ~blocked[:, None]  # (B, 1, Q, N), True = seen
-        gathered = F.scaled_dot_product_attention(*heads, attn_mask=mask)  # (B, heads, Q, C/heads)
+        gathered = attend(*heads, None if blocked is None else blocked[:, None])  # (B, heads, Q, C/heads)
         return self.out_proj(gathered.transpose(1, 2).flatten(2))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+    """(..., Q, C), twice (..., N, C), (..., Q, N) bool -> (..., Q, C).
+
+    A GPU has `scaled_dot_product_attention`. On CPUs two products, equal to it but for rounding, take half of its time
+    in training and less in inference; they keep the weights of all pairs for the backward pass.
+    """
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if blocked is None else ~blocked)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if blocked is not None:  # a sum for all heads is much faster than filling each
+        scores = scores + scores.new_zeros(blocked.shape).masked_fill_(blocked, -torch.inf)
+    return scores.softmax(-1) @ value

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from focalnet_d2.layers.masked_attention import MaskedAttention
+from focalnet_d2.layers.masked_attention import MaskedAttention, attend
 
 
 def pair(dim: int = 8, num_heads: int = 2) -> tuple[MaskedAttention, nn.MultiheadAttention]:
@@ -37,6 +37,19 @@ def test_a_blocked_key_changes_nothing():
     after = ours(query, memory, memory, blocked)
     torch.testing.assert_close(before[0, 0], after[0, 0])
     assert not torch.allclose(before[0, 1], after[0, 1])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_both_forms_are_equal(masked):
+    query, key, value = (torch.randn(2, 3, n, 4, dtype=torch.float64) for n in (5, 6, 6))
+    blocked = torch.rand(2, 1, 5, 6) > 0.6 if masked else None
+    if masked:
+        blocked[..., 0] = False
+    seen = None if blocked is None else ~blocked
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    torch.testing.assert_close(attend(query, key, value, blocked), expected)
+    elsewhere = [None if part is None else part.to("meta") for part in (query, key, value, blocked)]
+    assert attend(*elsewhere).shape == expected.shape
 
 
 def test_gradient_reaches_every_parameter():
