@@ -26,7 +26,7 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int], rows: Tensor | None = None) -> Tensor:
-    """Values of boolean masks at points, without a copy of the masks, be it in another type or in another order.
+    """Values of boolean masks at points; one mask at a time is copied to the points' type.
 
     Args:
         masks: (M, h, w) bool, the upper left part of a padded map whose rest is False.
@@ -39,19 +39,14 @@ def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int], rows
     """
     height, width = masks.shape[-2:]
     rows = torch.arange(len(masks), device=masks.device) if rows is None else rows
-    starts = rows[:, None] * (height * width)  # (R, 1)
-    texel = points * points.new_tensor([padded_size[1], padded_size[0]]) - 0.5  # (R or 1, P, 2)
-    corner = texel.floor()
-    right, below = (texel - corner).unbind(-1)  # (R or 1, P) each
-    x0, y0 = corner.long().unbind(-1)
-    flat = masks.flatten()
-    total = points.new_zeros(len(rows), points.shape[1])
-    for y, share_y in ((y0, 1 - below), (y0 + 1, below)):
-        for x, share_x in ((x0, 1 - right), (x0 + 1, right)):
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1) + starts  # (R, P)
-            total += flat[index] * (share_x * share_y * inside)
-    return total
+    points = points * points.new_tensor([padded_size[1] / width, padded_size[0] / height])  # over the masks themselves
+    points = points.expand(len(rows), -1, -1)
+    values = points.new_empty(points.shape[:2])
+    present, counts = (part.tolist() for part in rows.unique(return_counts=True))
+    for row, places in zip(present, rows.argsort().split(counts), strict=True):
+        read = sample_points(masks[row, None, None].to(points.dtype), points[places].flatten(0, 1)[None])
+        values[places] = read.view(len(places), -1)
+    return values
 
 
 @torch.no_grad()

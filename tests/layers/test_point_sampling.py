@@ -41,6 +41,12 @@ def test_masks_are_read_as_if_padded(height, width, below, right, count, shared,
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
 
 
+def test_rows_say_which_masks_are_read():
+    masks, points = torch.rand(4, 5, 6) > 0.5, torch.rand(6, 7, 2)
+    rows = torch.tensor([3, 0, 3, 1, 0, 3])  # mask 2 by nobody
+    torch.testing.assert_close(sample_masks(masks, points, (8, 8), rows), sample_masks(masks[rows], points, (8, 8)))
+
+
 def test_uniform_points_fill_the_map_and_follow_the_seed():
     like = torch.zeros(1, dtype=torch.float64)
     torch.manual_seed(3)
