@@ -104,4 +104,5 @@ class PixelDecoder(nn.Module):
         valid_ratios = projected[0].new_ones(len(projected[0]), len(projected), 2)
         memory = self.encoder(flatten_levels(projected), flatten_levels(positions), spatial_shapes, valid_ratios)
         parts = memory.split([h * w for h, w in spatial_shapes], dim=1)  # L x (B, H_l * W_l, C)
-        return [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, spatial_shapes, strict=True)]
+        # in this order of views also a single image has the strides of a map with its channels last
+        return [part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(parts, spatial_shapes, strict=True)]

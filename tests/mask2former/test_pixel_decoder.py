@@ -29,6 +29,13 @@ def test_maps_are_coarse_to_fine_and_mask_features_finest(pixel_decoder):
     assert [tuple(level.shape) for level in maps] == [(2, 32, 2, 3), (2, 32, 4, 6), (2, 32, 8, 12)]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_maps_have_their_channels_last(pixel_decoder, batch):
+    for level in pixel_decoder(random_features(batch))[1]:
+        resized = torch.nn.functional.interpolate(level, scale_factor=2.0, mode="bilinear")  # asks for the layout
+        assert resized.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_finest_map_reaches_the_mask_features_only(pixel_decoder):
     features = random_features()
     before = pixel_decoder(features)
