@@ -15,9 +15,8 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measuring import compare, make_parser, make_row, matmul_rates, report, save
+from measuring import compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.modeling.focalnet import FocalBlock, FocalModulation, FocalNet
@@ -127,18 +126,11 @@ def as_run(function: Callable) -> list[Tensor]:
 PASSES = {FORWARD: forward_only, TRAINING: forward_backward}
 
 
-def count_gflop(network: FocalNet, image: Tensor) -> float:
-    """GFLOP of a forward pass in linear layers and convolutions, 2 for a multiplication with an addition."""
-    with FlopCounterMode(display=False) as counter:
-        forward_only(plain_focalnet, network, image)
-    return counter.get_total_flops() / 1e9
-
-
-def measure(name: str, size: str, arguments: argparse.Namespace, rates: dict[str, float]) -> list[dict]:
+def measure(name: str, size: tuple[int, int], arguments: argparse.Namespace, rates: dict[str, float]) -> list[dict]:
     """The rows of a network and an image size."""
     torch.manual_seed(0)
-    network, image = FocalNet(**NETWORKS[name]), torch.randn(1, 3, *map(int, size.split("x")))
-    forward_gflop, rows = count_gflop(network, image), []
+    network, image = FocalNet(**NETWORKS[name]), torch.randn(1, 3, *size)
+    forward_gflop, rows = count_gflop(partial(forward_only, plain_focalnet, network, image)), []
     for title in arguments.passes:
         gflop = forward_gflop * (3 if title == TRAINING else 1)
         for precision in arguments.precisions:
@@ -151,7 +143,8 @@ def measure(name: str, size: str, arguments: argparse.Namespace, rates: dict[str
             seconds = measured["library"]["seconds"]
             shares = {route: round(gflop / seconds / rate, 2) for route, rate in rates.items() if precision in route}
             details = {"precision": precision, "goal": GOALS.get((name, title), {}).get(precision)}
-            row = make_row(f"{name} {title} {size}", measured, **details, gflop=round(gflop, 1), share_of=shares)
+            case = f"{name} {title} {size[0]}x{size[1]}"
+            row = make_row(case, measured, **details, gflop=round(gflop, 1), share_of=shares)
             rows.append(row)
             report(row)
     return rows
@@ -161,7 +154,7 @@ def main() -> None:
     """Measures, prints, saves."""
     parser = make_parser(__doc__, rounds=2)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), metavar="NETWORK")
-    parser.add_argument("--sizes", nargs="+", default=["320x480", "512x512"], metavar="HxW")
+    parser.add_argument("--sizes", nargs="+", type=parse_size, default=[(320, 480), (512, 512)], metavar="HxW")
     parser.add_argument("--passes", nargs="+", default=list(PASSES), choices=list(PASSES), metavar="PASS")
     parser.add_argument("--precisions", nargs="+", default=list(AMP), choices=list(AMP))
     arguments = parser.parse_args()

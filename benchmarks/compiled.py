@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from measuring import compare, make_parser, make_row, report, save
+from measuring import compare, make_parser, make_row, parse_size, report, save
 from torch import Tensor, nn
 
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
@@ -64,12 +64,6 @@ def measure(name: str, size: tuple[int, int], which: str, precision: str, *, bac
     what = {"backbone": "FocalNet-T", "encoder": "DINO's encoder"}[name]
     case = f"{what} {which} {size[0]}x{size[1]}"
     return make_row(case, compare(forms, rounds, reference_keeps_memory=True), precision=precision, compile_s=seconds)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "320x480" -> (320, 480)."""
-    height, width = text.split("x")
-    return int(height), int(width)
 
 
 def main() -> None:

@@ -16,10 +16,9 @@ from functools import partial
 
 import torch
 from detectron2.config import instantiate
-from measuring import compare, make_parser, make_row, matmul_rates, report, save
+from measuring import compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
 from plain_dino import PlainDINO
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 from training_step import make_batch
 
 from dino.model import DINO
@@ -30,7 +29,7 @@ from focalnet_d2.set_prediction.targets import prepare_targets
 
 RECIPE = "dino_focalnet_tiny_lrf_4scale_12ep_detrex"
 GOALS = {"inference": {"float32": 3.0, "bfloat16": 5.0}, "training step": {"float32": 3.0, "bfloat16": 4.5}}
-SIZES = {"inference": ["480x640", "800x1333"], "training step": ["480x640"]}
+SIZES = {"inference": [(480, 640), (800, 1333)], "training step": [(480, 640)]}
 PEAK = {"float32": "float32, oneDNN", "bfloat16": "bfloat16"}
 OBJECTS = 8
 
@@ -119,9 +118,7 @@ def measure(model: DINO, case: str, size: tuple[int, int], precision: str, optio
         "plain": partial(plain, model, batch, seen[0]),
         "library": partial(as_run, precision, partial(library, model, batch)),
     }
-    with FlopCounterMode(display=False) as counter:
-        plain_inference(model, batch, seen[0])
-    gflop = counter.get_total_flops() / 1e9 * (3 if case == "training step" else 1)
+    gflop = count_gflop(partial(plain_inference, model, batch, seen[0])) * (3 if case == "training step" else 1)
     measured = compare(forms, options.rounds)
     share = gflop / measured["library"]["seconds"] / options.rates[PEAK[precision]]
     details = {"precision": precision, "goal": GOALS[case][precision], "gflop": round(gflop, 1)}
@@ -133,7 +130,7 @@ def main() -> None:
     """Measures, prints, saves."""
     parser = make_parser(__doc__, rounds=3)
     parser.add_argument("--cases", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="CASE")
-    parser.add_argument("--sizes", nargs="+", metavar="HxW", help="default: those of the goals")
+    parser.add_argument("--sizes", nargs="+", type=parse_size, metavar="HxW", help="default: those of the goals")
     parser.add_argument("--precisions", nargs="+", choices=list(PEAK), default=list(PEAK))
     parser.add_argument("--recipe", default=RECIPE)
     options = parser.parse_args()
@@ -144,7 +141,7 @@ def main() -> None:
     for case in options.cases:
         for size in options.sizes or SIZES[case]:
             for precision in options.precisions:
-                rows.append(measure(model, case, tuple(map(int, size.split("x"))), precision, options))
+                rows.append(measure(model, case, size, precision, options))
                 report(rows[-1])
     save(options.json, "dino_model", rows, recipe=options.recipe, gflops=options.rates)
 

@@ -12,7 +12,7 @@ in both forms; compared are losses and gradients. Memory is the peak of a new pr
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -20,17 +20,18 @@ from detectron2.config import instantiate
 from detectron2.structures import BitMasks, Instances
 from measuring import (
     compare,
+    count_gflop,
     in_new_process,
     make_parser,
     make_row,
     matmul_rates,
+    parse_size,
     peak_memory,
     report,
     save,
 )  # fmt: skip
 from plain_mask2former import plain_losses, plain_results
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
@@ -115,19 +116,12 @@ def _backward(model: Mask2Former, losses: list[Tensor]) -> list[Tensor]:
 KINDS = {"inference": (plain_inference, library_inference), "training step": (plain_step, library_step)}
 
 
-def count_gflop(function: Callable) -> float:
-    """GFLOP of matrix products and convolutions, 2 for a multiplication with an addition."""
-    with FlopCounterMode(display=False) as counter:
-        function()
-    return round(counter.get_total_flops() / 1e9, 1)
-
-
 def measure(kind: str, size: tuple[int, int], arguments: argparse.Namespace, rates: dict[str, float]) -> list[dict]:
     """Rows of an image size, one for each precision."""
     model, rows = build(arguments.recipe), []
     inputs = make_inputs(size, 8, model.num_classes)
     plain, library = KINDS[kind]
-    gflop = count_gflop(partial(plain, model, inputs))
+    gflop = round(count_gflop(partial(plain, model, inputs)), 1)
     for precision in arguments.precisions:
         forms = {
             "plain": partial(plain, model, inputs),
@@ -170,19 +164,14 @@ def print_peak(form: str, precision: str, size: tuple[int, int], recipe: str) ->
     print(json.dumps({"bytes": peak_memory()}))
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, width = map(int, text.split("x"))
-    return height, width
-
-
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__, rounds=1)
     parser.add_argument("--recipe", default="mask2former_focalnet_tiny_lrf_coco_panoptic")
     parser.add_argument("--rows", nargs="+", default=[*KINDS, "memory"], choices=[*KINDS, "memory"])
     parser.add_argument("--precisions", nargs="+", default=list(AMP), choices=list(AMP))
-    parser.add_argument("--sizes", nargs="+", type=_size, metavar="HxW", help="default: those that have goals")
-    parser.add_argument("--memory-size", type=_size, default=(1024, 1024), metavar="HxW")
+    parser.add_argument("--sizes", nargs="+", type=parse_size, metavar="HxW", help="default: those that have goals")
+    parser.add_argument("--memory-size", type=parse_size, default=(1024, 1024), metavar="HxW")
     parser.add_argument("--peak", nargs="+", metavar=("FORM", "PRECISION"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

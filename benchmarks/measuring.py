@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from focalnet_d2.doctor import cpu_description
 from focalnet_d2.engine.cpu_matmul import choice
@@ -42,6 +43,12 @@ def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--json", nargs="?", const="", metavar="FILE", help="write the results, by default where they "
                         "are committed (benchmarks/results/)")  # fmt: skip
     return parser
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "320x480" -> (320, 480)."""
+    height, width = map(int, text.split("x"))
+    return height, width
 
 
 def return_freed_memory() -> None:
@@ -146,6 +153,13 @@ def matmul_rates() -> dict[str, float]:
                 seconds = min(cpu_seconds(partial(layer, x)) for _ in range(8))
             rates[route] = max(rates[route], 2 * rows * inputs * outputs / seconds / 1e9)
     return {route: round(rate, 1) for route, rate in rates.items()}
+
+
+def count_gflop(function: Callable[[], object]) -> float:
+    """GFLOP of matrix products and convolutions, 2 for a multiplication with an addition."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() / 1e9
 
 
 def peak_memory() -> int:

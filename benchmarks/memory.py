@@ -25,7 +25,7 @@ from unittest.mock import patch
 import torch
 import torch.nn.functional as F
 from detectron2.config import instantiate
-from measuring import cpu_seconds, in_new_process, make_parser, make_row, peak_memory, report, save, summary
+from measuring import cpu_seconds, in_new_process, make_parser, make_row, parse_size, peak_memory, report, save, summary
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -301,8 +301,7 @@ def plan(case: str) -> list[dict]:
 def parse(case: str) -> tuple[str, tuple[int, int]]:
     """`NAME@HxW` -> name and size."""
     name, _, size = case.partition("@")
-    height, width = map(int, size.split("x"))
-    return name, (height, width)
+    return name, parse_size(size)
 
 
 def main() -> None:

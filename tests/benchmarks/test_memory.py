@@ -1,8 +1,6 @@
 """The count of living bytes against autograd's own list, against values, and against the memory of a process."""
 
-import runpy
-import sys
-from pathlib import Path
+from importlib import import_module
 
 import pytest
 import torch
@@ -10,16 +8,11 @@ import torch
 from focalnet_d2.flops import shapes_only
 from focalnet_d2.modeling.focalnet import FocalNet
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def memory(monkeypatch):
-    """The names of the benchmark."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield runpy.run_path(str(BENCHMARKS / "memory.py"))
-    for name in ("measuring", "training_step"):
-        sys.modules.pop(name, None)
+def memory(run_benchmark):
+    """The benchmark, whose folder `run_benchmark` has put on the path."""
+    return import_module("memory")
 
 
 def small(**options):
@@ -28,7 +21,7 @@ def small(**options):
 
 def test_views_and_freed_tensors_do_not_count(memory):
     given = torch.zeros(100)
-    with memory["LiveBytes"]() as counted:
+    with memory.LiveBytes() as counted:
         first = given + 1
         view = first.view(10, 10).t()
         assert counted.live == 400
@@ -52,7 +45,7 @@ def test_a_network_leaves_what_autograd_saves(memory):
         found[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with memory["LiveBytes"]() as counted, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with memory.LiveBytes() as counted, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         features = network(image)
         kept = counted.live
     for feature in features.values():
@@ -63,7 +56,7 @@ def test_a_network_leaves_what_autograd_saves(memory):
 @pytest.mark.parametrize("recompute", [False, True])
 def test_shapes_alone_give_the_count_of_values(memory, recompute):
     def peak(network, image):
-        with memory["LiveBytes"]() as counted:
+        with memory.LiveBytes() as counted:
             sum(value.sum() for value in network(image).values()).backward()
         return counted.peak, counted.live
 
@@ -85,7 +78,7 @@ def test_a_process_grows_by_what_was_counted(run_benchmark):
 def test_plan_of_a_small_detector(memory):
     def total(**changes):
         settings = {"precision": "float32", "attention": "grid_sample", "recomputed": ()} | changes
-        return memory["account"]("dino_focalnet_mini_quickstart", (128, 160), **settings)
+        return memory.account("dino_focalnet_mini_quickstart", (128, 160), **settings)
 
     plain = total()
     less = total(recomputed=("backbone.bottom_up", "encoder"))
