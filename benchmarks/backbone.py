@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measuring import compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
+from measuring import Result, compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
 from torch import Tensor, nn
 
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
@@ -103,13 +103,13 @@ def forward_only(form: Callable, network: FocalNet, image: Tensor) -> list[Tenso
         return list(form(network, image).values())
 
 
-def forward_backward(form: Callable, network: FocalNet, image: Tensor) -> list[Tensor]:
-    """Gradients of the image, and of all parameters in one."""
+def forward_backward(form: Callable, network: FocalNet, image: Tensor) -> list[Result]:
+    """Gradients of the image, and of all parameters."""
     image = image.detach().requires_grad_()
     maps = form(network, image).values()
     total = sum((feature * _wave_like(feature)).mean() for feature in maps)
     image_grad, *grads = torch.autograd.grad(total, [image, *network.parameters()])
-    return [image_grad, torch.cat([grad.flatten() for grad in grads])]
+    return [image_grad, grads]
 
 
 def _wave_like(x: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def _wave_like(x: Tensor) -> Tensor:
     return torch.arange(x.numel(), dtype=torch.float32).sin().view(x.shape)
 
 
-def as_run(function: Callable) -> list[Tensor]:
+def as_run(function: Callable) -> list[Result]:
     """`function()` on the faster route of matrix products."""
     with fast_cpu_matmul(CPU):
         return function()

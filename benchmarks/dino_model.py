@@ -16,7 +16,7 @@ from functools import partial
 
 import torch
 from detectron2.config import instantiate
-from measuring import compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
+from measuring import Result, compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
 from plain_dino import PlainDINO
 from torch import Tensor
 from training_step import make_batch
@@ -45,7 +45,7 @@ def make_model(recipe: str) -> DINO:
     return model
 
 
-def as_run(precision: str, function: Callable[[], list[Tensor]]) -> list[Tensor]:
+def as_run(precision: str, function: Callable[[], list[Result]]) -> list[Result]:
     """The library's form of a row."""
     with fast_cpu_matmul("cpu"), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         return function()
@@ -71,7 +71,7 @@ def plain_inference(model: DINO, batch: list[dict], tokens: Tensor) -> list[Tens
     return [outputs["pred_logits"], outputs["pred_boxes"]]
 
 
-def library_step(model: DINO, batch: list[dict], tokens: list[Tensor] | None = None) -> list[Tensor]:
+def library_step(model: DINO, batch: list[dict], tokens: list[Tensor] | None = None) -> list[Result]:
     """Sum of the losses, and all gradients in one; `tokens` as above."""
     torch.manual_seed(1)  # noise
     images, padding_mask, _ = model.preprocess(batch)
@@ -85,7 +85,7 @@ def library_step(model: DINO, batch: list[dict], tokens: list[Tensor] | None = N
         return gradients(model, loss)
 
 
-def plain_step(model: DINO, batch: list[dict], tokens: Tensor) -> list[Tensor]:
+def plain_step(model: DINO, batch: list[dict], tokens: Tensor) -> list[Result]:
     """The same by the plain form."""
     torch.manual_seed(1)
     plain = PlainDINO(model)
@@ -96,11 +96,11 @@ def plain_step(model: DINO, batch: list[dict], tokens: Tensor) -> list[Tensor]:
     return gradients(model, sum(plain.losses(outputs, targets, denoising)))
 
 
-def gradients(model: DINO, loss: Tensor) -> list[Tensor]:
+def gradients(model: DINO, loss: Tensor) -> list[Result]:
     """The loss, and what its backward pass leaves in the parameters."""
     model.zero_grad(set_to_none=True)
     loss.backward()
-    return [loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])]
+    return [loss.detach(), [p.grad for p in model.parameters() if p.grad is not None]]
 
 
 STEPS = {"inference": (plain_inference, library_inference), "training step": (plain_step, library_step)}

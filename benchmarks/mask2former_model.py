@@ -19,6 +19,7 @@ import torch
 from detectron2.config import instantiate
 from detectron2.structures import BitMasks, Instances
 from measuring import (
+    Result,
     compare,
     count_gflop,
     in_new_process,
@@ -93,12 +94,12 @@ def library_inference(model: Mask2Former, inputs: Sequence[dict], amp: torch.dty
     return [found["sem_seg"], found["instances"].scores]
 
 
-def plain_step(model: Mask2Former, inputs: Sequence[dict]) -> list[Tensor]:
-    """Losses and gradients, each as a vector."""
+def plain_step(model: Mask2Former, inputs: Sequence[dict]) -> list[Result]:
+    """Losses and gradients."""
     return _backward(model, plain_losses(model.train(), inputs))
 
 
-def library_step(model: Mask2Former, inputs: Sequence[dict], amp: torch.dtype | None) -> list[Tensor]:
+def library_step(model: Mask2Former, inputs: Sequence[dict], amp: torch.dtype | None) -> list[Result]:
     """The same of the model itself."""
     with fast_cpu_matmul(CPU):
         with torch.autocast("cpu", amp, enabled=amp is not None):
@@ -106,11 +107,11 @@ def library_step(model: Mask2Former, inputs: Sequence[dict], amp: torch.dtype | 
         return _backward(model, list(losses.values()))
 
 
-def _backward(model: Mask2Former, losses: list[Tensor]) -> list[Tensor]:
+def _backward(model: Mask2Former, losses: list[Tensor]) -> list[Result]:
     model.zero_grad(set_to_none=True)
     sum(losses).backward()
-    gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
-    return [torch.stack([loss.detach() for loss in losses]), torch.cat(gradients)]
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return [torch.stack([loss.detach() for loss in losses]), gradients]
 
 
 KINDS = {"inference": (plain_inference, library_inference), "training step": (plain_step, library_step)}

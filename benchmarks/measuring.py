@@ -31,6 +31,7 @@ from focalnet_d2.engine.cpu_matmul import choice
 from focalnet_d2.engine.cpu_memory import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory, mallopt
 from focalnet_d2.layers.onednn_matmul import onednn_matmul
 
+Result = Tensor | list[Tensor]
 RESULTS = Path(__file__).parent / "results"
 _MATMUL_SHAPES = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))  # rows, inputs, outputs
 
@@ -80,7 +81,7 @@ def compare(
         forms: each returns what it computed.
         rounds: in each, every form is called twice.
         seconds: how one call is timed.
-        difference: of two results; by default `relative_difference`, for sequences of tensors.
+        difference: of two results; by default `relative_difference`, for sequences of tensors and lists of them.
         reference_keeps_memory: the reference, too, is run as `train_net.py` runs it.
 
     Returns:
@@ -131,10 +132,14 @@ def _cpu_seconds_so_far() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def relative_difference(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
-    """Largest norm of a difference, as a share of the expected tensor's norm."""
-    pairs = zip(expected, found, strict=True)
+def relative_difference(expected: Sequence[Result], found: Sequence[Result]) -> float:
+    """Largest norm of a difference, as a share of the expected tensor's norm; a list counts as one vector."""
+    pairs = zip(map(_joined, expected), map(_joined, found), strict=True)
     return max(float((a.double() - b.double()).norm() / a.double().norm().clamp(min=1e-30)) for a, b in pairs)
+
+
+def _joined(result: Result) -> Tensor:
+    return result if isinstance(result, Tensor) else torch.cat([part.flatten() for part in result])
 
 
 def matmul_rates() -> dict[str, float]:
