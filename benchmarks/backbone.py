@@ -3,10 +3,10 @@
     python benchmarks/backbone.py --json                 (all rows, one thread; some minutes)
     python benchmarks/backbone.py --networks FocalNet-T --sizes 64x96 --rounds 1     (smoke run)
 
-The plain form states the paper's equations channels first and in float32: contiguous NCHW maps between the linear
-layers, ordinary convolutions, plain `F.linear`. "forward" is without gradients, "forward + backward" with those of all
-parameters and the image. The library's form runs as trainer and evaluation run it, inside `fast_cpu_matmul`, and for
-bfloat16 under autocast. Shares are of the matrix-product rates that are measured at the start.
+The plain form (`plain_focalnet.py`) is float32 in all rows. "forward" is without gradients, "forward + backward" with
+those of all parameters and the image. The library's form runs as trainer and evaluation run it, inside
+`fast_cpu_matmul`, and for bfloat16 under autocast. Shares are of the matrix-product rates that are measured at the
+start.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from measuring import Result, compare, count_gflop, make_parser, make_row, matmul_rates, parse_size, report, save
-from torch import Tensor, nn
+from plain_focalnet import plain_focalnet
+from torch import Tensor
 
 from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.modeling.focalnet import FocalBlock, FocalModulation, FocalNet
+from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 
 FORWARD, TRAINING = "forward", "forward + backward"
@@ -37,58 +37,6 @@ GOALS = {
     ("FocalNet-T 9,11,13", TRAINING): {"float32": 2.7, "bfloat16": 4.4},
 }
 CPU = torch.device("cpu")
-
-
-def plain_linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """(..., C_in) -> (..., C_out)."""
-    return F.linear(x, layer.weight, layer.bias)
-
-
-def plain_modulation(layer: FocalModulation, x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, H, W, C)."""
-    mixed = plain_linear(layer.f, x).permute(0, 3, 1, 2).contiguous()
-    query, context, gates = mixed.split([layer.dim, layer.dim, layer.focal_level + 1], dim=1)
-    gathered = 0.0
-    for level, (conv, _) in enumerate(layer.focal_layers):
-        context = F.gelu(F.conv2d(context, conv.weight, padding=conv.padding, groups=layer.dim))
-        gathered = gathered + context * gates[:, level : level + 1]
-    everything = F.gelu(context.mean(2, keepdim=True).mean(3, keepdim=True))
-    gathered = gathered + everything * gates[:, layer.focal_level :]
-    modulator = F.conv2d(gathered, layer.h.weight, layer.h.bias)
-    return plain_linear(layer.proj, (query * modulator).permute(0, 2, 3, 1).contiguous())
-
-
-def plain_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-    """(..., C) -> (..., C)."""
-    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
-
-
-def plain_block(block: FocalBlock, x: Tensor) -> Tensor:
-    """(B, H, W, C) -> (B, H, W, C), norms before the branches."""
-    x = x + plain_modulation(block.modulation, plain_norm(block.norm1, x))
-    hidden = F.gelu(plain_linear(block.mlp.fc1, plain_norm(block.norm2, x)))
-    return x + plain_linear(block.mlp.fc2, hidden)
-
-
-def plain_patches(embed: nn.Module, x: Tensor) -> Tensor:
-    """(B, C_in, H, W) -> (B, H / stride, W / stride, C)."""
-    x = F.conv2d(x, embed.proj.weight, embed.proj.bias, embed.proj.stride)
-    batch, channels, height, width = x.shape
-    tokens = plain_norm(embed.norm, x.flatten(2).transpose(1, 2))  # (B, N, C)
-    return tokens.view(batch, height, width, channels)
-
-
-def plain_focalnet(network: FocalNet, image: Tensor) -> dict[str, Tensor]:
-    """What `network(image)` is, for a network without the flags of the large variants; sides are multiples of 32."""
-    x, maps = plain_patches(network.patch_embed, image), {}
-    for stage, layer in enumerate(network.layers):
-        for block in layer.blocks:
-            x = plain_block(block, x)
-        norm = getattr(network, f"norm{stage}")
-        maps[f"res{stage + 2}"] = plain_norm(norm, x).permute(0, 3, 1, 2).contiguous()
-        if layer.downsample is not None:
-            x = plain_patches(layer.downsample, x.permute(0, 3, 1, 2).contiguous())
-    return maps
 
 
 def library_focalnet(network: FocalNet, image: Tensor, amp: torch.dtype | None) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
-import torch.nn.functional as F
+from plain_focalnet import plain_levels, plain_modulation
 from torch import Tensor
 
 from focalnet_d2.layers import deformable_attention as attention_seam
@@ -30,27 +30,6 @@ def taking(attention: str, context: str) -> Iterator[None]:
     finally:
         for one in (*chosen, *serves):
             one.stop()
-
-
-def plain_levels(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, C, H, W), (B, L, H, W) -> gated sum of the levels (B, C, H, W) and the last level's context."""
-    gathered = 0.0
-    for level, kernel in enumerate(kernels):
-        context = F.gelu(F.conv2d(context, kernel, padding=kernel.shape[-1] // 2, groups=len(kernel)))
-        gathered = gathered + context * gates[:, level : level + 1]
-    return gathered, context
-
-
-def plain_modulation(layer: FocalModulation, x: Tensor) -> Tensor:
-    """`layer(x)` channels first: (B, H, W, C) -> (B, H, W, C)."""
-    levels = layer.focal_level
-    mixed = layer.f(x).permute(0, 3, 1, 2).contiguous()
-    query, context, gates = mixed.split([layer.dim, layer.dim, levels + 1], dim=1)
-    gathered, context = plain_levels(context, gates, [conv.weight for conv, _ in layer.focal_layers])
-    gathered = gathered + F.gelu(context.mean(2, keepdim=True).mean(3, keepdim=True)) * gates[:, levels:]
-    if layer.normalize:
-        gathered = gathered / (levels + 1)
-    return layer.dropout(layer.proj(layer.ln((query * layer.h(gathered)).permute(0, 2, 3, 1).contiguous())))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ Shapes: B images, N tokens of all levels, Q queries, C channels, L levels.
 
 import torch
 import torch.nn.functional as F
-from backbone import plain_block, plain_linear, plain_norm, plain_patches
+from plain_focalnet import plain_block, plain_linear, plain_norm, plain_patches
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 

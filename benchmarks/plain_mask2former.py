@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from backbone import plain_focalnet
+from plain_focalnet import plain_focalnet
 from plain_postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
