@@ -17,13 +17,15 @@ from .deformable_operator import define_operator
 LIBRARY = CompiledLibrary(Path(__file__).with_name("deformable_attention.cpp"))
 POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting the thread takes
 
-_C_NAMES = {torch.float32: "float", torch.float64: "double"}
+_DTYPES = torch.float32, torch.float64, torch.bfloat16  # of values, as the library reads them
 
 
 def by_compiled_kernel(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """The sum of `deformable_attention`, for float32 and float64 on the CPU, differentiable once.
+    """The sum of `deformable_attention` on the CPU, differentiable once.
+
+    Values in bfloat16 are read as they are; of another half precision a copy in float32 is.
 
     Raises:
         ValueError: shapes that do not fit each other, which would have the library read other memory.
@@ -34,13 +36,17 @@ def by_compiled_kernel(
         given = [tuple(one.shape) for one in (value, locations, weights)]
         raise ValueError(f"value, locations and weights {given} do not fit levels of {list(spatial_shapes)}")
     sides = [int(side) for shape in spatial_shapes for side in shape]
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    if value.dtype not in _DTYPES:
+        value = value.to(dtype)
+    locations, weights = locations.to(dtype), weights.to(dtype)
     return OPERATOR(value, sides, locations, weights)
 
 
 def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     batch, _, heads, channels = value.shape
     queries = batch * locations.shape[1]
-    output = value.new_empty(batch, locations.shape[1], heads * channels)
+    output = weights.new_empty(batch, locations.shape[1], heads * channels)
     inputs = _contiguous(value, _geometry(sides, locations.shape[4]), locations, weights)
     function, leading = _function("forward", inputs)
 
@@ -49,16 +55,16 @@ def _forward(value: Tensor, sides: Sequence[int], locations: Tensor, weights: Te
 
     edges = steps(queries, _threads(weights))
     run_all(run, pairwise(edges))
-    return output
+    return output.to(value.dtype)
 
 
 def _backward(
     value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = _contiguous(value, _geometry(sides, locations.shape[4]), locations, weights)
-    grads = [torch.zeros_like(value, memory_format=torch.contiguous_format)]
+    grads = [torch.zeros_like(value, dtype=weights.dtype, memory_format=torch.contiguous_format)]
     grads += [torch.empty_like(one, memory_format=torch.contiguous_format) for one in (locations, weights)]
-    grad = grad.contiguous()
+    grad = grad.to(weights.dtype).contiguous()
     function, leading = _function("backward", inputs)
 
     def run(image: int, first_head: int, last_head: int) -> None:
@@ -68,7 +74,7 @@ def _backward(
     batch, _, heads, _ = value.shape
     edges = steps(heads, -(-_threads(weights) // max(batch, 1)))
     run_all(run, [(b, *group) for b in range(batch) for group in pairwise(edges)])
-    return tuple(grads)
+    return grads[0].to(value.dtype), *grads[1:]
 
 
 OPERATOR = define_operator("deformable_attention", _forward, _backward, "cpu")
@@ -94,7 +100,7 @@ def _function(name: str, inputs: Sequence[Tensor]) -> tuple[Callable[..., None],
     value, geometry, locations, _ = inputs
     _, tokens, heads, channels = value.shape
     sizes = (ctypes.c_int64 * 5)(tokens, locations.shape[1], heads, channels, geometry.shape[1])
-    function = getattr(LIBRARY.load(), f"{name}_{_C_NAMES[value.dtype]}")
+    function = getattr(LIBRARY.load(), f"{name}_{value.dtype}".replace("torch.", ""))
     function.restype = None
     return function, [sizes, *map(_pointer, inputs)]
 

@@ -1,4 +1,5 @@
-// Multi-scale deformable attention on the CPU, forward and backward, for float and double.
+// Multi-scale deformable attention on the CPU, forward and backward, for float and double; values may be bfloat16, read
+// as they are, with all else in float.
 //
 // Compiled on first use by compiled_library.py, called by compiled_deformable_attention.py; needs no header of torch.
 // Queries are the outer loop: neighbouring queries read neighbouring texels, which are then still in the cache.
@@ -12,6 +13,7 @@
 namespace {
 
 constexpr int CHUNK = 32;  // points whose rows and shares are held at once
+constexpr int64_t LINE_BYTES = 64;  // of the processor's cache
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64;
 #elif defined(__AVX__)
@@ -34,6 +36,31 @@ template <typename T, int LANES>
 inline const typename Vector<T, LANES>::type& at(const T* place) {
     return *reinterpret_cast<const typename Vector<T, LANES>::type*>(place);
 }
+
+struct BFloat16 {
+    uint16_t bits;  // the upper half of a float's
+};
+
+// The value of a texel's channels, in the type of the sums.
+template <typename T, int LANES>
+inline typename Vector<T, LANES>::type read(const T* place) {
+    return at<T, LANES>(place);
+}
+
+template <typename T, int LANES>
+inline typename Vector<T, LANES>::type read(const BFloat16* place) {
+    uint32_t bits[LANES];
+    for (int i = 0; i < LANES; i++) bits[i] = static_cast<uint32_t>(place[i].bits) << 16;
+    typename Vector<T, LANES>::type numbers;
+    std::memcpy(&numbers, bits, sizeof(numbers));
+    return numbers;
+}
+
+template <typename T>
+inline T read_one(const T* place) { return *place; }
+
+template <typename T>
+inline T read_one(const BFloat16* place) { return read<T, 1>(place)[0]; }
 
 inline float round_down(float x) { return __builtin_floorf(x); }
 inline double round_down(double x) { return __builtin_floor(x); }
@@ -81,37 +108,32 @@ struct Corners {
     }
 };
 
-// Adds the weighted texels of LANES * VECTORS channels to the output.
-template <typename T, int LANES, int VECTORS>
-inline void sum_block(const Corners<T>& corners, int count, const T* value, int64_t stride, T* output) {
-    typename Vector<T, LANES>::type sums[VECTORS];
-    for (int v = 0; v < VECTORS; v++) sums[v] = at<T, LANES>(output + v * LANES);
-    for (int k = 0; k < count; k++) {
-        for (int j = 0; j < 4; j++) {
-            const T* texel = value + corners.row[j][k] * stride;
-            for (int v = 0; v < VECTORS; v++) sums[v] += corners.weight[j][k] * at<T, LANES>(texel + v * LANES);
-        }
-    }
-    for (int v = 0; v < VECTORS; v++) at<T, LANES>(output + v * LANES) = sums[v];
-}
-
-template <typename T>
+// Adds the weighted texels to the output; V is the type of the values.
+template <typename T, typename V>
 struct Forward {
     const Corners<T>& corners;
     int count;
-    const T* value;
+    const V* value;
     int64_t stride;
     T* output;
 
     template <int LANES, int VECTORS>
     void block(int64_t channel) const {
-        sum_block<T, LANES, VECTORS>(corners, count, value + channel, stride, output + channel);
+        typename Vector<T, LANES>::type sums[VECTORS];
+        for (int v = 0; v < VECTORS; v++) sums[v] = at<T, LANES>(output + channel + v * LANES);
+        for (int k = 0; k < count; k++) {
+            for (int j = 0; j < 4; j++) {
+                const V* texel = value + corners.row[j][k] * stride + channel;
+                for (int v = 0; v < VECTORS; v++) sums[v] += corners.weight[j][k] * read<T, LANES>(texel + v * LANES);
+            }
+        }
+        for (int v = 0; v < VECTORS; v++) at<T, LANES>(output + channel + v * LANES) = sums[v];
     }
 
     void single(int64_t channel) const {
         for (int k = 0; k < count; k++)
             for (int j = 0; j < 4; j++)
-                output[channel] += corners.weight[j][k] * value[corners.row[j][k] * stride + channel];
+                output[channel] += corners.weight[j][k] * read_one<T>(value + corners.row[j][k] * stride + channel);
     }
 };
 
@@ -130,11 +152,11 @@ struct Fold<T, 4> {
     static inline void add(typename Vector<T, 4>::type products, T* four) { at<T, 4>(four) += products; }
 };
 
-template <typename T>
+template <typename T, typename V>
 struct Backward {
     const Corners<T>& corners;
     int count;
-    const T* value;
+    const V* value;
     int64_t stride;
     const T* grad;  // of the output
     T* value_grad;
@@ -142,14 +164,13 @@ struct Backward {
 
     template <int LANES, int VECTORS>
     void block(int64_t channel) const {
-        typedef typename Vector<T, LANES>::type V;
-        V upstream[VECTORS];
+        typename Vector<T, LANES>::type upstream[VECTORS];
         for (int v = 0; v < VECTORS; v++) upstream[v] = at<T, LANES>(grad + channel + v * LANES);
         for (int k = 0; k < count; k++) {
             for (int j = 0; j < 4; j++) {
                 const int64_t place = corners.row[j][k] * stride + channel;
-                V products = upstream[0] * at<T, LANES>(value + place);
-                for (int v = 1; v < VECTORS; v++) products += upstream[v] * at<T, LANES>(value + place + v * LANES);
+                auto products = upstream[0] * read<T, LANES>(value + place);
+                for (int v = 1; v < VECTORS; v++) products += upstream[v] * read<T, LANES>(value + place + v * LANES);
                 for (int v = 0; v < VECTORS; v++)
                     at<T, LANES>(value_grad + place + v * LANES) += corners.weight[j][k] * upstream[v];
                 Fold<T, LANES>::add(products, dots[j][k]);
@@ -161,7 +182,7 @@ struct Backward {
         for (int k = 0; k < count; k++) {
             for (int j = 0; j < 4; j++) {
                 const int64_t place = corners.row[j][k] * stride + channel;
-                dots[j][k][0] += grad[channel] * value[place];
+                dots[j][k][0] += grad[channel] * read_one<T>(value + place);
                 value_grad[place] += corners.weight[j][k] * grad[channel];
             }
         }
@@ -203,67 +224,94 @@ inline void over_channels(int64_t channels, const Step& step) {
     for (; c < channels; c++) step.single(c);
 }
 
-template <typename T>
-void forward(const Sizes& s, const T* value, const int32_t* geometry, const T* locations, const T* weights,
-             int64_t first, int64_t last, T* output) {
-    Corners<T> corners;
-    const int64_t stride = s.heads * s.channels;
-    for (int64_t query = first; query < last; query++) {
-        const T* image = value + query / s.queries * s.tokens * stride;
-        for (int64_t head = 0; head < s.heads; head++) {
-            const int64_t row = query * s.heads + head;
-            std::memset(output + row * s.channels, 0, s.channels * sizeof(T));
-            for (int64_t k = 0; k < s.points; k += CHUNK) {
-                const int count = static_cast<int>(s.points - k < CHUNK ? s.points - k : CHUNK);
-                const int64_t point = row * s.points + k;
-                corners.find(locations + 2 * point, weights + point, geometry + k, s.points, count);
-                const Forward<T> step{corners, count, image + head * s.channels, stride, output + row * s.channels};
-                over_channels<T>(s.channels, step);
-            }
+// Some points of one head of one query: where the head's first texel is, the row of (B, Q, M), the first of the points.
+struct Place {
+    int64_t texels, row, first;
+    int count;
+};
+
+// Calls work(corners, place) for all points of some queries (of all images, one after the other) and heads. Texels lie
+// anywhere in memory: those of the next call, which `written` has too unless it is null, are asked for before the work
+// on this one's. (Here and not in a function of its own: gcc takes that for one without effect.)
+template <typename T, typename V, typename Work>
+void over_points(const Sizes& s, const V* value, const T* written, const int32_t* geometry, const T* locations,
+                 const T* weights, int64_t first_query, int64_t last_query, int64_t first_head, int64_t last_head,
+                 const Work& work) {
+    const int64_t stride = s.heads * s.channels, chunks = (s.points + CHUNK - 1) / CHUNK;
+    const int64_t heads = last_head - first_head, steps = (last_query - first_query) * heads * chunks;
+    Corners<T> corners[2];
+    Place places[2];
+    for (int64_t step = 0; step <= steps; step++) {
+        if (step < steps) {
+            Corners<T>& next = corners[step % 2];
+            Place& place = places[step % 2];
+            const int64_t query = first_query + step / chunks / heads, head = first_head + step / chunks % heads;
+            place.texels = query / s.queries * s.tokens * stride + head * s.channels;
+            place.row = query * s.heads + head;
+            place.first = step % chunks * CHUNK;
+            place.count = static_cast<int>(s.points - place.first < CHUNK ? s.points - place.first : CHUNK);
+            const int64_t point = place.row * s.points + place.first;
+            next.find(locations + 2 * point, weights + point, geometry + place.first, s.points, place.count);
+            for (int k = 0; k < place.count; k++)
+                for (int j = 0; j < 4; j++)
+                    for (int64_t c = 0; c < s.channels; c += LINE_BYTES / sizeof(T)) {
+                        const int64_t texel = place.texels + next.row[j][k] * stride + c;
+                        __builtin_prefetch(value + texel);
+                        if (written) __builtin_prefetch(written + texel, 1);
+                    }
         }
+        if (step > 0) work(corners[(step - 1) % 2], places[(step - 1) % 2]);
     }
 }
 
+template <typename T, typename V>
+void forward(const Sizes& s, const V* value, const int32_t* geometry, const T* locations, const T* weights,
+             int64_t first, int64_t last, T* output) {
+    std::memset(output + first * s.heads * s.channels, 0, (last - first) * s.heads * s.channels * sizeof(T));
+    const auto work = [&](const Corners<T>& corners, const Place& at) {
+        const Forward<T, V> step{corners, at.count, value + at.texels, s.heads * s.channels,
+                                 output + at.row * s.channels};
+        over_channels<T>(s.channels, step);
+    };
+    const T* written = nullptr;
+    over_points(s, value, written, geometry, locations, weights, first, last, 0, s.heads, work);
+}
+
 // One image and some of its heads: two calls never write to the same place, and the sums do not depend on the split.
-template <typename T>
-void backward(const Sizes& s, const T* value, const int32_t* geometry, const T* locations, const T* weights,
+template <typename T, typename V>
+void backward(const Sizes& s, const V* value, const int32_t* geometry, const T* locations, const T* weights,
               const T* grad, int64_t image, int64_t first_head, int64_t last_head, T* value_grad, T* location_grad,
               T* weight_grad) {
-    Corners<T> corners;
     T dots[4][CHUNK][4];
-    const int64_t stride = s.heads * s.channels, start = image * s.tokens * stride;
-    for (int64_t query = image * s.queries; query < (image + 1) * s.queries; query++) {
-        for (int64_t head = first_head; head < last_head; head++) {
-            const int64_t row = query * s.heads + head, shift = start + head * s.channels;
-            for (int64_t k = 0; k < s.points; k += CHUNK) {
-                const int count = static_cast<int>(s.points - k < CHUNK ? s.points - k : CHUNK);
-                const int64_t point = row * s.points + k;
-                corners.find(locations + 2 * point, weights + point, geometry + k, s.points, count);
-                for (int j = 0; j < 4; j++) std::memset(dots[j], 0, count * sizeof(dots[j][0]));
-                const Backward<T> step{corners, count, value + shift, stride, grad + row * s.channels,
-                                       value_grad + shift, dots};
-                over_channels<T>(s.channels, step);
-                step.finish(weights + point, geometry + k, s.points, location_grad + 2 * point, weight_grad + point);
-            }
-        }
-    }
+    const auto work = [&](const Corners<T>& corners, const Place& at) {
+        const int64_t point = at.row * s.points + at.first;
+        for (int j = 0; j < 4; j++) std::memset(dots[j], 0, at.count * sizeof(dots[j][0]));
+        const Backward<T, V> step{corners, at.count, value + at.texels, s.heads * s.channels,
+                                  grad + at.row * s.channels, value_grad + at.texels, dots};
+        over_channels<T>(s.channels, step);
+        step.finish(weights + point, geometry + at.first, s.points, location_grad + 2 * point, weight_grad + point);
+    };
+    const T* written = value_grad;
+    over_points(s, value, written, geometry, locations, weights, image * s.queries, (image + 1) * s.queries,
+                first_head, last_head, work);
 }
 
 }  // namespace
 
-#define EXPORT(T)                                                                                                   \
-    void forward_##T(const Sizes* s, const T* value, const int32_t* geometry, const T* locations, const T* weights, \
-                     int64_t first, int64_t last, T* output) {                                                      \
-        forward<T>(*s, value, geometry, locations, weights, first, last, output);                                   \
-    }                                                                                                               \
-    void backward_##T(const Sizes* s, const T* value, const int32_t* geometry, const T* locations,                  \
-                      const T* weights, const T* grad, int64_t image, int64_t first_head, int64_t last_head,        \
-                      T* value_grad, T* location_grad, T* weight_grad) {                                            \
-        backward<T>(*s, value, geometry, locations, weights, grad, image, first_head, last_head, value_grad,        \
-                    location_grad, weight_grad);                                                                    \
+#define EXPORT(NAME, T, V)                                                                                      \
+    void forward_##NAME(const Sizes* s, const V* value, const int32_t* geometry, const T* locations,            \
+                        const T* weights, int64_t first, int64_t last, T* output) {                             \
+        forward<T, V>(*s, value, geometry, locations, weights, first, last, output);                            \
+    }                                                                                                           \
+    void backward_##NAME(const Sizes* s, const V* value, const int32_t* geometry, const T* locations,           \
+                         const T* weights, const T* grad, int64_t image, int64_t first_head, int64_t last_head, \
+                         T* value_grad, T* location_grad, T* weight_grad) {                                     \
+        backward<T, V>(*s, value, geometry, locations, weights, grad, image, first_head, last_head, value_grad, \
+                       location_grad, weight_grad);                                                             \
     }
 
 extern "C" {
-EXPORT(float)
-EXPORT(double)
+EXPORT(float32, float, float)
+EXPORT(float64, double, double)
+EXPORT(bfloat16, float, BFloat16)
 }

@@ -61,6 +61,7 @@ IMPLEMENTATIONS: list[Implementation] = [
         lambda device_type, dtype: device_type == "cpu" and dtype.is_floating_point and LIBRARY.load() is not None,
         "C++, compiled here on first use",
         LIBRARY.obstacle,
+        takes_half=True,
     ),
     Implementation(
         "table_lookup",

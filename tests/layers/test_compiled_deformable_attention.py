@@ -45,6 +45,34 @@ def test_any_number_of_channels_and_points(channels, points, dtype):
 
 
 @needs_kernel
+@given(
+    channels=st.sampled_from([1, 4, 7, 8, 16, 32, 67]),
+    half=st.sampled_from([torch.bfloat16, torch.float16]),
+    all_half=st.booleans(),
+)
+def test_half_precision_is_summed_in_float32(channels, half, all_half):
+    """bfloat16 is read as it is: bit for bit what its copy in float32 gives, narrowed at the end."""
+    value, locations, weights = random_inputs(channels=channels)
+    inputs = [value.to(half), *((locations.to(half), weights.to(half)) if all_half else (locations, weights))]
+    found, *gradients = outcome("compiled", *inputs)
+    copies = [one.float().requires_grad_() for one in inputs]
+    expected = deformable_attention(copies[0], SHAPES, *copies[1:], "compiled")
+    upstream = torch.linspace(-1, 1, expected.numel(), dtype=half).view(expected.shape).float()
+    torch.testing.assert_close(found, expected.to(half), rtol=0, atol=0)
+    for one, gradient in zip(gradients, torch.autograd.grad(expected, copies, upstream), strict=True):
+        torch.testing.assert_close(one, gradient.to(one.dtype), rtol=0, atol=0)
+
+
+@needs_kernel
+def test_bfloat16_is_kept_for_the_backward_pass_as_it_is():
+    value, locations, weights = random_inputs()
+    value, kept = value.bfloat16().requires_grad_(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        deformable_attention(value, SHAPES, locations, weights, "compiled")
+    assert [one.dtype for one in kept if one.shape == value.shape] == [torch.bfloat16]
+
+
+@needs_kernel
 def test_layout_in_memory_does_not_matter():
     inputs = random_inputs()
     strided = [one.transpose(0, 2).contiguous().transpose(0, 2) for one in inputs]
@@ -107,8 +135,10 @@ def test_second_derivative_is_refused():
 
 
 @needs_kernel
-def test_operators_keep_what_torch_expects_of_them():
-    inputs = [one.requires_grad_() for one in random_inputs()]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_operators_keep_what_torch_expects_of_them(dtype):
+    value, *others = random_inputs()
+    inputs = [one.requires_grad_() for one in (value.to(dtype), *others)]
     operator = torch.ops.focalnet_d2.deformable_attention.default
     sides = [side for shape in SHAPES for side in shape]
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
