@@ -13,6 +13,7 @@
 namespace {
 
 constexpr int CHUNK = 32;  // points whose rows and shares are held at once
+constexpr int64_t FAR_BYTES = 1 << 24;  // of an image's values, which then lie too far away to wait for
 constexpr int64_t LINE_BYTES = 64;  // of the processor's cache
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64;
@@ -239,6 +240,7 @@ void over_points(const Sizes& s, const V* value, const T* written, const int32_t
                  const Work& work) {
     const int64_t stride = s.heads * s.channels, chunks = (s.points + CHUNK - 1) / CHUNK;
     const int64_t heads = last_head - first_head, steps = (last_query - first_query) * heads * chunks;
+    const bool far = s.tokens * stride * static_cast<int64_t>(sizeof(T)) > FAR_BYTES;
     Corners<T> corners[2];
     Place places[2];
     for (int64_t step = 0; step <= steps; step++) {
@@ -252,7 +254,7 @@ void over_points(const Sizes& s, const V* value, const T* written, const int32_t
             place.count = static_cast<int>(s.points - place.first < CHUNK ? s.points - place.first : CHUNK);
             const int64_t point = place.row * s.points + place.first;
             next.find(locations + 2 * point, weights + point, geometry + place.first, s.points, place.count);
-            for (int k = 0; k < place.count; k++)
+            for (int k = 0; far && k < place.count; k++)
                 for (int j = 0; j < 4; j++)
                     for (int64_t c = 0; c < s.channels; c += LINE_BYTES / sizeof(T)) {
                         const int64_t texel = place.texels + next.row[j][k] * stride + c;
