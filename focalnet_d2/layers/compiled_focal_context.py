@@ -32,8 +32,6 @@ torch.library.define(
     "(Tensor context, Tensor gates, Tensor[] kernels, Tensor sums, Tensor local_grad, Tensor pooled_grad)"
     " -> (Tensor context_grad, Tensor gate_grad, Tensor[] kernel_grads)",
 )
-torch.library.define("focalnet_d2::gelu", "(Tensor x) -> Tensor")
-torch.library.define("focalnet_d2::gelu_backward", "(Tensor x, Tensor grad) -> Tensor")
 
 OPERATOR = torch.ops.focalnet_d2.focal_context
 
@@ -61,8 +59,13 @@ def by_compiled_kernel(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact GELU of a tensor for which `supports` is true, differentiable once."""
-    return torch.ops.focalnet_d2.gelu(x)
+    """The exact GELU of a tensor for which `supports` is true, without a gradient."""
+    return _elementwise("gelu_forward", 1, x)[0]
+
+
+def gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either."""
+    return _elementwise("gelu_backward", 2, x, grad)
 
 
 class _Sizes(ctypes.Structure):
@@ -172,55 +175,25 @@ def _differentiate(ctx, local_grad: Tensor, pooled_grad: Tensor, _: Tensor):
 
 
 def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the compiled focal context and GELU can be differentiated once only")
+    raise RuntimeError("the compiled focal context can be differentiated once only")
 
 
 torch.library.register_autograd("focalnet_d2::focal_context", _differentiate, setup_context=_keep)
 torch.library.register_autograd("focalnet_d2::focal_context_backward", _refuse)
 
 
-@torch.library.impl("focalnet_d2::gelu", "cpu")
-def _gelu(x: Tensor) -> Tensor:
-    return _elementwise("gelu_forward", x)
-
-
-@torch.library.impl("focalnet_d2::gelu_backward", "cpu")
-def _gelu_backward(x: Tensor, grad: Tensor) -> Tensor:
-    return _elementwise("gelu_backward", x, grad)
-
-
-def _elementwise(name: str, *inputs: Tensor) -> Tensor:
-    inputs = [tensor.contiguous() for tensor in inputs]
-    result, function = torch.empty_like(inputs[0]), _function(name, inputs[0].dtype)
+def _elementwise(name: str, count: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """`count` results of the shape and type of the inputs."""
+    inputs = [tensor.detach().contiguous() for tensor in inputs]
+    results, function = [torch.empty_like(inputs[0]) for _ in range(count)], _function(name, inputs[0].dtype)
 
     def run(first: int, last: int) -> None:
-        function(*map(_pointer, inputs), ctypes.c_int64(first), ctypes.c_int64(last), _pointer(result))
+        part = ctypes.c_int64(first), ctypes.c_int64(last)
+        function(*map(_pointer, inputs), *part, *map(_pointer, results))
 
-    parts = min(torch.get_num_threads(), result.numel() // NUMBERS_FOR_A_THREAD)
-    run_all(run, pairwise(steps(result.numel(), parts)))
-    return result
-
-
-@torch.library.register_fake("focalnet_d2::gelu")
-def _gelu_shape(x: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-@torch.library.register_fake("focalnet_d2::gelu_backward")
-def _gelu_backward_shape(x: Tensor, grad: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-def _keep_input(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _differentiate_gelu(ctx, grad: Tensor) -> Tensor:
-    return torch.ops.focalnet_d2.gelu_backward(*ctx.saved_tensors, grad)
-
-
-torch.library.register_autograd("focalnet_d2::gelu", _differentiate_gelu, setup_context=_keep_input)
-torch.library.register_autograd("focalnet_d2::gelu_backward", _refuse)
+    numbers = results[0].numel()
+    run_all(run, pairwise(steps(numbers, min(torch.get_num_threads(), numbers // NUMBERS_FOR_A_THREAD))))
+    return tuple(results)
 
 
 def _rows(x: Tensor) -> Tensor:

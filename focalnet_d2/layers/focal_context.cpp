@@ -433,13 +433,14 @@ void gelu_forward(const S* x, int64_t first, int64_t last, S* result) {
 }
 
 template <typename S>
-void gelu_backward(const S* x, const S* grad, int64_t first, int64_t last, S* result) {
+void gelu_backward(const S* x, const S* grad, int64_t first, int64_t last, S* result, S* x_grad) {
     constexpr int LANES = Native<typename Computed<S>::T>::LANES;
     for (int64_t i = first; i < last; i += LANES) {
         const Vector<S> sum = load(x + i, last - i);
         Vector<S> density, below;
         normal(sum, density, below);
-        store(result + i, load(grad + i, last - i) * (below + sum * density), last - i);
+        store(result + i, sum * below, last - i);
+        store(x_grad + i, load(grad + i, last - i) * (below + sum * density), last - i);
     }
 }
 
@@ -456,8 +457,8 @@ void gelu_backward(const S* x, const S* grad, int64_t first, int64_t last, S* re
     void gelu_forward_##NAME(const S* x, int64_t first, int64_t last, S* result) {                              \
         gelu_forward<S>(x, first, last, result);                                                                \
     }                                                                                                           \
-    void gelu_backward_##NAME(const S* x, const S* grad, int64_t first, int64_t last, S* result) {              \
-        gelu_backward<S>(x, grad, first, last, result);                                                         \
+    void gelu_backward_##NAME(const S* x, const S* grad, int64_t first, int64_t last, S* result, S* x_grad) {   \
+        gelu_backward<S>(x, grad, first, last, result, x_grad);                                                 \
     }
 
 extern "C" {

@@ -90,10 +90,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
-        hidden = self.dropout(fused_linear(x, self.fc1.weight, self.fc1.bias, "gelu"))
-        return self.dropout(fused_linear(hidden, self.fc2.weight, self.fc2.bias))
+        return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
 
 
 @dataclass(frozen=True)

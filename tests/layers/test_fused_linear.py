@@ -124,6 +124,58 @@ def test_feed_forward_in_parts_is_the_network(network, monkeypatch, shape, fast)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("shape", [(2, 5, 24), (3, 24)])
+def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, shape):
+    """Under autocast those of the parameters are float32, and their parts add up in it."""
+    monkeypatch.setattr(fused_linear, "ROWS_AT_ONCE", 4)
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(24, 40), ACTIVATIONS[activation], nn.Linear(40, 24))
+    x, dropout = torch.randn(shape), nn.Dropout(0.0)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast), onednn_matmul():
+        found = with_gradients(lambda x: feed_forward(layers[0], layers[2], x, dropout, activation), layers, x)
+        expected = with_gradients(layers, layers, x)
+    assert_near(found, expected, 0.1 if autocast else 1e-5)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_derivative_of_feed_forward_is_right_and_there_once(monkeypatch, activation, compiled):
+    if not compiled:
+        monkeypatch.setattr(fused_linear, "supports", lambda device_type, dtype: False)
+    monkeypatch.setattr(fused_linear, "_product", lambda x, weight, bias, activation="none": (
+        ACTIVATIONS[activation](nn.functional.linear(x, weight, bias))
+    ))  # fmt: skip
+    torch.manual_seed(0)
+    shapes = (2, 3, 4), (7, 4), (7,), (4, 7), (4,)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(lambda *inputs: fused_linear._FeedForward.apply(*inputs, activation), inputs)
+    (grad,) = torch.autograd.grad(
+        fused_linear._FeedForward.apply(*inputs, activation).square().sum(), inputs[0], create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_feed_forward_keeps_its_input_and_the_hidden_values_once(activation):
+    linear1, linear2, x = nn.Linear(8, 32), nn.Linear(32, 8), torch.randn(50, 8, requires_grad=True)
+    parameters = {one.data_ptr() for one in (linear1.weight, linear2.weight)}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes(), tensor
+        return tensor
+
+    with onednn_matmul(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        y = feed_forward(linear1, linear2, x, nn.Dropout(0.0), activation)
+    assert y.requires_grad
+    assert sum(size for size, _ in kept.values()) == 4 * 50 * (8 + 32)
+
+
 def test_dropout_of_hidden_values(network):
     linear1, linear2, dropout = network
     torch.manual_seed(0)
