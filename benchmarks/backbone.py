@@ -18,9 +18,9 @@ from measuring import Result, compare, count_gflop, make_parser, make_row, matmu
 from plain_focalnet import plain_focalnet
 from torch import Tensor
 
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 
 FORWARD, TRAINING = "forward", "forward + backward"
 NETWORKS = {

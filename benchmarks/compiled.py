@@ -15,10 +15,10 @@ import torch
 from measuring import compare, make_parser, make_row, parse_size, report, save
 from torch import Tensor, nn
 
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 
 MODULES = ("backbone", "encoder")
 PASSES = ("forward", "forward + backward")

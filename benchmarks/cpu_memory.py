@@ -20,8 +20,8 @@ from measuring import cpu_seconds, in_new_process, make_parser, make_row, peak_m
 from training_step import make_batch
 
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.cpu_memory import keep_freed_memory
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.malloc import keep_freed_memory
 
 RECIPES = ("dino_focalnet_mini_coco", "dino_focalnet_tiny_lrf_4scale_12ep_detrex")
 CALLS = 3

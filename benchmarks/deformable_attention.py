@@ -15,11 +15,7 @@ import torch
 from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor
 
-from focalnet_d2.layers.deformable_attention import (
-    IMPLEMENTATIONS,
-    available_implementations,
-    deformable_attention,
-)
+from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS, available_implementations, deformable_attention
 
 HEADS, CHANNELS, POINTS, SPREAD = 8, 32, 4, 4.0  # the last in texels
 PLAIN = "grid_sample"

@@ -23,7 +23,7 @@ from training_step import make_batch
 
 from dino.model import DINO
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.set_prediction.targets import prepare_targets
 

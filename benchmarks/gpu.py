@@ -32,11 +32,11 @@ from measuring import compare, make_parser, make_row, report, save
 from torch import Tensor
 from training_step import make_batch
 
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.flops import count_model, count_multiply_adds, shapes_only
 from focalnet_d2.layers import deformable_attention as attention_seam
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
+from focalnet_d2.modeling.flops import count_model, count_multiply_adds, shapes_only
 
 SIZE = (800, 1333)
 MAPS = ((200, 334), (100, 167), (50, 84), (25, 42))  # of the four stages
@@ -188,7 +188,7 @@ def tile_rows(card: Card) -> Iterator[dict]:
     """Other tiles than those that the Triton kernels were written with, to choose by."""
     if not card.has_triton:
         return
-    from focalnet_d2.layers import triton_focal_context as kernels_module
+    from focalnet_d2.kernels import focal_context_triton as kernels_module
 
     shape = (1, 2, 2, 2) if card.tiny else (1, 100, 167, 384)
     inputs, forms = context_forms(card, shape, (3, 1) if card.tiny else (5, 7, 9))

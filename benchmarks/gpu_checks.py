@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from focalnet_d2.layers.deformable_attention import deformable_attention
-from focalnet_d2.layers.focal_context import focal_context
+from focalnet_d2.kernels.deformable_attention import deformable_attention
+from focalnet_d2.kernels.focal_context import focal_context
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 8e-3}  # shares of a tensor's largest value
 ATTENTION_SIZES = [  # levels, heads, channels, points, queries

@@ -9,9 +9,9 @@ import torch
 from plain_focalnet import plain_levels, plain_modulation
 from torch import Tensor
 
+from focalnet_d2.backbone.focalnet import FocalModulation, FocalNet
+from focalnet_d2.kernels import focal_context as context_seam
 from focalnet_d2.layers import deformable_attention as attention_seam
-from focalnet_d2.layers import focal_context as context_seam
-from focalnet_d2.modeling.focalnet import FocalModulation, FocalNet
 
 
 @contextmanager

@@ -35,8 +35,8 @@ from plain_mask2former import plain_losses, plain_results
 from torch import Tensor, nn
 
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.cpu_memory import keep_freed_memory
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.malloc import keep_freed_memory
 from mask2former.model import Mask2Former
 
 CPU = torch.device("cpu")

@@ -26,10 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from focalnet_d2.doctor import cpu_description
-from focalnet_d2.engine.cpu_matmul import choice
-from focalnet_d2.engine.cpu_memory import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory, mallopt
-from focalnet_d2.layers.onednn_matmul import onednn_matmul
+from focalnet_d2.commands.doctor import cpu_description
+from focalnet_d2.kernels.cpu_matmul import choice, onednn_matmul
+from focalnet_d2.kernels.malloc import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory, mallopt
 
 Result = Tensor | list[Tensor]
 RESULTS = Path(__file__).parent / "results"

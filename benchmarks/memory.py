@@ -34,14 +34,16 @@ from training_step import make_batch
 
 from dino.denoising import DenoisingQueries
 from dino.model import DINO
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.cpu_memory import MMAP_THRESHOLD, keep_freed_memory, mallopt
 from focalnet_d2.engine.sharding import recomputed_modules
-from focalnet_d2.flops import shapes_only
-from focalnet_d2.layers import deformable_attention, depthwise, focal_context
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
+from focalnet_d2.kernels import depthwise_conv as depthwise
+from focalnet_d2.kernels import focal_context
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.malloc import MMAP_THRESHOLD, keep_freed_memory, mallopt
+from focalnet_d2.layers import deformable_attention
+from focalnet_d2.modeling.flops import shapes_only
 from focalnet_d2.set_prediction.targets import Targets, prepare_targets
 
 CASES = (

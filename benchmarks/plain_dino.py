@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from dino.denoising import DenoisingQueries
 from dino.model import DINO
 from dino.query_selection import get_proposal_logits
+from focalnet_d2.kernels.deformable_attention import deformable_attention
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou, inverse_sigmoid
-from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention, deformable_attention
+from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.deformable_encoder import get_encoder_reference_points, get_valid_ratios
 from focalnet_d2.layers.position_encoding import encode_reference_points
 from focalnet_d2.set_prediction.targets import Targets

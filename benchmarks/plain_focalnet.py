@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnet_d2.modeling.focalnet import FocalBlock, FocalModulation, FocalNet
+from focalnet_d2.backbone.focalnet import FocalBlock, FocalModulation, FocalNet
 
 
 def plain_linear(layer: nn.Linear, x: Tensor) -> Tensor:

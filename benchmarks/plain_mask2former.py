@@ -19,7 +19,7 @@ from torch import Tensor
 
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.masked_attention import MaskedAttention
-from focalnet_d2.modeling.batching import batch_images
+from focalnet_d2.modeling.base import batch_images
 from mask2former.criterion import Mask2FormerCriterion
 from mask2former.model import Mask2Former
 from mask2former.pixel_decoder import PixelDecoder

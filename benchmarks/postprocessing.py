@@ -18,8 +18,8 @@ from measuring import compare, make_parser, make_row, matmul_rates, peak_memory,
 from plain_postprocessing import plain_instances, plain_panoptic, plain_semantic, resize_masks
 from torch import Tensor
 
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.packed_masks import PackedMasks
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.structures.packed_masks import PackedMasks
 from mask2former.postprocessing import InstanceInference, PanopticInference, SegmentationInference, SemanticInference
 
 CLASSES, THINGS = 133, tuple(range(80))

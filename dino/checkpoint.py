@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from focalnet_d2.checkpoint.classes import spread_rows
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
-from focalnet_d2.checkpoint.focalnet_facts import (
+from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
     comparable_facts,
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
-)  # fmt: skip
-from focalnet_d2.checkpoint.layout import (
+)
+from focalnet_d2.checkpoint.layout import (  # fmt: skip
     ClassRows,
     Fact,
     Layout,
@@ -34,9 +34,9 @@ from focalnet_d2.checkpoint.layout import (
     merge,
     rename,
     same_tensor,
-)  # fmt: skip
-from focalnet_d2.checkpoint.own import own_layout
-from focalnet_d2.layers.class_prior import prior_bias
+)
+from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.layers.mlp import prior_bias
 
 FOCALNET = "backbone.bottom_up."
 _ATTENTION = "<sampling_offsets|attention_weights|value_proj|output_proj>.<weight|bias>"

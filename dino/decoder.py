@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.kernels.deformable_attention import SpatialShapes
+from focalnet_d2.kernels.linear import feed_forward
+from focalnet_d2.layers.activation_checkpointing import run_layer
 from focalnet_d2.layers.box_ops import inverse_sigmoid
-from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention, SpatialShapes
-from focalnet_d2.layers.fused_linear import feed_forward
+from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import encode_reference_points
-from focalnet_d2.layers.recompute import run_layer
 
 
 class DecoderLayer(nn.Module):

@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from focalnet_d2.layers.class_prior import prior_bias
-from focalnet_d2.layers.mlp import MLP
+from focalnet_d2.layers.mlp import MLP, prior_bias
 
 
 def class_head(dim: int, num_classes: int) -> nn.Linear:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.batching import wanted_sizes
-from focalnet_d2.modeling.image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 

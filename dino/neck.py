@@ -6,7 +6,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
-from focalnet_d2.layers.pointwise import pointwise
+from focalnet_d2.kernels.linear import pointwise
 
 
 class MultiScaleNeck(Backbone):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from focalnet_d2.layers.deformable_attention import SpatialShapes
+from focalnet_d2.kernels.deformable_attention import SpatialShapes
 from focalnet_d2.layers.mlp import MLP
 
 from .heads import box_head, class_head

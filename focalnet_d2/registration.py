@@ -5,7 +5,7 @@ import itertools
 import sys
 from pathlib import PurePath
 
-REGISTERING_MODULES = ("focalnet_d2.data.datasets", "focalnet_d2.modeling.build")
+REGISTERING_MODULES = ("focalnet_d2.data.datasets", "focalnet_d2.yacs")
 
 COMPILE_DETECTRON2 = (
     f"{sys.executable} -m pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2"
@@ -36,7 +36,7 @@ def register() -> None:
 
 
 def is_doctor_process() -> bool:
-    """Whether Python was started as `python -m focalnet_d2.doctor` or `focalnet-d2 doctor`."""
-    if ("-m", "focalnet_d2.doctor") in itertools.pairwise(sys.orig_argv):
+    """Whether Python was started as `python -m focalnet_d2.commands.doctor` or `focalnet-d2 doctor`."""
+    if ("-m", "focalnet_d2.commands.doctor") in itertools.pairwise(sys.orig_argv):
         return True
     return PurePath(sys.argv[0]).stem == "focalnet-d2" and sys.argv[1:2] == ["doctor"]

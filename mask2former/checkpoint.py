@@ -11,12 +11,12 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from torch import nn
 
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
-from focalnet_d2.checkpoint.focalnet_facts import (
+from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
     comparable_facts,
     focalnet_settings,
     mask2former_flags,
-)  # fmt: skip
-from focalnet_d2.checkpoint.layout import (
+)
+from focalnet_d2.checkpoint.layout import (  # fmt: skip
     ClassRows,
     Fact,
     Layout,
@@ -27,8 +27,8 @@ from focalnet_d2.checkpoint.layout import (
     holds,
     length_of,
     rename,
-)  # fmt: skip
-from focalnet_d2.checkpoint.own import own_layout
+)
+from focalnet_d2.checkpoint.native import own_layout
 from focalnet_d2.data.datasets import ADE20K_CLASSES, ADE20K_THING_IDS
 
 FOCALNET = "backbone."

@@ -9,8 +9,7 @@ from typing import Any
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from focalnet_d2.modeling.batching import wanted_sizes
-from focalnet_d2.modeling.image_model import PIXEL_MEAN, PIXEL_STD, ImageModel
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
 from focalnet_d2.set_prediction.targets import prepare_mask_targets
 
 from .checkpoint import LAYOUTS

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from detectron2.layers import Conv2d, ShapeSpec
 from torch import Tensor, nn
 
+from focalnet_d2.kernels.linear import pointwise
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels
-from focalnet_d2.layers.pointwise import pointwise
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
 
 

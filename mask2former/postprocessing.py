@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .mask_tiles import MaskGrid
-from .results import InstanceList, PanopticMap, SemanticMap
+from .accumulators import InstanceList, PanopticMap, SemanticMap
+from .tiled_resize import MaskGrid
 
 _TILE_BYTES = 2**27  # of the maps of a tile, roughly; a tile has at least one row
 _MAPS_OF_A_TILE = 8  # logits, probabilities, class scores and what is made of them on the way

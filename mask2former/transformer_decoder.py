@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnet_d2.layers.activation_checkpointing import run_layer
 from focalnet_d2.layers.masked_attention import MaskedAttention
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.layers.recompute import run_layer
 
 
 def predict_masks(mask_embed: Tensor, mask_features: Tensor) -> Tensor:

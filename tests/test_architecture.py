@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from focalnet_d2.cli import COMMANDS
+from focalnet_d2.commands.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARIES = ("focalnet_d2", "dino", "mask2former")

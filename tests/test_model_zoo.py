@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from focalnet_d2 import model_zoo
+from focalnet_d2.commands import zoo as command
 from focalnet_d2.config.lazy import RecipeError, recipe_folder
-from focalnet_d2.model_zoo import command, files
+from focalnet_d2.model_zoo import files, read_notes
 from focalnet_d2.model_zoo.counts import COUNTS
 from focalnet_d2.model_zoo.files import fetch_weights, sha256_of, weight_folders
-from focalnet_d2.model_zoo.notes import read_notes
 from focalnet_d2.model_zoo.page import FAMILIES
 from focalnet_d2.model_zoo.published import MULTIPLY_ADDS_TOLERANCE, PARAMETERS_TOLERANCE, published_counts
 from focalnet_d2.model_zoo.weights import WEIGHT_FILES, Mirror, WeightFile, trained_weights

@@ -121,7 +121,7 @@ def test_installed_version_is_the_one_in_the_source():
 
 def test_command_is_installed():
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="focalnet-d2")
-    assert entry.value == "focalnet_d2.cli:main"
+    assert entry.value == "focalnet_d2.commands.main:main"
     assert callable(entry.load())
 
 

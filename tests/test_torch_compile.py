@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.layers import deformable_attention
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
-from focalnet_d2.modeling.focalnet import FocalNet
 from tests.dino.building import tiny_dino
 from tests.mask2former.building import build_mask2former, tiny_backbone
 

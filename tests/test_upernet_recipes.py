@@ -7,7 +7,7 @@ from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.data.mappers import LabelMapMapper
 from focalnet_d2.data.segmentation_transforms import mmseg_crop
 from focalnet_d2.engine.accumulation import EqualWeights
-from focalnet_d2.test_time_augmentation import SemanticTTA
+from focalnet_d2.inference.tta import SemanticTTA
 from tests.recipes import RECIPES, meta_model, rates_and_decays, recipe_named
 
 NAMES = [name for name in RECIPES if name.startswith("upernet_")]

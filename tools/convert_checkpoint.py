@@ -6,7 +6,7 @@ python tools/convert_checkpoint.py FILE OUT --to LAYOUT --recipe NAME
 
 import sys
 
-from focalnet_d2.checkpoint.command import main
+from focalnet_d2.commands.convert import main
 
 if __name__ == "__main__":
     sys.exit(main())

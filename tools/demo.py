@@ -20,11 +20,11 @@ from detectron2.engine import DefaultPredictor
 from tabulate import tabulate
 
 import train_net
-from focalnet_d2.config.yacs import recipe_to_cfg
 from focalnet_d2.data.generated import generate_dataset, register_generated
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
-from focalnet_d2.visualization import comparison_grid, draw_detections, draw_panoptic
+from focalnet_d2.reports.visualization import comparison_grid, draw_detections, draw_panoptic
+from focalnet_d2.yacs import recipe_to_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
 HELD_OUT = 100  # images

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from detectron2.config import instantiate
 
-from focalnet_d2.atomic_files import write_atomically
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.flops import count_model
 from focalnet_d2.model_zoo import list_models
 from focalnet_d2.model_zoo.counts import COUNTS
 from focalnet_d2.model_zoo.page import FAMILIES, counted_size, zoo_page
+from focalnet_d2.modeling.flops import count_model
+from focalnet_d2.utils.atomic_write import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, TABLE = ROOT / "MODEL_ZOO.md", ROOT / "focalnet_d2" / "model_zoo" / "counts.py"

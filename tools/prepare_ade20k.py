@@ -9,7 +9,8 @@ A killed run continues when it is started again; what is complete is left alone.
 import sys
 from collections.abc import Sequence
 
-from focalnet_d2.data.preparation import ADE20K_TASKS, preparation_parser, prepare_ade20k, run_preparation
+from focalnet_d2.commands.prepare import preparation_parser, run_preparation
+from focalnet_d2.data.preparation import ADE20K_TASKS, prepare_ade20k
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

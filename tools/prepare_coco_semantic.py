@@ -9,7 +9,8 @@ A killed run continues when it is started again; what is complete is left alone.
 import sys
 from collections.abc import Sequence
 
-from focalnet_d2.data.preparation import preparation_parser, prepare_coco_semantic, run_preparation
+from focalnet_d2.commands.prepare import preparation_parser, run_preparation
+from focalnet_d2.data.preparation import prepare_coco_semantic
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,12 +1,12 @@
-"""Published FocalNets as LazyConfig nodes, one name a network; sizes are those of `focalnet_d2.modeling.variants`.
+"""Published FocalNets as LazyConfig nodes, one name a network; sizes are those of `focalnet_d2.backbone.variants`.
 
 `focalnet_mini` is this project's own, for the demo and for trying things on a CPU.
 """
 
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS as _VARIANTS
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS as _VARIANTS
 
 focalnet_mini = L(FocalNet)(embed_dim=24, depths=(2, 2, 4, 2), focal_levels=(3, 3, 3, 3), focal_windows=(3, 3, 3, 3))
 focalnet_tiny_srf = L(FocalNet)(**_VARIANTS["tiny_srf"])

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from ..modeling.focalnet import FocalNet
-from .focalnet_facts import (
+from focalnet_d2.backbone.focalnet import FocalNet
+
+from .focalnet_architecture import (
     Flags,
     FocalNetFacts,
     classification_flags,

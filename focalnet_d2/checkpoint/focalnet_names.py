@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .focalnet_facts import Flags, FocalNetFacts, library_flags
+from .focalnet_architecture import Flags, FocalNetFacts, library_flags
 from .layout import Rule, rename
 
 _WB = "<weight|bias>"

@@ -20,8 +20,8 @@ from .focalnet import (
     other_backbone,
     published_model,
 )
-from .focalnet_facts import FOCALNET_SETTINGS, comparable_facts, recorded_settings
-from .growth import added_kernels, grow
+from .focalnet_architecture import FOCALNET_SETTINGS, comparable_facts, recorded_settings
+from .kernel_inflation import added_kernels, grow
 from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
 from .report import LoadReport, some_of

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from .focalnet import focalnet_rules
-from .focalnet_facts import focalnet_settings, mm_flags
+from .focalnet_architecture import focalnet_settings, mm_flags
 from .layout import ClassRows, Fact, Layout, Rule, holds, rename
 
 FOCALNET = "backbone.bottom_up."

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..atomic_files import replacing
+from focalnet_d2.utils.atomic_write import replacing
 
 
 def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:

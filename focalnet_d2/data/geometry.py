@@ -17,7 +17,7 @@ from fvcore.transforms.transform import (
 )
 from PIL import Image
 
-from .window_resize import resize_window
+from focalnet_d2.kernels.window_resize import resize_window
 
 GEOMETRIC = (CropTransform, HFlipTransform, NoOpTransform, PadTransform, T.ResizeTransform)
 

@@ -17,7 +17,7 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .shared_records import SharedRecords
+from .shared_memory_dataset import SharedRecords
 
 Mapper = Callable[[dict], dict]
 

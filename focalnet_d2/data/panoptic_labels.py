@@ -15,7 +15,7 @@ from detectron2.utils.file_io import PathManager
 from PIL import Image
 from torchvision.io import decode_png
 
-from ..atomic_files import replacing
+from focalnet_d2.utils.atomic_write import replacing
 
 LARGEST_ID = 256**3 - 1
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from detectron2.data import transforms as T
 
-from .colour_jitter import SsdColourJitter
+from .color_jitter import SsdColourJitter
 from .geometry import Geometry
 
 

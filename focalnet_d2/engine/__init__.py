@@ -1,1 +1,1 @@
-"""Training: loop, hooks, parameter groups, checkpoints of a run, processes."""
+"""Training and evaluation of a recipe: loops, hooks, parameter groups, checkpoints of a run, processes."""

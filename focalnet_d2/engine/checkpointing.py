@@ -32,9 +32,10 @@ import focalnet_d2
 from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
-from focalnet_d2.engine.distributed import gather_everywhere
-from focalnet_d2.engine.rng import get_rng_state
-from focalnet_d2.engine.sharding import cut_optimizer_state, cut_state, whole
+
+from .distributed import gather_everywhere
+from .rng import get_rng_state
+from .sharding import cut_optimizer_state, cut_state, whole
 
 LAST = "last_checkpoint"
 BEST = "best.json"

@@ -16,9 +16,9 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
-from focalnet_d2.engine.checkpointing import RunState, save_best, save_run
-from focalnet_d2.engine.distributed import gather_everywhere
-from focalnet_d2.engine.sharding import local_part
+from .checkpointing import RunState, save_best, save_run
+from .distributed import gather_everywhere
+from .sharding import local_part
 
 FINAL = "model_final.pth"
 BEST_WEIGHTS = "model_best.pth"

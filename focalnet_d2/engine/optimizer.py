@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from focalnet_d2.engine.sharding import is_sharded
+from .sharding import is_sharded
 
 NORM_MODULES = (
     nn.modules.batchnorm._BatchNorm,

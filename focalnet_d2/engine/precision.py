@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from .cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+
 from .device import resolve_amp
 
 

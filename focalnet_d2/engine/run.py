@@ -18,21 +18,16 @@ from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
-from focalnet_d2.engine.checkpointing import RunState, class_names, describe_run, resume_run
-from focalnet_d2.engine.cpu_memory import keep_freed_memory
-from focalnet_d2.engine.device import resolve_amp, resolve_device
-from focalnet_d2.engine.distributed import local_rank, wrap_model
-from focalnet_d2.engine.hooks import (
-    AveragedWeights,
-    BestCheckpoint,
-    Evaluation,
-    PeriodicCheckpoint,
-    ProgressPrinter,
-)
-from focalnet_d2.engine.rng import set_rng_state
-from focalnet_d2.engine.sharding import gathered
-from focalnet_d2.engine.trainer import Trainer
-from focalnet_d2.evaluation.testing import run_evaluation
+from focalnet_d2.kernels.malloc import keep_freed_memory
+
+from .checkpointing import RunState, class_names, describe_run, resume_run
+from .device import resolve_amp, resolve_device
+from .distributed import local_rank, wrap_model
+from .evaluation_loop import run_evaluation
+from .hooks import AveragedWeights, BestCheckpoint, Evaluation, PeriodicCheckpoint, ProgressPrinter
+from .rng import set_rng_state
+from .sharding import gathered
+from .trainer import Trainer
 
 LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
 RECIPE_FILE = "recipe.yaml"

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_
 
-from focalnet_d2.engine.accumulation import EqualWeights, split_batch
-from focalnet_d2.engine.cpu_matmul import fast_cpu_matmul
-from focalnet_d2.engine.distributed import gather_everywhere, gradients_stay_local
-from focalnet_d2.engine.precision import autocast
-from focalnet_d2.engine.sharding import local_part, total_norm
+from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+
+from .accumulation import EqualWeights, split_batch
+from .distributed import gather_everywhere, gradients_stay_local
+from .precision import autocast
+from .sharding import local_part, total_norm
 
 NAN_REPORT = "nan_batch.json"
 

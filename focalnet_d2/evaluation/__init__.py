@@ -1,1 +1,1 @@
-"""Scoring of predictions and the loop around it."""
+"""Metrics."""

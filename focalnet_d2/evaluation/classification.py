@@ -10,7 +10,7 @@ from torch import Tensor
 from focalnet_d2.data.catalog import load_dataset
 
 from .coco_files import write_json
-from .counting import CountingEvaluator
+from .streaming import CountingEvaluator
 
 TASK, COUNTS = "classification", "classification_counts.json"
 TOP = (1, 5)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_files import write_atomically
+from focalnet_d2.utils.atomic_write import write_atomically
 
 SHAPE_KEYS = {"bbox": "bbox", "segm": "segmentation"}  # where COCO's formats keep what an IoU type compares
 

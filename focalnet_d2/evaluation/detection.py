@@ -26,15 +26,7 @@ from torch import Tensor
 
 from .average_precision import average_precision, write_counts
 from .coco_backends import find_backend
-from .coco_files import (
-    SHAPE_KEYS,
-    Detections,
-    GroundTruth,
-    ImageId,
-    check_detections,
-    read_ground_truth,
-    write_json,
-)
+from .coco_files import SHAPE_KEYS, Detections, GroundTruth, ImageId, check_detections, read_ground_truth, write_json
 
 SUBMISSION = "coco_instances_results.json"
 

@@ -15,11 +15,11 @@ import torch
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 
 from .coco_files import write_json
-from .counting import CountingEvaluator
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
-from .panoptic_tally import ComparedImage, PanopticTally, compare_maps, summarize
+from .panoptic_stats import ComparedImage, PanopticTally, compare_maps, summarize
+from .streaming import CountingEvaluator
 
 COUNTS = "panoptic_counts.json"
 

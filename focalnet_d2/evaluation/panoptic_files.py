@@ -14,9 +14,9 @@ from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_i
 from focalnet_d2.data.preparation.jobs import run_jobs
 
 from .coco_files import write_json
+from .deduplication import join_shares
 from .panoptic_counts import PanopticClasses, Segments, read_segments
-from .panoptic_tally import ComparedImage, PanopticTally, compare_maps
-from .shares import join_shares
+from .panoptic_stats import ComparedImage, PanopticTally, compare_maps
 
 SUBMISSION = "panoptic_predictions"
 

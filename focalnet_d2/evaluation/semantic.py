@@ -24,9 +24,9 @@ from focalnet_d2.data.semantic_labels import read_semantic_labels
 
 from .coco_files import write_json
 from .confusion import ConfusionTally, classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
-from .counting import CountingEvaluator
+from .deduplication import join_shares
 from .metadata import loaded_metadata
-from .shares import join_shares
+from .streaming import CountingEvaluator
 
 TASK, CORRECTED_TASK = "sem_seg", "sem_seg_corrected"
 COUNTS, SUBMISSION = "sem_seg_counts.json", "sem_seg_predictions.json"

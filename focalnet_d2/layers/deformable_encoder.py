@@ -10,9 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .deformable_attention import MultiScaleDeformableAttention, SpatialShapes, level_sizes
-from .fused_linear import feed_forward
-from .recompute import run_layer
+from focalnet_d2.kernels.deformable_attention import SpatialShapes
+from focalnet_d2.kernels.linear import feed_forward
+
+from .activation_checkpointing import run_layer
+from .deformable_attention import MultiScaleDeformableAttention, level_sizes
 
 
 def flatten_levels(maps: Sequence[Tensor]) -> Tensor:

@@ -1,10 +1,11 @@
 """Multi-layer perceptron of the prediction heads."""
 
+import math
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .fused_linear import linear_with
+from focalnet_d2.kernels.linear import linear_with
 
 
 class MLP(nn.Module):
@@ -19,3 +20,8 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = linear_with("relu", layer, x)
         return self.layers[-1](x)
+
+
+def prior_bias(prior: float = 0.01) -> float:
+    """The bias with which a sigmoid starts at `prior` (arXiv:1708.02002, section 3.3)."""
+    return -math.log((1 - prior) / prior)

@@ -2,7 +2,7 @@
 
 import sys
 
-from .command import main
+from focalnet_d2.commands.zoo import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import focalnet_d2
-from focalnet_d2.atomic_files import replacing
-from focalnet_d2.layers.compiled_library import user_cache
+from focalnet_d2.utils.atomic_write import replacing
+from focalnet_d2.utils.user_cache import user_cache
 
 from .weights import Mirror, WeightFile
 

@@ -1,0 +1,1 @@
+"""Matching and losses of models that predict a set of objects."""

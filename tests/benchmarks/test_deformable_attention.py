@@ -2,7 +2,7 @@
 
 import pytest
 
-from focalnet_d2.layers import compiled_library
+from focalnet_d2.kernels import compiler as compiled_library
 
 
 @pytest.mark.parametrize("compiler", [True, False])

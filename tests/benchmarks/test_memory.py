@@ -5,8 +5,8 @@ from importlib import import_module
 import pytest
 import torch
 
-from focalnet_d2.flops import shapes_only
-from focalnet_d2.modeling.focalnet import FocalNet
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.modeling.flops import shapes_only
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
-from focalnet_d2.modeling.focalnet import FocalNet
 
 TINY = dict(embed_dim=8, depths=(1, 1, 2, 1), focal_levels=(2, 2, 2, 2), focal_windows=(3, 3, 3, 3))
 LARGE_FLAGS = dict(use_conv_embed=True, use_postln=True, use_layerscale=True)

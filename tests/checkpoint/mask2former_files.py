@@ -5,8 +5,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from mask2former.model import Mask2Former
 from tests.checkpoint.building import on_meta
 from tests.golden.mask2former_cases import build, case_named, manifest, official_state

@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from dino.model import DINO
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
 from tests.checkpoint.building import classifier_state, on_meta, own_file, snapshot, tiny_focalnet
-from tests.checkpoint.mask2former_files import (
+from tests.checkpoint.mask2former_files import (  # fmt: skip
     PANOPTIC,
     TINY_BACKBONE,
     meta_mask2former,
     official_shapes,
     small_mask2former,
     small_official,
-)  # fmt: skip
+)
 from tests.dino.building import build_dino
 from tests.golden.cases import golden_file
 

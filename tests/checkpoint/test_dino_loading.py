@@ -10,17 +10,10 @@ from torch import nn
 
 from dino.checkpoint import COCO_IDS, LAYOUTS
 from dino.model import DINO
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint import check_checkpoint, checkpoint_metadata, load_checkpoint, save_weights
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
-from tests.checkpoint.building import (
-    TINY,
-    assert_same_state,
-    classifier_state,
-    on_meta,
-    snapshot,
-    tiny_focalnet,
-)
+from tests.checkpoint.building import TINY, assert_same_state, classifier_state, on_meta, snapshot, tiny_focalnet
 from tests.dino.building import build_dino
 from tests.golden.cases import golden_file
 from tests.golden.official_names import official_dino_names

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dino.checkpoint import COCO_IDS
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint import load_checkpoint, read_checkpoint
 from focalnet_d2.checkpoint.export import export_state
 from focalnet_d2.checkpoint.layout import drop, merge, rename
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
-from focalnet_d2.modeling.focalnet import FocalNet
 from tests.checkpoint.building import LARGE_FLAGS, assert_same_state, snapshot, tiny_focalnet
 from tests.checkpoint.mask2former_files import case_model, small_official
 from tests.checkpoint.test_dino_loading import DETREX, official_state, small_dino

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint import (
     check_checkpoint,
     checkpoint_metadata,
@@ -14,9 +16,7 @@ from focalnet_d2.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from focalnet_d2.checkpoint.focalnet_facts import focalnet_facts
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.variants import FOCALNET_VARIANTS
+from focalnet_d2.checkpoint.focalnet_architecture import focalnet_facts
 from tests.checkpoint.building import (
     LARGE_FLAGS,
     Detector,

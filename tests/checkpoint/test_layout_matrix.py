@@ -10,9 +10,10 @@ from functools import cache
 import pytest
 import torch
 
-from focalnet_d2.checkpoint import check_checkpoint, inspection, select_weights
+from focalnet_d2.checkpoint import check_checkpoint, select_weights
 from focalnet_d2.checkpoint.export import export_state, save_as
-from focalnet_d2.checkpoint.inspection import inspect_checkpoint
+from focalnet_d2.commands import inspect as inspection
+from focalnet_d2.commands.inspect import inspect_checkpoint
 from tests.checkpoint import published_layouts as published
 from tests.recipes import RECIPES, meta_model, recipe_named
 

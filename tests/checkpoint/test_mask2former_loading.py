@@ -11,7 +11,7 @@ from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
 from focalnet_d2.data.datasets import ADE20K_CLASSES, ADE20K_THING_IDS
 from mask2former.checkpoint import LAYOUTS
 from tests.checkpoint.building import assert_same_state, own_file, snapshot
-from tests.checkpoint.mask2former_files import (
+from tests.checkpoint.mask2former_files import (  # fmt: skip
     CASE,
     FOUR_LEVELS,
     HEAD,
@@ -22,7 +22,7 @@ from tests.checkpoint.mask2former_files import (
     official_shapes,
     small_mask2former,
     small_official,
-)  # fmt: skip
+)
 from tests.golden.mask2former_cases import official_names_of_parameters
 
 COCO = [category["name"] for category in COCO_CATEGORIES]

@@ -5,10 +5,10 @@ import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
-from focalnet_d2.checkpoint.rcnn import LAYOUTS
+from focalnet_d2.modeling.rcnn.model.checkpoint import LAYOUTS
 from tests.checkpoint.building import assert_same_state, on_meta, own_file, snapshot
 from tests.checkpoint.published_layouts import cascade_mask_rcnn, mask_rcnn
-from tests.modeling.rcnn_building import DETECTORS, rcnn_input, tiny_rcnn
+from tests.modeling.rcnn.building import DETECTORS, rcnn_input, tiny_rcnn
 from tests.recipes import meta_model
 
 COCO = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
-from focalnet_d2.checkpoint.upernet import LAYOUTS
 from focalnet_d2.data.datasets import ADE20K_CLASSES
+from focalnet_d2.modeling.upernet.model.checkpoint import LAYOUTS
 from tests.checkpoint.building import assert_same_state, classifier_state, on_meta, own_file, snapshot, tiny_focalnet
-from tests.modeling.upernet_models import build_upernet
+from tests.modeling.upernet.building import build_upernet
 from tests.recipes import RECIPES, meta_model
 
 PUBLISHED = [name for name in RECIPES if name.startswith("upernet_") and "_mini_" not in name]

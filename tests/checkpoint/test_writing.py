@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from focalnet_d2 import atomic_files
 from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint, save_weights
+from focalnet_d2.utils import atomic_write as atomic_files
 
 
 def test_what_is_saved_is_read_back(tmp_path):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from focalnet_d2.commands.generate import main
 from focalnet_d2.data.generated import (
     SHAPES,
     STUFF,
@@ -21,7 +22,6 @@ from focalnet_d2.data.generated import (
     get_style,
     register_generated,
 )
-from focalnet_d2.data.generated.command import main
 from focalnet_d2.data.generated.scene import UNLABELLED
 from focalnet_d2.data.generated.writer import FIRST_STUFF_ID, uncompressed_rle
 

@@ -10,14 +10,7 @@ from detectron2.utils import comm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.data.loader import (
-    SampleStream,
-    build_test_loader,
-    build_train_loader,
-    epoch_order,
-    rank_share,
-    seeded,
-)
+from focalnet_d2.data.loader import SampleStream, build_test_loader, build_train_loader, epoch_order, rank_share, seeded
 
 
 def draw_everywhere(record):

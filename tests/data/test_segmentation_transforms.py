@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from focalnet_d2.data.colour_jitter import ColourTransform, SsdColourJitter
+from focalnet_d2.data.color_jitter import ColourTransform, SsdColourJitter
 from focalnet_d2.data.geometry import GeometricTransform
 from focalnet_d2.data.segmentation_transforms import RandomRatioResize, ade_crop, lsj, mmseg_crop
 

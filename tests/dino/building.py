@@ -10,9 +10,9 @@ from dino.denoising import ContrastiveDenoising
 from dino.model import DINO
 from dino.neck import MultiScaleNeck
 from dino.query_selection import QuerySelection
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.set_prediction.matcher import HungarianMatcher
 
 TINY_BACKBONE = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(2, 2, 2, 2), focal_windows=(3, 3, 3, 3))

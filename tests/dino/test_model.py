@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dino.model import DINO
-from focalnet_d2.modeling.focalnet import FocalNet
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.set_prediction.targets import prepare_targets
 from tests.dino.building import TINY_BACKBONE, build_dino, make_input, tiny_dino
 

@@ -9,13 +9,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from focalnet_d2.engine.checkpointing import RunState
-from focalnet_d2.engine.hooks import (
-    AveragedWeights,
-    BestCheckpoint,
-    Evaluation,
-    PeriodicCheckpoint,
-    ProgressPrinter,
-)
+from focalnet_d2.engine.hooks import AveragedWeights, BestCheckpoint, Evaluation, PeriodicCheckpoint, ProgressPrinter
 from focalnet_d2.engine.trainer import Trainer
 
 

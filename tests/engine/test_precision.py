@@ -12,11 +12,11 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.engine import cpu_matmul
-from focalnet_d2.engine.cpu_matmul import Choice
+from focalnet_d2.engine.evaluation_loop import run_evaluation
 from focalnet_d2.engine.precision import autocast, inference_precision, predict_in
-from focalnet_d2.evaluation.testing import run_evaluation
-from tests.engine.test_cpu_matmul import precision
+from focalnet_d2.kernels import cpu_matmul
+from focalnet_d2.kernels.cpu_matmul import Choice
+from tests.kernels.test_cpu_matmul import precision
 
 CPU = torch.device("cpu")
 DETECTORS = (  # a recipe of each

@@ -7,11 +7,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from omegaconf import OmegaConf
 from torch import nn
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine import run
 from focalnet_d2.engine.checkpointing import class_names
-from focalnet_d2.modeling.focalnet import FocalNet
 from tests.dino.building import build_dino
 from tests.mask2former.building import build_mask2former, tiny_backbone
 

@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_backends import BACKENDS
 from focalnet_d2.evaluation.detection import SUBMISSION, DetectionEvaluator
-from focalnet_d2.packed_masks import PackedMasks
+from focalnet_d2.structures.packed_masks import PackedMasks
 
 IDS = {40: "owl", 7: "fox", 12: "hen"}  # class 0 is 7, class 1 is 12, class 2 is 40
 OBJECTS = {100: [(7, [0, 0, 20, 20]), (12, [40, 40, 50, 50])], 205: [(7, [10, 10, 100, 120])], 9: []}

@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
-from focalnet_d2.evaluation.panoptic_counts import (
-    PanopticClasses,
-    PanopticCounts,
-    panoptic_results,
-    read_segments,
-)
+from focalnet_d2.evaluation.panoptic_counts import PanopticClasses, PanopticCounts, panoptic_results, read_segments
 from focalnet_d2.evaluation.panoptic_files import TruthFile, score_panoptic_files
-from focalnet_d2.evaluation.panoptic_tally import PanopticTally, compare_maps
+from focalnet_d2.evaluation.panoptic_stats import PanopticTally, compare_maps
 from tests.evaluation.panoptic_sets import segment
 
 K = 3

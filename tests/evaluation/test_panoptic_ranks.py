@@ -9,9 +9,9 @@ import pytest
 import torch
 from detectron2.utils import comm
 
+from focalnet_d2.evaluation.deduplication import ScoredImages, find_repeated, join_shares
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
-from focalnet_d2.evaluation.shares import ScoredImages, find_repeated, join_shares
 from tests.evaluation.panoptic_sets import forget, prediction, register, sample_of, segment
 
 NAME = "ranks_test"

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from focalnet_d2.evaluation.confusion import (
-    classes_of_scores,
-    count_confusion,
-    has_unfounded_classes,
-    semantic_results,
-)
+from focalnet_d2.evaluation.confusion import classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
 
 NAMES = ["fox", "hen", "sky"]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dino.denoising import NoiseDraws
 from dino.model import DINO
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint.layout import apply_table
-from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.set_prediction.targets import Targets
 from tests.dino.building import build_dino
 from tests.golden.cases import arrays, device, dino_cases, dino_image, dino_weight, tensor

@@ -8,8 +8,8 @@ import torch
 from detectron2.structures import BitMasks, Instances
 from torch import Tensor
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint.layout import apply_table
-from focalnet_d2.modeling.focalnet import FocalNet
 from mask2former.model import Mask2Former
 from mask2former.postprocessing import SegmentationInference
 from tests.golden.cases import arrays, device, focalnet_weight, read_json, tensor

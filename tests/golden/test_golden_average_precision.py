@@ -15,7 +15,7 @@ from focalnet_d2.evaluation.average_precision import average_precision, score_re
 from focalnet_d2.evaluation.coco_backends import BACKENDS, find_backend
 from focalnet_d2.evaluation.coco_files import read_ground_truth, read_results
 from focalnet_d2.evaluation.detection import DetectionEvaluator
-from focalnet_d2.packed_masks import PackedMasks
+from focalnet_d2.structures.packed_masks import PackedMasks
 from tests.evaluation.coco_sets import STATS, official, official_counts
 from tests.golden.cases import golden_file, read_json
 

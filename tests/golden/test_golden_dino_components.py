@@ -6,12 +6,9 @@ import pytest
 import torch
 
 from dino.query_selection import get_proposal_logits
+from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS, deformable_attention
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou, inverse_sigmoid
-from focalnet_d2.layers.deformable_attention import (
-    IMPLEMENTATIONS,
-    MultiScaleDeformableAttention,
-    deformable_attention,
-)
+from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.deformable_encoder import get_encoder_reference_points, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding, encode_reference_points
 from focalnet_d2.set_prediction.losses import sigmoid_focal_loss

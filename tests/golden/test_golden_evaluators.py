@@ -8,10 +8,10 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 
+from focalnet_d2.commands.score import main
 from focalnet_d2.data.datasets.panoptic import panoptic_metadata
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 from focalnet_d2.data.semantic_labels import read_semantic_labels
-from focalnet_d2.evaluation.__main__ import main
 from focalnet_d2.evaluation.panoptic import COUNTS, PanopticEvaluator
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
 from tests.golden.cases import golden_dir, golden_file, read_json

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focalnet_d2.modeling.focalnet import FocalNet
+from focalnet_d2.backbone.focalnet import FocalNet
 from tests.golden.cases import (
     arrays,
     assert_within,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from focalnet_d2.layers.deformable_attention import IMPLEMENTATIONS, MultiScaleDeformableAttention
-from focalnet_d2.modeling.batching import batch_images
+from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS
+from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
+from focalnet_d2.modeling.base import batch_images
 from mask2former.transformer_decoder import predict_masks
 from tests.golden.cases import assert_within, device, normal, relative_error, tensor
-from tests.golden.mask2former_cases import (
+from tests.golden.mask2former_cases import (  # fmt: skip
     inference_of,
     loaded_model,
     mapper_dicts,
@@ -19,7 +20,7 @@ from tests.golden.mask2former_cases import (
     official_state,
     recorded_points,
     stored,
-)  # fmt: skip
+)
 from tests.golden.segmentation_results import TASKS, assert_results_equal
 
 FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.obstacle()]
@@ -109,7 +110,7 @@ def test_deformable_attention_alone(case, form, monkeypatch):
     """In float64, through every form of the sum."""
     found = {name: tensor(value).to(device()) for name, value in stored(case).items()}
     monkeypatch.setattr(
-        "focalnet_d2.layers.deformable_attention.IMPLEMENTATIONS", [one for one in IMPLEMENTATIONS if one.name == form]
+        "focalnet_d2.kernels.deformable_attention.IMPLEMENTATIONS", [one for one in IMPLEMENTATIONS if one.name == form]
     )
     shapes = [tuple(size) for size in case["spatial_shapes"]]
     layer = MultiScaleDeformableAttention(

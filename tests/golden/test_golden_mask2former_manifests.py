@@ -6,8 +6,8 @@ import pytest
 import torch
 from detectron2.config import instantiate
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.config.lazy import list_recipes, load_recipe
-from focalnet_d2.modeling.focalnet import FocalNet
 from mask2former.model import Mask2Former
 from tests.golden.cases import golden_dir, read_json
 from tests.golden.loading import check_shapes

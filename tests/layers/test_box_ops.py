@@ -7,12 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.layers.box_ops import (
-    box_cxcywh_to_xyxy,
-    box_xyxy_to_cxcywh,
-    generalized_box_iou,
-    inverse_sigmoid,
-)
+from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, generalized_box_iou, inverse_sigmoid
 
 coordinates = st.floats(-100, 100, allow_nan=False, width=32)
 

@@ -1,18 +1,18 @@
 """Small Mask2Formers for tests."""
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.set_prediction.matcher import MaskMatcher
 from mask2former.criterion import Mask2FormerCriterion
 from mask2former.model import Mask2Former
 from mask2former.pixel_decoder import PixelDecoder
-from mask2former.postprocessing import (
+from mask2former.postprocessing import (  # fmt: skip
     InstanceInference,
     PanopticInference,
     SegmentationInference,
     SemanticInference,
-)  # fmt: skip
+)
 from mask2former.transformer_decoder import MaskedAttentionDecoder
 
 

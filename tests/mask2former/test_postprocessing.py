@@ -12,9 +12,9 @@ from detectron2.structures import BitMasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.packed_masks import PackedMasks
+from focalnet_d2.structures.packed_masks import PackedMasks
+from mask2former.accumulators import extent, index_of_largest, number_segments
 from mask2former.postprocessing import InstanceInference, PanopticInference, SegmentationInference, SemanticInference
-from mask2former.results import extent, index_of_largest, number_segments
 
 PLAIN_FORM = Path(__file__).parents[2] / "benchmarks" / "plain_postprocessing.py"
 plain = SimpleNamespace(**runpy.run_path(str(PLAIN_FORM)))

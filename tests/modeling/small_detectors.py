@@ -4,12 +4,12 @@ import torch
 from detectron2.modeling.backbone.fpn import FPN
 from torch import nn
 
-from focalnet_d2.modeling.atss import ATSS
-from focalnet_d2.modeling.atss_criterion import ATSSCriterion
-from focalnet_d2.modeling.atss_head import ATSSHead, StridedLevels
-from focalnet_d2.modeling.dynamic_head import DynamicHead
-from focalnet_d2.modeling.focalnet import FocalNet
-from focalnet_d2.modeling.sparse_rcnn import SparseRCNN
+from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.modeling.atss.model.criterion import ATSSCriterion
+from focalnet_d2.modeling.atss.model.head import ATSSHead, StridedLevels
+from focalnet_d2.modeling.atss.model.model import ATSS
+from focalnet_d2.modeling.sparse_rcnn.model.dynamic_head import DynamicHead
+from focalnet_d2.modeling.sparse_rcnn.model.model import SparseRCNN
 from focalnet_d2.set_prediction.box_metric import CornerMetric
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.matcher import HungarianMatcher

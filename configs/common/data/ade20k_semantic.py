@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 from focalnet_d2.data.mappers import SemanticMapper
 from focalnet_d2.data.segmentation_transforms import ade_crop
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
-from focalnet_d2.test_time_augmentation import SemanticTTA
+from focalnet_d2.inference.tta import SemanticTTA
 
 from .coco_panoptic import dataloader
 

@@ -7,13 +7,13 @@ half times the size, as in Detectron2 (TEST.AUG.MIN_SIZES), each also flipped, a
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.box_fusion import WeightedBoxFusion
 from focalnet_d2.data.catalog import get_detection_dataset_dicts
 from focalnet_d2.data.loader import build_test_loader, build_train_loader
 from focalnet_d2.data.mappers.detection import DetectionMapper
 from focalnet_d2.data.transforms import detr_800
 from focalnet_d2.evaluation.detection import DetectionEvaluator
-from focalnet_d2.test_time_augmentation import DetectionTTA
+from focalnet_d2.inference.box_fusion import WeightedBoxFusion
+from focalnet_d2.inference.tta import DetectionTTA
 
 dataloader = dict(
     train=L(build_train_loader)(

@@ -6,9 +6,9 @@ A recipe sets `backbone.bottom_up`; widths and classes are typed once.
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone.fpn import FPN
 
-from focalnet_d2.modeling.atss import ATSS
-from focalnet_d2.modeling.atss_criterion import ATSSCriterion
-from focalnet_d2.modeling.atss_head import ATSSHead, StridedLevels
+from focalnet_d2.modeling.atss.model.criterion import ATSSCriterion
+from focalnet_d2.modeling.atss.model.head import ATSSHead, StridedLevels
+from focalnet_d2.modeling.atss.model.model import ATSS
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet
 

@@ -5,19 +5,19 @@ A recipe sets `backbone`; widths, classes and numbers of levels are typed once.
 
 from detectron2.config import LazyCall as L
 
+from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.focalnet import FocalNet
 from focalnet_d2.set_prediction.matcher import MaskMatcher
 from mask2former.criterion import Mask2FormerCriterion
 from mask2former.model import Mask2Former
 from mask2former.pixel_decoder import PixelDecoder
-from mask2former.postprocessing import (
+from mask2former.postprocessing import (  # fmt: skip
     InstanceInference,
     PanopticInference,
     SegmentationInference,
     SemanticInference,
-)  # fmt: skip
+)
 from mask2former.transformer_decoder import MaskedAttentionDecoder
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet

@@ -11,8 +11,15 @@ from detectron2.modeling.proposal_generator import StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from focalnet_d2.modeling.box_deltas import BoxDeltas
-from focalnet_d2.modeling.matching import MaxIoUMatcher
-from focalnet_d2.modeling.rcnn import BoxPredictor, MaskHead, MaskRCNN, MaskRCNNHeads, RegionPooler, RegionProposals
+from focalnet_d2.modeling.rcnn.model.model import (
+    BoxPredictor,
+    MaskHead,
+    MaskRCNN,
+    MaskRCNNHeads,
+    RegionPooler,
+    RegionProposals,
+)
+from focalnet_d2.modeling.rcnn.model.proposal_sampling import MaxIoUMatcher
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet
 

@@ -6,8 +6,8 @@ A recipe sets `backbone.bottom_up`; widths and classes are typed once.
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone.fpn import FPN
 
-from focalnet_d2.modeling.dynamic_head import DynamicHead
-from focalnet_d2.modeling.sparse_rcnn import SparseRCNN
+from focalnet_d2.modeling.sparse_rcnn.model.dynamic_head import DynamicHead
+from focalnet_d2.modeling.sparse_rcnn.model.model import SparseRCNN
 from focalnet_d2.set_prediction.box_metric import CornerMetric
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.matcher import HungarianMatcher

@@ -4,9 +4,9 @@ from .box_and_mask import BoxAndMaskMapper
 from .classification import ClassificationMapper
 from .detection import DetectionMapper
 from .instance import InstanceMapper
-from .label_map import LabelMapMapper
 from .panoptic import PanopticMapper
-from .semantic import SemanticMapper
+from .semantic_mask import SemanticMapper
+from .semantic_seg import LabelMapMapper
 
 __all__ = [
     "BoxAndMaskMapper",

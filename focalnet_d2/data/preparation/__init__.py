@@ -3,6 +3,5 @@
 from .ade20k import TASKS as ADE20K_TASKS
 from .ade20k import prepare_ade20k
 from .coco import prepare_coco_semantic
-from .command import preparation_parser, run_preparation
 
-__all__ = ["ADE20K_TASKS", "preparation_parser", "prepare_ade20k", "prepare_coco_semantic", "run_preparation"]
+__all__ = ["ADE20K_TASKS", "prepare_ade20k", "prepare_coco_semantic"]

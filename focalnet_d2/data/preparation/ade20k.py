@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import find_objects
 
-from ...atomic_files import write_atomically
+from focalnet_d2.utils.atomic_write import write_atomically
+
 from ..datasets.ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from ..generated.writer import compressed_rle
 from ..panoptic_labels import write_panoptic_ids

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...atomic_files import UNFINISHED, write_atomically
+from focalnet_d2.utils.atomic_write import UNFINISHED, write_atomically
+
 from ..panoptic_labels import open_label_image
 
 GREY, RGB, PALETTE = 0, 2, 3  # colour types of PNG

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from focalnet_d2.child_processes import end_with_parent
+from focalnet_d2.utils.child_processes import end_with_parent
 
 from .files import UNFINISHED, PngHeader, is_complete_png, remove_unfinished
 

@@ -1,0 +1,1 @@
+"""Command lines: they read arguments, call the library and print."""

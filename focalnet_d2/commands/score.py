@@ -1,0 +1,129 @@
+"""Scores result files against ground-truth files, both in the official formats.
+
+python -m focalnet_d2.evaluation panoptic panoptic_val2017.json panoptic_predictions.json --workers 4
+python -m focalnet_d2.evaluation semantic annotations/validation predictions --categories panoptic_val2017.json
+python -m focalnet_d2.evaluation boxes instances_val2017.json coco_instances_results.json --iou-type bbox segm
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from focalnet_d2.evaluation.report import results_table, write_results
+
+Results = dict[str, dict[str, float]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        results = options.score(options)
+    except (FileNotFoundError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{results_table(results)}\n")
+    if options.output is not None:
+        write_results(options.output, results)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m focalnet_d2.evaluation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = parser.add_subparsers(required=True, metavar="{panoptic,semantic,boxes}")
+    _add_panoptic(kinds.add_parser("panoptic", help="PQ, SQ and RQ of a panoptic JSON and its PNGs"))
+    _add_semantic(kinds.add_parser("semantic", help="IoU and accuracy of a folder of label files"))
+    _add_boxes(kinds.add_parser("boxes", help="AP and AR of a COCO result file, by boxes or masks"))
+    return parser
+
+
+def _add_panoptic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("truth", help="panoptic JSON with the ground truth")
+    parser.add_argument("predictions", help="panoptic JSON with the predictions")
+    parser.add_argument("--truth-folder", help="its PNGs (default: the path of the JSON without .json)")
+    parser.add_argument("--predictions-folder", help="its PNGs (default: as above)")
+    parser.add_argument("--counts", type=Path, metavar="FILE", help="write IoU sum, tp, fp and fn of each class there")
+    _add_rules_and_workers(parser)
+    _add_output(parser, _score_panoptic)
+
+
+def _add_semantic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("truth", help="folder with the ground truth; every file of it is scored")
+    parser.add_argument("predictions", help="folder with predictions under the same names")
+    classes = parser.add_mutually_exclusive_group(required=True)
+    classes.add_argument("--categories", type=Path, metavar="JSON", help="file whose `categories` are the classes")
+    classes.add_argument("--num-classes", type=int, metavar="K", help="number of classes without names")
+    parser.add_argument("--ignore-label", type=int, default=255, help="in the ground truth (default: %(default)s)")
+    _add_rules_and_workers(parser)
+    _add_output(parser, _score_semantic)
+
+
+def _add_boxes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("truth", help="instances JSON with the ground truth")
+    parser.add_argument("predictions", help="JSON list of detections")
+    parser.add_argument("--iou-type", nargs="+", choices=("bbox", "segm"), default=("bbox",), help="default: bbox")
+    parser.add_argument("--backend", default="pycocotools", help="tool that scores (default: %(default)s)")
+    parser.add_argument("--max-dets", type=int, default=100, help="per image and class (default: %(default)s)")
+    _add_output(parser, _score_boxes)
+
+
+def _add_rules_and_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--corrected", action="store_true", help="only the corrected numbers, not the official ones")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+
+
+def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Namespace], Results]) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write all results there, as JSON")
+    parser.set_defaults(score=score)
+
+
+def _score_panoptic(options: argparse.Namespace) -> Results:
+    from focalnet_d2.evaluation.coco_files import write_json
+    from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
+    from focalnet_d2.evaluation.panoptic_stats import summarize
+
+    classes = read_classes(options.truth)
+    truth = index_truth_files(options.truth, options.truth_folder)
+    predictions = index_truth_files(options.predictions, options.predictions_folder)
+    tally = score_panoptic_files(truth, predictions, classes.index_of, workers=options.workers)
+    official = not options.corrected
+    if options.counts is not None:
+        counts = tally.counts(official=official)
+        write_json(options.counts, {task: counted.to_dict(classes.names) for task, counted in counts.items()})
+    return summarize(tally, classes, official=official)
+
+
+def _score_semantic(options: argparse.Namespace) -> Results:
+    from focalnet_d2.evaluation.semantic import score_semantic_files, summarize
+
+    if options.categories is None:
+        names = [str(index) for index in range(options.num_classes)]
+    else:
+        names = [category["name"] for category in json.loads(options.categories.read_bytes())["categories"]]
+    confusion = score_semantic_files(
+        options.truth, options.predictions, len(names), ignore_label=options.ignore_label, workers=options.workers
+    )
+    return summarize(confusion, names, official=not options.corrected)
+
+
+def _score_boxes(options: argparse.Namespace) -> Results:
+    from focalnet_d2.evaluation.average_precision import score_results_file
+
+    results = {}
+    for iou_type in options.iou_type:
+        results |= score_results_file(
+            options.truth, options.predictions, iou_type, backend=options.backend, max_dets=options.max_dets
+        )
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""From a dataset dict with a label map to the same map behind the augmentations: one class for every pixel."""
+
+import numpy as np
+import torch
+from detectron2.data import transforms as T
+
+from ..label_maps import transform_labels
+from .semantic_mask import SemanticMapper
+
+
+class LabelledInput(T.AugInput):
+    """An image and its labels; augmentations may ask for `sem_seg`, (H, W) int32, to choose what they do."""
+
+    def transform(self, tfm: T.Transform) -> None:
+        self.image = tfm.apply_image(self.image)
+        self.sem_seg = transform_labels(tfm, self.sem_seg)
+
+
+class LabelMapMapper(SemanticMapper):
+    """Targets: `sem_seg` (H, W) int64, classes 0 to K - 1 or ignore_label, which is also the label of padding.
+
+    In training the augmentations see the labels, so that a crop can be drawn again where one class fills it.
+    Arguments and ground truth are those of `SemanticMapper`.
+    """
+
+    def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
+        """Image and labels; raises ValueError or FileNotFoundError where the labels cannot be used."""
+        if not self.is_train:
+            return super().augmentation_input(dataset_dict, image)
+        return LabelledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))
+
+    def targets(
+        self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
+    ) -> dict:
+        """ "sem_seg" as the augmentations left it."""
+        labels = torch.from_numpy(aug_input.sem_seg.astype(np.int64))
+        labels[labels < 0] = self.ignore_label  # padding with 255
+        return {"sem_seg": labels}

@@ -1,0 +1,1 @@
+"""Results of trained models beyond one forward pass: several scales, and boxes fused."""

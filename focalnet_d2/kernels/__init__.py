@@ -1,0 +1,1 @@
+"""Fast implementations of single computations, and the one place that chooses among them (`dispatch.py`)."""

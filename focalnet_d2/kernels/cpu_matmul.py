@@ -1,0 +1,134 @@
+"""Which library multiplies float32 matrices on the CPU.
+
+Where torch was built with MKL it takes its matrix products, which on some processors run at half of the speed that
+oneDNN reaches. torch leaves MKL for oneDNN only when it is told that products may be rounded like those of bf16; on
+most processors they are then still float32, on some (those with AMX) really bf16. So a probe compares both routes once
+in a process, and `fast_cpu_matmul` takes oneDNN only where it is as exact as float32 and faster.
+
+The setting is one of the whole process: it is there inside the context only, and afterwards what it was.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+_FLOAT32 = ("none", "ieee", "highest")  # the settings that leave products in float32
+
+
+def _has_own_setting() -> bool:
+    """torch 2.9 and later have a setting for oneDNN alone; the older one is for all devices."""
+    return hasattr(torch.backends.mkldnn, "matmul")
+
+
+def is_full_precision() -> bool:
+    """Whether the user has left products of float32 as they are by default."""
+    return _precision() in _FLOAT32
+
+
+def onednn_multiplies_float32() -> bool:
+    """Whether products of float32 matrices go to oneDNN now."""
+    return torch.backends.mkldnn.is_available() and _precision() == _onednn_precision()
+
+
+@contextmanager
+def onednn_matmul() -> Iterator[None]:
+    """Products of float32 matrices go to oneDNN inside, where torch has it."""
+    before = _precision()
+    _set_precision(_onednn_precision())
+    try:
+        yield
+    finally:
+        _set_precision(before)
+
+
+def _onednn_precision() -> str:
+    return "bf16" if _has_own_setting() else "medium"
+
+
+def _precision() -> str:
+    if _has_own_setting():
+        return torch.backends.mkldnn.matmul.fp32_precision
+    return torch.get_float32_matmul_precision()
+
+
+def _set_precision(precision: str) -> None:
+    if _has_own_setting():
+        torch.backends.mkldnn.matmul.fp32_precision = precision
+    else:
+        torch.set_float32_matmul_precision(precision)
+
+
+_SHAPE = (1024, 192, 768)  # tokens, inputs and outputs of an MLP of FocalNet-T
+_ROUNDS = 5
+_FASTER = 1.25  # below, noise could decide
+_ERROR = 1e-5  # of the largest value; float32 stays below 2e-6, and bf16 above 1e-3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether products go to oneDNN inside `fast_cpu_matmul`, and one line that says why."""
+
+    use_onednn: bool
+    reason: str
+
+
+@contextmanager
+def fast_cpu_matmul(device: torch.device | str) -> Iterator[None]:
+    """The faster exact route of float32 products inside, for a forward pass and its backward pass.
+
+    It does nothing for other devices than the CPU, and where the user has lowered the precision.
+    """
+    if torch.device(device).type == "cpu" and is_full_precision() and choice().use_onednn:
+        with onednn_matmul():
+            yield
+    else:
+        yield
+
+
+@cache
+def choice() -> Choice:
+    """What the probe found on this machine; some 0.2 s at the first call.
+
+    Must be asked for, the first time, with torch's precision as it is by default.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return Choice(False, "torch was built without oneDNN")
+    default = _probe()
+    with onednn_matmul():
+        return decide(*default, *_probe())
+
+
+def decide(default_seconds: float, default_error: float, seconds: float, error: float) -> Choice:
+    """The choice from seconds and relative error of a product on torch's default route, and on oneDNN's."""
+    ratio = default_seconds / seconds
+    if error > max(_ERROR, 2 * default_error):
+        return Choice(False, f"torch's default: oneDNN would round to less than float32 (error {error:.0e})")
+    if ratio < _FASTER:
+        return Choice(False, f"torch's default, as fast as oneDNN ({ratio:.2f} times its time)")
+    return Choice(True, f"oneDNN, {ratio:.1f} times as fast as torch's default and as exact (error {error:.0e})")
+
+
+def _probe() -> tuple[float, float]:
+    """CPU seconds of the fastest of a few products, and the error by the largest value."""
+    rows, inputs, outputs = _SHAPE
+    x, weight = _wave(rows, inputs), _wave(outputs, inputs)
+    exact = x.double() @ weight.double().T
+    seconds = []
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
+        for _ in range(_ROUNDS + 1):  # the first one prepares oneDNN's kernel
+            start = time.process_time()
+            product = nn.functional.linear(x, weight)
+            seconds.append(time.process_time() - start)
+    error = (product.double() - exact).abs().max() / exact.abs().max()
+    return min(seconds[1:]), float(error)
+
+
+def _wave(rows: int, columns: int) -> Tensor:
+    """Numbers of all signs without a pattern; no random generator is touched."""
+    numbers = torch.arange(rows * columns, dtype=torch.float64, device="cpu")
+    return numbers.mul(12.9898).sin().float().view(rows, columns)

@@ -1,0 +1,157 @@
+"""Linear layers with their activation as one product of oneDNN.
+
+torch adds a bias by copying it into the result before the product, and an activation is one more pass over memory. The
+operator of oneDNN that `torch.compile` uses does both while a tile of the product is at hand. It is taken where torch's
+own products go to oneDNN too (see `focalnet_d2.kernels.cpu_matmul`), and agrees with the plain form to rounding: 1e-6 in
+float32. With gradients a layer takes only the bias within the product, and the GELU of a feed-forward network is the
+compiled one, which is nearer to float64 than torch's. Elsewhere the plain form is computed.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .cpu_matmul import onednn_multiplies_float32
+from .focal_context_cpp import gelu, gelu_and_gradient, supports
+
+ROWS_AT_ONCE = 2048  # of a feed-forward network; 16 MB of 2048 hidden channels
+
+_TALL = 2  # rows by outputs, from which on a turned product was measured to be the faster weight gradient
+_PLAIN = {"none": lambda x: x, "relu": torch.relu, "gelu": F.gelu}
+_ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is the exact GELU
+
+
+def linear_with(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
+    """`activation(layer(x))` for "none", "relu" or "gelu", with gradients plain: (..., C_in) -> (..., C_out)."""
+    if torch.is_grad_enabled():
+        return _PLAIN[activation](layer(x))
+    return fused_linear(x, layer.weight, layer.bias, activation)
+
+
+def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """`activation(F.linear(x, weight, bias))`; with gradients differentiable once."""
+    dtype = _product_type(x)
+    if not _fuses(x, dtype):
+        return _PLAIN[activation](F.linear(x, weight, bias))
+    x, weight = x.to(dtype), weight.to(dtype)
+    if torch.is_grad_enabled():
+        return _PLAIN[activation](_Linear.apply(x, weight, bias))
+    return _product(x, weight, bias, activation)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], _ALGORITHM[activation])
+
+
+def _product_type(x: Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
+class _Linear(torch.autograd.Function):
+    """The bias may be of a wider type, to which its gradient is converted."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        rows, grads = x.flatten(0, -2), grad.flatten(0, -2)  # (N, C_in) and (N, C_out)
+        x_grad = weight_grad = bias_grad = None
+        if ctx.needs_input_grad[0]:
+            x_grad = (grads @ weight).view(x.shape)
+        if ctx.needs_input_grad[1]:
+            weight_grad = _weight_grad(rows, grads)
+        if ctx.needs_input_grad[2]:
+            bias_grad = grads.sum(0)
+        return x_grad, weight_grad, bias_grad
+
+
+def _weight_grad(rows: Tensor, grads: Tensor) -> Tensor:
+    """(N, C_in), (N, C_out) -> (C_out, C_in)."""
+    turned = grads.shape[1] > rows.shape[1] and len(rows) > _TALL * grads.shape[1]
+    return (rows.T @ grads).T if turned else grads.T @ rows
+
+
+def feed_forward(
+    linear1: nn.Linear, linear2: nn.Linear, x: Tensor, dropout: nn.Dropout, activation: str = "relu"
+) -> Tensor:
+    """`linear2(dropout(activation(linear1(x))))`: (..., C) -> (..., C), with gradients differentiable once.
+
+    A CPU takes the rows in parts, so that the hidden values stay in its cache. For the backward pass it keeps them
+    once: behind a ReLU, or before a GELU, which is then computed again.
+    """
+    dtype = _product_type(x)
+    if torch.is_grad_enabled() and _fuses(x, dtype) and not (dropout.training and dropout.p):
+        weights = linear1.weight.to(dtype), linear1.bias, linear2.weight.to(dtype), linear2.bias
+        return _FeedForward.apply(x.to(dtype), *weights, activation)
+    if torch.is_grad_enabled() or not _is_plain(x):
+        return linear_with("none", linear2, dropout(linear_with(activation, linear1, x)))
+    parts = x.flatten(0, -2).split(ROWS_AT_ONCE)
+    outputs = [linear_with("none", linear2, dropout(linear_with(activation, linear1, part))) for part in parts]
+    return torch.cat(outputs).view(*x.shape[:-1], -1)
+
+
+class _FeedForward(torch.autograd.Function):
+    """Two layers with an activation between. The biases may be of a wider type; parts add up in float32 at least."""
+
+    @staticmethod
+    def forward(ctx, x, weight1, bias1, weight2, bias2, activation: str) -> Tensor:
+        ctx.activation = activation
+        rows = x.flatten(0, -2)  # (N, C)
+        kept = _product(rows, weight1, bias1, "none" if activation == "gelu" else activation)  # (N, hidden)
+        ctx.save_for_backward(rows, weight1, weight2, kept)
+        hidden = (_gelu(part) if activation == "gelu" else part for part in kept.split(ROWS_AT_ONCE))
+        return torch.cat([_product(part, weight2, bias2) for part in hidden]).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        rows, weight1, weight2, kept = ctx.saved_tensors
+        grads, x_grad, totals = grad.flatten(0, -2), torch.empty_like(rows), None
+        parts = (one.split(ROWS_AT_ONCE) for one in (rows, kept, grads, x_grad))
+        for x, between, upstream, result in zip(*parts, strict=True):
+            hidden, inner = _DIFFERENTIATE[ctx.activation](between, upstream @ weight2)  # (n, hidden) each
+            torch.mm(inner, weight1, out=result)
+            found = [_weight_grad(x, inner), inner.sum(0), _weight_grad(hidden, upstream), upstream.sum(0)]
+            totals = [total.float() + one for total, one in zip(totals, found, strict=True)] if totals else found
+        return x_grad.view(*grad.shape[:-1], -1), *totals, None
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return gelu(x) if supports("cpu", x.dtype) else F.gelu(x)
+
+
+def _gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    if supports("cpu", x.dtype):
+        return gelu_and_gradient(x, grad)
+    return F.gelu(x), torch.ops.aten.gelu_backward(grad, x)
+
+
+def _relu_and_gradient(hidden: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    return hidden, torch.ops.aten.threshold_backward(grad, hidden, 0)
+
+
+_DIFFERENTIATE = {"relu": _relu_and_gradient, "gelu": _gelu_and_gradient}
+
+
+def _is_plain(x: Tensor) -> bool:
+    """On a CPU and with these very numbers: nothing traces, no tensor without values."""
+    return x.device.type == "cpu" and type(x) is Tensor and x.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether torch multiplies this type by oneDNN here, and its fused product is there."""
+    if not _is_plain(x) or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if dtype == torch.bfloat16:
+        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32 and onednn_multiplies_float32()
+
+
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution as the product that it is, without another layout: (B, C_in, H, W) -> (B, C_out, H, W)."""
+    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

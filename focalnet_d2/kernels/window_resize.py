@@ -1,0 +1,94 @@
+"""Bilinear resizing of a window of an image, bit for bit as Pillow resizes all of it.
+
+Large-scale jitter enlarges a photo to as much as four times the pixels that are kept. An enlargement is computed for
+the window alone by a small C++ library (window_resize.cpp) where there is a compiler; otherwise Pillow stretches the
+rows, and then only the columns of the window. Pillow also shrinks, which is cheap and whose order of rows and columns
+differs between its releases.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .compiler import CompiledLibrary
+
+LIBRARY = CompiledLibrary(Path(__file__).with_name("window_resize.cpp"))
+_ONE = 1 << 22  # Pillow's weights are integers with so many parts of one
+
+Window = tuple[int, int, int, int]  # top, left, height, width
+
+
+def resize_window(image: np.ndarray, size: tuple[int, int], window: Window) -> np.ndarray:
+    """The window of the resized image, (height, width, 3) uint8; its memory may be three planes.
+
+    Args:
+        image: (H, W, 3) uint8, of any strides.
+        size: (h, w) of the whole resized image.
+        window: lies within it.
+    """
+    top, left, height, width = window
+    enlarges = size[0] >= image.shape[0] and size[1] >= image.shape[1]
+    if enlarges and height and width and _compiled_is_exact():
+        return _enlarge_by_library(image, size, window)
+    picture = _to_pillow(image)
+    if enlarges:  # by Pillow, too, rows first
+        rows = picture.resize((size[1], picture.height), Image.BILINEAR).crop((left, 0, left + width, picture.height))
+        picture, left = rows.resize((width, size[0]), Image.BILINEAR), 0
+    else:
+        picture = picture.resize(size[::-1], Image.BILINEAR)
+    return np.asarray(picture)[top : top + height, left : left + width]
+
+
+def _to_pillow(image: np.ndarray) -> Image.Image:
+    if image.strides[1] < 0:  # Pillow turns much faster than numpy copies backwards
+        return Image.fromarray(image[:, ::-1]).transpose(Image.FLIP_LEFT_RIGHT)
+    return Image.fromarray(image)
+
+
+def _enlarge_by_library(image: np.ndarray, size: tuple[int, int], window: Window) -> np.ndarray:
+    top, left, height, width = window
+    columns = _neighbours(image.shape[1], size[1], left, width)
+    rows = _neighbours(image.shape[0], size[0], top, height)
+    planes = np.empty((3, height, width), np.uint8)
+    number = ctypes.c_int64
+    LIBRARY.load().enlarge_window(
+        *(_address(image), *map(number, image.strides), *map(number, image.shape[:2])),
+        *(_address(columns), number(width), _address(rows), number(height)),
+        *(_address(planes), number(planes.strides[1]), number(planes.strides[0])),
+    )
+    return planes.transpose(1, 2, 0)
+
+
+def _neighbours(old: int, new: int, start: int, count: int) -> np.ndarray:
+    """(3, count) int32: first neighbour of each of the new pixels from `start` on, its weight, the next one's weight.
+
+    In the order of Pillow's operations, so that every rounding is the same. The weight of a pixel that is not there
+    is 0.
+    """
+    centre = (np.arange(start, start + count) + 0.5) * (old / new)
+    first = np.maximum(centre - 1 + 0.5, 0).astype(np.int32)
+    last = np.minimum((centre + 1 + 0.5).astype(np.int32), old) - 1
+    shares = [np.maximum(1 - np.abs(pixel - centre + 0.5), 0) for pixel in (first, first + 1)]
+    shares[1][last == first] = 0
+    total = shares[0] + shares[1]
+    return np.stack([first, *((share / total * _ONE + 0.5).astype(np.int32) for share in shares)])
+
+
+def _address(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@cache
+def _compiled_is_exact() -> bool:
+    """Whether there is a library and it agrees with this Pillow, whose compiler may have rounded otherwise."""
+    if LIBRARY.load() is None:
+        return False
+    image = np.random.RandomState(0).randint(0, 256, (37, 53, 3)).astype(np.uint8)
+    for height, width in ((37, 53), (64, 91), (111, 159)):
+        by_pillow = np.asarray(Image.fromarray(image).resize((width, height), Image.BILINEAR))
+        if not np.array_equal(by_pillow, _enlarge_by_library(image, (height, width), (0, 0, height, width))):
+            return False
+    return True

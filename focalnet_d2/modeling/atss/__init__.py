@@ -1,0 +1,1 @@
+"""ATSS: adaptive training sample selection (arXiv:1912.02424)."""

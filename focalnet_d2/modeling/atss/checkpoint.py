@@ -1,0 +1,43 @@
+"""Layouts of ATSS checkpoints: mmdetection's files and our own."""
+
+from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
+from focalnet_d2.checkpoint.layout import ClassRows, Fact, count_of, length_of, rename
+from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
+from focalnet_d2.checkpoint.native import own_layout
+
+_WB = "<weight|bias>"
+
+_RULES = (
+    *fpn_rules(levels=(3, 4, 5)),
+    rename(f"neck.fpn_convs.3.conv.{_WB}", "backbone.top_block.p6.<>"),
+    rename(f"neck.fpn_convs.4.conv.{_WB}", "backbone.top_block.p7.<>"),
+    rename("bbox_head.<cls|reg>_convs.#.conv.weight"),
+    rename(f"bbox_head.<cls|reg>_convs.#.gn.{_WB}"),
+    rename(f"bbox_head.<atss_cls|atss_reg|atss_centerness>.{_WB}"),
+    rename("bbox_head.scales.#.scale"),
+)
+
+FACTS = (
+    *comparable_facts(FOCALNET),
+    Fact(count_of("bbox_head.scales"), "{} levels", usual=5),
+    Fact(length_of("bbox_head.atss_cls.weight", 1), "width {}", "model.bbox_head.dim={}", usual=256),
+    Fact(count_of("bbox_head.cls_convs"), "towers of {} convolutions", "model.bbox_head.num_convs={}", usual=4),
+)
+_CLASS_TENSORS = (f"bbox_head.atss_cls.{_WB}",)
+
+LAYOUTS = (
+    mmdetection_layout(
+        "bbox_head.atss_cls.weight",
+        "neck.lateral_convs.*",
+        rules=_RULES,
+        facts=FACTS,
+        classes=ClassRows(_CLASS_TENSORS, coco_names),
+    ),
+    own_layout(
+        "bbox_head.atss_cls.weight",
+        "backbone.fpn_lateral#.weight",
+        focalnet=FOCALNET,
+        facts=FACTS,
+        classes=ClassRows(_CLASS_TENSORS),
+    ),
+)

@@ -1,0 +1,116 @@
+"""ATSS's losses: class, box and centreness of anchors (arXiv:1912.02424; arXiv:1904.01355, section 3).
+
+Shapes: B images, N anchors of all levels, P anchors with an object, K classes, M objects.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.structures import Instances
+from torch import Tensor, nn
+
+from focalnet_d2.layers.box_ops import generalized_box_iou
+from focalnet_d2.set_prediction.losses import sigmoid_focal_loss
+from focalnet_d2.set_prediction.targets import checked_labels, mean_over_processes
+
+from ..box_deltas import BoxDeltas
+from .assigner import assign_anchors, centreness
+from .head import DensePredictions
+
+DELTAS = BoxDeltas((10.0, 10.0, 5.0, 5.0))
+
+
+class ATSSCriterion(nn.Module):
+    """Weighted losses `loss_class`, `loss_bbox` (generalised IoU) and `loss_centreness`.
+
+    Class and centreness are divided by the number of anchors with an object, boxes weighted by the centreness they
+    should have and divided by its sum; both are means over processes.
+
+    Args:
+        num_classes: classes K.
+        class_weight, bbox_weight, centreness_weight: weights of the three losses.
+        alpha, gamma: of the focal loss.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_weight: float = 1.0,
+        bbox_weight: float = 2.0,
+        centreness_weight: float = 1.0,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.class_weight = class_weight
+        self.bbox_weight = bbox_weight
+        self.centreness_weight = centreness_weight
+        self.alpha = alpha
+        self.gamma = gamma
+
+    def assign(
+        self, anchors: Sequence[Tensor], valid: Sequence[Tensor], instances: Sequence[Instances]
+    ) -> tuple[Tensor, Tensor]:
+        """Targets of every anchor of the batch.
+
+        Args:
+            anchors: (N_l, 4) xyxy pixels of each level.
+            valid: (B, N_l) bool of each level: anchors outside an image take no object.
+            instances: `gt_boxes` and `gt_classes` of each image.
+
+        Returns:
+            labels (B, N), -1 without object; boxes (B, N, 4) xyxy pixels, the anchor itself without object.
+
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1.
+        """
+        everything = torch.cat(list(anchors))
+        labels, boxes = [], []
+        for image, inside in zip(instances, zip(*valid, strict=True), strict=True):
+            rows = torch.cat(inside).nonzero()[:, 0]
+            objects = image.gt_boxes.tensor.to(everything)
+            classes = checked_labels(image, everything.device, self.num_classes)
+            owner = assign_anchors([level[kept] for level, kept in zip(anchors, inside, strict=True)], objects)
+            taken = owner >= 0
+            labels.append(rows.new_full((len(everything),), -1))
+            labels[-1][rows[taken]] = classes[owner[taken]]
+            boxes.append(everything.clone())
+            boxes[-1][rows[taken]] = objects[owner[taken]]
+        return torch.stack(labels), torch.stack(boxes)
+
+    def forward(
+        self,
+        predictions: Sequence[DensePredictions],
+        anchors: Sequence[Tensor],
+        valid: Sequence[Tensor],
+        instances: Sequence[Instances],
+    ) -> dict[str, Tensor]:
+        """Losses of a training step.
+
+        Args:
+            predictions: of each level.
+            anchors, valid, instances: see `assign`; anchors that are not valid are not judged either.
+
+        Returns:
+            Weighted scalars.
+        """
+        logits, deltas, centreness_logits = (torch.cat(part, dim=1) for part in zip(*predictions, strict=True))
+        labels, objects = self.assign(anchors, valid, instances)
+        positive, judged = labels >= 0, torch.cat(list(valid), dim=1)  # (B, N) each
+        onehot = torch.zeros_like(logits)
+        onehot[(*positive.nonzero(as_tuple=True), labels[positive])] = 1.0
+        own = torch.cat(list(anchors)).expand_as(objects)[positive]  # (P, 4)
+        quality = centreness(own, objects[positive])  # (P,)
+        iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], own), objects[positive])  # (P,)
+        central = F.binary_cross_entropy_with_logits(centreness_logits[positive], quality, reduction="sum")
+        count = mean_over_processes(positive.sum().to(quality)).clamp(min=1)
+        weight = mean_over_processes(quality.sum()).clamp(min=1e-12)  # without positives: nothing over nothing
+        focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
+        return {
+            "loss_class": self.class_weight * focal / count,
+            "loss_bbox": self.bbox_weight * (quality * (1 - iou)).sum() / weight,
+            "loss_centreness": self.centreness_weight * central / count,
+        }

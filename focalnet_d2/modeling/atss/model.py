@@ -1,0 +1,126 @@
+"""ATSS: one anchor a cell, trained on the objects that its statistics give it (arXiv:1912.02424).
+
+Written so that weights of mmdetection give mmdetection's detections: anchors without an offset of half a cell, box
+changes bounded either way, images padded to a multiple of 32, scores below the threshold dropped before centreness
+counts.
+
+Shapes: B images, N anchors of all levels, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from detectron2.layers import batched_nms
+from detectron2.modeling import Backbone
+from detectron2.structures import Boxes, Instances
+from torch import Tensor
+
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from .assigner import cells_of_images, square_anchors
+from .checkpoint import LAYOUTS
+from .criterion import DELTAS, ATSSCriterion
+from .head import ATSSHead, DensePredictions
+
+
+class ATSS(ImageModel):
+    """Dense detector.
+
+    Args:
+        backbone: feature pyramid, all levels of one width, strides growing by 2.
+        bbox_head: predictions of every cell.
+        criterion: used in training only.
+        num_classes: classes K.
+        score_threshold: least class probability, before it is multiplied by the centreness.
+        nms_threshold: IoU above which the worse of two boxes of one class goes.
+        candidates_per_level: boxes a level that reach the suppression.
+        max_detections: detections an image.
+        pixel_mean, pixel_std: of RGB images in 0..255.
+    """
+
+    layouts = LAYOUTS
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        bbox_head: ATSSHead,
+        criterion: ATSSCriterion,
+        num_classes: int = 80,
+        score_threshold: float = 0.05,
+        nms_threshold: float = 0.6,
+        candidates_per_level: int = 1000,
+        max_detections: int = 100,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
+    ):
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
+        self.backbone = backbone
+        self.strides = [shape.stride for shape in backbone.output_shape().values()]
+        self.bbox_head = bbox_head
+        self.criterion = criterion
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.candidates_per_level = candidates_per_level
+        self.max_detections = max_detections
+
+    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+
+        Args:
+            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
+                `height` and `width` of the wanted result (default: the image's own).
+        """
+        images, image_sizes = self.batch(batched_inputs, MM_DIVISOR)
+        features = list(self.backbone(images).values())  # (B, D, H_l, W_l) each, fine to coarse
+        shapes = [tuple(feature.shape[-2:]) for feature in features]
+        levels = list(zip(shapes, self.strides, strict=True))
+        anchors = [square_anchors(shape, stride, images) for shape, stride in levels]
+        predictions = self.bbox_head(features)
+        if self.training:
+            valid = [cells_of_images(shape, stride, image_sizes, images.device) for shape, stride in levels]
+            return self.criterion(predictions, anchors, valid, [image["instances"] for image in batched_inputs])
+        sizes = wanted_sizes(batched_inputs, image_sizes)
+        results = []
+        for index, (image_size, size) in enumerate(zip(image_sizes, sizes, strict=True)):
+            own = [DensePredictions(*(part[index] for part in level)) for level in predictions]
+            results.append({"instances": self.detect(own, anchors, image_size, size)})
+        return results
+
+    def detect(
+        self,
+        predictions: Sequence[DensePredictions],
+        anchors: Sequence[Tensor],
+        image_size: tuple[int, int],
+        size: tuple[int, int],
+    ) -> Instances:
+        """Detections of one image, best first.
+
+        Args:
+            predictions: of each level, without the axis of images.
+            anchors: (N_l, 4) of each level.
+            image_size: (h, w) that boxes are clipped to.
+            size: (h, w) of the result.
+
+        Returns:
+            `pred_boxes` (XYXY pixels), `scores` (class times centreness), `pred_classes`.
+        """
+        levels = [self._candidates(*pair) for pair in zip(predictions, anchors, strict=True)]
+        boxes, scores, quality = (torch.cat(part) for part in zip(*levels, strict=True))
+        found = Boxes(boxes)
+        found.clip(image_size)
+        rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)
+        scores = scores[rows, classes] * quality[rows]
+        kept = batched_nms(found.tensor[rows], scores, classes, self.nms_threshold)[: self.max_detections]
+        result = Instances(size)
+        result.pred_boxes = found[rows[kept]]
+        result.pred_boxes.scale(size[1] / image_size[1], size[0] / image_size[0])
+        result.scores = scores[kept]
+        result.pred_classes = classes[kept]
+        return result
+
+    def _candidates(self, level: DensePredictions, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The best cells of a level: boxes (n, 4), class probabilities (n, K), centreness (n,) in [0, 1]."""
+        scores, quality = level.logits.sigmoid(), level.centreness.sigmoid()
+        best = (scores * quality[:, None]).amax(1)
+        chosen = best.topk(min(self.candidates_per_level, len(best))).indices
+        return DELTAS.apply_deltas(level.deltas[chosen], anchors[chosen]), scores[chosen], quality[chosen]

@@ -1,0 +1,1 @@
+"""The ImageNet classifier (arXiv:2203.11926, section 4.1)."""

@@ -1,0 +1,191 @@
+"""Mask R-CNN and Cascade Mask R-CNN on a FocalNet with a feature pyramid (arXiv:1703.06870, 1906.09756).
+
+Pyramid, heads and structures are Detectron2's. Converted mmdetection 2.11 weights shall give their own detections, and
+training shall be what it was there, so where the two differ mmdetection decides:
+
+- images are RGB, normalised, then padded with zeros to a multiple of 32 (the recipe's pyramid and constants here);
+- anchors are centred on multiples of the stride (offset 0), RoIAlign is aligned with as many samples as a cell needs
+  (sampling ratio 0), levels follow the FPN paper's rule in both: `configs/common/models/mask_rcnn.py`;
+- deltas are bounded on both sides (`box_deltas`), the last stage's boxes are class-specific, background is last;
+- matching: `matching`; anchors may be drawn if they lie over the image with its own padding (Mask R-CNN) or within
+  the image (Cascade), and only those are matched;
+- regions are pooled in float32 under autocast: box corners have no room in a half-precision mantissa;
+- L1 and Smooth L1 (beta 1/9), numbers of proposals, thresholds: in the models' fragments.
+
+Detectron2's way was kept where only rare cases differ: proposals and detections without area are dropped, the losses of
+the anchors are divided by 256 an image even if an image has fewer anchors, fresh heads start from Detectron2's values.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+
+import torch
+from detectron2.modeling import GeneralizedRCNN
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, MaskRCNNConvUpsampleHead, StandardROIHeads
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from detectron2.utils.events import EventStorage, has_event_storage
+from torch import Tensor, nn
+
+from focalnet_d2.set_prediction.targets import checked_labels
+
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD
+from .checkpoint import LAYOUTS
+from .proposal_sampling import sample_proposals
+
+
+class MaskRCNN(GeneralizedRCNN):
+    """Two-stage detector with masks.
+
+    Args:
+        backbone: FocalNet in Detectron2's `FPN`.
+        proposal_generator: `RegionProposals`.
+        roi_heads: `MaskRCNNHeads`, or `CascadeHeads` for `CascadeMaskRCNN`.
+        num_classes: classes K.
+        pixel_mean, pixel_std: of RGB images in 0..255.
+
+    Raises:
+        ValueError: the heads are for another number of classes.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        proposal_generator: nn.Module,
+        roi_heads: nn.Module,
+        num_classes: int = 80,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
+    ):
+        super().__init__(
+            backbone=backbone,
+            proposal_generator=proposal_generator,
+            roi_heads=roi_heads,
+            pixel_mean=list(pixel_mean),
+            pixel_std=list(pixel_std),
+        )
+        if roi_heads.num_classes != num_classes:
+            raise ValueError(
+                f"num_classes is {num_classes}, but roi_heads.num_classes is {roi_heads.num_classes}: set num_classes "
+                "alone, to which the recipe's heads are linked"
+            )
+        self.num_classes = num_classes
+
+    def checkpoint_layouts(self):
+        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
+        return LAYOUTS
+
+    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
+        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+
+        Args:
+            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances` with `gt_boxes`,
+                `gt_classes` and `gt_masks`; in evaluation `height` and `width` of the wanted result (default: the
+                image's own).
+
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1, or no masks to train on.
+        """
+        if not self.training:
+            return super().forward(batched_inputs)
+        for image in batched_inputs:
+            checked_labels(image["instances"], self.device, self.num_classes)
+            if not image["instances"].has("gt_masks"):
+                raise ValueError("the mask heads need gt_masks: use BoxAndMaskMapper and a data set with segmentations")
+        with nullcontext() if has_event_storage() else EventStorage():  # Detectron2's heads note numbers in one
+            return super().forward(batched_inputs)
+
+
+class CascadeMaskRCNN(MaskRCNN):
+    """Mask R-CNN whose box and mask heads stand in three stages; `roi_heads` are `CascadeHeads`."""
+
+
+class RegionProposals(RPN):
+    """Detectron2's region proposal network, matching as mmdetection does.
+
+    `anchor_boundary_thresh` is mmdetection's allowed border: 0 takes anchors within the image, a negative value those
+    whose centres lie over the image with its own padding; all others are neither positive nor background.
+    """
+
+    @torch.no_grad()
+    def label_and_sample_anchors(
+        self, anchors: list[Boxes], gt_instances: list[Instances]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """For each image: (R,) labels 1, 0, -1 of the anchors of all levels, and (R, 4) the objects' boxes."""
+        every = Boxes.cat(anchors)
+        labels, boxes = zip(*(self._label_and_sample(every, image) for image in gt_instances), strict=True)
+        return list(labels), list(boxes)
+
+    def _label_and_sample(self, anchors: Boxes, image: Instances) -> tuple[Tensor, Tensor]:
+        allowed = self._allowed(anchors, image.image_size).nonzero()[:, 0]
+        matches, found = self.anchor_matcher(pairwise_iou(image.gt_boxes, anchors[allowed]))
+        labels = torch.full_like(anchors.tensor[:, 0], -1, dtype=torch.int64)  # (R,)
+        labels[allowed] = self._subsample_labels(found)
+        boxes = anchors.tensor.clone()  # where there is no object: anything, for it is not trained
+        if len(image):
+            boxes[allowed] = image.gt_boxes.tensor[matches]
+        return labels, boxes
+
+    def _allowed(self, anchors: Boxes, image_size: tuple[int, int]) -> Tensor:
+        """(R,) bool: the anchors to be matched."""
+        if self.anchor_boundary_thresh >= 0:
+            return anchors.inside_box(image_size, self.anchor_boundary_thresh)
+        height, width = (-(-side // MM_DIVISOR) * MM_DIVISOR for side in image_size)
+        x, y = anchors.get_centers().unbind(-1)
+        return (x < width) & (y < height)
+
+    def predict_proposals(
+        self,
+        anchors: list[Boxes],
+        pred_objectness_logits: list[Tensor],
+        pred_anchor_deltas: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
+        """Detectron2's, from float32 scores: suppression takes no others."""
+        logits = [level.float() for level in pred_objectness_logits]
+        return super().predict_proposals(anchors, logits, pred_anchor_deltas, image_sizes)
+
+
+class RegionPooler(ROIPooler):
+    """Detectron2's pooler, in float32."""
+
+    def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
+        """L x (B, C, H, W) and B lists of boxes -> (boxes of all images, C, size, size)."""
+        return super().forward([level.float() for level in x], box_lists)
+
+
+class BoxPredictor(FastRCNNOutputLayers):
+    """Detectron2's class scores and box deltas, in float32: half precision would tie scores and move boxes."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C) -> class logits (N, K + 1), background last, and deltas (N, 4 K), class by class."""
+        logits, deltas = super().forward(x)
+        return logits.float(), deltas.float()
+
+
+class MaskHead(MaskRCNNConvUpsampleHead):
+    """Detectron2's mask head, in float32 from the logits on: pasting a mask takes the type of its values."""
+
+    def layers(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) pooled maps -> (N, K, 2 H, 2 W) logits."""
+        return super().layers(x).float()
+
+
+class MaskRCNNHeads(StandardROIHeads):
+    """Detectron2's box and mask heads, trained on mmdetection's choice of proposals."""
+
+    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> list[Instances]:
+        """See `sample_proposals`."""
+        return [
+            sample_proposals(
+                image.proposal_boxes,
+                objects,
+                matcher=self.proposal_matcher,
+                num_classes=self.num_classes,
+                num_samples=self.batch_size_per_image,
+                positive_fraction=self.positive_fraction,
+            )
+            for image, objects in zip(proposals, targets, strict=True)
+        ]

@@ -1,0 +1,250 @@
+"""UPerNet: semantic segmentation with pooled context and a feature pyramid (arXiv:1807.10221, figure 4).
+
+Settings are those of FocalNet's mmsegmentation configs (arXiv:2203.11926, section 4.3). Like mmsegmentation 0.11 and
+unlike plain cross-entropy with an ignored label, the loss is a mean over all pixels, to which ignored ones add zeros.
+A test image goes through alone: padding would change what is pooled. Module names are those of the published weights.
+
+Shapes: B images, C channels, K classes, H x W pixels of the network's input.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from detectron2.utils import comm
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import Tensor, nn
+
+from ..base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from .checkpoint import LAYOUTS
+from .sliding_window import WindowInference, resize
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    """Convolution without bias, batch norm over all processes, ReLU: (B, C_in, h, w) -> (B, C_out, h, w)."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+    c2_msra_fill(conv)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.SyncBatchNorm(out_channels), relu=nn.ReLU(inplace=True)))
+
+
+class PixelClassifier(nn.Module):
+    """The last step of both heads: dropout of whole channels and a 1 x 1 convolution to K logits.
+
+    Args:
+        dim: channels of the maps to classify.
+        num_classes: K.
+        dropout: rate.
+    """
+
+    def __init__(self, dim: int, num_classes: int, dropout: float):
+        super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv_seg = nn.Conv2d(dim, num_classes, 1)
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, K, h, w)."""
+        return self.conv_seg(self.dropout(maps))
+
+
+class UPerHead(PixelClassifier):
+    """Pyramid pooling on the coarsest map, top-down pyramid below it, all levels fused at the finest.
+
+    Args:
+        input_shape: of the backbone's maps, fine to coarse.
+        num_classes: K.
+        dim: channels of every convolution.
+        pool_sizes: sides of the maps to which the coarsest one is pooled.
+        dropout: rate of whole channels before the classifier.
+    """
+
+    def __init__(
+        self,
+        input_shape: Mapping[str, ShapeSpec],
+        *,
+        num_classes: int,
+        dim: int = 512,
+        pool_sizes: Sequence[int] = (1, 2, 3, 6),
+        dropout: float = 0.1,
+    ):
+        super().__init__(dim, num_classes, dropout)
+        self.in_features = tuple(input_shape)
+        *finer, coarsest = (shape.channels for shape in input_shape.values())
+        self.psp_modules = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), conv_bn_relu(coarsest, dim, 1)) for size in tuple(pool_sizes)
+        )
+        self.bottleneck = conv_bn_relu(coarsest + len(self.psp_modules) * dim, dim, 3)
+        self.lateral_convs = nn.ModuleList(conv_bn_relu(channels, dim, 1) for channels in finer)
+        self.fpn_convs = nn.ModuleList(conv_bn_relu(dim, dim, 3) for _ in finer)
+        self.fpn_bottleneck = conv_bn_relu(len(self.in_features) * dim, dim, 3)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Maps of the backbone -> (B, K, H/4, W/4) logits."""
+        *finer, coarsest = (features[name] for name in self.in_features)
+        return self.classify(self.fuse(self.top_down(finer, self.pool(coarsest))))
+
+    def pool(self, coarsest: Tensor) -> Tensor:
+        """Context of the whole image at every position: (B, C, h, w) -> (B, dim, h, w)."""
+        pooled = [resize(module(coarsest), coarsest.shape[-2:]) for module in self.psp_modules]
+        return self.bottleneck(torch.cat([coarsest, *pooled], dim=1))
+
+    def top_down(self, finer: Sequence[Tensor], context: Tensor) -> list[Tensor]:
+        """The finer maps, each with all coarser ones added, and the context: (B, dim, h_i, w_i), fine to coarse."""
+        levels = [context]
+        for convolve, maps in zip(self.lateral_convs[::-1], finer[::-1], strict=True):
+            levels.insert(0, convolve(maps) + resize(levels[0], maps.shape[-2:]))
+        return [convolve(maps) for convolve, maps in zip(self.fpn_convs, levels)] + [context]
+
+    def fuse(self, levels: Sequence[Tensor]) -> Tensor:
+        """All levels at the size of the finest: -> (B, dim, H/4, W/4)."""
+        size = levels[0].shape[-2:]
+        return self.fpn_bottleneck(torch.cat([levels[0], *(resize(maps, size) for maps in levels[1:])], dim=1))
+
+
+class FCNHead(PixelClassifier):
+    """A 3 x 3 convolution and a classifier on one map, for training.
+
+    Args:
+        input_shape: of the backbone's maps.
+        num_classes: K.
+        in_feature: the map to classify.
+        dim: channels of the convolution.
+        dropout: rate of whole channels before the classifier.
+    """
+
+    def __init__(
+        self,
+        input_shape: Mapping[str, ShapeSpec],
+        *,
+        num_classes: int,
+        in_feature: str = "res4",
+        dim: int = 256,
+        dropout: float = 0.1,
+    ):
+        super().__init__(dim, num_classes, dropout)
+        self.in_feature = in_feature
+        self.convs = nn.ModuleList([conv_bn_relu(input_shape[in_feature].channels, dim, 3)])
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Maps of the backbone -> (B, K, h, w) logits at the resolution of one of them."""
+        return self.classify(self.convs[0](features[self.in_feature]))
+
+
+class UPerNet(ImageModel):
+    """Backbone, head and auxiliary head.
+
+    Args:
+        backbone: maps of strides 4 to 32.
+        decode_head: makes the logits.
+        auxiliary_head: used in training only, and when weights are loaded.
+        inference: windows, and what is returned.
+        num_classes: classes K.
+        auxiliary_weight: of the auxiliary head's loss.
+        ignore_label: label of pixels without a class.
+        train_size: smaller training batches are padded to these sides (pixels): images, normalised, with zeros,
+            labels with ignore_label.
+        pixel_mean, pixel_std: of RGB images in 0..255.
+    """
+
+    layouts = LAYOUTS
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        decode_head: UPerHead,
+        auxiliary_head: FCNHead,
+        inference: WindowInference,
+        num_classes: int = 150,
+        auxiliary_weight: float = 0.4,
+        ignore_label: int = 255,
+        train_size: int = 512,
+        pixel_mean: Sequence[float] = PIXEL_MEAN,
+        pixel_std: Sequence[float] = PIXEL_STD,
+    ):
+        super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
+        self.backbone = backbone
+        self.decode_head = decode_head
+        self.auxiliary_head = auxiliary_head
+        self.inference = inference
+        self.auxiliary_weight = auxiliary_weight
+        self.ignore_label = ignore_label
+        self.train_size = train_size
+
+    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
+
+        Args:
+            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `sem_seg` (h, w) integers,
+                classes or ignore_label; in evaluation `height` and `width` of the wanted result (default: the
+                image's own).
+
+        Returns:
+            `loss_seg` and `loss_seg_aux`; or per image `sem_seg`, see `WindowInference`.
+
+        Raises:
+            ValueError: labels that are missing or do not fit, or a training batch of one image.
+        """
+        if not self.training:
+            return [{"sem_seg": self.infer(image)} for image in batched_inputs]
+        images, labels = self.training_batch(batched_inputs)
+        features = self.backbone(images)
+        loss, auxiliary = (
+            pixel_cross_entropy(head(features), labels, self.ignore_label)
+            for head in (self.decode_head, self.auxiliary_head)
+        )
+        return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
+
+    def infer(self, image_dict: Mapping) -> Tensor:
+        """`sem_seg` of one image."""
+        image, image_sizes = self.batch([image_dict])  # (1, 3, h, w)
+        windows = self.inference.windows(image_sizes[0])
+        logits = [self.decode_head(self.backbone(image[:, :, rows, columns]))[0] for rows, columns in windows]
+        (output_size,) = wanted_sizes([image_dict], image_sizes)
+        return self.inference(logits, windows, image_size=image_sizes[0], output_size=output_size)
+
+    def training_batch(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, H, W) and labels (B, H, W) int64, padded alike; raises as `forward` says."""
+        if len(batched_inputs) * comm.get_world_size() == 1:
+            raise ValueError(
+                "UPerNet cannot train on one image at a time: batch norm needs several numbers, and pooling leaves one "
+                "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation"
+            )
+        images, image_sizes = self.batch(batched_inputs)
+        missing = [max(0, self.train_size - side) for side in images.shape[-2:]]
+        images = F.pad(images, (0, missing[1], 0, missing[0]))
+        labels = torch.full((len(images), *images.shape[-2:]), self.ignore_label, dtype=torch.int64)
+        for padded, sample, (h, w) in zip(labels, batched_inputs, image_sizes, strict=True):
+            check_labels(sample.get("sem_seg"), (h, w), self.num_classes, self.ignore_label)
+            padded[:h, :w] = sample["sem_seg"]
+        return images, labels.to(self.device)
+
+
+def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:
+    """Raises ValueError unless a label map has the size of its image and nothing but classes and the ignored label."""
+    if labels is None:
+        raise ValueError("a training image has no sem_seg: UPerNet needs label maps, as LabelMapMapper makes them")
+    if tuple(labels.shape) != image_size:
+        raise ValueError(f"sem_seg has the shape {tuple(labels.shape)}, its image {image_size}")
+    wrong = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)]
+    if len(wrong):
+        few = ", ".join(map(str, wrong.unique()[:5].tolist()))
+        raise ValueError(
+            f"sem_seg has the labels {few}; the model has the classes 0..{num_classes - 1} and ignores {ignore_label}"
+        )
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    """Mean over all pixels of the cross-entropy at the labels' size, 0 where the label is ignored.
+
+    Args:
+        logits: (B, K, h, w); labels: (B, H, W).
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = resize(logits, labels.shape[-2:])  # (B, K, H, W)
+    return F.cross_entropy(logits, labels, ignore_index=ignore_label, reduction="none").mean()

@@ -1,0 +1,1 @@
+"""Data structures that several floors share."""

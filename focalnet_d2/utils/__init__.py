@@ -1,0 +1,1 @@
+"""What is about files and processes and nothing else."""

@@ -1,0 +1,130 @@
+"""`python -m focalnet_d2.evaluation`: what it prints and writes, and how it says what is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focalnet_d2.commands.score import main
+from tests.evaluation.panoptic_sets import sample_of, segment, write_panoptic_json
+
+
+@pytest.fixture
+def panoptic(tmp_path):
+    """Paths of a ground truth whose area is wrong and of a prediction that is half right."""
+    truth = [sample_of(tmp_path / "truth", 1, np.array([[1, 1, 2, 2]]), [segment(1, 0, area=3), segment(2, 2)])]
+    found = [sample_of(tmp_path / "found", 1, np.array([[5, 5, 6, 6]]), [segment(5, 0), segment(6, 1)])]
+    for name, samples in (("truth", truth), ("found", found)):
+        write_panoptic_json(tmp_path / name, samples)
+    return [str(tmp_path / name / "panoptic.json") for name in ("truth", "found")]
+
+
+def test_panoptic_files(panoptic, tmp_path, capsys):
+    output, counts = tmp_path / "new" / "results.json", tmp_path / "new" / "counts.json"
+    assert main(["panoptic", *panoptic, "--output", str(output), "--counts", str(counts)]) == 0
+    printed = capsys.readouterr().out
+    assert "panoptic_seg " in printed
+    assert "panoptic_seg_corrected " in printed
+    results = json.loads(output.read_text())
+    assert results["panoptic_seg"]["PQ-fox"] == pytest.approx(200 / 3)
+    assert results["panoptic_seg_corrected"]["PQ-fox"] == 100
+    assert json.loads(counts.read_text())["panoptic_seg"]["hen"] == {"iou": 0, "tp": 0, "fp": 1, "fn": 0}
+    assert main(["panoptic", *panoptic, "--corrected", "--output", str(output)]) == 0
+    assert json.loads(output.read_text()) == {"panoptic_seg": results["panoptic_seg_corrected"]}
+
+
+def test_folders_may_lie_elsewhere(panoptic, tmp_path):
+    for name in ("truth", "found"):
+        (tmp_path / name / "panoptic").rename(tmp_path / f"{name}_pngs")
+    assert main(["panoptic", *panoptic]) == 1
+    folders = ["--truth-folder", str(tmp_path / "truth_pngs"), "--predictions-folder", str(tmp_path / "found_pngs")]
+    assert main(["panoptic", *panoptic, *folders]) == 0
+
+
+def edit(path, change):
+    with open(path, "r+", encoding="utf-8") as file:
+        content = json.load(file)
+        change(content)
+        file.seek(0)
+        file.truncate()
+        json.dump(content, file)
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "message"),
+    [
+        (0, lambda content: content.pop("categories"), "panoptic.json has no categories"),
+        (0, lambda content: content["categories"][0].pop("isthing"), "categories without id, name or isthing"),
+        (1, lambda content: content.pop("annotations"), "panoptic.json has no annotations"),
+        (1, lambda content: content["annotations"][0].pop("file_name"), "annotations without file_name"),
+        (1, lambda content: content["annotations"].clear(), "1 images have no prediction, among them 1"),
+        (1, lambda content: content["annotations"][0]["segments_info"].pop(), "1.png has segments that its list lacks"),
+        (1, lambda content: content["annotations"][0].update(file_name="2.png"), "2.png does not exist"),
+    ],
+)
+def test_files_that_cannot_be_scored(panoptic, capsys, which, change, message):
+    edit(panoptic[which], change)
+    assert main(["panoptic", *panoptic]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_text_that_is_no_json(panoptic, capsys):
+    with open(panoptic[1], "w", encoding="utf-8") as file:
+        file.write("{")
+    assert main(["panoptic", *panoptic]) == 1
+    assert "panoptic.json is not valid JSON" in capsys.readouterr().err
+
+
+@pytest.fixture
+def semantic(tmp_path):
+    """Folders with a label file that is half right."""
+    for name, labels in (("truth", [[0, 1, 255]]), ("found", [[0, 2, 2]])):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.array(labels, np.uint8)).save(tmp_path / name / "a.png")
+    return [str(tmp_path / name) for name in ("truth", "found")]
+
+
+def test_semantic_folders(semantic, tmp_path, capsys):
+    output = tmp_path / "results.json"
+    assert main(["semantic", *semantic, "--num-classes", "3", "--output", str(output)]) == 0
+    results = json.loads(output.read_text())
+    assert results["sem_seg"]["mIoU"] == results["sem_seg"]["IoU-0"] / 2 == 50
+    assert results["sem_seg"]["IoU-2"] is None
+    assert results["sem_seg_corrected"]["mIoU"] == pytest.approx(100 / 3)
+    assert "sem_seg_corrected" in capsys.readouterr().out
+    categories = tmp_path / "classes.json"
+    categories.write_text(json.dumps({"categories": [{"name": name} for name in ("fox", "hen", "sky")]}))
+    assert main(["semantic", *semantic, "--categories", str(categories), "--corrected", "--output", str(output)]) == 0
+    assert json.loads(output.read_text())["sem_seg"]["IoU-sky"] == 0
+
+
+def test_semantic_folders_that_do_not_fit(semantic, tmp_path, capsys):
+    assert main(["semantic", *semantic, "--num-classes", "2"]) == 1
+    assert "a.png has the labels [2]" in capsys.readouterr().err
+    (tmp_path / "found" / "a.png").unlink()
+    assert main(["semantic", *semantic, "--num-classes", "3"]) == 1
+    assert "lacks predictions for 1 of 1 files, among them a.png" in capsys.readouterr().err
+    (tmp_path / "truth" / "a.png").unlink()
+    assert main(["semantic", *semantic, "--num-classes", "3"]) == 1
+    assert "has no label files" in capsys.readouterr().err
+
+
+def test_boxes(tmp_path, capsys):
+    truth = {
+        "images": [{"id": 1, "height": 50, "width": 50}],
+        "categories": [{"id": 7, "name": "fox"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}],
+    }
+    found = [{"image_id": 1, "category_id": 7, "bbox": [5, 5, 20, 20], "score": 0.9}]
+    for name, content in (("truth.json", truth), ("found.json", found)):
+        (tmp_path / name).write_text(json.dumps(content))
+    files = [str(tmp_path / name) for name in ("truth.json", "found.json")]
+    assert main(["boxes", *files, "--output", str(tmp_path / "results.json")]) == 0
+    assert json.loads((tmp_path / "results.json").read_text())["bbox"]["AP"] == pytest.approx(100)
+    assert "bbox" in capsys.readouterr().out
+    assert main(["boxes", *files, "--iou-type", "segm"]) == 1
+    assert main(["boxes", *files, "--backend", "none"]) == 1
+    assert "none" in capsys.readouterr().err

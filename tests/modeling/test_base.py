@@ -1,0 +1,32 @@
+"""Batches of images of different size."""
+
+import torch
+
+from focalnet_d2.modeling.base import batch_images, wanted_sizes
+
+MEAN, STD = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
+
+
+def test_images_are_normalised_and_padded_with_zeros():
+    inputs = [{"image": torch.full((3, 2, 5), 30, dtype=torch.uint8)}, {"image": torch.zeros(3, 4, 3)}]
+    batch, sizes = batch_images(inputs, MEAN, STD, 4)
+    assert batch.shape == (2, 3, 4, 8)
+    assert sizes == [(2, 5), (4, 3)]
+    assert batch[0, :, 0, 0].tolist() == [20.0, 5.0, 0.0]
+    assert batch[1, :, 3, 2].tolist() == [-10.0, -10.0, -7.5]
+    assert batch[0, :, 2:].abs().sum() == batch[0, :, :, 5:].abs().sum() == batch[1, :, :, 3:].abs().sum() == 0
+
+
+def test_without_a_divisor_the_largest_image_decides():
+    inputs = [{"image": torch.zeros(3, 7, 5)}, {"image": torch.zeros(3, 2, 9)}]
+    assert batch_images(inputs, MEAN, STD)[0].shape == (2, 3, 7, 9)
+
+
+def test_type_is_that_of_the_mean():
+    batch, _ = batch_images([{"image": torch.zeros(3, 2, 2, dtype=torch.uint8)}], MEAN.double(), STD.double())
+    assert batch.dtype == torch.float64
+
+
+def test_results_have_the_size_that_is_asked_for():
+    inputs = [{"height": 30, "width": 40}, {}]
+    assert wanted_sizes(inputs, [(3, 4), (5, 6)]) == [(30, 40), (5, 6)]
