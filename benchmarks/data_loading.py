@@ -50,7 +50,7 @@ from torch.utils.data import DataLoader
 from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.loader import SampleStream, SeededDataset, build_train_loader, keep_list, seeded
-from focalnet_d2.data.mappers import DetectionMapper, InstanceMapper, PanopticMapper, SemanticMapper
+from focalnet_d2.data.mappers import DetectionMapper, InstanceMapper, PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 from focalnet_d2.data.segmentation_transforms import ade_crop, lsj
 from focalnet_d2.data.transforms import detr_800
@@ -72,10 +72,10 @@ def make_record(folder: Path, number: int, size: tuple[int, int]) -> dict:
     image = Image.fromarray(rng.integers(0, 256, (STUFF + 1, 3))[stuff].astype(np.uint8))
     annotations = []
     for thing in range(THINGS):
-        centre, radius = rng.random(2) * (width, height), 0.4 * height * rng.random() ** 2 + 10
+        center, radius = rng.random(2) * (width, height), 0.4 * height * rng.random() ** 2 + 10
         angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         around = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius * rng.uniform(0.7, 1.0, (24, 1))
-        corners = (centre + around).clip(0, (width, height))
+        corners = (center + around).clip(0, (width, height))
         polygon = [tuple(corner) for corner in corners]
         ImageDraw.Draw(ids).polygon(polygon, fill=STUFF + 1 + thing)
         ImageDraw.Draw(image).polygon(polygon, fill=tuple(rng.integers(0, 256, 3).tolist()))
@@ -112,7 +112,7 @@ def make_cases() -> dict[str, tuple[PlainMapper, Callable]]:
         "LSJ-1024 instance": pair(PlainInstanceMapper, InstanceMapper, lsj(1024)),
         "LSJ-1024 panoptic": pair(PlainPanopticMapper, PanopticMapper, lsj(1024)),
         "ADE-640 panoptic": pair(PlainPanopticMapper, PanopticMapper, ade_crop(640)),
-        "ADE-512 semantic": pair(PlainSemanticMapper, SemanticMapper, ade_crop(512), num_classes=150),
+        "ADE-512 semantic": pair(PlainSemanticMapper, SemanticMaskMapper, ade_crop(512), num_classes=150),
     }
 
 

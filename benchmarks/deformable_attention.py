@@ -36,8 +36,8 @@ def make_inputs(size: tuple[int, int], queries: int | None) -> tuple[Tensor, lis
     draws = torch.Generator().manual_seed(0)
     shapes = [tuple(-(-side // stride) for side in size) for stride in (8, 16, 32, 64)]
     if queries is None:
-        centres = [torch.cartesian_prod((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w) for h, w in shapes]
-        reference = torch.cat(centres).flip(-1)  # (Q, 2) xy
+        centers = [torch.cartesian_prod((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w) for h, w in shapes]
+        reference = torch.cat(centers).flip(-1)  # (Q, 2) xy
     else:
         reference = torch.rand(queries, 2, generator=draws)
     value = torch.randn(1, sum(h * w for h, w in shapes), HEADS, CHANNELS, generator=draws)
@@ -99,7 +99,7 @@ def main() -> None:
                 report(row)
                 rows.append(row)
     for form in IMPLEMENTATIONS:
-        if reason := form.obstacle():
+        if reason := form.unavailable_reason():
             print(f"{form.name} is left out: {reason}")
     save(options.json, "deformable_attention", rows)
 

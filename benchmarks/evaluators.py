@@ -99,8 +99,8 @@ def make_panoptic(rng: np.random.Generator) -> tuple[np.ndarray, list[dict]]:
     """Cells with wavy borders, one in ten of them void and one in twenty a crowd: segment ids and segments."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     rows, columns = rows + 8 * np.sin(columns / 17), columns + 8 * np.cos(rows / 13)
-    centres = rng.random((SEGMENTS + 1, 2)) * (HEIGHT, WIDTH)
-    distances = [(rows - y) ** 2 + (columns - x) ** 2 for y, x in centres.astype(np.float32)]
+    centers = rng.random((SEGMENTS + 1, 2)) * (HEIGHT, WIDTH)
+    distances = [(rows - y) ** 2 + (columns - x) ** 2 for y, x in centers.astype(np.float32)]
     ids = rng.choice(2**24 - 1, SEGMENTS + 1, replace=False) + 1
     ids[rng.random(SEGMENTS + 1) < 0.1] = 0
     ids = ids[np.argmin(distances, axis=0)].astype(np.int32)  # (H, W)

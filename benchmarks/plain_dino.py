@@ -137,10 +137,10 @@ class PlainDINO:
         for layer in [*outputs["layers"], outputs["proposals"]]:
             skip = 0 if layer is outputs["proposals"] else count
             matched = {name: layer[name][:, skip:] for name in ("pred_logits", "pred_boxes")}
-            losses += self.judge(matched, targets, self.match(matched, targets), total)
+            losses += self.compute_losses(matched, targets, self.match(matched, targets), total)
         for layer in outputs["layers"]:
             noisy = {name: layer[name][:, :count] for name in ("pred_logits", "pred_boxes")}
-            losses += self.judge(noisy, targets, noise.indices(targets), total * noise.num_groups)
+            losses += self.compute_losses(noisy, targets, noise.indices(targets), total * noise.num_groups)
         return losses
 
     @torch.no_grad()
@@ -160,7 +160,9 @@ class PlainDINO:
             pairs.append(tuple(torch.as_tensor(side) for side in linear_sum_assignment(cost.cpu())))
         return pairs
 
-    def judge(self, outputs: dict[str, Tensor], targets: list[Targets], pairs: list, total: float) -> list[Tensor]:
+    def compute_losses(
+        self, outputs: dict[str, Tensor], targets: list[Targets], pairs: list, total: float
+    ) -> list[Tensor]:
         """Focal loss, L1 and generalised IoU of one set of predictions."""
         c = self.model.criterion
         logits, wanted_classes = outputs["pred_logits"], torch.zeros_like(outputs["pred_logits"])

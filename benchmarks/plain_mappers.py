@@ -98,9 +98,9 @@ class PlainPanopticMapper(PlainMapper):
     """Segments, each compared with the whole map of ids."""
 
     def targets(self, record, transforms, image_size):
-        colours = read_image(record["pan_seg_file_name"], "RGB")
-        colours = transforms.apply_segmentation(colours).astype(np.int32)
-        ids = colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
+        colors = read_image(record["pan_seg_file_name"], "RGB")
+        colors = transforms.apply_segmentation(colors).astype(np.int32)
+        ids = colors[..., 0] + 256 * colors[..., 1] + 65536 * colors[..., 2]
         masks, classes = [], []
         for segment in record["segments_info"]:
             if not segment["iscrowd"]:

@@ -26,7 +26,7 @@ from mask2former.pixel_decoder import PixelDecoder
 from mask2former.transformer_decoder import MaskedAttentionDecoder
 
 
-def plain_deformable(layer: MultiScaleDeformableAttention, query, centres, memory, shapes) -> Tensor:
+def plain_deformable(layer: MultiScaleDeformableAttention, query, centers, memory, shapes) -> Tensor:
     """(B, N, C) queries, (N, 2) centres in [0, 1] -> (B, N, C)."""
     batch, queries, _ = query.shape
     heads, levels, points = layer.num_heads, layer.num_levels, layer.num_points
@@ -34,7 +34,7 @@ def plain_deformable(layer: MultiScaleDeformableAttention, query, centres, memor
     offsets = layer.sampling_offsets(query).view(batch, queries, heads, levels, points, 2)
     weights = layer.attention_weights(query).view(batch, queries, heads, levels * points).softmax(-1)
     sizes = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype)
-    locations = centres[:, None, None, None] + offsets / sizes[:, None]  # (B, N, heads, levels, points, 2)
+    locations = centers[:, None, None, None] + offsets / sizes[:, None]  # (B, N, heads, levels, points, 2)
     grids, sampled = 2 * locations - 1, []
     for level, tokens in enumerate(value.split([h * w for h, w in shapes], dim=1)):
         h, w = shapes[level]
@@ -56,9 +56,9 @@ def plain_pixel_decoder(decoder: PixelDecoder, features: Mapping[str, Tensor]) -
     ]
     position = torch.cat(positions, dim=1)
     tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)  # (B, N, C)
-    centres = torch.cat([plain_centres(h, w) for h, w in shapes])
+    centers = torch.cat([plain_centers(h, w) for h, w in shapes])
     for layer in decoder.encoder.layers:
-        gathered = plain_deformable(layer.self_attn, tokens + position, centres, tokens, shapes)
+        gathered = plain_deformable(layer.self_attn, tokens + position, centers, tokens, shapes)
         tokens = layer.norm1(tokens + gathered)
         tokens = layer.norm2(tokens + layer.linear2(F.relu(layer.linear1(tokens))))
     parts = tokens.split([h * w for h, w in shapes], dim=1)
@@ -73,7 +73,7 @@ def plain_positions(decoder: PixelDecoder | MaskedAttentionDecoder, level: Tenso
     return decoder.position_embedding(level.new_zeros(level[:, 0].shape, dtype=torch.bool))
 
 
-def plain_centres(h: int, w: int) -> Tensor:
+def plain_centers(h: int, w: int) -> Tensor:
     """(h * w, 2) xy in [0, 1]."""
     y, x = torch.meshgrid((torch.arange(h) + 0.5) / h, (torch.arange(w) + 0.5) / w, indexing="ij")
     return torch.stack([x, y], dim=-1).flatten(0, 1)

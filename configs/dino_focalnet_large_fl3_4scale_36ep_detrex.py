@@ -19,7 +19,7 @@ from .common.train import train
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.out_features = ("res3", "res4", "res5")
 model.backbone.bottom_up.drop_path_rate = 0.3
-optimizer.decay_rule = "d2"
+optimizer.decay_rule = "detectron2"
 dataloader.train.dataset.filter_empty = True  # Detectron2's default
 train.max_iter = 270_000
 train.test_time_augmentation.wrapper = _multi_scale

@@ -21,6 +21,6 @@ model.backbone.bottom_up.drop_path_rate = 0.3
 model.backbone.bottom_up.normalize_modulator = False  # unlike the classifier it starts from, hence:
 train.keep_settings = True
 model.backbone.num_levels = 5
-optimizer.decay_rule = "d2"
+optimizer.decay_rule = "detectron2"
 dataloader.train.dataset.filter_empty = True  # Detectron2's default
 train.test_time_augmentation.wrapper = _multi_scale

@@ -21,11 +21,11 @@ from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
     focalnet_settings,
 )
 from focalnet_d2.checkpoint.layout import (  # fmt: skip
+    ArchitectureCheck,
     ClassRows,
-    Fact,
     Layout,
+    RequiredSetting,
     Rule,
-    Setting,
     State,
     count_numbers,
     count_of,
@@ -151,14 +151,16 @@ def _outputs(state: State) -> str | None:
 
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(length_of("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
-    Fact(_outputs, "backbone outputs {}", "model.backbone.bottom_up.out_features=[{}]"),
-    Fact(length_of("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
-    Fact(count_of("encoder.layers"), "{} encoder layers", "model.encoder.num_layers={}"),
-    Fact(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
-    Fact(length_of("encoder.layers.0.linear1.weight"), "feed-forward width {}", usual=2048),
-    Fact(length_of("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"),
-    Fact(_shared_heads, "heads shared by all decoder layers: {}", "model.shared_heads={}"),
+    ArchitectureCheck(length_of("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
+    ArchitectureCheck(_outputs, "backbone outputs {}", "model.backbone.bottom_up.out_features=[{}]"),
+    ArchitectureCheck(length_of("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
+    ArchitectureCheck(count_of("encoder.layers"), "{} encoder layers", "model.encoder.num_layers={}"),
+    ArchitectureCheck(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
+    ArchitectureCheck(length_of("encoder.layers.0.linear1.weight"), "feed-forward width {}", usual=2048),
+    ArchitectureCheck(
+        length_of("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"
+    ),
+    ArchitectureCheck(_shared_heads, "heads shared by all decoder layers: {}", "model.shared_heads={}"),
 )
 
 
@@ -170,21 +172,21 @@ def _same_heads(state: State) -> bool:
     return all(same_tensor(weights[0], weight) for weight in weights[1:])
 
 
-def _focalnet_dino_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+def _focalnet_dino_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     return [
-        Setting("position_embedding.temperature", 20),
-        Setting("position_embedding.offset", 0),
-        Setting("mask_padding_in_eval", True),
-        Setting("shared_heads", _same_heads(state)),
+        RequiredSetting("position_embedding.temperature", 20),
+        RequiredSetting("position_embedding.offset", 0),
+        RequiredSetting("mask_padding_in_eval", True),
+        RequiredSetting("shared_heads", _same_heads(state)),
         *focalnet_settings(state, FOCALNET, focalnet_dino_flags),
     ]
 
 
-def _detrex_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+def _detrex_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     return [
-        Setting("position_embedding.temperature", 10000),
-        Setting("position_embedding.offset", -0.5),
-        Setting("mask_padding_in_eval", False),
+        RequiredSetting("position_embedding.temperature", 10000),
+        RequiredSetting("position_embedding.offset", -0.5),
+        RequiredSetting("mask_padding_in_eval", False),
         *focalnet_settings(state, FOCALNET, detrex_flags),
     ]
 
@@ -245,7 +247,7 @@ def _add_rows(model: nn.Module, tensors: dict[str, Tensor], class_names: Sequenc
 LAYOUTS = (
     Layout(
         "FocalNet-DINO",
-        recognise=lambda names, state: holds(names, "backbone.0.*", "transformer.level_embed", "label_enc.weight"),
+        recognize=lambda names, state: holds(names, "backbone.0.*", "transformer.level_embed", "label_enc.weight"),
         rules=_focalnet_dino_rules,
         facts=FACTS,
         settings=_focalnet_dino_settings,
@@ -255,7 +257,7 @@ LAYOUTS = (
     ),
     Layout(
         "detrex",
-        recognise=lambda names, state: holds(names, "neck.convs.*", "transformer.level_embeds", "label_enc.weight"),
+        recognize=lambda names, state: holds(names, "neck.convs.*", "transformer.level_embeds", "label_enc.weight"),
         rules=_detrex_rules,
         facts=FACTS,
         settings=_detrex_settings,

@@ -36,10 +36,12 @@ class DINOCriterion(SetCriterion):
         with torch.autocast(device.type, enabled=False):
             num_targets = count_targets(targets, device)
             matched = by_layer(outputs) | {"_enc": outputs["enc_outputs"]}
-            losses = self.judge_matched(matched, targets, num_targets)
+            losses = self.match_and_compute_losses(matched, targets, num_targets)
             if denoising is not None:
                 noisy = by_layer(outputs["dn_outputs"])
                 known = [denoising.indices(targets)] * len(noisy)
-                judged = self.judge(list(noisy.values()), targets, known, num_targets * denoising.num_groups)
-                losses |= suffixed({f"_dn{layer}": one for layer, one in zip(noisy, judged, strict=True)})
+                denoising_losses = self.compute_losses(
+                    list(noisy.values()), targets, known, num_targets * denoising.num_groups
+                )
+                losses |= suffixed({f"_dn{layer}": one for layer, one in zip(noisy, denoising_losses, strict=True)})
         return losses

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.kernels.deformable_attention import SpatialShapes
 from focalnet_d2.kernels.linear import feed_forward
-from focalnet_d2.layers.activation_checkpointing import run_layer
+from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 from focalnet_d2.layers.box_ops import inverse_sigmoid
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.mlp import MLP
@@ -50,15 +50,15 @@ class DecoderLayer(nn.Module):
         attn_mask: Tensor | None,
     ) -> Tensor:
         """(B, Q, C) content and position, (B, Q, L, 4) boxes, (B, N, C) memory -> (B, Q, C)."""
-        positioned = query_feat + query_embed
+        query_with_pos = query_feat + query_embed
         attended = self.self_attn(
-            positioned, positioned, query_feat, attn_mask=attn_mask, need_weights=False
+            query_with_pos, query_with_pos, query_feat, attn_mask=attn_mask, need_weights=False
         )[0]  # fmt: skip
         query_feat = self.norm2(query_feat + self.dropout(attended))
-        read = self.cross_attn(query_feat + query_embed, reference_boxes, memory, spatial_shapes, padding_mask)
-        query_feat = self.norm1(query_feat + self.dropout(read))
-        changed = feed_forward(self.linear1, self.linear2, query_feat, self.dropout)
-        return self.norm3(query_feat + self.dropout(changed))
+        sampled = self.cross_attn(query_feat + query_embed, reference_boxes, memory, spatial_shapes, padding_mask)
+        query_feat = self.norm1(query_feat + self.dropout(sampled))
+        ffn_out = feed_forward(self.linear1, self.linear2, query_feat, self.dropout)
+        return self.norm3(query_feat + self.dropout(ffn_out))
 
 
 class DINODecoder(nn.Module):
@@ -124,19 +124,19 @@ class DINODecoder(nn.Module):
         ratios = valid_ratios.repeat(1, 1, 2)[:, None]  # (B, 1, L, 4)
         reference = box_logits.sigmoid()
         hidden_states, references = [], []
-        for layer, box_change in zip(self.layers, bbox_embed, strict=True):
+        for layer, bbox_head in zip(self.layers, bbox_embed, strict=True):
             references.append(reference)
             working = reference.detach()
             scaled = working[:, :, None] * ratios  # (B, Q, L, 4)
             position = encode_reference_points(scaled[:, :, 0], self.dim // 2)  # (B, Q, 2C)
             query_embed = self.ref_point_head(position.to(query_feat.dtype))
             arguments = (query_feat, query_embed, scaled, memory, spatial_shapes, padding_mask, attn_mask)
-            query_feat = run_layer(layer, *arguments, recompute=self.use_checkpoint)
-            reference = refine_boxes(box_change, query_feat, working)
+            query_feat = maybe_checkpoint(layer, *arguments, recompute=self.use_checkpoint)
+            reference = refine_boxes(bbox_head, query_feat, working)
             hidden_states.append(self.norm(query_feat))
         return hidden_states, references
 
 
-def refine_boxes(box_change: nn.Module, states: Tensor, reference: Tensor) -> Tensor:
+def refine_boxes(bbox_head: nn.Module, states: Tensor, reference: Tensor) -> Tensor:
     """Boxes moved by a head: (B, Q, C) states, (B, Q, 4) in [0, 1] -> (B, Q, 4) in [0, 1], in float32 at least."""
-    return torch.sigmoid(box_change(states).to(reference.dtype) + inverse_sigmoid(reference))
+    return torch.sigmoid(bbox_head(states).to(reference.dtype) + inverse_sigmoid(reference))

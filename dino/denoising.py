@@ -1,6 +1,6 @@
-"""Contrastive denoising: queries that start from spoilt ground truth (arXiv:2203.03605, section 3.3).
+"""Contrastive denoising: queries that start from noised ground truth (arXiv:2203.03605, section 3.3).
 
-Every group holds all objects of an image twice: spoilt a little, to be restored, and spoilt more, to be rejected.
+Every group holds all objects of an image twice: noised a little, to be restored, and noised more, to be rejected.
 
 Shapes: B images, T objects of the batch, M objects of the fullest image, G groups, P = 2 * M * G queries, C channels.
 """
@@ -16,8 +16,8 @@ from focalnet_d2.set_prediction.targets import Targets
 
 
 @dataclass
-class NoiseDraws:
-    """The random part, so that it can be recorded and replayed: for each group T objects, then T again, spoilt more.
+class NoiseSamples:
+    """The random part, so that it can be recorded and replayed: for each group T objects, then T again, noised more.
 
     Attributes:
         label_chance: (2GT,) uniform; below half the noise ratio the label is replaced.
@@ -38,7 +38,7 @@ class DenoisingQueries:
 
     Attributes:
         query_feat: (B, P, C) label embeddings, zero in unused places.
-        box_logits: (B, P, 4) spoilt boxes before the sigmoid, zero in unused places.
+        box_logits: (B, P, 4) noised boxes before the sigmoid, zero in unused places.
         num_groups: G; a group is M places of objects to restore and M of objects to reject.
         labels, boxes: (2GT,) and (2GT, 4) cxcywh, what the noise made of the objects.
     """
@@ -113,18 +113,18 @@ class ContrastiveDenoising(nn.Module):
             return 2 * self.dn_number
         return max(1, self.dn_number // most_objects)
 
-    def draw(self, num_groups: int, num_targets: int, device: torch.device) -> NoiseDraws:
+    def draw(self, num_groups: int, num_targets: int, device: torch.device) -> NoiseSamples:
         """Fresh noise for G groups of T objects."""
         count = 2 * num_groups * num_targets
-        return NoiseDraws(
+        return NoiseSamples(
             label_chance=torch.rand(count, device=device),
             new_labels=torch.randint(self.num_classes, (count,), device=device),
             box_sign=torch.randint(2, (count, 4), device=device) * 2.0 - 1.0,
             box_share=torch.rand(count, 4, device=device),
         )
 
-    def _spoil(self, labels: Tensor, boxes: Tensor, rejected: Tensor, noise: NoiseDraws) -> tuple[Tensor, Tensor]:
-        """(2GT,), (2GT, 4) cxcywh, (2GT,) bool -> spoilt labels and boxes."""
+    def _add_noise(self, labels: Tensor, boxes: Tensor, rejected: Tensor, noise: NoiseSamples) -> tuple[Tensor, Tensor]:
+        """(2GT,), (2GT, 4) cxcywh, (2GT,) bool -> noised labels and boxes."""
         replaced = noise.label_chance < 0.5 * self.label_noise_ratio
         labels = torch.where(replaced, noise.new_labels, labels)
         half_sides = (boxes[:, 2:] / 2).repeat(1, 2)  # (2GT, 4)
@@ -132,7 +132,7 @@ class ContrastiveDenoising(nn.Module):
         corners = box_cxcywh_to_xyxy(boxes) + share.to(boxes.dtype) * half_sides * self.box_noise_scale
         return labels, box_xyxy_to_cxcywh(corners.clamp(0.0, 1.0))
 
-    def forward(self, targets: Sequence[Targets], noise: NoiseDraws | None = None) -> DenoisingQueries:
+    def forward(self, targets: Sequence[Targets], noise: NoiseSamples | None = None) -> DenoisingQueries:
         """Queries for a batch; `noise` replays recorded draws."""
         device, dtype = self.label_enc.weight.device, self.label_enc.weight.dtype
         counts = [len(image) for image in targets]
@@ -152,7 +152,7 @@ class ContrastiveDenoising(nn.Module):
         copies = torch.arange(2 * groups, device=device).repeat_interleave(total)  # (2GT,): even restore, odd reject
         labels = torch.cat([image.labels for image in targets]).repeat(2 * groups)
         boxes = torch.cat([image.boxes for image in targets]).to(box_logits.dtype).repeat(2 * groups, 1)
-        labels, boxes = self._spoil(labels, boxes, copies % 2 == 1, noise)
+        labels, boxes = self._add_noise(labels, boxes, copies % 2 == 1, noise)
 
         image = torch.arange(len(targets), device=device).repeat_interleave(torch.tensor(counts, device=device))
         place = torch.cat([torch.arange(count, device=device) for count in counts])  # (T,) within the image

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 
@@ -104,7 +104,7 @@ class DINO(ImageModel):
             outputs = self.predict(images, padding_mask, denoising)
             return self.criterion(outputs, targets, denoising)
         outputs = self.predict(images, padding_mask)
-        sizes = wanted_sizes(batched_inputs, image_sizes)
+        sizes = output_sizes(batched_inputs, image_sizes)
         return [{"instances": result} for result in self.postprocess(outputs, sizes)]
 
     def preprocess(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
@@ -157,8 +157,8 @@ class DINO(ImageModel):
             bbox_embed=bbox_embed, padding_mask=flat_mask, attn_mask=attn_mask,
         )  # fmt: skip
         layers = [
-            {"pred_logits": classify(states), "pred_boxes": refine_boxes(box_change, states, reference)}
-            for classify, box_change, states, reference in zip(
+            {"pred_logits": classify(states), "pred_boxes": refine_boxes(bbox_head, states, reference)}
+            for classify, bbox_head, states, reference in zip(
                 self._per_layer(self.class_embed), bbox_embed, hidden_states, references, strict=True
             )
         ]

@@ -55,8 +55,8 @@ def get_proposal_logits(
         x = torch.arange(width, dtype=dtype, device=mask.device) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (HW, 2)
         valid_size = torch.stack([(~mask[:, 0]).sum(-1), (~mask[:, :, 0]).sum(-1)], dim=-1)  # (B, 2) as (w, h)
-        centres = grid / valid_size[:, None].to(dtype)  # (B, HW, 2)
-        anchors.append(torch.cat([centres, torch.full_like(centres, base_size * 2.0**level)], dim=-1))
+        centers = grid / valid_size[:, None].to(dtype)  # (B, HW, 2)
+        anchors.append(torch.cat([centers, torch.full_like(centers, base_size * 2.0**level)], dim=-1))
     anchors = torch.cat(anchors, dim=1)  # (B, N, 4)
     on_image = ~torch.cat([mask.flatten(1) for mask in padding_masks], dim=1)  # (B, N)
     valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1) & on_image

@@ -1,7 +1,7 @@
 """The results of one image while they grow, row by row, in memory that does not depend on the number of queries.
 
 Each has the `queries` that it is made of, `add` for the rows of a tile and `result` for the end. `add` is given the
-masks of some queries, and `own`, the places of its queries among them.
+masks of some queries, and `query_index`, the places of its queries among them.
 
 Shapes: Q queries, K classes, H x W pixels of the result, R rows of a tile, G queries of the panoptic map, N instances
 made of D queries.
@@ -35,7 +35,7 @@ class SemanticMap:
         """Sum over queries of class times mask probability: (Q, R, W) -> (K, R, W)."""
         return (self.weights @ mask_probs.flatten(1)).unflatten(1, mask_probs.shape[1:])
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, query_index: Tensor) -> None:
         """Rows from `start` on: (Q, R, W); all queries are its own."""
         stop, width = start + mask_probs.shape[1], mask_probs.shape[2]
         if self.scores is not None:
@@ -87,12 +87,12 @@ class PanopticMap:
         self.owned = torch.zeros(2 * len(queries), dtype=torch.int64, device=queries.device)
         self.areas = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, query_index: Tensor) -> None:
         """Rows from `start` on: (queries, R, W) of which G are its own."""
         count = len(self.queries)
         if count == 0:
             return
-        mask_probs = mask_probs.index_select(0, own)  # (G, R, W)
+        mask_probs = mask_probs.index_select(0, query_index)  # (G, R, W)
         owner = index_of_largest(mask_probs * self.scores[:, None, None])  # (R, W)
         inside = mask_probs.gather(0, owner[None])[0] >= 0.5  # (R, W)
         owner += count * inside
@@ -134,8 +134,8 @@ def number_segments(
         The ids; segments with "id", "isthing", "category_id". Queries of one stuff class share a segment.
     """
     ids, segments, stuff_ids = [], [], {}
-    for label, own, both, area in zip(labels, owned, inside, areas, strict=True):
-        if not both or own / area < overlap_threshold:
+    for label, owned_area, both, area in zip(labels, owned, inside, areas, strict=True):
+        if not both or owned_area / area < overlap_threshold:
             ids.append(0)
         elif label in stuff_ids:
             ids.append(stuff_ids[label])
@@ -170,10 +170,11 @@ class InstanceList:
         self.row_sums = class_scores.new_zeros(found, height)  # of the probabilities inside the mask
         self.columns = class_scores.new_zeros(found, width)  # 1 where the mask has a pixel
 
-    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, own: Tensor) -> None:
+    def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, query_index: Tensor) -> None:
         """Rows from `start` on: (queries, R, W) of which D are its own."""
         stop = start + mask_logits.shape[1]
-        mask_logits, mask_probs = mask_logits.index_select(0, own), mask_probs.index_select(0, own)  # (D, R, W)
+        mask_logits = mask_logits.index_select(0, query_index)  # (D, R, W)
+        mask_probs = mask_probs.index_select(0, query_index)  # (D, R, W)
         inside = mask_logits > 0  # (D, R, W)
         if isinstance(self.masks, PackedMasks):
             self.masks.set_rows(start, PackedMasks.pack(inside)[self.places])

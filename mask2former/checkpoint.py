@@ -17,10 +17,10 @@ from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
     mask2former_flags,
 )
 from focalnet_d2.checkpoint.layout import (  # fmt: skip
+    ArchitectureCheck,
     ClassRows,
-    Fact,
     Layout,
-    Setting,
+    RequiredSetting,
     State,
     count_of,
     drop,
@@ -76,18 +76,24 @@ _RULES = (
 
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(length_of("pixel_decoder.level_embed"), "{} levels in the pixel decoder"),
-    Fact(length_of("pixel_decoder.level_embed", 1), "width {}", "model.pixel_decoder.dim={}", usual=256),
-    Fact(length_of("pixel_decoder.mask_features.bias"), "mask width {}", "model.pixel_decoder.mask_dim={}", usual=256),
-    Fact(count_of("pixel_decoder.encoder.layers"), "{} encoder layers", "model.pixel_decoder.encoder.num_layers={}"),
-    Fact(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
-    Fact(length_of("pixel_decoder.encoder.layers.0.linear1.bias"), "feed-forward width {} in the encoder", usual=1024),
-    Fact(length_of("decoder.layers.0.linear1.bias"), "feed-forward width {} in the decoder", usual=2048),
-    Fact(length_of("decoder.query_feat.weight"), "{} queries", "model.decoder.num_queries={}"),
+    ArchitectureCheck(length_of("pixel_decoder.level_embed"), "{} levels in the pixel decoder"),
+    ArchitectureCheck(length_of("pixel_decoder.level_embed", 1), "width {}", "model.pixel_decoder.dim={}", usual=256),
+    ArchitectureCheck(
+        length_of("pixel_decoder.mask_features.bias"), "mask width {}", "model.pixel_decoder.mask_dim={}", usual=256
+    ),
+    ArchitectureCheck(
+        count_of("pixel_decoder.encoder.layers"), "{} encoder layers", "model.pixel_decoder.encoder.num_layers={}"
+    ),
+    ArchitectureCheck(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
+    ArchitectureCheck(
+        length_of("pixel_decoder.encoder.layers.0.linear1.bias"), "feed-forward width {} in the encoder", usual=1024
+    ),
+    ArchitectureCheck(length_of("decoder.layers.0.linear1.bias"), "feed-forward width {} in the decoder", usual=2048),
+    ArchitectureCheck(length_of("decoder.query_feat.weight"), "{} queries", "model.decoder.num_queries={}"),
 )
 
 
-def _official_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+def _official_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     return focalnet_settings(state, FOCALNET, mask2former_flags)
 
 
@@ -112,7 +118,7 @@ _CLASS_TENSORS = (f"decoder.class_embed.{_WB}",)
 LAYOUTS = (
     Layout(
         "Mask2Former",
-        recognise=lambda names, state: holds(names, "sem_seg_head.predictor.*"),
+        recognize=lambda names, state: holds(names, "sem_seg_head.predictor.*"),
         rules=lambda model, names: _RULES,
         facts=FACTS,
         settings=_official_settings,

@@ -112,11 +112,12 @@ class Mask2FormerCriterion(nn.Module):
         found = []  # B x L pairs
         for image, (features, target) in enumerate(zip(mask_features, targets, strict=True)):
             points = self.draw_points(1, self.num_points, features)  # (1, P, 2)
-            read = sample_points(features[None], points)[0]  # (E, P)
-            wanted = sample_masks(target.masks, points, _image_size(features))  # (M, P)
+            sampled = sample_points(features[None], points)[0]  # (E, P)
+            target_values = sample_masks(target.masks, points, _image_size(features))  # (M, P)
             logits = [prediction["pred_logits"][image] for prediction in predictions]
-            mask_logits = (prediction["mask_embed"][image] @ read for prediction in predictions)  # one (Q, P) at a time
-            found.append(self.matcher(logits, mask_logits, target.labels, wanted))
+            embeds = (prediction["mask_embed"][image] for prediction in predictions)
+            mask_logits = (embed @ sampled for embed in embeds)  # one (Q, P) at a time
+            found.append(self.matcher(logits, mask_logits, target.labels, target_values))
         device = mask_features.device
         return [[tuple(side.to(device) for side in pairs) for pairs in layer] for layer in zip(*found, strict=True)]
 
@@ -136,18 +137,20 @@ class Mask2FormerCriterion(nn.Module):
             embed = torch.cat(
                 [one["mask_embed"][image, queries] for one, (queries, _) in zip(predictions, pairs, strict=True)]
             )  # (N, E)
-            chosen = torch.cat([places for _, places in pairs])  # (N,)
-            candidates, fresh = (torch.cat(points) for points in zip(*(draw[image] for draw in draws), strict=True))
-            losses = self._pair_losses(features, target.masks, embed, chosen, candidates, fresh)  # (2, N)
-            sums = sums + torch.stack([part.sum(1) for part in losses.split([len(places) for _, places in pairs], 1)])
+            chosen = torch.cat([indices for _, indices in pairs])  # (N,)
+            candidates, random_points = (
+                torch.cat(points) for points in zip(*(draw[image] for draw in draws), strict=True)
+            )
+            losses = self._pair_losses(features, target.masks, embed, chosen, candidates, random_points)  # (2, N)
+            sums = sums + torch.stack([part.sum(1) for part in losses.split([len(indices) for _, indices in pairs], 1)])
         return sums.unbind(1)
 
     def _draw(self, indices: Indices, like: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Points of a prediction's pairs: for each image the candidates for uncertain points, and others."""
         counts = [len(queries) for queries, _ in indices]
         candidates = self.draw_points(sum(counts), self.num_candidates, like)
-        fresh = self.draw_points(sum(counts), self.num_points - self.num_uncertain, like)
-        return list(zip(candidates.split(counts), fresh.split(counts), strict=True))
+        random_points = self.draw_points(sum(counts), self.num_points - self.num_uncertain, like)
+        return list(zip(candidates.split(counts), random_points.split(counts), strict=True))
 
     def class_loss(self, logits: Tensor, pairs: Indices, labels: Sequence[Tensor]) -> Tensor:
         """Cross-entropy of all queries, unmatched ones as no-object, weighted mean.
@@ -156,10 +159,10 @@ class Mask2FormerCriterion(nn.Module):
             logits: (B, Q, K + 1).
             pairs: of each image; labels: of its targets, (M,).
         """
-        wanted = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
-        for row, (queries, chosen), image_labels in zip(wanted, pairs, labels, strict=True):
+        target_classes = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
+        for row, (queries, chosen), image_labels in zip(target_classes, pairs, labels, strict=True):
             row[queries] = image_labels[chosen]
-        return F.cross_entropy(logits.transpose(1, 2), wanted, self.empty_weight.to(logits.dtype))
+        return F.cross_entropy(logits.transpose(1, 2), target_classes, self.empty_weight.to(logits.dtype))
 
     def _pair_losses(self, features: Tensor, masks: Tensor, *of_pairs: Tensor) -> Tensor:
         """`_point_losses` of all pairs of an image, `pairs_at_once` of them at a time."""
@@ -173,7 +176,7 @@ class Mask2FormerCriterion(nn.Module):
         return torch.cat(found, dim=1)
 
     def _point_losses(
-        self, features: Tensor, masks: Tensor, embed: Tensor, chosen: Tensor, candidates: Tensor, fresh: Tensor
+        self, features: Tensor, masks: Tensor, embed: Tensor, chosen: Tensor, candidates: Tensor, random_points: Tensor
     ) -> Tensor:
         """Mask and dice loss of each of N pairs, (2, N).
 
@@ -185,10 +188,10 @@ class Mask2FormerCriterion(nn.Module):
             return (embed @ features.flatten(1)).sum(1).expand(2, 0)  # nothing, with gradients of zero
         logits = predict_masks(embed, features)  # (N, h, w)
         uncertain = select_uncertain_points(logits, candidates, self.num_uncertain)
-        points = torch.cat([uncertain, fresh], dim=1)  # (N, P, 2)
-        read = sample_points(logits[:, None], points)[:, 0]  # (N, P)
-        wanted = sample_masks(masks, points, _image_size(features), rows=chosen)
-        return torch.stack([mask_loss(read, wanted), dice_loss(read, wanted)])
+        points = torch.cat([uncertain, random_points], dim=1)  # (N, P, 2)
+        sampled = sample_points(logits[:, None], points)[:, 0]  # (N, P)
+        target_values = sample_masks(masks, points, _image_size(features), rows=chosen)
+        return torch.stack([mask_loss(sampled, target_values), dice_loss(sampled, target_values)])
 
 
 def _image_size(features: Tensor, stride: int = 4) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
 from focalnet_d2.set_prediction.targets import prepare_mask_targets
 
 from .checkpoint import LAYOUTS
@@ -72,7 +72,7 @@ class Mask2Former(ImageModel):
             instances = [image["instances"] for image in batched_inputs]
             targets = prepare_mask_targets(instances, self.device, self.num_classes)
             return self.criterion(predictions, mask_features, targets)
-        sizes = wanted_sizes(batched_inputs, image_sizes)
+        sizes = output_sizes(batched_inputs, image_sizes)
         return self.postprocess(predictions[-1], mask_features, tuple(images.shape[-2:]), image_sizes, sizes)
 
     def predict(self, images: Tensor) -> tuple[list[dict[str, Tensor]], Tensor]:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Taps(NamedTuple):
+class LinearInterpolation(NamedTuple):
     """What each of N points of a resized axis is made of: (1 - weight) * [below] + weight * [above].
 
     Attributes:
@@ -27,20 +27,20 @@ class Taps(NamedTuple):
     above: Tensor
     weight: Tensor
 
-    def part(self, start: int, stop: int) -> "Taps":
+    def slice(self, start: int, stop: int) -> "LinearInterpolation":
         """Points start..stop - 1."""
-        return Taps(self.below[start:stop], self.above[start:stop], self.weight[start:stop])
+        return LinearInterpolation(self.below[start:stop], self.above[start:stop], self.weight[start:stop])
 
-    def at(self, points: Tensor) -> "Taps":
+    def select(self, points: Tensor) -> "LinearInterpolation":
         """Those of the given points."""
-        return Taps(self.below[points], self.above[points], self.weight[points])
+        return LinearInterpolation(self.below[points], self.above[points], self.weight[points])
 
-    def less(self, first: int) -> "Taps":
+    def offset(self, first: int) -> "LinearInterpolation":
         """The same in an axis whose first points are cut off."""
-        return Taps(self.below - first, self.above - first, self.weight)
+        return LinearInterpolation(self.below - first, self.above - first, self.weight)
 
 
-def bilinear_taps(size_in: int, size_out: int, like: Tensor) -> Taps:
+def linear_interpolation(size_in: int, size_out: int, like: Tensor) -> LinearInterpolation:
     """Of an axis of `size_in` points resized to `size_out`, as `F.interpolate` has it with align_corners off.
 
     Positions are computed in the type of `like`, as they are there; exact when size_out is size_in times a power of 2.
@@ -49,10 +49,10 @@ def bilinear_taps(size_in: int, size_out: int, like: Tensor) -> Taps:
     position = (torch.arange(size_out, dtype=like.dtype, device=like.device) + 0.5) * scale.to(like.device) - 0.5
     position = position.clamp(min=0)
     below = position.long().clamp(max=size_in - 1)
-    return Taps(below, (below + 1).clamp(max=size_in - 1), (position - below).clamp(max=1))
+    return LinearInterpolation(below, (below + 1).clamp(max=size_in - 1), (position - below).clamp(max=1))
 
 
-def blend_rows(maps: Tensor, taps: Taps) -> Tensor:
+def blend_rows(maps: Tensor, taps: LinearInterpolation) -> Tensor:
     """(C, h, w) -> (C, R, w)."""
     below, above = maps.index_select(1, taps.below), maps.index_select(1, taps.above)
     return torch.lerp(below, above, taps.weight[:, None])
@@ -84,8 +84,8 @@ class MaskGrid:
         self.padded_size = tuple(padded_size)
         self.image_size = tuple(image_size)
         self.output_size = tuple(output_size)
-        self.to_image = bilinear_taps(mask_logits.shape[1], padded_size[0], mask_logits).part(0, image_size[0])
-        self.to_output = bilinear_taps(image_size[0], output_size[0], mask_logits)
+        self.to_image = linear_interpolation(mask_logits.shape[1], padded_size[0], mask_logits).slice(0, image_size[0])
+        self.to_output = linear_interpolation(image_size[0], output_size[0], mask_logits)
         # First and last row of the image, and of the logits, that a row is made of; numbers, no tile asks the device.
         self._image_rows_of = tuple(tap.tolist() for tap in self.to_output[:2])
         self._logit_rows_of = tuple(tap.tolist() for tap in self.to_image[:2])
@@ -98,11 +98,11 @@ class MaskGrid:
     def output_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """Rows of the result: (C, h, w) -> (C, stop - start, W)."""
         columns, first = self._columns(maps, start, stop, self.output_size[1])
-        taps = self.to_output.part(start, stop)
-        below = blend_rows(columns, self.to_image.at(taps.below).less(first))
+        taps = self.to_output.slice(start, stop)
+        below = blend_rows(columns, self.to_image.select(taps.below).offset(first))
         if self.image_size[0] == self.output_size[0]:
             return below
-        above = blend_rows(columns, self.to_image.at(taps.above).less(first))
+        above = blend_rows(columns, self.to_image.select(taps.above).offset(first))
         return torch.lerp(below, above, taps.weight[:, None])
 
     def network_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
@@ -113,11 +113,11 @@ class MaskGrid:
         """
         columns, first = self._columns(maps, start, stop, self.image_size[1])
         below, above = self._image_rows_of
-        return blend_rows(columns, self.to_image.part(below[start], above[stop - 1] + 1).less(first))
+        return blend_rows(columns, self.to_image.slice(below[start], above[stop - 1] + 1).offset(first))
 
     def finish_rows(self, maps: Tensor, start: int, stop: int) -> Tensor:
         """Maps made of `network_rows` of the same rows, at the size of the result: (C, R', w) -> (C, R, W)."""
-        taps = self.to_output.part(start, stop).less(self._image_rows_of[0][start])
+        taps = self.to_output.slice(start, stop).offset(self._image_rows_of[0][start])
         return resize_columns(blend_rows(maps, taps), self.output_size[1])
 
     def _columns(self, maps: Tensor, start: int, stop: int, width: int) -> tuple[Tensor, int]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from focalnet_d2.layers.activation_checkpointing import run_layer
+from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 from focalnet_d2.layers.masked_attention import MaskedAttention
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
@@ -39,13 +39,13 @@ class MaskedDecoderLayer(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(
-        self, query_feat: Tensor, query_embed: Tensor, memory: Tensor, positioned_memory: Tensor, blocked: Tensor
+        self, query_feat: Tensor, query_embed: Tensor, memory: Tensor, memory_with_pos: Tensor, attn_mask: Tensor
     ) -> Tensor:
         """(B, Q, C) content and position, (B, N, C) memory without and with position, (B, Q, N) bool -> (B, Q, C)."""
-        read = self.cross_attn(query_feat + query_embed, positioned_memory, memory, blocked)
-        query_feat = self.cross_norm(query_feat + read)
-        positioned = query_feat + query_embed
-        query_feat = self.self_norm(query_feat + self.self_attn(positioned, positioned, query_feat))
+        attended = self.cross_attn(query_feat + query_embed, memory_with_pos, memory, attn_mask)
+        query_feat = self.cross_norm(query_feat + attended)
+        query_with_pos = query_feat + query_embed
+        query_feat = self.self_norm(query_feat + self.self_attn(query_with_pos, query_with_pos, query_feat))
         return self.ffn_norm(query_feat + self.linear2(self.linear1(query_feat).relu()))
 
 
@@ -108,9 +108,9 @@ class MaskedAttentionDecoder(nn.Module):
         predictions = [self.predict(query_feat)]
         for index, layer in enumerate(self.layers):
             level = index % len(keys)
-            blocked = blocked_positions(predictions[-1]["mask_embed"], keys[level])
-            arguments = (query_feat, query_embed, *memories[level], blocked)
-            query_feat = run_layer(layer, *arguments, recompute=self.use_checkpoint)
+            attn_mask = attention_mask_from_predictions(predictions[-1]["mask_embed"], keys[level])
+            arguments = (query_feat, query_embed, *memories[level], attn_mask)
+            query_feat = maybe_checkpoint(layer, *arguments, recompute=self.use_checkpoint)
             predictions.append(self.predict(query_feat))
         return predictions
 
@@ -127,13 +127,13 @@ class MaskedAttentionDecoder(nn.Module):
 
 
 @torch.no_grad()
-def blocked_positions(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
+def attention_mask_from_predictions(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
     """Where a query may not look, because its mask is off: (B, Q, E), (B, E, H, W) -> (B, Q, H * W) bool.
 
     A query whose mask is off everywhere looks everywhere.
     """
-    blocked = predict_masks(mask_embed, mask_features).flatten(2) < 0
-    return blocked & ~blocked.all(-1, keepdim=True)
+    attn_mask = predict_masks(mask_embed, mask_features).flatten(2) < 0
+    return attn_mask & ~attn_mask.all(-1, keepdim=True)
 
 
 def _resize(feature: Tensor, size: Sequence[int]) -> Tensor:

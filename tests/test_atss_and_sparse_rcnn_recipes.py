@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from detectron2.config import instantiate
 
-from focalnet_d2.set_prediction.box_metric import CornerMetric
+from focalnet_d2.set_prediction.box_metric import XyxyBoxMetric
 from tests.recipes import RECIPES, meta_model, rates_and_decays, recipe_named
 
 PARAMETERS = {
@@ -75,7 +75,7 @@ def test_atss_trains_as_published(name):
     settings = (model.score_threshold, model.nms_threshold, model.candidates_per_level, model.max_detections)
     assert settings == (0.05, 0.6, 1000, 100)
     criterion = model.criterion
-    assert (criterion.class_weight, criterion.bbox_weight, criterion.centreness_weight) == (1.0, 2.0, 1.0)
+    assert (criterion.class_weight, criterion.bbox_weight, criterion.centerness_weight) == (1.0, 2.0, 1.0)
     assert (criterion.alpha, criterion.gamma) == (0.25, 2.0)
     assert model.strides == [8, 16, 32, 64, 128]
 
@@ -89,7 +89,7 @@ def test_sparse_rcnn_trains_as_published(name):
     for weights in (model.criterion, model.criterion.matcher):
         assert (weights.class_weight, weights.bbox_weight, weights.giou_weight) == (2.0, 5.0, 2.0)
         assert (weights.alpha, weights.gamma) == (0.25, 2.0)
-    assert isinstance(model.criterion.matcher.box_metric, CornerMetric)
+    assert isinstance(model.criterion.matcher.box_metric, XyxyBoxMetric)
     poolers = model.head.pooler.level_poolers
     assert [(p.output_size, p.sampling_ratio, p.aligned) for p in poolers] == [((7, 7), 2, True)] * 4
     assert [p.spatial_scale for p in poolers] == [1 / 4, 1 / 8, 1 / 16, 1 / 32]

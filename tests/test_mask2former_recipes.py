@@ -8,7 +8,7 @@ from detectron2.data import MetadataCatalog
 from focalnet_d2.checkpoint import checkpoint_metadata, load_checkpoint, save_weights
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 from focalnet_d2.data.generated.styles import STUFF, STYLES
-from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMapper
+from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.segmentation_transforms import ade_crop, lsj
 from tests.recipes import RECIPES, evaluators, meta_model, rates_and_decays, recipe_named
 
@@ -22,7 +22,7 @@ TASKS = {
     "coco_panoptic": ("coco_2017_train_panoptic", COCO_TEST, PanopticMapper, lsj, COCO_SIZES, ALL, 133),
     "coco_instance": ("coco_2017_train", "coco_2017_val", InstanceMapper, lsj, COCO_SIZES, ("instance",), 80),
     "ade20k_semantic": (
-        "ade20k_sem_seg_train", "ade20k_sem_seg_val", SemanticMapper, ade_crop, ADE_SIZES, ("semantic",), 150,
+        "ade20k_sem_seg_train", "ade20k_sem_seg_val", SemanticMaskMapper, ade_crop, ADE_SIZES, ("semantic",), 150,
     ),
     "ade20k_panoptic": (
         "ade20k_panoptic_train", "ade20k_panoptic_val", PanopticMapper, ade_crop, ADE_SIZES, ALL, 150,
@@ -74,7 +74,7 @@ def test_published_settings(name):
     assert (recipe.train.clip_norm, recipe.train.amp, recipe.train.eval_period) == (0.01, "auto", 5000)
     assert not recipe.train.ema.enabled
     optimizer = recipe.optimizer
-    assert (optimizer.lr, optimizer.weight_decay, optimizer.decay_rule) == (1e-4, 0.05, "m2f")
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.decay_rule) == (1e-4, 0.05, "mask2former")
     inference = recipe.model.inference
     if inference.panoptic is not None:
         assert (inference.panoptic.object_mask_threshold, inference.panoptic.overlap_threshold) == (0.8, 0.8)

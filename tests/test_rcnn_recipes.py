@@ -72,7 +72,7 @@ def test_schedule_and_optimizer(name):
     assert multiplier(250 / recipe.train.max_iter) == pytest.approx(0.5005, abs=1e-4)
     optimizer = recipe.optimizer
     assert (optimizer.lr, optimizer.weight_decay, tuple(optimizer.betas)) == (1e-4, 0.05, (0.9, 0.999))
-    assert (optimizer.decay_rule, optimizer.lr_factor) == ("mm", None)
+    assert (optimizer.decay_rule, optimizer.lr_factor) == ("mmdetection", None)
     assert (recipe.train.clip_norm, recipe.train.amp, recipe.train.ema.enabled) == (0.0, "auto", False)
 
 

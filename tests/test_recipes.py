@@ -163,6 +163,6 @@ def test_detrex_recipes_have_what_detrex_does_differently(name):
     model = recipe.model
     assert (model.position_embedding.temperature, model.position_embedding.offset) == (10000.0, -0.5)
     assert (model.shared_heads, model.mask_padding_in_eval, model.clip_boxes) == (False, False, True)
-    assert recipe.optimizer.decay_rule == "d2"
+    assert recipe.optimizer.decay_rule == "detectron2"
     assert model.denoising.box_noise_scale == 1.0
     assert not model.backbone.bottom_up.get("normalize_modulator", False)

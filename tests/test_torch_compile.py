@@ -49,7 +49,7 @@ def test_backbone():
 @pytest.mark.parametrize("form", ["compiled", "table_lookup", "grid_sample"])
 def test_encoder(form, monkeypatch):
     forms = [one for one in deformable_attention.IMPLEMENTATIONS if one.name == form]
-    if reason := forms[0].obstacle():
+    if reason := forms[0].unavailable_reason():
         pytest.skip(reason)
     monkeypatch.setattr(deformable_attention, "IMPLEMENTATIONS", forms)
     encoder = DeformableEncoder(16, num_layers=1, num_levels=2, num_heads=2, num_points=2, ffn_dim=16)

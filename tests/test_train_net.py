@@ -97,22 +97,22 @@ def test_evaluation_on_the_way_changes_nothing(finished, dataset, tmp_path):
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(dataset, tmp_path, monkeypatch):
     forward = train_net.build_model
 
-    def spoilt(recipe):
+    def noised(recipe):
         model = forward(recipe)
-        judge = model.criterion.judge
+        compute_losses = model.criterion.compute_losses
         calls = []
 
-        def judge_badly(*args):
-            judged = judge(*args)
+        def score_badly(*args):
+            judged = compute_losses(*args)
             calls.append(1)
             if len(calls) > 3 * 2:  # matched and denoising queries, once an iteration each: from the fourth on
                 judged[0]["loss_giou"] = judged[0]["loss_giou"] * float("nan")
             return judged
 
-        model.criterion.judge = judge_badly
+        model.criterion.compute_losses = score_badly
         return model
 
-    monkeypatch.setattr(train_net, "build_model", spoilt)
+    monkeypatch.setattr(train_net, "build_model", noised)
     with pytest.raises(NonFiniteError, match=r"loss_giou.*iteration 3.*1\.png"):
         run(tmp_path, "train.max_iter=9", "train.checkpoint_period=2")
     report = json.loads((tmp_path / NAN_REPORT).read_text())

@@ -4,7 +4,7 @@ import pytest
 from detectron2.config import instantiate
 
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
-from focalnet_d2.data.mappers import LabelMapMapper
+from focalnet_d2.data.mappers import SemanticSegMapper
 from focalnet_d2.data.segmentation_transforms import mmseg_crop
 from focalnet_d2.engine.accumulation import EqualWeights
 from focalnet_d2.inference.tta import SemanticTTA
@@ -39,7 +39,7 @@ def test_number_of_parameters(name, numbers):
 def test_published_settings(name):
     recipe = recipe_named(name)
     optimizer, train, backbone = recipe.optimizer, recipe.train, recipe.model.backbone
-    assert (optimizer.lr, optimizer.weight_decay, optimizer.decay_rule) == (6e-5, 0.01, "mm")
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.decay_rule) == (6e-5, 0.01, "mmdetection")
     assert tuple(optimizer.betas) == (0.9, 0.999)
     assert (train.max_iter, train.clip_norm, train.amp, train.ema.enabled) == (160_000, 0, "off", False)
     assert train.best_metric == "sem_seg/mIoU"
@@ -54,7 +54,7 @@ def test_published_settings(name):
 def test_data_and_augmentation(name):
     loaders = recipe_named(name).dataloader
     assert (loaders.train.dataset.names, loaders.test.dataset.names) == ("ade20k_sem_seg_train", "ade20k_sem_seg_val")
-    assert loaders.train.mapper._target_ is loaders.test.mapper._target_ is LabelMapMapper
+    assert loaders.train.mapper._target_ is loaders.test.mapper._target_ is SemanticSegMapper
     assert (loaders.train.mapper.is_train, loaders.test.mapper.is_train) == (True, False)
     (crop,), (resize,) = loaders.train.mapper.augmentations, loaders.test.mapper.augmentations
     assert (crop._target_, crop.size) == (mmseg_crop, 512)
@@ -90,7 +90,7 @@ def test_norms_of_the_backbone_alone_do_not_decay():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_of_a_batch_count_the_same(name):
-    assert recipe_named(name).train.part_weights._target_ is EqualWeights
+    assert recipe_named(name).train.microbatch_weights._target_ is EqualWeights
 
 
 def test_windows_and_widths_are_settings():

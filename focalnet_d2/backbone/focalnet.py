@@ -20,7 +20,7 @@ from torchvision.ops import StochasticDepth
 
 from focalnet_d2.kernels.focal_context import focal_context
 from focalnet_d2.kernels.linear import feed_forward, fused_linear
-from focalnet_d2.layers.activation_checkpointing import run_layer
+from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
 
@@ -65,17 +65,17 @@ class FocalModulation(nn.Module):
         """Gated sum of the focal levels and the global average: (B, H, W, C), (B, H, W, L+1) -> (B, H, W, C)."""
         gates, last_gate = gates.split([self.focal_level, 1], dim=-1)
         local, pooled = focal_context(context, gates, [conv.weight for conv, _ in self.focal_layers])
-        everything = F.gelu(pooled)[:, None, None]  # (B, 1, 1, C)
-        gathered = torch.addcmul(local, everything, last_gate)
-        return gathered / (self.focal_level + 1) if self.normalize else gathered
+        global_context = F.gelu(pooled)[:, None, None]  # (B, 1, 1, C)
+        context = torch.addcmul(local, global_context, last_gate)
+        return context / (self.focal_level + 1) if self.normalize else context
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
         projected = fused_linear(x, self.f.weight, self.f.bias)  # (B, H, W, 2C+L+1)
         query, context, gates = projected.split(sizes, dim=-1)
-        gathered = self.gather_context(context, gates)
-        modulator = fused_linear(gathered, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
+        context = self.gather_context(context, gates)
+        modulator = fused_linear(context, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
         modulated = query * modulator
         return self.dropout(fused_linear(self.ln(modulated), self.proj.weight, self.proj.bias))
 
@@ -170,7 +170,7 @@ class FocalStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C): the blocks only; the network downsamples after it has taken its output."""
         for block in self.blocks:
-            x = run_layer(block, x, recompute=self.use_checkpoint)
+            x = maybe_checkpoint(block, x, recompute=self.use_checkpoint)
         return x
 
 

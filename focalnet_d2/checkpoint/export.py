@@ -92,7 +92,7 @@ def export_state(
     _check_settings(layout, model, tensors, keep_settings)
     notes = layout.restore(model, tensors, class_names)
     named, unplaced = apply_inverse(layout.rules(model, ()), tensors)
-    if layout.backbone_only and (unplaced or not layout.recognise(list(named), tensors)):
+    if layout.backbone_only and (unplaced or not layout.recognize(list(named), tensors)):
         tensors = _without_output_norms(tensors, notes)
         named, unplaced = apply_inverse(layout.rules(model, ()), tensors)
     if unplaced:

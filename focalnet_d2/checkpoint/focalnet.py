@@ -26,7 +26,7 @@ from .focalnet_architecture import (
     recorded_settings,
 )
 from .focalnet_names import TIMM, TRANSFORMERS, ClassifierNames
-from .layout import Layout, Rule, Setting, State, drop, holds, rename
+from .layout import Layout, RequiredSetting, Rule, State, drop, holds, rename
 
 BLOCK = "layers.#.blocks.#."
 _KERNEL = rename(BLOCK + "modulation.focal_layers.#.0.weight")
@@ -101,18 +101,18 @@ def _backbone_layout(
     name: str,
     prefix: str,
     file_prefix: str,
-    recognise: Callable[[list[str]], bool],
+    recognize: Callable[[list[str]], bool],
     others: tuple[Rule, ...],
     flags_of: Callable[[FocalNetFacts], Flags] | None = None,
 ) -> Layout:
-    def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+    def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
         if flags_of is None or "settings" in metadata:  # one of our own files says it
             return recorded_settings(state, metadata, prefix, file_prefix=file_prefix)
         return focalnet_settings(state, prefix, flags_of)
 
     return Layout(
         name,
-        recognise=lambda names, model_state: recognise(names),
+        recognize=lambda names, model_state: recognize(names),
         rules=lambda model, names: (*focalnet_rules(file_prefix, prefix), *others),
         facts=comparable_facts(prefix, growing=True),
         settings=settings,
@@ -134,7 +134,7 @@ def _has_output_norms(names: list[str]) -> bool:
 
 MICROSOFT = ClassifierNames(
     "Microsoft classification",
-    recognise=lambda names: is_focalnet(names) and not _has_output_norms(names),
+    recognize=lambda names: is_focalnet(names) and not _has_output_norms(names),
     rules=lambda model, prefix: focalnet_rules("", prefix),
     norm="norm.<weight|bias>",
     head="head.<weight|bias>",
@@ -148,7 +148,7 @@ def _without_head(source: ClassifierNames, prefix: str) -> Layout:
     ends = (drop(source.norm, "the classifier's last norm"), drop(source.head, "the classifier's head"))
     return Layout(
         source.name,
-        recognise=lambda names, state: source.recognise(names),
+        recognize=lambda names, state: source.recognize(names),
         rules=lambda model, names: (*source.rules(model, prefix), *ends),
         facts=comparable_facts(prefix, growing=True),
         settings=lambda model, state, metadata: focalnet_settings(state, prefix, source.flags),

@@ -6,7 +6,7 @@ from typing import Any
 
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 
-from .layout import Fact, Setting, State
+from .layout import ArchitectureCheck, RequiredSetting, State
 
 _LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL", "huge": "H"}
 _KINDS = ("deeper", "iso")
@@ -98,7 +98,7 @@ def _commas(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else ",".join(map(str, values))
 
 
-def comparable_facts(prefix: str, *, growing: bool = False) -> tuple[Fact, ...]:
+def comparable_facts(prefix: str, *, growing: bool = False) -> tuple[ArchitectureCheck, ...]:
     """What to compare of the FocalNets of a file and a model; `growing` accepts what growth can bridge."""
 
     def fact(value: Callable[[FocalNetFacts], Any]) -> Callable[[State], Any]:
@@ -107,17 +107,17 @@ def comparable_facts(prefix: str, *, growing: bool = False) -> tuple[Fact, ...]:
     def no_more(file: tuple[int, ...], model: tuple[int, ...]) -> bool:
         return len(file) == len(model) and all(a <= b for a, b in zip(file, model, strict=True))
 
-    levels = Fact(fact(lambda facts: facts.focal_levels), "{} focal levels", show=_commas)
-    kernels = Fact(fact(lambda facts: facts.kernels), "focal windows {}", show=_commas)
+    levels = ArchitectureCheck(fact(lambda facts: facts.focal_levels), "{} focal levels", show=_commas)
+    kernels = ArchitectureCheck(fact(lambda facts: facts.kernels), "focal windows {}", show=_commas)
     if growing:
         levels = replace(levels, fits=no_more)
         kernels = replace(kernels, fits=lambda file, model: True)
     return (
-        Fact(fact(lambda facts: facts.size), "{}"),
+        ArchitectureCheck(fact(lambda facts: facts.size), "{}"),
         levels,
         kernels,
-        Fact(fact(lambda facts: facts.in_chans), "{} input channels", usual=3),
-        Fact(fact(lambda facts: facts.mlp_ratio), "an MLP ratio of {:g}", usual=4),
+        ArchitectureCheck(fact(lambda facts: facts.in_chans), "{} input channels", usual=3),
+        ArchitectureCheck(fact(lambda facts: facts.mlp_ratio), "an MLP ratio of {:g}", usual=4),
     )
 
 
@@ -171,7 +171,7 @@ def mm_flags(facts: FocalNetFacts) -> Flags:
     return Flags(3, False, False)
 
 
-def focalnet_settings(state: State, prefix: str, flags_of: Callable[[FocalNetFacts], Flags]) -> list[Setting]:
+def focalnet_settings(state: State, prefix: str, flags_of: Callable[[FocalNetFacts], Flags]) -> list[RequiredSetting]:
     """The settings of the FocalNet below a prefix, by the code base the file comes from."""
     facts = focalnet_facts(state, prefix)
     if facts is None:
@@ -179,11 +179,11 @@ def focalnet_settings(state: State, prefix: str, flags_of: Callable[[FocalNetFac
     flags = flags_of(facts)
     unsettled = "published sources disagree" if facts.variant else "the size is not a published one"
     settings = [
-        Setting(prefix + "use_postln", flags.use_postln, unsettled),
-        Setting(prefix + "normalize_modulator", flags.normalize_modulator, unsettled),
+        RequiredSetting(prefix + "use_postln", flags.use_postln, unsettled),
+        RequiredSetting(prefix + "normalize_modulator", flags.normalize_modulator, unsettled),
     ]
     if facts.use_conv_embed:
-        settings.append(Setting(prefix + "stem_padding", flags.stem_padding))
+        settings.append(RequiredSetting(prefix + "stem_padding", flags.stem_padding))
     return settings
 
 
@@ -197,7 +197,7 @@ def recorded_settings(
     *,
     others: Sequence[str] = (),
     file_prefix: str | None = None,
-) -> list[Setting]:
+) -> list[RequiredSetting]:
     """The settings that one of our own files notes about itself: of the FocalNet below a prefix, and `others`.
 
     The file may be one of a larger model, in which the FocalNet has another prefix.
@@ -206,6 +206,7 @@ def recorded_settings(
     names = [] if facts is None else FOCALNET_SETTINGS if facts.use_conv_embed else FOCALNET_SETTINGS[:2]
     noted = metadata.get("settings", {})
     settings = [
-        Setting(prefix + name, noted.get((prefix if file_prefix is None else file_prefix) + name)) for name in names
+        RequiredSetting(prefix + name, noted.get((prefix if file_prefix is None else file_prefix) + name))
+        for name in names
     ]
-    return settings + [Setting(path, noted.get(path)) for path in others]
+    return settings + [RequiredSetting(path, noted.get(path)) for path in others]

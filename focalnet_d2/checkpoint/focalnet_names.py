@@ -29,7 +29,7 @@ class ClassifierNames:
     """
 
     name: str
-    recognise: Callable[[Sequence[str]], bool]
+    recognize: Callable[[Sequence[str]], bool]
     rules: Callable[[nn.Module, str], tuple[Rule, ...]]
     norm: str
     head: str
@@ -60,7 +60,7 @@ _TRANSFORMERS_RULES = (
 
 TRANSFORMERS = ClassifierNames(
     "Hugging Face transformers",
-    recognise=lambda names: {
+    recognize=lambda names: {
         "focalnet.embeddings.patch_embeddings.projection.weight",
         "focalnet.encoder.stages.0.layers.0.modulation.projection_in.weight",
     }.issubset(names),
@@ -112,7 +112,7 @@ def _to_convolutions(model: nn.Module, tensors: dict[str, Tensor], class_names: 
 
 TIMM = ClassifierNames(
     "timm",
-    recognise=lambda names: {"stem.proj.weight", "layers.0.blocks.0.modulation.f.weight"}.issubset(names),
+    recognize=lambda names: {"stem.proj.weight", "layers.0.blocks.0.modulation.f.weight"}.issubset(names),
     rules=_timm_rules,
     norm=f"norm.{_WB}",
     head=f"head.fc.{_WB}",

@@ -137,7 +137,7 @@ def same_tensor(a: Tensor, b: Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class Fact:
+class ArchitectureCheck:
     """Something a state dict in our names tells about its model, and how to say it.
 
     Args:
@@ -162,7 +162,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RequiredSetting:
     """Something that no shape shows and that the weights were trained with.
 
     Args:
@@ -232,10 +232,10 @@ class Layout:
     """
 
     name: str
-    recognise: Callable[[Sequence[str], State], bool]
+    recognize: Callable[[Sequence[str], State], bool]
     rules: Callable[[nn.Module, Sequence[str]], Sequence[Rule]]
-    facts: tuple[Fact, ...] = ()
-    settings: Callable[[nn.Module, State, Mapping[str, Any]], Sequence[Setting]] = lambda *_: ()
+    facts: tuple[ArchitectureCheck, ...] = ()
+    settings: Callable[[nn.Module, State, Mapping[str, Any]], Sequence[RequiredSetting]] = lambda *_: ()
     prepare: Callable[[dict[str, Tensor]], dict[str, str]] = lambda _: {}
     classes: ClassRows | None = None
     backbone_only: bool = False

@@ -22,7 +22,7 @@ from .focalnet import (
 )
 from .focalnet_architecture import FOCALNET_SETTINGS, comparable_facts, recorded_settings
 from .kernel_inflation import added_kernels, grow
-from .layout import Fact, Layout, Renamed, Setting, State, apply_table, drop, rename
+from .layout import ArchitectureCheck, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
 from .report import LoadReport, some_of
 
@@ -129,7 +129,7 @@ def _own_layout(prefix: str | None) -> Layout:
     constants = "a constant that the model makes itself"
     return Layout(
         "Detectron2",
-        recognise=lambda names, state: 2 * sum(name in state for name in names) >= len(names),
+        recognize=lambda names, state: 2 * sum(name in state for name in names) >= len(names),
         rules=lambda model, names: (
             drop("pixel_<mean|std>", constants),
             drop("*.anchor_generator.cell_anchors.#", constants),
@@ -155,7 +155,7 @@ def layouts_of(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
     return [*backbone, *detector_layouts(prefix), *own] if prefix == "" else [*own, *backbone]
 
 
-def _recognise(model: nn.Module, weights: Weights, state: State, backbone_only: bool) -> Layout:
+def _recognize(model: nn.Module, weights: Weights, state: State, backbone_only: bool) -> Layout:
     names, layouts, prefix = list(weights.tensors), layouts_of(model, backbone_only), focalnet_prefix(model)
     if prefix is not None and (other := other_backbone(names)):
         raise ValueError(
@@ -163,10 +163,10 @@ def _recognise(model: nn.Module, weights: Weights, state: State, backbone_only: 
             "of a model with the same backbone"
         )
     for layout in layouts:
-        if layout.recognise(names, state):
+        if layout.recognize(names, state):
             return layout
     for layout in detector_layouts(prefix) if prefix else []:
-        if layout.recognise(names, state):
+        if layout.recognize(names, state):
             held = weights.metadata.get("model") or published_model(names)
             raise ValueError(
                 f"{weights.source} ({layout.name} layout) holds {_a(held) if held else 'another model'} and not "
@@ -189,7 +189,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     """The tensors to copy, by the model's names, and the report; raises ValueError if anything does not fit."""
     model = _unwrapped(model)
     state = model.state_dict()
-    layout = _recognise(model, weights, state, options.backbone_only)
+    layout = _recognize(model, weights, state, options.backbone_only)
     renamed = apply_table(layout.rules(model, list(weights.tensors)), weights.tensors)
     tensors = renamed.tensors
     report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
@@ -216,7 +216,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     return tensors, report
 
 
-def _check_facts(facts: Sequence[Fact], tensors: State, state: State, source: str) -> None:
+def _check_facts(facts: Sequence[ArchitectureCheck], tensors: State, state: State, source: str) -> None:
     pairs = [(fact, fact.of(tensors), fact.of(state)) for fact in facts]
     wrong = [(fact, a, b) for fact, a, b in pairs if a is not None and b is not None and not fact.fits(a, b)]
     if wrong:
@@ -236,14 +236,14 @@ def _attribute(model: Any, path: str) -> Any:
     return model
 
 
-def unmet_settings(settings: Sequence[Setting], model: nn.Module) -> list[tuple[Setting, Any]]:
+def unmet_settings(settings: Sequence[RequiredSetting], model: nn.Module) -> list[tuple[RequiredSetting, Any]]:
     """The settings that the model has otherwise, and how it has them; unsettled ones are never among them."""
     values = [(setting, _attribute(model, setting.path)) for setting in settings if setting.value is not None]
     return [(setting, value) for setting, value in values if value is not _ABSENT and value != setting.value]
 
 
 def _check_settings(
-    settings: Sequence[Setting], model: nn.Module, source: str, layout: str, options: Options
+    settings: Sequence[RequiredSetting], model: nn.Module, source: str, layout: str, options: Options
 ) -> list[str]:
     """Notes about settings that stay the model's; raises if the weights need others and may not be overruled."""
     notes, wrong = [], unmet_settings(settings, model)
@@ -302,8 +302,8 @@ def _fit_backbone(
     heads = {name for name in state if not name.startswith(prefix) or is_output_norm(name, prefix)}
     may_be_missing = heads | added_kernels(tensors, state, prefix)
     report.resized |= grow(tensors, state, prefix)
-    normalised = _attribute(model, prefix + "normalize_modulator") is True
-    if normalised and any(name.endswith("modulation.f.weight") for name in report.resized):
+    normalized = _attribute(model, prefix + "normalize_modulator") is True
+    if normalized and any(name.endswith("modulation.f.weight") for name in report.resized):
         report.notes.append("added focal levels also divide the modulator by more: outputs change until trained")
     return may_be_missing
 

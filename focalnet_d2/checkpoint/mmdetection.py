@@ -6,7 +6,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from .focalnet import focalnet_rules
 from .focalnet_architecture import focalnet_settings, mm_flags
-from .layout import ClassRows, Fact, Layout, Rule, holds, rename
+from .layout import ArchitectureCheck, ClassRows, Layout, Rule, holds, rename
 
 FOCALNET = "backbone.bottom_up."
 _WB = "<weight|bias>"
@@ -27,7 +27,9 @@ def coco_names(rows: int) -> Sequence[str] | None:
     return _COCO_THINGS if rows == len(_COCO_THINGS) else None
 
 
-def mmdetection_layout(*patterns: str, rules: Sequence[Rule], facts: Sequence[Fact], classes: ClassRows) -> Layout:
+def mmdetection_layout(
+    *patterns: str, rules: Sequence[Rule], facts: Sequence[ArchitectureCheck], classes: ClassRows
+) -> Layout:
     """The layout of a detector's files.
 
     Args:
@@ -38,7 +40,7 @@ def mmdetection_layout(*patterns: str, rules: Sequence[Rule], facts: Sequence[Fa
     table = (*focalnet_rules("backbone.", FOCALNET), *rules)
     return Layout(
         "mmdetection",
-        recognise=lambda names, state: holds(names, *patterns),
+        recognize=lambda names, state: holds(names, *patterns),
         rules=lambda model, names: table,
         facts=tuple(facts),
         settings=lambda model, state, metadata: focalnet_settings(state, FOCALNET, mm_flags),

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from .focalnet_architecture import FOCALNET_SETTINGS, recorded_settings
-from .layout import ClassRows, Fact, Layout, holds, rename
+from .layout import ArchitectureCheck, ClassRows, Layout, holds, rename
 
 
 def own_layout(
-    *patterns: str, focalnet: str, facts: Sequence[Fact], classes: ClassRows, others: Sequence[str] = ()
+    *patterns: str, focalnet: str, facts: Sequence[ArchitectureCheck], classes: ClassRows, others: Sequence[str] = ()
 ) -> Layout:
     """The layout of our files of one kind of model.
 
@@ -19,7 +19,7 @@ def own_layout(
     """
     return Layout(
         "focalnet_d2",
-        recognise=lambda names, state: holds(names, *patterns),
+        recognize=lambda names, state: holds(names, *patterns),
         rules=lambda model, names: (rename("*"),),
         facts=tuple(facts),
         settings=lambda model, state, metadata: recorded_settings(state, metadata, focalnet, others=others),

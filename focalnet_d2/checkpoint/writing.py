@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from focalnet_d2.utils.atomic_write import replacing
+from focalnet_d2.utils.atomic_write import atomic_open
 
 
 def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
         TypeError: `data` holds something that reading would refuse; the old file stays.
     """
     _require_plain(dict(data), "data")
-    with replacing(path) as file:
+    with atomic_open(path) as file:
         torch.save(dict(data), file)
 
 
@@ -35,7 +35,7 @@ def save_weights(
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Copies: the format refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
-    with replacing(path) as file:
+    with atomic_open(path) as file:
         file.write(save(tensors, {"format": "pt", "metadata": json.dumps(dict(metadata or {}))}))
 
 

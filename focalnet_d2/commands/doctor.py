@@ -300,7 +300,7 @@ def check_forms() -> list[Check]:
         forms = seam.available_implementations(device, torch.float32)
         others = ", ".join(form.name for form in forms[1:]) or "none"
         detail = f"{forms[0].name} ({forms[0].detail}); other forms: {others}"
-        absent = [(form.name, form.obstacle()) for form in seam.IMPLEMENTATIONS if form not in forms]
+        absent = [(form.name, form.unavailable_reason()) for form in seam.IMPLEMENTATIONS if form not in forms]
         detail += "".join(f"; not {name}: {reason}" for name, reason in absent if reason)
         checks.append(Check(f"{title}, {device}", OK, detail))
     return checks

@@ -24,7 +24,7 @@ from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint.focalnet import focalnet_prefix, other_backbone
 from focalnet_d2.checkpoint.focalnet_architecture import FocalNetFacts, focalnet_facts
-from focalnet_d2.checkpoint.layout import Layout, Renamed, Setting, State, apply_table
+from focalnet_d2.checkpoint.layout import Layout, Renamed, RequiredSetting, State, apply_table
 from focalnet_d2.checkpoint.loading import check_checkpoint, layouts_of
 from focalnet_d2.checkpoint.reading import Weights, read_checkpoint, select_weights
 from focalnet_d2.checkpoint.report import some_of
@@ -73,7 +73,7 @@ class Inspection:
     class_rows: int = 0
     class_counts: list[int] = field(default_factory=list)
     class_names: list[str | None] | None = None
-    settings: list[Setting] = field(default_factory=list)
+    settings: list[RequiredSetting] = field(default_factory=list)
     fits: list[str] = field(default_factory=list)
     starts: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Inspection:
         return f"{self.class_rows} rows{also}: {', '.join(names[:3]) + ', ...' if names else 'names unknown'}"
 
 
-def _say_setting(setting: Setting) -> str:
+def _say_setting(setting: RequiredSetting) -> str:
     known = f"model.{setting.path}={setting.value}"
     return known if setting.value is not None else f"model.{setting.path}=? ({setting.reason})"
 
@@ -122,7 +122,7 @@ def inspect_checkpoint(checkpoint: str | os.PathLike | Mapping[str, Any]) -> Ins
     is_content = isinstance(checkpoint, Mapping)
     content = checkpoint if is_content else read_checkpoint(checkpoint, header_only=True)
     weights = select_weights(content, "the checkpoint" if is_content else str(checkpoint))
-    model, layout = _recognise(weights)
+    model, layout = _recognize(weights)
     found = _describe(weights, _model_of_size(weights, model, layout), layout)
     found.averaged = isinstance(content.get("ema_model"), Mapping)
     _try_recipes(found, weights, type(model))
@@ -189,7 +189,7 @@ def _has_depths(facts: FocalNetFacts, flags: Mapping[str, Any]) -> bool:
     return (facts.embed_dim, facts.depths) == (flags["embed_dim"], tuple(flags["depths"]))
 
 
-def _recognise(weights: Weights) -> tuple[nn.Module, Layout]:
+def _recognize(weights: Weights) -> tuple[nn.Module, Layout]:
     """A model of the family on the meta device, its sizes aside, and the layout; a FocalNet if it is no other.
 
     Where families share a layout, it is the one of whose heads the file has most.
@@ -202,21 +202,21 @@ def _recognise(weights: Weights) -> tuple[nn.Module, Layout]:
         (model, layout)
         for model in _one_of_each_family()
         if noted in (None, type(model).__name__)
-        and (layout := _first_that_recognises(model.checkpoint_layouts(), names, model)) is not None
+        and (layout := _first_that_recognizes(model.checkpoint_layouts(), names, model)) is not None
     ]
     if found:
         return max(found, key=lambda candidate: _share_of_heads(weights, *candidate))
     with torch.device("meta"):
         model = FocalNet()
-    layout = _first_that_recognises(layouts_of(model), names, model)
+    layout = _first_that_recognizes(layouts_of(model), names, model)
     if layout is None:
         raise ValueError(f"{weights.source} has no layout that is known here; it holds {some_of(names)}")
     return model, layout
 
 
-def _first_that_recognises(layouts: Sequence[Layout], names: Sequence[str], model: nn.Module) -> Layout | None:
+def _first_that_recognizes(layouts: Sequence[Layout], names: Sequence[str], model: nn.Module) -> Layout | None:
     state = model.state_dict()
-    return next((layout for layout in layouts if layout.recognise(names, state)), None)
+    return next((layout for layout in layouts if layout.recognize(names, state)), None)
 
 
 def _share_of_heads(weights: Weights, model: nn.Module, layout: Layout) -> float:

@@ -8,7 +8,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILTo
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the values that RGB images have in 0..1
 
 
-def centre_crop(size: int = 224, *, crop_ratio: float = 0.875) -> Compose:
+def center_crop(size: int = 224, *, crop_ratio: float = 0.875) -> Compose:
     """The published test transform: bicubic resize of the shorter side, then the centre, (3, size, size) uint8.
 
     Args:

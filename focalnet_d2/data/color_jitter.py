@@ -80,8 +80,8 @@ class ColourTransform(Transform):
             return self._change_hsv(contrast[table][img])
         return contrast[self._change_hsv(table[img])]
 
-    def _change_hsv(self, colours: np.ndarray) -> np.ndarray:
-        hue, saturation, value = rgb_to_hsv(colours)
+    def _change_hsv(self, colors: np.ndarray) -> np.ndarray:
+        hue, saturation, value = rgb_to_hsv(colors)
         hue = ((np.arange(HUES) + self.hue) % HUES).astype(np.uint8)[hue]
         return hsv_to_rgb(hue, _to_8_bit(np.arange(256) * self.saturation)[saturation], value)
 
@@ -96,9 +96,9 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def rgb_to_hsv(colours: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rgb_to_hsv(colors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 RGB -> hue in 0..179, saturation and value in 0..255, each (H, W) uint8; grey has hue 0."""
-    red, green, blue = np.ascontiguousarray(colours.transpose(2, 0, 1)).astype(np.float32)
+    red, green, blue = np.ascontiguousarray(colors.transpose(2, 0, 1)).astype(np.float32)
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
     green_is_largest = value == green
@@ -117,10 +117,10 @@ def hsv_to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np
     """Inverse of `rgb_to_hsv` up to rounding: three (H, W) uint8 -> (H, W, 3) uint8."""
     largest = value.astype(np.float32)
     chroma = largest * saturation.astype(np.float32) / 255
-    colours = np.empty((*hue.shape, 3), np.uint8)
+    colors = np.empty((*hue.shape, 3), np.uint8)
     for channel in range(3):
-        colours[..., channel] = np.rint(largest - chroma * _SHARES_OF_CHROMA[channel][hue])
-    return colours
+        colors[..., channel] = np.rint(largest - chroma * _SHARES_OF_CHROMA[channel][hue])
+    return colors
 
 
 def _shares_of_chroma() -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .shared_memory_dataset import SharedRecords
+from .shared_memory_dataset import SharedMemoryDataset
 
 Mapper = Callable[[dict], dict]
 
@@ -56,7 +56,7 @@ def build_train_loader(
         world_size=comm.get_world_size(),
     )
     return DataLoader(
-        SeededDataset(SharedRecords(dataset), mapper, seed),
+        SeededDataset(SharedMemoryDataset(dataset), mapper, seed),
         batch_sampler=stream,
         num_workers=num_workers,
         collate_fn=keep_list,
@@ -83,7 +83,7 @@ def build_test_loader(
         raise ValueError("The test data set has no images.")
     share = rank_share(len(dataset), comm.get_rank(), comm.get_world_size())
     return DataLoader(
-        MappedDataset(SharedRecords(dataset), mapper),
+        MappedDataset(SharedMemoryDataset(dataset), mapper),
         batch_size=batch_size,
         sampler=_InOrder(share),
         num_workers=num_workers,

@@ -15,7 +15,7 @@ from detectron2.utils.file_io import PathManager
 from PIL import Image
 from torchvision.io import decode_png
 
-from focalnet_d2.utils.atomic_write import replacing
+from focalnet_d2.utils.atomic_write import atomic_open
 
 LARGEST_ID = 256**3 - 1
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -61,7 +61,7 @@ def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
         # all if it was built without PNG, goes to Pillow, which says what is wrong.
         with contextlib.suppress(RuntimeError, AttributeError):
             decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8))  # (3, H, W)
-            return _join_colours(decoded.permute(1, 2, 0).numpy())
+            return _join_colors(decoded.permute(1, 2, 0).numpy())
     image = open_label_image(file_name)
     if content.startswith(_PNG_SIGNATURE) and content[24] > 8:  # Pillow would drop the lower half without a word
         raise ValueError(f"The panoptic label file {file_name} has {content[24]} bits a colour; ids take 8 of each.")
@@ -70,13 +70,13 @@ def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
             f"The panoptic label file {file_name} has pixels of Pillow's mode {image.mode!r}; segment ids are stored "
             "in the three colours of an 8-bit RGB image."
         )
-    return _join_colours(np.asarray(image)[..., :3])
+    return _join_colors(np.asarray(image)[..., :3])
 
 
-def _join_colours(colours: np.ndarray) -> np.ndarray:
+def _join_colors(colors: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (H, W) int32."""
-    octets = colours.reshape(-1)
-    ids = np.empty(colours.shape[:2], np.uint32)
+    octets = colors.reshape(-1)
+    ids = np.empty(colors.shape[:2], np.uint32)
     # Numbers of four bytes that overlap by one are the fastest way to widen three bytes; the last has no fourth byte.
     numbers = np.ndarray(ids.size - 1, "<u4", octets, strides=(3,))
     np.bitwise_and(numbers, LARGEST_ID, out=ids.reshape(-1)[:-1])
@@ -97,7 +97,7 @@ def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
         raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
     size = (ids.shape[1], ids.shape[0])
     image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
-    with replacing(path, sync=False) as file:
+    with atomic_open(path, sync=False) as file:
         image.save(file, format="PNG")
 
 

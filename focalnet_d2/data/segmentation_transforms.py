@@ -84,7 +84,7 @@ class RandomRatioResize(T.Augmentation):
 def mmseg_crop(size: int = 512, *, ignore_label: int = 255) -> T.AugmentationList:
     """Resize to 0.5 to 2 times, crop where no class fills more than three quarters, flip, colour jitter.
 
-    The augmentations need the labels beside the image, as `LabelMapMapper` gives them. Crops of small images stay
+    The augmentations need the labels beside the image, as `SemanticSegMapper` gives them. Crops of small images stay
     small: UPerNet pads them after they are normalised. mmsegmentation takes an eleventh crop, whatever is in it, where
     the ten that are tried here are all filled by a class; here it is the tenth.
 

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 logger = logging.getLogger(__name__)
 
 
-class SharedRecords(Dataset):
+class SharedMemoryDataset(Dataset):
     """dataset[i] is a new copy of records[i].
 
     All ranks of a run have to make it together. Without a temporary folder that holds it, each has a copy.

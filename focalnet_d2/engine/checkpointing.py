@@ -33,9 +33,9 @@ from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_ch
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
 
-from .distributed import gather_everywhere
+from .distributed import all_gather_object
 from .rng import get_rng_state
-from .sharding import cut_optimizer_state, cut_state, whole
+from .sharding import full_tensor, shard_optimizer_state_dict, shard_state_dict
 
 LAST = "last_checkpoint"
 BEST = "best.json"
@@ -49,7 +49,7 @@ class RunState:
     Args:
         model: without a distributed wrapper; its parameters, and with them the optimizer's, may be sharded.
         optimizer, scheduler, scaler: with `state_dict` and `load_state_dict`.
-        averaged: averaged weights (`hooks.AveragedWeights`), or None.
+        averaged: averaged weights (`hooks.EMAHook`), or None.
         description: `recipe` and `metadata` of the file (`describe_run`).
     """
 
@@ -72,14 +72,14 @@ class RunState:
     def weights(self) -> dict[str, Any]:
         """The content of a file for evaluation and fine-tuning only, on the main process; all ranks must call it."""
         model = self.model.state_dict() if self.averaged is None else self.averaged.state_dict()
-        return {"model": whole(model), "best": self.best, **self.description}
+        return {"model": full_tensor(model), "best": self.best, **self.description}
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """The content of a checkpoint after `iteration` iterations, on the main process; all ranks must call it."""
-        state = {"iteration": iteration, "rng": gather_everywhere(get_rng_state()), **self.weights()}
+        state = {"iteration": iteration, "rng": all_gather_object(get_rng_state()), **self.weights()}
         if self.averaged is not None:
-            state["training_model"] = whole(self.model.state_dict())
-        return state | {name: whole(part.state_dict()) for name, part in self.parts.items()}
+            state["training_model"] = full_tensor(self.model.state_dict())
+        return state | {name: full_tensor(part.state_dict()) for name, part in self.parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore everything but the random generators; all ranks must call it.
@@ -94,10 +94,10 @@ class RunState:
                 f"train.init_checkpoint without --resume to start from its weights"
             )
         own = self.model.state_dict()
-        self.model.load_state_dict(cut_state(state.get("training_model", state["model"]), own))
+        self.model.load_state_dict(shard_state_dict(state.get("training_model", state["model"]), own))
         if self.averaged is not None:
-            self.averaged.load_state_dict(cut_state(state["model"], own))
-        parts = {**state, "optimizer": cut_optimizer_state(state["optimizer"], self.parts["optimizer"])}
+            self.averaged.load_state_dict(shard_state_dict(state["model"], own))
+        parts = {**state, "optimizer": shard_optimizer_state_dict(state["optimizer"], self.parts["optimizer"])}
         for name, part in self.parts.items():
             part.load_state_dict(copy.deepcopy(parts[name]))  # a copy: tensors may be mapped from the file
         self.best = state["best"]

@@ -155,7 +155,7 @@ def wrap_model(model: nn.Module, device: torch.device, parallel: str = "ddp") ->
 
 
 @contextmanager
-def gradients_stay_local(model: nn.Module) -> Iterator[None]:
+def no_sync(model: nn.Module) -> Iterator[None]:
     """Backward passes inside add to the gradients of this rank; the next one outside takes their mean over ranks."""
     if isinstance(model, DistributedDataParallel):
         with model.no_sync():
@@ -168,7 +168,7 @@ def gradients_stay_local(model: nn.Module) -> Iterator[None]:
         unit.set_requires_gradient_sync(True, recurse=False)
 
 
-def gather_everywhere(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """The value of each rank, on every rank, in the order of ranks; all ranks must call it."""
     return comm.all_gather(value)
 

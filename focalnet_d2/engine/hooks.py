@@ -17,8 +17,8 @@ from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
 from .checkpointing import RunState, save_best, save_run
-from .distributed import gather_everywhere
-from .sharding import local_part
+from .distributed import all_gather_object
+from .sharding import local_shard
 
 FINAL = "model_final.pth"
 BEST_WEIGHTS = "model_best.pth"
@@ -26,7 +26,7 @@ BEST_WEIGHTS = "model_best.pth"
 logger = logging.getLogger(__name__)
 
 
-class AveragedWeights(HookBase):
+class EMAHook(HookBase):
     """Exponential moving average of parameters and floating-point buffers (EMA).
 
     After each iteration: average = decay * average + (1 - decay) * weight. Integer buffers are copied.
@@ -48,7 +48,7 @@ class AveragedWeights(HookBase):
         """Move the average towards the weights."""
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
-                local_part(self.average[name]).lerp_(local_part(value), 1 - self.decay)
+                local_shard(self.average[name]).lerp_(local_shard(value), 1 - self.decay)
             else:
                 self.average[name].copy_(value)
 
@@ -98,7 +98,7 @@ class Evaluation(HookBase):
 
     def run(self) -> None:
         """Evaluate now; all ranks get the results, so that they agree on what follows from them."""
-        self.results = gather_everywhere(self.evaluate())[0]
+        self.results = all_gather_object(self.evaluate())[0]
         numbers = {k: v for k, v in flatten_results_dict(self.results).items() if isinstance(v, int | float)}
         self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
 

@@ -24,20 +24,20 @@ SWIN_TABLES = ("absolute_pos_embed", "relative_position_bias_table")
 logger = logging.getLogger(__name__)
 
 
-def _exempt_d2(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+def _exempt_detectron2(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return isinstance(module, NORM_MODULES)
 
 
-def _exempt_mm(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+def _exempt_mmdetection(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     called_norm_there = not isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm))  # those are bn and gn
     return called_norm_there and any(word in name for word in ("norm", *SWIN_TABLES))
 
 
-def _exempt_m2f(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+def _exempt_mask2former(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return isinstance(module, (*NORM_MODULES, nn.Embedding)) or any(word in name for word in SWIN_TABLES)
 
 
-def _exempt_cls(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+def _exempt_imagenet(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim <= 1 or name.endswith(".bias")
 
 
@@ -46,10 +46,10 @@ def _exempt_none(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
 
 
 DECAY_RULES: dict[str, Callable[[nn.Module, str, nn.Parameter], bool]] = {
-    "d2": _exempt_d2,  # Detectron2, detrex: norm modules
-    "mm": _exempt_mm,  # mm detectors: names with "norm", so `ln`, heads' bn and gn, and every bias decay
-    "m2f": _exempt_m2f,  # Mask2Former: norm and embedding modules
-    "cls": _exempt_cls,  # ImageNet: vectors and biases
+    "detectron2": _exempt_detectron2,  # Detectron2, detrex: norm modules
+    "mmdetection": _exempt_mmdetection,  # names with "norm": `ln`, heads' bn and gn, and every bias decay
+    "mask2former": _exempt_mask2former,  # Mask2Former: norm and embedding modules
+    "imagenet": _exempt_imagenet,  # ImageNet: vectors and biases
     "all": _exempt_none,  # FocalNet-DINO: all parameters decay
 }
 

@@ -24,7 +24,7 @@ from .checkpointing import RunState, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
 from .distributed import local_rank, wrap_model
 from .evaluation_loop import run_evaluation
-from .hooks import AveragedWeights, BestCheckpoint, Evaluation, PeriodicCheckpoint, ProgressPrinter
+from .hooks import BestCheckpoint, EMAHook, Evaluation, PeriodicCheckpoint, ProgressPrinter
 from .rng import set_rng_state
 from .sharding import gathered
 from .trainer import Trainer
@@ -124,7 +124,7 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
     wrapped = wrap_model(model, device, train.parallel)
     optimizer = _instantiate_with(recipe.optimizer, model=model)
     scheduler = LRMultiplier(optimizer, instantiate(recipe.lr_multiplier), train.max_iter)
-    averaged = AveragedWeights(model, train.ema.decay) if train.ema.enabled else None
+    averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
     amp_dtype = resolve_amp(train.amp, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
     state = RunState(
@@ -144,7 +144,7 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
         amp_dtype=amp_dtype,
         clip_norm=train.clip_norm,
         accumulation=train.accumulation,
-        part_weights=instantiate(train.part_weights),
+        microbatch_weights=instantiate(train.microbatch_weights),
         output_dir=folder,
     )
     state.description = describe_run(recipe, model)  # the loader has read the names of the classes
@@ -159,7 +159,7 @@ def _hooks(
     recipe: DictConfig,
     optimizer: torch.optim.Optimizer,
     scheduler: LRMultiplier,
-    averaged: AveragedWeights | None,
+    averaged: EMAHook | None,
     state: RunState,
 ) -> list:
     """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""

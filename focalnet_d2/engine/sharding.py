@@ -93,25 +93,25 @@ def is_sharded(value: Any) -> bool:
     return hasattr(value, "full_tensor")
 
 
-def local_part(tensor: Tensor) -> Tensor:
+def local_shard(tensor: Tensor) -> Tensor:
     """What this rank has of a tensor; a whole one as it is."""
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
-def whole(state: Any) -> Any:
+def full_tensor(state: Any) -> Any:
     """A state dict with whole tensors: on the main process those that were cut are joined, on the CPU.
 
     All ranks must call it; the others get what no file is to be written from.
     """
     if isinstance(state, Mapping):
-        return {name: whole(value) for name, value in state.items()}
+        return {name: full_tensor(value) for name, value in state.items()}
     if not is_sharded(state):
         return state
     joined = state.full_tensor()
     return joined.cpu() if comm.is_main_process() else None
 
 
-def cut_like(value: Any, like: Any) -> Any:
+def shard_like(value: Any, like: Any) -> Any:
     """A whole tensor cut as `like` is, if that is and their shapes agree; all ranks must call it with the same."""
     if not is_sharded(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
@@ -120,18 +120,18 @@ def cut_like(value: Any, like: Any) -> Any:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def cut_state(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def shard_state_dict(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a state dict cut as those of the same names."""
-    return {name: cut_like(value, like.get(name)) for name, value in state.items()}
+    return {name: shard_like(value, like.get(name)) for name, value in state.items()}
 
 
-def cut_optimizer_state(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def shard_optimizer_state_dict(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """An optimizer's state dict with whole tensors -> one whose tensors are cut as their parameters."""
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     owner = dict(zip(numbers, parameters))
     moments = {
-        number: {name: cut_like(value, owner.get(number)) for name, value in values.items()}
+        number: {name: shard_like(value, owner.get(number)) for name, value in values.items()}
         for number, values in state["state"].items()
     }
     groups = [
@@ -143,7 +143,7 @@ def cut_optimizer_state(state: Mapping[str, Any], optimizer: torch.optim.Optimiz
 
 def total_norm(tensors: list[Tensor]) -> Tensor:
     """L2 norm of all tensors together, the same on all ranks where they are cut."""
-    norm = get_total_norm([local_part(tensor) for tensor in tensors])
+    norm = get_total_norm([local_shard(tensor) for tensor in tensors])
     if any(map(is_sharded, tensors)):
         square = norm**2
         dist.all_reduce(square)

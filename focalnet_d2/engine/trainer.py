@@ -21,9 +21,9 @@ from torch.nn.utils import clip_grads_with_norm_
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 
 from .accumulation import EqualWeights, split_batch
-from .distributed import gather_everywhere, gradients_stay_local
+from .distributed import all_gather_object, no_sync
 from .precision import autocast
-from .sharding import local_part, total_norm
+from .sharding import local_shard, total_norm
 
 NAN_REPORT = "nan_batch.json"
 
@@ -44,7 +44,7 @@ class Trainer(TrainerBase):
         scaler: scales the loss for float16; by default it does nothing.
         clip_norm: largest L2 norm of all gradients together; 0 does not clip.
         accumulation: number of parts in which a batch goes through the model.
-        part_weights: weights of the losses of the parts (see `accumulation.py`).
+        microbatch_weights: weights of the losses of the parts (see `accumulation.py`).
         output_dir: where the report of a non-finite batch is written.
     """
 
@@ -59,7 +59,7 @@ class Trainer(TrainerBase):
         scaler: torch.amp.GradScaler | None = None,
         clip_norm: float = 0.0,
         accumulation: int = 1,
-        part_weights: Callable[[Sequence[Sequence[dict]]], list[float]] | None = None,
+        microbatch_weights: Callable[[Sequence[Sequence[dict]]], list[float]] | None = None,
         output_dir: str | Path = ".",
     ) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Trainer(TrainerBase):
         self.amp_dtype = amp_dtype
         self.clip_norm = clip_norm
         self.accumulation = accumulation
-        self.part_weights = part_weights or EqualWeights()
+        self.microbatch_weights = microbatch_weights or EqualWeights()
         self.output_dir = Path(output_dir)
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
         self._batches = iter(data_loader)  # here and not at the first step: starting a loader draws random numbers
@@ -86,13 +86,13 @@ class Trainer(TrainerBase):
         data_time = time.perf_counter() - start
 
         parts = split_batch(batch, self.accumulation)
-        weights = self.part_weights(parts)
+        weights = self.microbatch_weights(parts)
         self.optimizer.zero_grad(set_to_none=True)
         terms = [
             self.forward_backward(part, weight, is_last=index == len(parts) - 1)
             for index, (part, weight) in enumerate(zip(parts, weights))
         ]
-        ranks = gather_everywhere({"losses": _sum_terms(terms), "data_time": data_time, "files": _files(batch)})
+        ranks = all_gather_object({"losses": _sum_terms(terms), "data_time": data_time, "files": _files(batch)})
         losses = _mean_over_ranks([rank["losses"] for rank in ranks])
         self.check_losses(losses, ranks)
 
@@ -104,7 +104,7 @@ class Trainer(TrainerBase):
 
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
         """Losses of one part times its weight, detached; their gradients are added to the parameters'."""
-        with nullcontext() if is_last else gradients_stay_local(self.model), fast_cpu_matmul(self.device):
+        with nullcontext() if is_last else no_sync(self.model), fast_cpu_matmul(self.device):
             with autocast(self.device, self.amp_dtype):
                 losses = {name: weight * loss for name, loss in self.model(part).items()}
             total = sum(losses.values())
@@ -119,8 +119,8 @@ class Trainer(TrainerBase):
         norm = total_norm([parameter.grad for parameter in parameters])
         if not math.isfinite(norm) and not self.scaler.is_enabled():  # the scaler skips such a step by itself
             named = {id(parameter): name for name, parameter in self.network.named_parameters()}
-            bad = [named[id(p)] for p in parameters if not local_part(p.grad).isfinite().all()]
-            bad = list(dict.fromkeys(name for names in gather_everywhere(bad) for name in names))
+            bad = [named[id(p)] for p in parameters if not local_shard(p.grad).isfinite().all()]
+            bad = list(dict.fromkeys(name for names in all_gather_object(bad) for name in names))
             self.stop(f"The gradients of {_shorten(bad)} are not finite", bad, {}, ranks)
         if self.clip_norm > 0:
             clip_grads_with_norm_(parameters, self.clip_norm, norm)

@@ -12,7 +12,7 @@ Score, Key, Value = TypeVar("Score"), TypeVar("Key"), TypeVar("Value")
 logger = logging.getLogger(__name__)
 
 
-class ScoredImages(Generic[Score]):
+class ImageDeduplicator(Generic[Score]):
     """Ids of the images that this process has scored, and the scores of the last ones.
 
     Samplers that give every process the same number of images repeat some at the end. So the last scores wait to be
@@ -77,7 +77,7 @@ def find_repeated(
     return len(seen), repeated
 
 
-def join_shares(shares: Iterable[Mapping[Key, Value]]) -> dict[Key, Value]:
+def merge_by_image(shares: Iterable[Mapping[Key, Value]]) -> dict[Key, Value]:
     """What all processes have, in the order of the processes; of what several have, the first one's."""
     joined = {}
     for share in shares:

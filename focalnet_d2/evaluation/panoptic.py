@@ -18,7 +18,7 @@ from .coco_files import write_json
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
-from .panoptic_stats import ComparedImage, PanopticTally, compare_maps, summarize
+from .panoptic_stats import ComparedImage, PanopticStats, compare_maps, summarize
 from .streaming import CountingEvaluator
 
 COUNTS = "panoptic_counts.json"
@@ -69,9 +69,9 @@ class PanopticEvaluator(CountingEvaluator):
         category_ids = {index: category for category, index in self.classes.index_of.items()}
         self.submission = PanopticSubmission(self.output_dir, category_ids) if self.write_submission else None
 
-    def new_tally(self) -> PanopticTally:
+    def new_tally(self) -> PanopticStats:
         """Counts of the official rules and of the right ones."""
-        return PanopticTally(len(self.classes.names))
+        return PanopticStats(len(self.classes.names))
 
     def score(self, sample: Mapping, output: Mapping) -> tuple[ComparedImage, str]:
         """What the image adds to the tally, and the file with its ground truth.
@@ -93,16 +93,16 @@ class PanopticEvaluator(CountingEvaluator):
             self.submission.add(sample, predicted_map, predicted)
         return compared, str(truth.file_name)
 
-    def report(self, tally: PanopticTally, submissions: Sequence[PanopticSubmission]) -> dict[str, dict[str, float]]:
+    def report(self, stats: PanopticStats, submissions: Sequence[PanopticSubmission]) -> dict[str, dict[str, float]]:
         """PQ and its parts; the counts and the list of the submission are written."""
-        self.counts = tally.counts(official=self.official)
+        self.counts = stats.counts(official=self.official)
         if self.output_dir is not None:
             names = self.classes.names
             content = {task: counts.to_dict(names) for task, counts in self.counts.items()}
             write_json(self.output_dir / COUNTS, content, indent=1)
         if self.write_submission:
             PanopticSubmission.write_list(submissions)
-        return summarize(tally, self.classes, official=self.official)
+        return summarize(stats, self.classes, official=self.official)
 
     def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[int, int]]:
         """Ground truth of an image, and the class index of each of its category ids."""

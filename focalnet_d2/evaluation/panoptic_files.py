@@ -14,9 +14,9 @@ from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_i
 from focalnet_d2.data.preparation.jobs import run_jobs
 
 from .coco_files import write_json
-from .deduplication import join_shares
+from .deduplication import merge_by_image
 from .panoptic_counts import PanopticClasses, Segments, read_segments
-from .panoptic_stats import ComparedImage, PanopticTally, compare_maps
+from .panoptic_stats import ComparedImage, PanopticStats, compare_maps
 
 SUBMISSION = "panoptic_predictions"
 
@@ -62,7 +62,7 @@ def score_panoptic_files(
     index_of: Mapping[int, int],
     *,
     workers: int = 1,
-) -> PanopticTally:
+) -> PanopticStats:
     """Compare files; the result, to the last bit, does not depend on the number of processes.
 
     Args:
@@ -76,7 +76,7 @@ def score_panoptic_files(
     if missing := [image_id for image_id in truth if image_id not in predictions]:
         raise ValueError(f"{len(missing)} images have no prediction, among them {missing[0]!r}.")
     pairs = [(truth[image_id], predictions[image_id]) for image_id in truth]
-    tally = PanopticTally(len(set(index_of.values())))
+    tally = PanopticStats(len(set(index_of.values())))
     compare = functools.partial(compare_files, index_of)
     images = run_jobs(compare, pairs, workers=workers, description="panoptic quality")
     for (truth_file, _), image in zip(pairs, images):
@@ -120,7 +120,7 @@ class PanopticSubmission:
     @staticmethod
     def write_list(submissions: Sequence["PanopticSubmission"]) -> None:
         """Write the JSON of all processes' predictions."""
-        entries = join_shares([submission.entries for submission in submissions])
+        entries = merge_by_image([submission.entries for submission in submissions])
         write_json(submissions[0].folder / f"{SUBMISSION}.json", {"annotations": list(entries.values())})
 
 

@@ -61,7 +61,7 @@ def compare_maps(
     return ComparedImage(official, corrected, wrong_areas)
 
 
-class PanopticTally:
+class PanopticStats:
     """Counts of all images so far; its size does not depend on how many there were.
 
     `official` and `corrected` are the `PanopticCounts` of the two sets of rules.
@@ -82,7 +82,7 @@ class PanopticTally:
             self._wrong_files += 1
             self._first_wrong_file = self._first_wrong_file or truth_file
 
-    def merge(self, other: "PanopticTally") -> None:
+    def merge(self, other: "PanopticStats") -> None:
         """Add the images of another process."""
         self.official.merge(other.official)
         self.corrected.merge(other.corrected)
@@ -108,7 +108,7 @@ class PanopticTally:
             )
 
 
-def summarize(tally: PanopticTally, classes: PanopticClasses, *, official: bool) -> dict[str, dict[str, float]]:
+def summarize(tally: PanopticStats, classes: PanopticClasses, *, official: bool) -> dict[str, dict[str, float]]:
     """Results of every task to report, in percent; they and what is wrong with areas are logged."""
     tally.report_areas()
     results = {}

@@ -24,7 +24,7 @@ from focalnet_d2.data.semantic_labels import read_semantic_labels
 
 from .coco_files import write_json
 from .confusion import ConfusionTally, classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
-from .deduplication import join_shares
+from .deduplication import merge_by_image
 from .metadata import loaded_metadata
 from .streaming import CountingEvaluator
 
@@ -106,7 +106,7 @@ class SemanticEvaluator(CountingEvaluator):
             content = {"classes": self.class_names, "confusion": self.confusion.tolist()}
             write_json(self.output_dir / COUNTS, content)
         if self.write_submission:
-            entries = join_shares(submissions)
+            entries = merge_by_image(submissions)
             write_json(self.output_dir / SUBMISSION, list(itertools.chain.from_iterable(entries.values())))
         return summarize(self.confusion, self.class_names, official=self.official)
 

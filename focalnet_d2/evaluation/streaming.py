@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from .deduplication import ScoredImages
+from .deduplication import ImageDeduplicator
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class CountingEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forget all images."""
         self._tally = self.new_tally()
-        self._images: ScoredImages[tuple] = ScoredImages()
+        self._images: ImageDeduplicator[tuple] = ImageDeduplicator()
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Score the outputs; an image is known by its `image_id`, or without one by its `file_name`.

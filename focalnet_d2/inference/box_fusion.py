@@ -28,9 +28,9 @@ class Nms:
     def __init__(self, *, iou_threshold: float = 0.7):
         self.iou_threshold = iou_threshold
 
-    def __call__(self, found: Sequence[Instances]) -> Instances:
+    def __call__(self, detections: Sequence[Instances]) -> Instances:
         """Scores and boxes stay as they are."""
-        together = Instances.cat(list(found))
+        together = Instances.cat(list(detections))
         boxes, scores, classes = together.pred_boxes.tensor, together.scores, together.pred_classes
         return together[batched_nms(boxes, scores, classes, self.iou_threshold)]
 
@@ -52,9 +52,9 @@ class SoftNms:
         # Not its soft_nms, which returns the boxes with the scores that they had before the decay.
         self._decay = _ensemble_boxes().ensemble_boxes_nms.cpu_soft_nms_float
 
-    def __call__(self, found: Sequence[Instances]) -> Instances:
+    def __call__(self, detections: Sequence[Instances]) -> Instances:
         """Boxes stay as they are."""
-        together = _usable(Instances.cat(list(found)), self.skip_below)
+        together = _usable(Instances.cat(list(detections)), self.skip_below)
         boxes, classes = _array(together.pred_boxes.tensor), _array(together.pred_classes)
         kept, decayed = [np.zeros(0, np.int64)], [np.zeros(0)]
         for label in np.unique(classes):
@@ -87,37 +87,39 @@ class WeightedBoxFusion:
         self.skip_below = skip_below
         self._fuse = _ensemble_boxes().weighted_boxes_fusion
 
-    def __call__(self, found: Sequence[Instances]) -> Instances:
+    def __call__(self, detections: Sequence[Instances]) -> Instances:
         """New boxes and scores, with the type and on the device of the found ones."""
-        image_size = found[0].image_size
+        image_size = detections[0].image_size
         height, width = image_size
         size = np.array([width, height, width, height])
-        found = [_usable(_cut(one), self.skip_below) for one in found]
+        detections = [_usable(_cut(one), self.skip_below) for one in detections]
         boxes, scores, classes = self._fuse(
-            [_array(one.pred_boxes.tensor) / size for one in found],
-            [_array(one.scores) for one in found],
-            [_array(one.pred_classes) for one in found],
+            [_array(one.pred_boxes.tensor) / size for one in detections],
+            [_array(one.scores) for one in detections],
+            [_array(one.pred_classes) for one in detections],
             iou_thr=self.iou_threshold,
             conf_type="absent_model_aware_avg",
         )
         return Instances(
             image_size,
-            pred_boxes=Boxes(torch.as_tensor(boxes * size).to(found[0].pred_boxes.tensor)),
-            scores=torch.as_tensor(scores).to(found[0].scores),
-            pred_classes=torch.as_tensor(classes).to(found[0].pred_classes),
+            pred_boxes=Boxes(torch.as_tensor(boxes * size).to(detections[0].pred_boxes.tensor)),
+            scores=torch.as_tensor(scores).to(detections[0].scores),
+            pred_classes=torch.as_tensor(classes).to(detections[0].pred_classes),
         )
 
 
-def _usable(found: Instances, skip_below: float) -> Instances:
+def _usable(detections: Instances, skip_below: float) -> Instances:
     """Without empty boxes, whose IoU is not defined, low scores, and scores of 0, which have no mean."""
-    return found[found.pred_boxes.nonempty() & (found.scores >= skip_below) & (found.scores > 0)]
+    return detections[detections.pred_boxes.nonempty() & (detections.scores >= skip_below) & (detections.scores > 0)]
 
 
-def _cut(found: Instances) -> Instances:
+def _cut(detections: Instances) -> Instances:
     """A copy whose boxes end at the image's borders."""
-    boxes = found.pred_boxes.clone()
-    boxes.clip(found.image_size)
-    return Instances(found.image_size, pred_boxes=boxes, scores=found.scores, pred_classes=found.pred_classes)
+    boxes = detections.pred_boxes.clone()
+    boxes.clip(detections.image_size)
+    return Instances(
+        detections.image_size, pred_boxes=boxes, scores=detections.scores, pred_classes=detections.pred_classes
+    )
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -178,16 +178,16 @@ class DetectionTTA(TTA):
     def _boxes(self, copy: ImageCopy) -> Instances:
         """What the model finds in a copy, without masks, where it is in the image."""
         if isinstance(self.model, GeneralizedRCNN):
-            (found,) = self.model.inference([copy.inputs], do_postprocess=False)
-            found = detector_postprocess(_without_masks(found), copy.inputs["height"], copy.inputs["width"])
+            (detections,) = self.model.inference([copy.inputs], do_postprocess=False)
+            detections = detector_postprocess(_without_masks(detections), copy.inputs["height"], copy.inputs["width"])
         else:
-            found = _instances(self.model([copy.inputs])[0])
-            if found.has("pred_masks"):
+            detections = _instances(self.model([copy.inputs])[0])
+            if detections.has("pred_masks"):
                 log_first_n(logging.WARNING, "Test-time augmentation fuses boxes only; the masks are left out.")
-            found = _without_masks(found)
+            detections = _without_masks(detections)
         if copy.mirrored:
-            found.pred_boxes = _mirrored(found)
-        return found
+            detections.pred_boxes = _mirrored(detections)
+        return detections
 
     def _with_masks(self, fused: Instances, image_dict: Mapping) -> Instances:
         """Adds `pred_masks` (N, height, width) bool; boxes that do not reach into the image are dropped."""
@@ -214,14 +214,17 @@ def _instances(result: Mapping) -> Instances:
     return result["instances"]
 
 
-def _without_masks(found: Instances) -> Instances:
+def _without_masks(detections: Instances) -> Instances:
     return Instances(
-        found.image_size, pred_boxes=found.pred_boxes, scores=found.scores, pred_classes=found.pred_classes
+        detections.image_size,
+        pred_boxes=detections.pred_boxes,
+        scores=detections.scores,
+        pred_classes=detections.pred_classes,
     )
 
 
-def _mirrored(found: Instances) -> Boxes:
+def _mirrored(detections: Instances) -> Boxes:
     """The boxes of the mirrored image: (N, 4) XYXY pixels."""
-    left, top, right, bottom = found.pred_boxes.tensor.unbind(-1)
-    width = found.image_size[1]
+    left, top, right, bottom = detections.pred_boxes.tensor.unbind(-1)
+    width = detections.image_size[1]
     return Boxes(torch.stack([width - right, top, width - left, bottom], dim=-1))

@@ -26,7 +26,7 @@ from focalnet_d2.utils.user_cache import user_cache
 
 SWITCH = "FOCALNET_D2_COMPILE"
 COMPILERS = ("c++", "g++", "clang++")  # after $CXX
-# No -ffast-math: sums keep their order, and numbers that are none stay so.
+# No -ffast-math: sums keep their order, and NaNs stay NaNs.
 COMMON_FLAGS = ("-std=c++14", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 PROCESSOR_FLAGS = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
 TIMEOUT = 120  # seconds that one compilation may take
@@ -44,7 +44,7 @@ class CompiledLibrary:
     def __init__(self, source: Path):
         self.source = source
         self._library: ctypes.CDLL | None = None
-        self._obstacle = ""
+        self._unavailable_reason = ""
         self._tried = False
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
@@ -62,12 +62,12 @@ class CompiledLibrary:
                     self._tried = True
         return self._library
 
-    def obstacle(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why `load` gives None, in one line; empty when it gives the library."""
         if os.environ.get(SWITCH) == "0":
             return f"{SWITCH}=0"
         self.load()
-        return self._obstacle
+        return self._unavailable_reason
 
     def _renew_lock(self) -> None:
         """Another thread may have held it when the process was forked."""
@@ -77,8 +77,10 @@ class CompiledLibrary:
         try:
             return load_or_compile(self.source)
         except (OSError, subprocess.SubprocessError) as error:
-            self._obstacle = " ".join(str(error).split())[:300]
-            logger.info("%s is not compiled, another form takes its place: %s", self.source.name, self._obstacle)
+            self._unavailable_reason = " ".join(str(error).split())[:300]
+            logger.info(
+                "%s is not compiled, another form takes its place: %s", self.source.name, self._unavailable_reason
+            )
             return None
 
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .deformable_attention_cpp import LIBRARY, by_compiled_kernel
-from .deformable_attention_table import by_table_lookup
+from .deformable_attention_cpp import LIBRARY, deformable_attention_cpp
+from .deformable_attention_table import deformable_attention_table
 from .dispatch import Implementation, find_implementation
 from .triton_gate import triton_serves
 
@@ -55,15 +55,15 @@ IMPLEMENTATIONS: list[Implementation] = [
     ),
     Implementation(
         "compiled",
-        by_compiled_kernel,
+        deformable_attention_cpp,
         lambda device_type, dtype: device_type == "cpu" and dtype.is_floating_point and LIBRARY.load() is not None,
         "C++, compiled here on first use",
-        LIBRARY.obstacle,
+        LIBRARY.unavailable_reason,
         takes_half=True,
     ),
     Implementation(
         "table_lookup",
-        by_table_lookup,
+        deformable_attention_table,
         lambda device_type, dtype: device_type == "cpu",
         "no compiler: one weighted table lookup",
     ),
@@ -78,7 +78,7 @@ IMPLEMENTATIONS: list[Implementation] = [
 
 def available_implementations(device_type: str, dtype: torch.dtype = torch.float32) -> list[Implementation]:
     """The forms that can serve a device type and dtype, the one that will be taken first."""
-    return [form for form in IMPLEMENTATIONS if form.supports(device_type, dtype)]
+    return [one for one in IMPLEMENTATIONS if one.supports(device_type, dtype)]
 
 
 def deformable_attention(
@@ -107,12 +107,12 @@ def deformable_attention(
     """
     if sum(h * w for h, w in spatial_shapes) != value.shape[1]:
         raise ValueError(f"spatial_shapes {list(spatial_shapes)} do not make {value.shape[1]} tokens")
-    forms = available_implementations(value.device.type, value.dtype)
+    implementations = available_implementations(value.device.type, value.dtype)
     if implementation is not None:
-        forms = [find_implementation("deformable attention", IMPLEMENTATIONS, implementation)]
+        implementations = [find_implementation("deformable attention", IMPLEMENTATIONS, implementation)]
     tensors = value, sampling_locations, attention_weights
-    if not forms[0].takes_half:
+    if not implementations[0].takes_half:
         dtype = torch.promote_types(value.dtype, torch.float32)
         tensors = tuple(tensor.to(dtype) for tensor in tensors)
     with torch.autocast(value.device.type, enabled=False):
-        return forms[0].compute(tensors[0], spatial_shapes, *tensors[1:]).to(value.dtype)
+        return implementations[0].compute(tensors[0], spatial_shapes, *tensors[1:]).to(value.dtype)

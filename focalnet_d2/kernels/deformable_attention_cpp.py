@@ -20,7 +20,7 @@ POINTS_FOR_A_THREAD = 50_000  # about half a millisecond, far more than starting
 _DTYPES = torch.float32, torch.float64, torch.bfloat16  # of values, as the library reads them
 
 
-def by_compiled_kernel(
+def deformable_attention_cpp(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """The sum of `deformable_attention` on the CPU, differentiable once.

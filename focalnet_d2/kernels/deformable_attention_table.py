@@ -24,7 +24,7 @@ SUMS_AT_ONCE = 128  # of a query and a head, whose texels are copied
 _BORDER = 2  # texels
 
 
-def by_table_lookup(
+def deformable_attention_table(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """The sum of `deformable_attention` in float32 or float64, differentiable once."""

@@ -23,7 +23,7 @@ class Implementation:
     compute: Callable
     supports: Callable[[str, torch.dtype], bool]
     detail: str
-    obstacle: Callable[[], str] = str
+    unavailable_reason: Callable[[], str] = str
     takes_half: bool = False
 
 
@@ -39,6 +39,6 @@ def find_implementation(what: str, forms: Sequence[Implementation], name: str) -
     found = [form for form in forms if form.name == name]
     if not found:
         raise ValueError(f"{what} has no implementation {name!r}, only {[form.name for form in forms]}")
-    if reason := found[0].obstacle():
+    if reason := found[0].unavailable_reason():
         raise ValueError(f"{what} has no implementation {name!r} here: {reason}")
     return found[0]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .depthwise_conv import depthwise_conv
 from .dispatch import Implementation, find_implementation
-from .focal_context_cpp import LIBRARY, by_compiled_kernel, supports
+from .focal_context_cpp import LIBRARY, focal_context_cpp, supports
 from .triton_gate import triton_serves
 
 
@@ -45,7 +45,9 @@ IMPLEMENTATIONS: list[Implementation] = [
         partial(triton_serves, "focal_context_triton"),
         "one Triton kernel a level, made at its first call",
     ),
-    Implementation("compiled", by_compiled_kernel, supports, "C++, compiled here on first use", LIBRARY.obstacle),
+    Implementation(
+        "compiled", focal_context_cpp, supports, "C++, compiled here on first use", LIBRARY.unavailable_reason
+    ),
     Implementation("plain", _by_convolutions, lambda device_type, dtype: True, "one convolution a level"),
 ]
 

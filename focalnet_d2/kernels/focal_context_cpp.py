@@ -41,7 +41,7 @@ def supports(device_type: str, dtype: torch.dtype) -> bool:
     return device_type == "cpu" and dtype in _C_NAMES and LIBRARY.load() is not None
 
 
-def by_compiled_kernel(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The sums of `focal_context` on the CPU, differentiable once.
 
     Raises:

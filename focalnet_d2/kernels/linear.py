@@ -2,9 +2,9 @@
 
 torch adds a bias by copying it into the result before the product, and an activation is one more pass over memory. The
 operator of oneDNN that `torch.compile` uses does both while a tile of the product is at hand. It is taken where torch's
-own products go to oneDNN too (see `focalnet_d2.kernels.cpu_matmul`), and agrees with the plain form to rounding: 1e-6 in
-float32. With gradients a layer takes only the bias within the product, and the GELU of a feed-forward network is the
-compiled one, which is nearer to float64 than torch's. Elsewhere the plain form is computed.
+own products go to oneDNN too (see `cpu_matmul`), and agrees with the plain form to rounding: 1e-6 in float32. With
+gradients a layer takes only the bias within the product, and the GELU of a feed-forward network is the compiled one,
+which is nearer to float64 than torch's. Elsewhere the plain form is computed.
 """
 
 import torch
@@ -21,7 +21,7 @@ _PLAIN = {"none": lambda x: x, "relu": torch.relu, "gelu": F.gelu}
 _ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is the exact GELU
 
 
-def linear_with(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
+def linear_act(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
     """`activation(layer(x))` for "none", "relu" or "gelu", with gradients plain: (..., C_in) -> (..., C_out)."""
     if torch.is_grad_enabled():
         return _PLAIN[activation](layer(x))
@@ -89,9 +89,9 @@ def feed_forward(
         weights = linear1.weight.to(dtype), linear1.bias, linear2.weight.to(dtype), linear2.bias
         return _FeedForward.apply(x.to(dtype), *weights, activation)
     if torch.is_grad_enabled() or not _is_plain(x):
-        return linear_with("none", linear2, dropout(linear_with(activation, linear1, x)))
+        return linear_act("none", linear2, dropout(linear_act(activation, linear1, x)))
     parts = x.flatten(0, -2).split(ROWS_AT_ONCE)
-    outputs = [linear_with("none", linear2, dropout(linear_with(activation, linear1, part))) for part in parts]
+    outputs = [linear_act("none", linear2, dropout(linear_act(activation, linear1, part))) for part in parts]
     return torch.cat(outputs).view(*x.shape[:-1], -1)
 
 

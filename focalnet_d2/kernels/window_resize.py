@@ -50,8 +50,8 @@ def _to_pillow(image: np.ndarray) -> Image.Image:
 
 def _enlarge_by_library(image: np.ndarray, size: tuple[int, int], window: Window) -> np.ndarray:
     top, left, height, width = window
-    columns = _neighbours(image.shape[1], size[1], left, width)
-    rows = _neighbours(image.shape[0], size[0], top, height)
+    columns = _neighbors(image.shape[1], size[1], left, width)
+    rows = _neighbors(image.shape[0], size[0], top, height)
     planes = np.empty((3, height, width), np.uint8)
     number = ctypes.c_int64
     LIBRARY.load().enlarge_window(
@@ -62,16 +62,16 @@ def _enlarge_by_library(image: np.ndarray, size: tuple[int, int], window: Window
     return planes.transpose(1, 2, 0)
 
 
-def _neighbours(old: int, new: int, start: int, count: int) -> np.ndarray:
+def _neighbors(old: int, new: int, start: int, count: int) -> np.ndarray:
     """(3, count) int32: first neighbour of each of the new pixels from `start` on, its weight, the next one's weight.
 
     In the order of Pillow's operations, so that every rounding is the same. The weight of a pixel that is not there
     is 0.
     """
-    centre = (np.arange(start, start + count) + 0.5) * (old / new)
-    first = np.maximum(centre - 1 + 0.5, 0).astype(np.int32)
-    last = np.minimum((centre + 1 + 0.5).astype(np.int32), old) - 1
-    shares = [np.maximum(1 - np.abs(pixel - centre + 0.5), 0) for pixel in (first, first + 1)]
+    center = (np.arange(start, start + count) + 0.5) * (old / new)
+    first = np.maximum(center - 1 + 0.5, 0).astype(np.int32)
+    last = np.minimum((center + 1 + 0.5).astype(np.int32), old) - 1
+    shares = [np.maximum(1 - np.abs(pixel - center + 0.5), 0) for pixel in (first, first + 1)]
     shares[1][last == first] = 0
     total = shares[0] + shares[1]
     return np.stack([first, *((share / total * _ONE + 0.5).astype(np.int32) for share in shares)])

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def run_layer(layer: nn.Module, *arguments, recompute: bool) -> Tensor:
+def maybe_checkpoint(layer: nn.Module, *arguments, recompute: bool) -> Tensor:
     """`layer(*arguments)`; with `recompute`, in training, its activations are computed again in the backward pass."""
     if recompute and layer.training:
         return checkpoint(layer, *arguments, use_reentrant=False)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 def box_cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """(..., 4) centre, width and height -> (..., 4) corners."""
-    centre, size = boxes.split(2, dim=-1)
-    return torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+    center, size = boxes.split(2, dim=-1)
+    return torch.cat([center - size / 2, center + size / 2], dim=-1)
 
 
 def box_xyxy_to_cxcywh(boxes: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from focalnet_d2.kernels.deformable_attention import SpatialShapes, deformable_attention
-from focalnet_d2.kernels.linear import linear_with
+from focalnet_d2.kernels.linear import linear_act
 
 
 def level_sizes(spatial_shapes: SpatialShapes, like: Tensor) -> Tensor:
@@ -87,25 +87,25 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         per_head = (*query.shape[:2], self.num_heads, -1)
         per_point = (*per_head[:3], self.num_levels, self.num_points)
-        value = linear_with("none", self.value_proj, memory)  # (B, N, C)
+        value = linear_act("none", self.value_proj, memory)  # (B, N, C)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))  # (B, N, M, D)
-        offsets = linear_with("none", self.sampling_offsets, query).view(per_head)  # (B, Q, M, L*P*2)
-        weights = linear_with("none", self.attention_weights, query).view(per_head).softmax(-1).view(per_point)
+        offsets = linear_act("none", self.sampling_offsets, query).view(per_head)  # (B, Q, M, L*P*2)
+        weights = linear_act("none", self.attention_weights, query).view(per_head).softmax(-1).view(per_point)
         locations = self._locate(offsets, reference_points, spatial_shapes).view(*per_point, 2)
-        read = deformable_attention(value, spatial_shapes, locations, weights)  # (B, Q, C)
-        return linear_with("none", self.output_proj, read)
+        sampled = deformable_attention(value, spatial_shapes, locations, weights)  # (B, Q, C)
+        return linear_act("none", self.output_proj, sampled)
 
     def _locate(self, offsets: Tensor, reference_points: Tensor, spatial_shapes: SpatialShapes) -> Tensor:
         """Offsets (B, Q, M, L*P*2) from reference points -> locations of that shape, in float32 at least."""
-        centres, *sides = reference_points[:, :, :, None].split(2, dim=-1)  # (B, Q, L, 1, 2) each
+        centers, *sides = reference_points[:, :, :, None].split(2, dim=-1)  # (B, Q, L, 1, 2) each
         if sides:
             unit = sides[0] * 0.5 / self.num_points
         else:
-            unit = 1.0 / level_sizes(spatial_shapes, centres)[None, None, :, None]  # (1, 1, L, 1, 2)
-        dtype = torch.promote_types(offsets.dtype, centres.dtype)
-        centres, unit = (  # one row for all heads
-            one.expand(-1, -1, -1, self.num_points, -1).flatten(2)[:, :, None].to(dtype) for one in (centres, unit)
+            unit = 1.0 / level_sizes(spatial_shapes, centers)[None, None, :, None]  # (1, 1, L, 1, 2)
+        dtype = torch.promote_types(offsets.dtype, centers.dtype)
+        centers, unit = (  # one row for all heads
+            one.expand(-1, -1, -1, self.num_points, -1).flatten(2)[:, :, None].to(dtype) for one in (centers, unit)
         )
-        return torch.addcmul(centres, offsets.to(dtype), unit)
+        return torch.addcmul(centers, offsets.to(dtype), unit)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from focalnet_d2.kernels.deformable_attention import SpatialShapes
 from focalnet_d2.kernels.linear import feed_forward
 
-from .activation_checkpointing import run_layer
+from .activation_checkpointing import maybe_checkpoint
 from .deformable_attention import MultiScaleDeformableAttention, level_sizes
 
 
@@ -33,14 +33,14 @@ def get_encoder_reference_points(spatial_shapes: SpatialShapes, valid_ratios: Te
 
     A token's centre is taken over the unpadded area of its own level and carried to the others by their ratios.
     """
-    centres, sizes = [], level_sizes(spatial_shapes, valid_ratios)
+    centers, sizes = [], level_sizes(spatial_shapes, valid_ratios)
     for level, (h, w) in enumerate(spatial_shapes):
         y = torch.arange(h, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         x = torch.arange(w, dtype=valid_ratios.dtype, device=valid_ratios.device) + 0.5
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).view(1, h * w, 2)  # (1, HW, 2)
         valid_size = valid_ratios[:, None, level] * sizes[level]  # (B, 1, 2)
-        centres.append(grid / valid_size)
-    return torch.cat(centres, dim=1)[:, :, None] * valid_ratios[:, None]  # (B, N, L, 2)
+        centers.append(grid / valid_size)
+    return torch.cat(centers, dim=1)[:, :, None] * valid_ratios[:, None]  # (B, N, L, 2)
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -64,10 +64,10 @@ class DeformableEncoderLayer(nn.Module):
         padding_mask: Tensor | None,
     ) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        gathered = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
-        tokens = self.norm1(tokens + self.dropout(gathered))
-        changed = feed_forward(self.linear1, self.linear2, tokens, self.dropout)
-        return self.norm2(tokens + self.dropout(changed))
+        sampled = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
+        tokens = self.norm1(tokens + self.dropout(sampled))
+        ffn_out = feed_forward(self.linear1, self.linear2, tokens, self.dropout)
+        return self.norm2(tokens + self.dropout(ffn_out))
 
 
 class DeformableEncoder(nn.Module):
@@ -127,5 +127,5 @@ class DeformableEncoder(nn.Module):
         reference_points = get_encoder_reference_points(spatial_shapes, valid_ratios)
         for layer in self.layers:
             arguments = (tokens, position, reference_points, spatial_shapes, padding_mask)
-            tokens = run_layer(layer, *arguments, recompute=self.use_checkpoint)
+            tokens = maybe_checkpoint(layer, *arguments, recompute=self.use_checkpoint)
         return tokens

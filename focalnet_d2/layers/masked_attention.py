@@ -33,7 +33,7 @@ class MaskedAttention(nn.Module):
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None = None) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
         """Weighted sums of values.
 
         Args:
@@ -48,19 +48,19 @@ class MaskedAttention(nn.Module):
             F.linear(tokens, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
             for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
-        gathered = attend(*heads, None if blocked is None else blocked[:, None])  # (B, heads, Q, C/heads)
-        return self.out_proj(gathered.transpose(1, 2).flatten(2))
+        attended = attend(*heads, None if attn_mask is None else attn_mask[:, None])  # (B, heads, Q, C/heads)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
     """(..., Q, C), twice (..., N, C), (..., Q, N) bool -> (..., Q, C).
 
     A GPU has `scaled_dot_product_attention`. On CPUs two products, equal to it but for rounding, take half of its time
     in training and less in inference; they keep the weights of all pairs for the backward pass.
     """
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if blocked is None else ~blocked)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if attn_mask is None else ~attn_mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if blocked is not None:  # a sum for all heads is much faster than filling each
-        scores = scores + scores.new_zeros(blocked.shape).masked_fill_(blocked, -torch.inf)
+    if attn_mask is not None:  # a sum for all heads is much faster than filling each
+        scores = scores + scores.new_zeros(attn_mask.shape).masked_fill_(attn_mask, -torch.inf)
     return scores.softmax(-1) @ value

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from focalnet_d2.kernels.linear import linear_with
+from focalnet_d2.kernels.linear import linear_act
 
 
 class MLP(nn.Module):
@@ -18,7 +18,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = linear_with("relu", layer, x)
+            x = linear_act("relu", layer, x)
         return self.layers[-1](x)
 
 

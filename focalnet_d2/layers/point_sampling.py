@@ -43,9 +43,9 @@ def sample_masks(masks: Tensor, points: Tensor, padded_size: Sequence[int], rows
     points = points.expand(len(rows), -1, -1)
     values = points.new_empty(points.shape[:2])
     present, counts = (part.tolist() for part in rows.unique(return_counts=True))
-    for row, places in zip(present, rows.argsort().split(counts), strict=True):
-        read = sample_points(masks[row, None, None].to(points.dtype), points[places].flatten(0, 1)[None])
-        values[places] = read.view(len(places), -1)
+    for row, indices in zip(present, rows.argsort().split(counts), strict=True):
+        sampled = sample_points(masks[row, None, None].to(points.dtype), points[indices].flatten(0, 1)[None])
+        values[indices] = sampled.view(len(indices), -1)
     return values
 
 

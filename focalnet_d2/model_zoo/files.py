@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import focalnet_d2
-from focalnet_d2.utils.atomic_write import replacing
+from focalnet_d2.utils.atomic_write import atomic_open
 from focalnet_d2.utils.user_cache import user_cache
 
 from .weights import Mirror, WeightFile
@@ -71,7 +71,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 def _download(mirror: Mirror, path: Path) -> Path:
     """Raises OSError or HTTPException if nothing or only a part came, and ValueError if it was another file."""
     digest, size = hashlib.sha256(), 0
-    with urlopen(mirror.url, timeout=TIMEOUT) as answer, replacing(path) as file:
+    with urlopen(mirror.url, timeout=TIMEOUT) as answer, atomic_open(path) as file:
         while block := answer.read(BLOCK_BYTES):
             digest.update(block)
             size += file.write(block)

@@ -70,7 +70,7 @@ def batch_images(
     return batch, image_sizes
 
 
-def wanted_sizes(batched_inputs: Sequence[Mapping], image_sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def output_sizes(batched_inputs: Sequence[Mapping], image_sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """(height, width) of each result: what the mapper asks for, or the image's own."""
     return [
         (image.get("height", h), image.get("width", w))

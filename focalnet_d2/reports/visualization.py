@@ -19,7 +19,7 @@ _OPACITY = 0.6  # of the colour that a segment is filled with
 _LABELLED_SHARE = 0.006  # of the image; smaller segments have no name written on them
 
 
-def class_colour(class_index: int) -> Colour:
+def class_color(class_index: int) -> Colour:
     """A bright RGB colour per class; neighbours in the class list differ clearly."""
     hue = (class_index * 0.61803398875 + 0.02) % 1
     lightness = (0.5, 0.42, 0.58)[class_index // 5 % 3]
@@ -51,11 +51,11 @@ def draw_detections(
     line = max(2, round(min(canvas.size) / 160))
     order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")  # small ones on top
     for i in order.tolist():
-        _draw_box(draw, boxes[i] * scale, class_colour(classes[i]), line)
+        _draw_box(draw, boxes[i] * scale, class_color(classes[i]), line)
     taken: list[Box] = []
     for i in order.tolist():
         text = class_names[classes[i]] if scores is None else f"{class_names[classes[i]]} {scores[i] * 100:.0f}"
-        taken.append(_draw_label(draw, boxes[i] * scale, text, class_colour(classes[i]), font, taken))
+        taken.append(_draw_label(draw, boxes[i] * scale, text, class_color(classes[i]), font, taken))
     return np.asarray(canvas)
 
 
@@ -83,8 +83,8 @@ def draw_panoptic(
     pixels = np.asarray(canvas).astype(np.float32)
     for segment in segments_info:
         inside = ids == segment["id"]
-        colour = np.asarray(class_colour(segment["category_id"]), np.float32)
-        pixels[inside] = (1 - _OPACITY) * pixels[inside] + _OPACITY * colour
+        color = np.asarray(class_color(segment["category_id"]), np.float32)
+        pixels[inside] = (1 - _OPACITY) * pixels[inside] + _OPACITY * color
     pixels[_borders(ids)] = 255
     canvas = Image.fromarray(pixels.round().astype(np.uint8))
     draw, font = ImageDraw.Draw(canvas, "RGBA"), _label_font(canvas)
@@ -128,17 +128,17 @@ def _boxes_classes_scores(
     return boxes, kept.pred_classes.tolist(), kept.scores.tolist()
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, colour: Colour, line: int) -> None:
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, color: Colour, line: int) -> None:
     """One rectangle with a faint light border, so that it shows on any ground."""
     width, height = draw.im.size
     left, right = np.clip((box[0].round(), box[2].round() - 1), 0, width - 1).tolist()
     top, bottom = np.clip((box[1].round(), box[3].round() - 1), 0, height - 1).tolist()
     right, bottom = max(left, right), max(top, bottom)
     draw.rectangle((left, top, right, bottom), outline=(255, 255, 255, 110), width=line + 2)
-    draw.rectangle((left, top, right, bottom), outline=colour, width=line)
+    draw.rectangle((left, top, right, bottom), outline=color, width=line)
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, box: np.ndarray, text: str, colour: Colour, font, taken: list[Box]) -> Box:
+def _draw_label(draw: ImageDraw.ImageDraw, box: np.ndarray, text: str, color: Colour, font, taken: list[Box]) -> Box:
     """Writes a box's name at the first of six places around it that covers no earlier label; returns the place."""
     left, top, right, bottom = box.tolist()
     text_left, text_top, text_right, text_bottom = draw.textbbox((0, 0), text, font=font)
@@ -150,8 +150,8 @@ def _draw_label(draw: ImageDraw.ImageDraw, box: np.ndarray, text: str, colour: C
             x, y = min(max(x, 0), room_x), min(max(y, 0), room_y)
             places.append((round(x), round(y), round(x) + width, round(y) + height))
     place = next((p for p in places if not any(_overlap(p, other) for other in taken)), places[0])
-    draw.rectangle(place, fill=(*colour, 235))
-    dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 140
+    draw.rectangle(place, fill=(*color, 235))
+    dark = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 140
     ink = _INK if dark else (255, 255, 255)
     draw.text((place[0] + 4 - text_left, place[1] + 3 - text_top), text, fill=ink, font=font)
     return place

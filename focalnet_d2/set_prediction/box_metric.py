@@ -19,7 +19,7 @@ class BoxMetric:
         raise NotImplementedError
 
 
-class CentreMetric(BoxMetric):
+class CxcywhBoxMetric(BoxMetric):
     """Centre and size; areas are shares of the image (arXiv:2005.12872, DETR; DINO)."""
 
     giou_eps = 1e-6
@@ -29,7 +29,7 @@ class CentreMetric(BoxMetric):
         return boxes
 
 
-class CornerMetric(BoxMetric):
+class XyxyBoxMetric(BoxMetric):
     """Corners; areas are pixels (arXiv:2011.12450, Sparse R-CNN).
 
     The generalised IoU knows no unit but for `eps`: 1e-6 pixels are this share of an image of 1000 x 1000.

@@ -43,7 +43,7 @@ class SetCriterion(nn.Module):
         self.alpha = alpha
         self.gamma = gamma
 
-    def judge(
+    def compute_losses(
         self,
         predictions: Sequence[Mapping[str, Tensor]],
         targets: Sequence[Targets],
@@ -62,17 +62,17 @@ class SetCriterion(nn.Module):
             The named losses of each set.
         """
         logits, boxes = (_stack(predictions, name) for name in ("pred_logits", "pred_boxes"))  # (S, B, Q, K or 4)
-        places, objects, counts = _flatten(assignments, targets, queries=boxes.shape[2])
-        places, objects = torch.stack([places, objects]).to(logits.device)  # (P,) each, in one copy
+        matched, objects, counts = _flatten(assignments, targets, queries=boxes.shape[2])
+        matched, objects = torch.stack([matched, objects]).to(logits.device)  # (P,) each, in one copy
         labels = torch.cat([image.labels for image in targets])[objects]
-        wanted = torch.cat([image.boxes for image in targets])[objects].to(boxes.dtype)  # (P, 4)
+        target_boxes = torch.cat([image.boxes for image in targets])[objects].to(boxes.dtype)  # (P, 4)
 
         onehot = torch.zeros_like(logits)
-        onehot.flatten(0, 2)[places, labels] = 1.0
+        onehot.flatten(0, 2)[matched, labels] = 1.0
         focal = sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma).flatten(1).sum(1)  # (S,)
-        matched, metric = boxes.flatten(0, 2)[places], self.matcher.box_metric
-        distance = l1_loss(metric.coordinates(matched), metric.coordinates(wanted)).split(counts)
-        giou = giou_loss(matched, wanted, metric.giou_eps).split(counts)
+        matched_boxes, metric = boxes.flatten(0, 2)[matched], self.matcher.box_metric
+        distance = l1_loss(metric.coordinates(matched_boxes), metric.coordinates(target_boxes)).split(counts)
+        giou = giou_loss(matched_boxes, target_boxes, metric.giou_eps).split(counts)
         scale = 1.0 / num_targets
         return [
             {
@@ -83,13 +83,13 @@ class SetCriterion(nn.Module):
             for of_class, of_distance, of_giou in zip(focal, distance, giou, strict=True)
         ]
 
-    def judge_matched(
+    def match_and_compute_losses(
         self, predictions: Mapping[str, Mapping[str, Tensor]], targets: Sequence[Targets], num_targets: float
     ) -> dict[str, Tensor]:
-        """`judge` with the assignments that the matcher finds; the names of the sets are the losses' suffixes."""
+        """`compute_losses` with the matcher's assignments; the names of the sets are the losses' suffixes."""
         sets = list(predictions.values())
-        judged = self.judge(sets, targets, self.matcher.match_sets(sets, targets), num_targets)
-        return suffixed(dict(zip(predictions, judged, strict=True)))
+        losses = self.compute_losses(sets, targets, self.matcher.match_sets(sets, targets), num_targets)
+        return suffixed(dict(zip(predictions, losses, strict=True)))
 
     def forward(self, outputs: Mapping, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """All losses of a training step.
@@ -103,7 +103,7 @@ class SetCriterion(nn.Module):
         """
         device = outputs["pred_logits"].device
         with torch.autocast(device.type, enabled=False):
-            return self.judge_matched(by_layer(outputs), targets, count_targets(targets, device))
+            return self.match_and_compute_losses(by_layer(outputs), targets, count_targets(targets, device))
 
 
 def by_layer(outputs: Mapping) -> dict[str, Mapping[str, Tensor]]:
@@ -129,10 +129,10 @@ def _flatten(
     All on the CPU, where the matcher left the indices.
     """
     first_object = [0, *accumulate(len(image) for image in targets)]
-    places, objects = [], []
+    predictions, objects = [], []
     for number, indices in enumerate(assignments):
         for image, (query, target) in enumerate(indices):
-            places.append((number * len(indices) + image) * queries + query)
+            predictions.append((number * len(indices) + image) * queries + query)
             objects.append(first_object[image] + target)
     counts = [sum(len(query) for query, _ in indices) for indices in assignments]
-    return torch.cat(places), torch.cat(objects), counts
+    return torch.cat(predictions), torch.cat(objects), counts

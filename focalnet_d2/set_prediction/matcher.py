@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from .box_metric import BoxMetric, CentreMetric
+from .box_metric import BoxMetric, CxcywhBoxMetric
 from .costs import (
     pairwise_class_cost,
     pairwise_dice_cost,
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 _UNAFFORDABLE = 1e6  # far above any real cost, far below what would drown the others' digits
 
 
-class LeastCostAssignment(nn.Module):
+class HungarianAssignment(nn.Module):
     """Hungarian algorithm. Non-finite costs become unaffordable instead of an error.
 
     Attributes:
@@ -52,7 +52,7 @@ class LeastCostAssignment(nn.Module):
         return cost
 
 
-class HungarianMatcher(LeastCostAssignment):
+class HungarianMatcher(HungarianAssignment):
     """Matching of boxes: focal class cost, L1 and generalised IoU, in float32 at least.
 
     Args:
@@ -77,7 +77,7 @@ class HungarianMatcher(LeastCostAssignment):
         self.giou_weight = giou_weight
         self.alpha = alpha
         self.gamma = gamma
-        self.box_metric = CentreMetric() if box_metric is None else box_metric
+        self.box_metric = CxcywhBoxMetric() if box_metric is None else box_metric
 
     def cost(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Tensor:
         """(Q, K) logits, (Q, 4) boxes, M targets -> (Q, M)."""
@@ -115,7 +115,7 @@ class HungarianMatcher(LeastCostAssignment):
         return [list(indices) for indices in zip(*by_image, strict=True)]
 
 
-class MaskMatcher(LeastCostAssignment):
+class MaskMatcher(HungarianAssignment):
     """Matching of masks by their values at points: class, cross-entropy and dice cost, in float32 at least.
 
     Args:

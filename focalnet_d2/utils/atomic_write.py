@@ -11,7 +11,7 @@ UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being writt
 
 
 @contextmanager
-def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryIO]:
+def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when the block ends without an error, and vanishes otherwise.
 
     Args:
@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike, *, sync: bool = True) -> Iterator[BinaryI
 
 def write_atomically(path: str | os.PathLike, content: bytes) -> None:
     """Writes a file that appears complete or not at all; one that a power cut damages has to be made again."""
-    with replacing(path, sync=False) as file:
+    with atomic_open(path, sync=False) as file:
         file.write(content)
 
 

@@ -5,7 +5,7 @@ import torch
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
-from focalnet_d2.modeling.rcnn.model.checkpoint import LAYOUTS
+from focalnet_d2.modeling.rcnn.checkpoint import LAYOUTS
 from tests.checkpoint.building import assert_same_state, on_meta, own_file, snapshot
 from tests.checkpoint.published_layouts import cascade_mask_rcnn, mask_rcnn
 from tests.modeling.rcnn.building import DETECTORS, rcnn_input, tiny_rcnn

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint
 from focalnet_d2.data.datasets import ADE20K_CLASSES
-from focalnet_d2.modeling.upernet.model.checkpoint import LAYOUTS
+from focalnet_d2.modeling.upernet.checkpoint import LAYOUTS
 from tests.checkpoint.building import assert_same_state, classifier_state, on_meta, own_file, snapshot, tiny_focalnet
 from tests.modeling.upernet.building import build_upernet
 from tests.recipes import RECIPES, meta_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focalnet_d2.data.classification_transforms import ImageNetAugmentation, centre_crop
+from focalnet_d2.data.classification_transforms import ImageNetAugmentation, center_crop
 from focalnet_d2.data.loader import build_test_loader, build_train_loader, seeded
 from focalnet_d2.data.mappers import ClassificationMapper
 from tests.data.image_folder import make_image_folder
@@ -26,12 +26,12 @@ def ramp(height: int, width: int) -> Image.Image:
 
 @pytest.mark.parametrize(("size", "resized"), [(224, 256), (384, 438)])
 def test_sizes_of_the_published_crops(size, resized):
-    assert centre_crop(size).transforms[0].size == resized
+    assert center_crop(size).transforms[0].size == resized
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64), (300, 200), (20, 30)])
 def test_the_crop_is_the_centre_of_the_image(height, width):
-    image = centre_crop(32, crop_ratio=0.5)(ramp(height, width))  # 64 on the shorter side
+    image = center_crop(32, crop_ratio=0.5)(ramp(height, width))  # 64 on the shorter side
     assert image.shape == (3, 32, 32)
     assert image.dtype == torch.uint8
     for values, length in ((image[0, 16], width), (image[1, :, 16], height)):
@@ -42,7 +42,7 @@ def test_the_crop_is_the_centre_of_the_image(height, width):
 
 def test_an_image_of_the_right_size_stays_as_it_is():
     image = ramp(32, 32)
-    assert torch.equal(centre_crop(32, crop_ratio=1.0)(image), torch.from_numpy(np.array(image)).permute(2, 0, 1))
+    assert torch.equal(center_crop(32, crop_ratio=1.0)(image), torch.from_numpy(np.array(image)).permute(2, 0, 1))
 
 
 # Training images
@@ -68,9 +68,9 @@ def test_augmentation_depends_on_the_seed_alone():
 
 def erased(erase_prob: float, count: int) -> torch.Tensor:
     """Grey images in which nothing but erasing changes a value."""
-    grey = Image.new("RGB", (40, 40), (90, 90, 90))
+    gray = Image.new("RGB", (40, 40), (90, 90, 90))
     options = dict(auto_augment=None, color_jitter=0.0, erase_prob=erase_prob)
-    return torch.stack([augmented(seed, grey, **options) for seed in range(count)])
+    return torch.stack([augmented(seed, gray, **options) for seed in range(count)])
 
 
 def test_erased_pixels_are_normal_after_normalisation():
@@ -113,15 +113,15 @@ def record(folder, name="ant", class_id=3) -> dict:
 
 def test_the_mapper_adds_the_image_and_keeps_the_rest(tmp_path):
     source = record(tmp_path)
-    sample = ClassificationMapper(transform=centre_crop(32))(source)
+    sample = ClassificationMapper(transform=center_crop(32))(source)
     assert {key: sample[key] for key in source} == source
     assert "image" not in source
     assert sample["image"].shape == (3, 32, 32)
-    blue_first = ClassificationMapper(transform=centre_crop(32), image_format="BGR")(source)
+    blue_first = ClassificationMapper(transform=center_crop(32), image_format="BGR")(source)
     assert torch.equal(blue_first["image"], sample["image"].flip(0))
 
 
-@pytest.mark.parametrize("transform", [centre_crop(32), ImageNetAugmentation(32)], ids=("test", "train"))
+@pytest.mark.parametrize("transform", [center_crop(32), ImageNetAugmentation(32)], ids=("test", "train"))
 def test_mappers_travel_to_worker_processes(tmp_path, transform):
     mapper, source = ClassificationMapper(transform=transform), record(tmp_path)
     with seeded(5):

@@ -13,8 +13,8 @@ from focalnet_d2.data.color_jitter import ColourTransform, SsdColourJitter, hsv_
 channel = st.integers(0, 255)
 
 
-def changed(colour, **change):
-    return ColourTransform(**change).apply_image(np.array([[colour]], np.uint8))[0, 0].tolist()
+def changed(color, **change):
+    return ColourTransform(**change).apply_image(np.array([[color]], np.uint8))[0, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def changed(colour, **change):
         ((200, 0, 0), {"contrast": 1.5, "saturation": 0.5, "contrast_first": False}, [255, 150, 150]),
     ],
 )
-def test_changes_worked_out_by_hand(colour, change, expected):
-    assert changed(colour, **change) == expected
+def test_changes_worked_out_by_hand(color, change, expected):
+    assert changed(color, **change) == expected
 
 
 @given(red=channel, green=channel, blue=channel)

@@ -24,8 +24,8 @@ def test_rgb_and_bgr(tmp_path):
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
 def test_grey_one_bit_and_palette_become_colour(tmp_path, mode):
     values = np.array([[0, 255, 0], [255, 255, 0]], np.uint8)
-    grey = Image.fromarray(values)
-    path = saved(tmp_path / "grey.png", grey.convert(mode))
+    gray = Image.fromarray(values)
+    path = saved(tmp_path / "grey.png", gray.convert(mode))
     assert Image.open(path).mode == mode
     assert np.array_equal(read_image(path), np.repeat(values[..., None], 3, axis=2))
 

@@ -37,10 +37,10 @@ def _no_png(content):
 
 @pytest.mark.usefixtures("decoder")
 def test_colours_are_the_bytes_of_an_id(tmp_path):
-    colours = np.array([[[1, 2, 3], [0, 0, 0]], [[255, 255, 255], [7, 0, 0]]], np.uint8)
-    Image.fromarray(colours).save(tmp_path / "rgb.png")
+    colors = np.array([[[1, 2, 3], [0, 0, 0]], [[255, 255, 255], [7, 0, 0]]], np.uint8)
+    Image.fromarray(colors).save(tmp_path / "rgb.png")
     alpha = np.array([[[0], [9]], [[255], [1]]], np.uint8)
-    Image.fromarray(np.concatenate([colours, alpha], axis=2)).save(tmp_path / "rgba.png")
+    Image.fromarray(np.concatenate([colors, alpha], axis=2)).save(tmp_path / "rgba.png")
     for name in ("rgb.png", "rgba.png"):
         assert read_panoptic_ids(tmp_path / name).tolist() == [[1 + 2 * 256 + 3 * 65536, 0], [256**3 - 1, 7]]
 

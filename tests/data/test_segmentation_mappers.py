@@ -11,7 +11,7 @@ from detectron2.data import transforms as T
 from PIL import Image
 
 from focalnet_d2.data.loader import build_train_loader
-from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMapper
+from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.segmentation_transforms import ade_crop, lsj
 from tests.data.segmentation_files import panoptic_record, save_label
 
@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 12, 16
 
 def make_mapper(kind, is_train=True, augmentations=()):
     if kind == "semantic":
-        return SemanticMapper(is_train, augmentations=augmentations, num_classes=3)
+        return SemanticMaskMapper(is_train, augmentations=augmentations, num_classes=3)
     return {"panoptic": PanopticMapper, "instance": InstanceMapper}[kind](is_train, augmentations=augmentations)
 
 
@@ -101,16 +101,16 @@ def test_padding_is_no_object_and_grey(kind, record, augmentation):
 
 
 def image_files():
-    colours = np.array([[[200, 100, 0], [1, 2, 3]], [[255, 255, 255], [0, 0, 0]]], np.uint8)
-    grey = np.array([[0, 50], [100, 255]], np.uint8)
+    colors = np.array([[[200, 100, 0], [1, 2, 3]], [[255, 255, 255], [0, 0, 0]]], np.uint8)
+    gray = np.array([[0, 50], [100, 255]], np.uint8)
     palette = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
     palette.putpalette([10, 20, 30, 200, 100, 0])
-    transparent = np.dstack([colours, np.array([[255, 0], [255, 51]], np.uint8)])
+    transparent = np.dstack([colors, np.array([[255, 0], [255, 51]], np.uint8)])
     first, second = [10, 20, 30], [200, 100, 0]
     return {
-        "8 bit": (Image.fromarray(colours), colours.tolist()),
-        "grey": (Image.fromarray(grey), np.repeat(grey[..., None], 3, axis=2).tolist()),
-        "16 bit": (Image.fromarray(grey.astype(np.uint16) * 257), np.repeat(grey[..., None], 3, axis=2).tolist()),
+        "8 bit": (Image.fromarray(colors), colors.tolist()),
+        "grey": (Image.fromarray(gray), np.repeat(gray[..., None], 3, axis=2).tolist()),
+        "16 bit": (Image.fromarray(gray.astype(np.uint16) * 257), np.repeat(gray[..., None], 3, axis=2).tolist()),
         "palette": (palette, [[first, second], [second, first]]),
         "RGBA": (Image.fromarray(transparent), [[[200, 100, 0], [255] * 3], [[255] * 3, [204] * 3]]),
     }

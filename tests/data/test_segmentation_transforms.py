@@ -104,10 +104,10 @@ def test_crops_resize_crop_change_colours_flip_and_pad_in_this_order():
     kinds = set()
     for seed in range(60):
         result, parts = augment(ade_crop(40), image, seed=seed)
-        resize, crop, colours, flip, _, pad = parts
+        resize, crop, colors, flip, _, pad = parts
         assert isinstance(resize, T.ResizeTransform)
         assert isinstance(crop, CropTransform)
-        assert isinstance(colours, ColourTransform)
+        assert isinstance(colors, ColourTransform)
         assert isinstance(flip, HFlipTransform | T.NoOpTransform)
         assert isinstance(pad, PadTransform)
         assert (crop.h, crop.w) == (min(resize.new_h, 40), min(resize.new_w, 40))
@@ -163,11 +163,11 @@ def test_mmseg_resizes_crops_flips_and_changes_colours_in_this_order():
     labels = np.random.default_rng(1).integers(0, 5, (40, 70), np.uint8)
     sizes = set()
     for seed in range(40):
-        result, (resize, crop, flip, colours) = augment(mmseg_crop(40), image, labels, seed=seed)
+        result, (resize, crop, flip, colors) = augment(mmseg_crop(40), image, labels, seed=seed)
         assert isinstance(resize, T.ResizeTransform)
         assert isinstance(crop, CropTransform)
         assert isinstance(flip, HFlipTransform | T.NoOpTransform)
-        assert isinstance(colours, ColourTransform)
+        assert isinstance(colors, ColourTransform)
         assert 20 <= resize.new_h <= 80
         assert result.image.shape[:2] == result.sem_seg.shape == (min(resize.new_h, 40), min(resize.new_w, 40))
         sizes.add(result.image.shape[0] < 40)
@@ -175,12 +175,12 @@ def test_mmseg_resizes_crops_flips_and_changes_colours_in_this_order():
 
 
 def test_published_settings_of_mmseg():
-    resize, crop, flip, colours = mmseg_crop().augs
+    resize, crop, flip, colors = mmseg_crop().augs
     assert (resize.short_side, resize.long_side, resize.ratios) == (512, 2048, (0.5, 2.0))
     assert (crop.crop_aug.crop_type, tuple(crop.crop_aug.crop_size)) == ("absolute", (512, 512))
     assert (crop.single_category_max_area, crop.ignored_category) == (0.75, 255)
     assert flip.prob == 0.5
-    assert (colours.brightness, colours.contrast, colours.saturation, colours.hue) == (32, (0.5, 1.5), (0.5, 1.5), 18)
+    assert (colors.brightness, colors.contrast, colors.saturation, colors.hue) == (32, (0.5, 1.5), (0.5, 1.5), 18)
 
 
 def largest_share(labels):

@@ -6,7 +6,7 @@ from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform
 from PIL import Image
 
-from focalnet_d2.data.mappers import SemanticMapper
+from focalnet_d2.data.mappers import SemanticMaskMapper
 from tests.data.segmentation_files import panoptic_record, save_image, save_label
 
 LABELS = [[2, 2, 255, 0], [2, 1, 255, 0]]
@@ -15,7 +15,7 @@ LABELS = [[2, 2, 255, 0], [2, 1, 255, 0]]
 def targets(folder, labels=LABELS, *, num_classes=3, augmentations=(), dtype=np.uint8, **arguments):
     record = {"file_name": save_image(folder / "image.png", len(labels), len(labels[0]))}
     record["sem_seg_file_name"] = save_label(folder / "labels.png", labels, dtype)
-    mapper = SemanticMapper(True, augmentations=augmentations, num_classes=num_classes, **arguments)
+    mapper = SemanticMaskMapper(True, augmentations=augmentations, num_classes=num_classes, **arguments)
     return mapper(record)["instances"]
 
 
@@ -48,13 +48,13 @@ def test_palette_labels_are_the_indices(tmp_path):
     labels = Image.fromarray(np.array([[1, 0]], np.uint8), mode="P")
     labels.putpalette([90, 90, 90, 200, 0, 0])
     labels.save(record["sem_seg_file_name"])
-    instances = SemanticMapper(True, augmentations=[], num_classes=2)(record)["instances"]
+    instances = SemanticMaskMapper(True, augmentations=[], num_classes=2)(record)["instances"]
     assert instances.gt_masks.tensor.int().tolist() == [[[0, 1]], [[1, 0]]]
 
 
 def test_classes_come_from_the_panoptic_png_where_there_is_no_label_map(tmp_path):
     record = panoptic_record(tmp_path, [[9, 9, 500], [0, 70000, 500]], [(9, 2, 0), (500, 0, 0), (70000, 2, 1)])
-    instances = SemanticMapper(True, augmentations=[], num_classes=3)(record)["instances"]
+    instances = SemanticMaskMapper(True, augmentations=[], num_classes=3)(record)["instances"]
     assert instances.gt_classes.tolist() == [0, 2]
     assert instances.gt_masks.tensor.int().tolist() == [[[0, 0, 1], [0, 0, 1]], [[1, 1, 0], [0, 1, 0]]]
 
@@ -74,10 +74,10 @@ def test_other_label_for_pixels_without_a_class(tmp_path):
 
 def test_ignore_label_cannot_be_a_class():
     with pytest.raises(ValueError, match="ignore_label=255 must not be one of the num_classes=256 classes"):
-        SemanticMapper(True, augmentations=[], num_classes=256)
+        SemanticMaskMapper(True, augmentations=[], num_classes=256)
 
 
 def test_colour_image_is_no_label_map(tmp_path):
     record = {"file_name": save_image(tmp_path / "image.png", 1, 2), "sem_seg_file_name": str(tmp_path / "image.png")}
     with pytest.raises(ValueError, match=r"image\.png has pixels of Pillow's mode 'RGB'"):
-        SemanticMapper(True, augmentations=[], num_classes=2)(record)
+        SemanticMaskMapper(True, augmentations=[], num_classes=2)(record)

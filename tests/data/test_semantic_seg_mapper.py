@@ -6,7 +6,7 @@ import torch
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform, PadTransform
 
-from focalnet_d2.data.mappers import LabelMapMapper
+from focalnet_d2.data.mappers import SemanticSegMapper
 from focalnet_d2.data.segmentation_transforms import ade_crop, mmseg_crop
 from tests.data.segmentation_files import panoptic_record, save_image, save_label
 
@@ -24,7 +24,7 @@ def make_record(folder, labels, dtype=np.uint8):
 
 
 def mapped(record, *augmentations, num_classes=3, **arguments):
-    return LabelMapMapper(True, augmentations=augmentations, num_classes=num_classes, **arguments)(record)
+    return SemanticSegMapper(True, augmentations=augmentations, num_classes=num_classes, **arguments)(record)
 
 
 def test_training_gets_the_labels_and_no_file_names(record):
@@ -67,7 +67,7 @@ def test_augmentations_see_the_labels_as_they_are_by_then(record):
 
 def test_evaluation_reads_no_labels_and_keeps_the_file_name(record):
     record = {**record, "sem_seg_file_name": "nowhere.png"}
-    sample = LabelMapMapper(False, augmentations=[T.Resize((1, 2))], num_classes=3)(record)
+    sample = SemanticSegMapper(False, augmentations=[T.Resize((1, 2))], num_classes=3)(record)
     assert set(sample) == {"file_name", "image_id", "height", "width", "image", "sem_seg_file_name"}
     assert (sample["height"], sample["width"]) == (2, 4)
 

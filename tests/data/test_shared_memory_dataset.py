@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focalnet_d2.data.loader import build_train_loader
-from focalnet_d2.data.shared_memory_dataset import SharedRecords
+from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.engine.distributed import launch
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory by process is read from /proc")
@@ -28,13 +28,13 @@ def memory(pid="self"):
 
 @given(records=st.lists(st.dictionaries(st.text(max_size=3), st.lists(st.floats(allow_nan=False)), max_size=3)))
 def test_records_come_back_as_they_were(records):
-    shared = SharedRecords(records)
+    shared = SharedMemoryDataset(records)
     assert len(shared) == len(records)
     assert list(shared) == records
 
 
 def test_a_record_can_be_changed_without_harm():
-    shared = SharedRecords([{"annotations": [1, 2]}])
+    shared = SharedMemoryDataset([{"annotations": [1, 2]}])
     shared[0]["annotations"].clear()
     assert shared[0] == {"annotations": [1, 2]}
 
@@ -42,7 +42,7 @@ def test_a_record_can_be_changed_without_harm():
 @pytest.mark.parametrize("index", [-1, 2])
 def test_numbers_beyond_the_ends_are_errors(index):
     with pytest.raises(IndexError):
-        SharedRecords([{}, {}])[index]
+        SharedMemoryDataset([{}, {}])[index]
 
 
 class WhoLoadsWhat:
@@ -75,7 +75,7 @@ def test_forked_workers_share_the_records():
 
 
 def test_what_a_spawned_worker_gets_is_a_name_of_shared_memory():
-    shared = SharedRecords([{"content": os.urandom(1_000_000)}])
+    shared = SharedMemoryDataset([{"content": os.urandom(1_000_000)}])
     assert len(ForkingPickler.dumps(shared)) < 2000
     assert shared._content.is_shared()
 
@@ -84,7 +84,7 @@ def read_in_rank(folder):
     """Rank 1 has other contents, which nobody reads where there is one copy; then each has its own."""
     rank, found = int(os.environ["RANK"]), []
     for tempfile.tempdir in (folder, os.path.join(folder, "missing")):
-        found.append(list(SharedRecords([{"from rank": rank, "image": i} for i in range(3)])))
+        found.append(list(SharedMemoryDataset([{"from rank": rank, "image": i} for i in range(3)])))
     Path(folder, f"result{rank}").write_text(repr(found))
 
 

@@ -63,7 +63,7 @@ def test_by_hand():
         "pred_boxes": torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]]]),
     }
     target = Targets(torch.tensor([1]), torch.tensor([[0.6, 0.5, 0.3, 0.3]]))
-    (losses,) = criterion().judge([outputs], [target], [[(torch.tensor([0]), torch.tensor([0]))]], 1.0)
+    (losses,) = criterion().compute_losses([outputs], [target], [[(torch.tensor([0]), torch.tensor([0]))]], 1.0)
     log2 = torch.log(torch.tensor(2.0)).item()
     assert losses["loss_class"].item() == pytest.approx((7 * 0.75 + 0.25) * 0.25 * log2)
     assert losses["loss_bbox"].item() == pytest.approx(5 * 0.3)

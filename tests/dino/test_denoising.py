@@ -15,9 +15,9 @@ def targets_of(*counts: int, classes: int = 5, seed: int = 0) -> list[Targets]:
     made = []
     for n in counts:
         sides = 0.1 + 0.3 * torch.rand(n, 2, generator=draws)
-        centres = 0.3 + 0.4 * torch.rand(n, 2, generator=draws)
+        centers = 0.3 + 0.4 * torch.rand(n, 2, generator=draws)
         labels = torch.randint(classes, (n,), generator=draws)
-        made.append(Targets(labels, torch.cat([centres, sides], dim=-1)))
+        made.append(Targets(labels, torch.cat([centers, sides], dim=-1)))
     return made
 
 

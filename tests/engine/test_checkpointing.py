@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from focalnet_d2.engine.checkpointing import RunState, resume_run, save_best, save_run
-from focalnet_d2.engine.hooks import AveragedWeights
+from focalnet_d2.engine.hooks import EMAHook
 from focalnet_d2.engine.rng import get_rng_state, set_rng_state
 
 
@@ -20,7 +20,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.9)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-        self.averaged = AveragedWeights(self.model, 0.5) if with_average else None
+        self.averaged = EMAHook(self.model, 0.5) if with_average else None
         self.state = RunState(
             self.model,
             optimizer=self.optimizer,

@@ -9,7 +9,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from focalnet_d2.engine.checkpointing import RunState
-from focalnet_d2.engine.hooks import AveragedWeights, BestCheckpoint, Evaluation, PeriodicCheckpoint, ProgressPrinter
+from focalnet_d2.engine.hooks import BestCheckpoint, EMAHook, Evaluation, PeriodicCheckpoint, ProgressPrinter
 from focalnet_d2.engine.trainer import Trainer
 
 
@@ -39,7 +39,7 @@ def make_state(model, averaged=None):
 
 def test_average_by_hand():
     model = Toy()
-    averaged = AveragedWeights(model, decay=0.75)
+    averaged = EMAHook(model, decay=0.75)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([5.0, 2.0]))
         model.mean.fill_(8.0)
@@ -55,7 +55,7 @@ def test_average_by_hand():
 
 def test_average_is_swapped_in_and_out_even_after_an_error():
     model = Toy()
-    averaged = AveragedWeights(model, decay=0.5)
+    averaged = EMAHook(model, decay=0.5)
     with torch.no_grad():
         model.weight.add_(1)
     inside = []
@@ -74,14 +74,14 @@ def test_average_does_not_change_the_training():
     runs = []
     for with_average in (False, True):
         model = Toy()
-        make_trainer(model, [AveragedWeights(model, 0.9)] if with_average else []).train(0, 4)
+        make_trainer(model, [EMAHook(model, 0.9)] if with_average else []).train(0, 4)
         runs.append(model.weight.detach().clone())
     assert torch.equal(*runs)
 
 
 def test_decay_out_of_range():
     with pytest.raises(ValueError, match=r"train\.ema\.decay is 1\.5"):
-        AveragedWeights(Toy(), decay=1.5)
+        EMAHook(Toy(), decay=1.5)
 
 
 @pytest.mark.parametrize(("period", "expected"), [(0, [6]), (2, [2, 4, 6]), (4, [4, 6]), (6, [6])])
@@ -140,7 +140,7 @@ def test_missing_metric_is_no_crash(tmp_path, caplog):
 
 def test_best_weights_are_the_averaged_ones(tmp_path):
     model = Toy()
-    averaged = AveragedWeights(model, decay=0.5)
+    averaged = EMAHook(model, decay=0.5)
     averaged.average["weight"].fill_(7.0)
     run_with_scores(tmp_path, [1.0], make_state(model, averaged))
     assert torch.load(tmp_path / "model_best.pth", weights_only=True)["model"]["weight"].tolist() == [7.0, 7.0]

@@ -36,11 +36,11 @@ S = "backbone.bottom_up."
 VECTORS = ("group.weight", "group.bias", "batch_norm.weight", "batch_norm.bias")
 EXEMPT = {
     "all": set(),
-    "d2": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS},
-    "mm": {S + "norm1.weight", S + "norm1.bias", S + "relative_position_bias_table", "norm_like.weight"},
-    "m2f": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
+    "detectron2": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS},
+    "mmdetection": {S + "norm1.weight", S + "norm1.bias", S + "relative_position_bias_table", "norm_like.weight"},
+    "mask2former": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
             "query.weight", S + "relative_position_bias_table"},
-    "cls": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
+    "imagenet": {S + "norm1.weight", S + "norm1.bias", S + "ln.weight", S + "ln.bias", *VECTORS,
             S + "gamma_1", S + "proj.bias", "backbone.input_proj.bias", "head.bias"},
 }  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_exempt_parameters_of_each_rule(rule):
 
 def test_every_trainable_parameter_once_and_frozen_ones_never():
     model = Model()
-    groups = parameter_groups(model, lr=1.0, weight_decay=0.5, decay_rule="d2")
+    groups = parameter_groups(model, lr=1.0, weight_decay=0.5, decay_rule="detectron2")
     members = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(members) == len(set(members))
     assert set(members) == {id(p) for p in model.parameters() if p.requires_grad}
@@ -69,7 +69,9 @@ def test_every_trainable_parameter_once_and_frozen_ones_never():
 def test_only_the_backbone_is_slower_and_not_the_projections_beside_it():
     model = Model()
     factor = BackboneLrFactor(factor=0.1, prefix="backbone.bottom_up")
-    found = settings(model, parameter_groups(model, lr=2.0, weight_decay=0.5, decay_rule="d2", lr_factor=factor))
+    found = settings(
+        model, parameter_groups(model, lr=2.0, weight_decay=0.5, decay_rule="detectron2", lr_factor=factor)
+    )
     assert {name for name, (lr, _) in found.items() if lr == pytest.approx(0.2)} == {
         name for name in found if name.startswith(S)
     }
@@ -77,7 +79,7 @@ def test_only_the_backbone_is_slower_and_not_the_projections_beside_it():
 
 
 def test_adamw_keeps_the_groups():
-    optimizer = build_adamw(Model(), lr=1e-3, weight_decay=0.1, betas=[0.8, 0.9], decay_rule="d2")
+    optimizer = build_adamw(Model(), lr=1e-3, weight_decay=0.1, betas=[0.8, 0.9], decay_rule="detectron2")
     assert optimizer.defaults["betas"] == (0.8, 0.9)
     assert sorted(group["weight_decay"] for group in optimizer.param_groups) == [0.0, 0.1]
 
@@ -86,4 +88,4 @@ def test_wrong_rule_and_nothing_to_train():
     with pytest.raises(ValueError, match="d2, mm, m2f, cls, all"):
         parameter_groups(Model(), lr=1.0, weight_decay=0.1, decay_rule="none")
     with pytest.raises(ValueError, match="no trainable parameter"):
-        parameter_groups(Model().requires_grad_(False), lr=1.0, weight_decay=0.1, decay_rule="d2")
+        parameter_groups(Model().requires_grad_(False), lr=1.0, weight_decay=0.1, decay_rule="detectron2")

@@ -16,7 +16,7 @@ from focalnet_d2.data.generated import register_generated
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.distributed import launch, wrap_model
 from focalnet_d2.engine.run import build_model
-from focalnet_d2.engine.sharding import gathered, is_sharded, local_part, recomputed_modules, total_norm
+from focalnet_d2.engine.sharding import gathered, is_sharded, local_shard, recomputed_modules, total_norm
 from focalnet_d2.engine.trainer import NonFiniteError, Trainer
 from tests.tiny_run import SAME_EVERYWHERE, losses_of, tiny_dataset, train, write_dataset
 
@@ -104,7 +104,7 @@ def check_a_small_network(folder: str) -> None:
     trainer.iter = 1
     with pytest.raises(NonFiniteError, match=r"layers\.0\.weight"):
         trainer.run_step()
-    assert local_part(model.layers[0].weight).isfinite().all()
+    assert local_shard(model.layers[0].weight).isfinite().all()
 
 
 @pytest.fixture(scope="module")

@@ -62,12 +62,12 @@ def weights_of(trainer):
 
 @pytest.mark.parametrize("parts", [2, 4, 8])
 @pytest.mark.parametrize(
-    ("model_type", "part_weights"), [(MeanSquares, EqualWeights()), (SumOverObjects, ObjectWeights())]
+    ("model_type", "microbatch_weights"), [(MeanSquares, EqualWeights()), (SumOverObjects, ObjectWeights())]
 )
-def test_accumulation_equals_the_whole_batch(model_type, part_weights, parts, tmp_path):
+def test_accumulation_equals_the_whole_batch(model_type, microbatch_weights, parts, tmp_path):
     batches = [make_batch(), make_batch()]
     whole = train_copy(model_type, batches, tmp_path)
-    pieces = train_copy(model_type, batches, tmp_path, accumulation=parts, part_weights=part_weights)
+    pieces = train_copy(model_type, batches, tmp_path, accumulation=parts, microbatch_weights=microbatch_weights)
     torch.testing.assert_close(weights_of(pieces), weights_of(whole), rtol=1e-5, atol=1e-6)
     for name, (value, _) in whole.storage.latest().items():
         if "loss" in name:
@@ -77,7 +77,7 @@ def test_accumulation_equals_the_whole_batch(model_type, part_weights, parts, tm
 def test_equal_weights_would_be_wrong_for_losses_per_object(tmp_path):
     batches = [make_batch()]
     whole = train_copy(SumOverObjects, batches, tmp_path)
-    pieces = train_copy(SumOverObjects, batches, tmp_path, accumulation=4, part_weights=EqualWeights())
+    pieces = train_copy(SumOverObjects, batches, tmp_path, accumulation=4, microbatch_weights=EqualWeights())
     assert not torch.allclose(weights_of(pieces), weights_of(whole), rtol=1e-3)
 
 

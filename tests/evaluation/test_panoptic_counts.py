@@ -15,16 +15,16 @@ from hypothesis.extra.numpy import arrays
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 from focalnet_d2.evaluation.panoptic_counts import PanopticClasses, PanopticCounts, panoptic_results, read_segments
 from focalnet_d2.evaluation.panoptic_files import TruthFile, score_panoptic_files
-from focalnet_d2.evaluation.panoptic_stats import PanopticTally, compare_maps
+from focalnet_d2.evaluation.panoptic_stats import PanopticStats, compare_maps
 from tests.evaluation.panoptic_sets import segment
 
 K = 3
 INDEX = {index: index for index in range(K)}
 
 
-def tally(truth, truth_segments, predicted, predicted_segments) -> PanopticTally:
+def tally(truth, truth_segments, predicted, predicted_segments) -> PanopticStats:
     """One image; areas that are not given are counted from the pixels."""
-    total = PanopticTally(K)
+    total = PanopticStats(K)
     truth_segments = read_segments(truth_segments, INDEX, "the truth")
     predicted_segments = read_segments(predicted_segments, INDEX, "the prediction")
     maps = np.array(truth), np.array(predicted)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from detectron2.utils import comm
 
-from focalnet_d2.evaluation.deduplication import ScoredImages, find_repeated, join_shares
+from focalnet_d2.evaluation.deduplication import ImageDeduplicator, find_repeated, merge_by_image
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
 from tests.evaluation.panoptic_sets import forget, prediction, register, sample_of, segment
@@ -154,7 +154,7 @@ def test_an_image_belongs_to_the_first_process_that_has_it():
 
 
 def test_shares_are_joined_in_the_order_of_the_processes():
-    assert list(join_shares([{"b": 1, "a": 2}, {"c": 3, "b": 4}]).items()) == [("b", 1), ("a", 2), ("c", 3)]
+    assert list(merge_by_image([{"b": 1, "a": 2}, {"c": 3, "b": 4}]).items()) == [("b", 1), ("a", 2), ("c", 3)]
 
 
 def test_images_repeated_before_the_end_are_an_error():
@@ -163,7 +163,7 @@ def test_images_repeated_before_the_end_are_an_error():
 
 
 def test_the_last_scores_wait():
-    images = ScoredImages(waiting=2)
+    images = ImageDeduplicator(waiting=2)
     assert [images.add(image_id, image_id * 10) for image_id in range(5)] == [[], [], [0], [10], [20]]
     assert not images.is_new(0)
     assert images.is_new(5)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dino.denoising import NoiseDraws
+from dino.denoising import NoiseSamples
 from dino.model import DINO
 from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint.layout import apply_table
@@ -91,7 +91,7 @@ def official_names_of_parameters(case: dict, model: DINO) -> dict[str, str]:
     """Our name -> official name, by the loader's own table."""
     shapes = official_dino_names(case)
     state = {name: torch.empty(shape, device="meta") for name, (shape, _) in shapes.items()}
-    layout = next(layout for layout in model.checkpoint_layouts() if layout.recognise(list(state), model.state_dict()))
+    layout = next(layout for layout in model.checkpoint_layouts() if layout.recognize(list(state), model.state_dict()))
     origin = apply_table(layout.rules(model, list(state)), state).origin
     return {ours: shapes[theirs][1] for ours, theirs in origin.items()}
 
@@ -119,7 +119,7 @@ def recorded_targets(case: dict, dtype: torch.dtype) -> list[Targets]:
     return targets
 
 
-def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> NoiseDraws | None:
+def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> NoiseSamples | None:
     """The published code draws new labels only for the places it replaces; here every place has one."""
     stored = {k: tensor(v) for k, v in arrays("dino", f"{case['name']}_train.npz").items() if k.startswith("draw_")}
     if not stored:  # a batch without objects
@@ -127,13 +127,13 @@ def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> 
     replaced = stored["draw_p"] < label_noise_ratio / 2
     new_labels = torch.zeros(len(replaced), dtype=torch.int64)
     new_labels[replaced] = stored["draw_new_label"].long()
-    draws = NoiseDraws(
+    draws = NoiseSamples(
         label_chance=stored["draw_p"].to(dtype),
         new_labels=new_labels,
         box_sign=(stored["draw_rand_bit"] * 2 - 1).to(dtype),
         box_share=stored["draw_rand_part"].to(dtype),
     )
-    return NoiseDraws(**{name: value.to(device()) for name, value in vars(draws).items()})
+    return NoiseSamples(**{name: value.to(device()) for name, value in vars(draws).items()})
 
 
 def break_near_ties_as(model: DINO, golden_topk, limit: float = 2e-5):

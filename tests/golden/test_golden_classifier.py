@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focalnet_d2.modeling.classifier.model.model import ImageClassifier
+from focalnet_d2.modeling.classifier.model import ImageClassifier
 from tests.golden.cases import (
     arrays,
     assert_within,

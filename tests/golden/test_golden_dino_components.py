@@ -25,7 +25,7 @@ from tests.golden.cases import (
     tensor,
 )
 
-FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.obstacle()]
+FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
 
 FLOAT64, FLOAT32 = torch.float64, torch.float32
 

@@ -23,7 +23,7 @@ from tests.golden.mask2former_cases import (  # fmt: skip
 )
 from tests.golden.segmentation_results import TASKS, assert_results_equal
 
-FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.obstacle()]
+FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
 
 TOLERANCE = {torch.float64: 2e-7, torch.float32: 1e-5}
 GRADIENT_TOLERANCE = {torch.float64: 2e-7, torch.float32: 2e-3}

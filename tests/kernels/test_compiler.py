@@ -30,7 +30,7 @@ def compiling(source):
     """Skips where nothing can be compiled."""
     library = CompiledLibrary(source)
     if library.load() is None:
-        pytest.skip(library.obstacle())
+        pytest.skip(library.unavailable_reason())
     return library
 
 
@@ -42,7 +42,7 @@ def count_compilations(monkeypatch) -> list:
 
 def test_library_is_compiled_once_and_kept(compiling, source, monkeypatch):
     assert compiling.load().answer() == 42
-    assert compiling.obstacle() == ""
+    assert compiling.unavailable_reason() == ""
     calls = count_compilations(monkeypatch)
     assert CompiledLibrary(source).load().answer() == 42
     assert calls == []
@@ -67,7 +67,7 @@ def test_damaged_library_is_made_anew(source, monkeypatch):
         patched.setattr(ctypes, "CDLL", load_nothing)
         assert library.load() is None
     if not loaded:
-        pytest.skip(library.obstacle())
+        pytest.skip(library.unavailable_reason())
     (path,) = cache_folder().iterdir()
     path.write_bytes(b"")
     assert CompiledLibrary(source).load().answer() == 42
@@ -91,7 +91,7 @@ def test_cache_folder_that_is_no_use_is_replaced(base, source, tmp_path, monkeyp
 def test_switched_off_and_on_again(compiling, monkeypatch):
     monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
     assert compiling.load() is None
-    assert compiling.obstacle() == "FOCALNET_D2_COMPILE=0"
+    assert compiling.unavailable_reason() == "FOCALNET_D2_COMPILE=0"
     monkeypatch.delenv("FOCALNET_D2_COMPILE")
     assert compiling.load().answer() == 42
 
@@ -101,7 +101,7 @@ def test_no_compiler(source, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     library = CompiledLibrary(source)
     assert library.load() is None
-    assert library.obstacle() in ("no C++ compiler found", "only on Linux and macOS")
+    assert library.unavailable_reason() in ("no C++ compiler found", "only on Linux and macOS")
 
 
 @pytest.mark.usefixtures("compiling")
@@ -115,7 +115,7 @@ def test_failing_compiler_is_asked_once_and_named_once(source, monkeypatch, capl
     assert len(calls) == 2 * tried  # cache folder, temporary folder
     assert len(caplog.records) == 1
     assert "answer.cpp" in caplog.text
-    assert "fails" in library.obstacle()
+    assert "fails" in library.unavailable_reason()
     assert [path for path in cache_folder().iterdir() if "unfinished" in path.name] == []
 
 

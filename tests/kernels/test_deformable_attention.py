@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS, available_implementations, deformable_attention
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 
-FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.obstacle()]
+FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
 each_form = pytest.mark.parametrize("form", FORMS)
 
 
@@ -103,8 +103,8 @@ def test_all_forms_agree(shapes, batch, queries, heads, channels, points, places
     flat = locations.view(-1, 2)
     for index, place in enumerate(places):
         flat[(7 * index) % len(flat)] = torch.tensor(place, dtype=flat.dtype)
-    centre = torch.tensor([0.5 / shapes[0][1], 0.5 / shapes[0][0]], dtype=flat.dtype)
-    locations[0, 0, 0, 0, 0] = centre
+    center = torch.tensor([0.5 / shapes[0][1], 0.5 / shapes[0][0]], dtype=flat.dtype)
+    locations[0, 0, 0, 0, 0] = center
     upstream = torch.randn(batch, queries, heads * channels, generator=torch.Generator().manual_seed(seed)).double()
     results = []
     for form in FORMS:
@@ -218,8 +218,8 @@ def test_padding_is_read_as_zeros_even_where_it_holds_garbage():
     attention, query, reference, memory, shapes = module_and_inputs()
     mask = torch.zeros(memory.shape[:2], dtype=torch.bool)
     mask[:, 3::4] = True
-    spoilt = memory.masked_fill(mask[..., None], 1e4)
-    first, second = (attention(query, reference, tokens, shapes, mask) for tokens in (memory, spoilt))
+    noised = memory.masked_fill(mask[..., None], 1e4)
+    first, second = (attention(query, reference, tokens, shapes, mask) for tokens in (memory, noised))
     torch.testing.assert_close(first, second)
 
 

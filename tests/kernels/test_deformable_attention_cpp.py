@@ -9,9 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from focalnet_d2.kernels import deformable_attention_cpp as compiled_deformable_attention
 from focalnet_d2.kernels.compiler import CompiledLibrary
 from focalnet_d2.kernels.deformable_attention import available_implementations, deformable_attention
-from focalnet_d2.kernels.deformable_attention_cpp import LIBRARY, by_compiled_kernel
+from focalnet_d2.kernels.deformable_attention_cpp import LIBRARY, deformable_attention_cpp
 
-needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.obstacle())
+needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.unavailable_reason())
 SHAPES = [(6, 5), (3, 2), (1, 1)]
 
 
@@ -122,13 +122,13 @@ def test_shapes_that_do_not_fit_are_refused(wrong):
     if wrong == "weights":
         weights = weights[:, :4]
     with pytest.raises(ValueError, match="fit"):
-        by_compiled_kernel(value, shapes, locations, weights)
+        deformable_attention_cpp(value, shapes, locations, weights)
 
 
 @needs_kernel
 def test_second_derivative_is_refused():
     value, locations, weights = (one.requires_grad_() for one in random_inputs())
-    output = by_compiled_kernel(value, SHAPES, locations, weights)
+    output = deformable_attention_cpp(value, SHAPES, locations, weights)
     (gradient,) = torch.autograd.grad(output.sum(), weights, create_graph=True)
     with pytest.raises(RuntimeError, match="once only"):
         gradient.sum().backward()

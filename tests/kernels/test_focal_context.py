@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from focalnet_d2.kernels.focal_context import IMPLEMENTATIONS, available_implementations, focal_context
 
-FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.obstacle()]
+FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
 each_form = pytest.mark.parametrize("form", FORMS)
 
 

@@ -10,9 +10,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from focalnet_d2.kernels import focal_context_cpp as compiled_focal_context
 from focalnet_d2.kernels.compiler import CompiledLibrary
 from focalnet_d2.kernels.focal_context import available_implementations, focal_context
-from focalnet_d2.kernels.focal_context_cpp import LIBRARY, by_compiled_kernel, gelu, gelu_and_gradient
+from focalnet_d2.kernels.focal_context_cpp import LIBRARY, focal_context_cpp, gelu, gelu_and_gradient
 
-needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.obstacle())
+needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.unavailable_reason())
 
 
 def random_inputs(shape=(2, 6, 5, 20), kernels=(3, 5), dtype=torch.float32):
@@ -102,15 +102,15 @@ def test_shapes_that_do_not_fit_are_refused():
     context, gates, weights = random_inputs()
     for wrong in ((context[..., :7], gates, weights), (context, gates[:1], weights), (context, gates, weights[:1])):
         with pytest.raises(ValueError, match="do not fit"):
-            by_compiled_kernel(*wrong)
+            focal_context_cpp(*wrong)
     with pytest.raises(ValueError, match="do not fit"):
-        by_compiled_kernel(context, gates, [weights[0][..., :2], weights[1]])
+        focal_context_cpp(context, gates, [weights[0][..., :2], weights[1]])
 
 
 @needs_kernel
 def test_second_derivative_is_refused():
     context, gates, weights = random_inputs()
-    local, _ = by_compiled_kernel(context.requires_grad_(), gates, weights)
+    local, _ = focal_context_cpp(context.requires_grad_(), gates, weights)
     (gradient,) = torch.autograd.grad(local.sum(), context, create_graph=True)
     with pytest.raises(RuntimeError, match="once only"):
         gradient.sum().backward()

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from focalnet_d2.kernels import linear as fused_linear
 from focalnet_d2.kernels.cpu_matmul import onednn_matmul
-from focalnet_d2.kernels.linear import feed_forward, linear_with
+from focalnet_d2.kernels.linear import feed_forward, linear_act
 
 ACTIVATIONS = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}
 
@@ -26,7 +26,7 @@ def test_fused_product_is_the_activated_layer(activation, bias):
     torch.manual_seed(0)
     layer, x = nn.Linear(6, 5, bias=bias), torch.randn(2, 3, 6)
     with torch.no_grad(), onednn_matmul():
-        found = linear_with(activation, layer, x)
+        found = linear_act(activation, layer, x)
     torch.testing.assert_close(found, ACTIVATIONS[activation](layer(x)), rtol=1e-5, atol=1e-6)
 
 
@@ -34,7 +34,7 @@ def test_fused_product_is_the_activated_layer(activation, bias):
 def test_autocast_decides_the_type_of_the_product(activation):
     layer, x = nn.Linear(6, 5), torch.randn(3, 6)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = linear_with(activation, layer, x)
+        found = linear_act(activation, layer, x)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), ACTIVATIONS[activation](layer(x)), rtol=0.05, atol=0.05)
 

@@ -17,7 +17,7 @@ def resize_by(form, *arguments):
         if form == "Pillow":
             patch.setattr(window_resize, "_compiled_is_exact", lambda: False)
         elif LIBRARY.load() is None:
-            pytest.skip(LIBRARY.obstacle())
+            pytest.skip(LIBRARY.unavailable_reason())
         return resize_window(*arguments)
 
 
@@ -57,7 +57,7 @@ def test_photo_sizes_are_pillows(form, scale):
 
 def test_library_is_taken_where_there_is_one():
     if LIBRARY.load() is None:
-        pytest.skip(LIBRARY.obstacle())
+        pytest.skip(LIBRARY.unavailable_reason())
     assert window_resize._compiled_is_exact()
     planes = resize_window(np.zeros((4, 4, 3), np.uint8), (8, 8), (0, 0, 8, 8)).transpose(2, 0, 1)
     assert planes.flags.c_contiguous

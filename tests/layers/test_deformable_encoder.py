@@ -89,9 +89,9 @@ def test_what_padding_holds_does_not_matter():
     tokens, position = tokens_and_position()
     masks = make_masks(((3, 4), (2, 2)))
     flat = torch.cat([mask.flatten(1) for mask in masks], dim=1)
-    spoilt = tokens.masked_fill(flat[..., None], 50.0)
+    noised = tokens.masked_fill(flat[..., None], 50.0)
     ratios = get_valid_ratios(masks)
-    first, second = (encoder(x, position, SHAPES, ratios, flat)[~flat] for x in (tokens, spoilt))
+    first, second = (encoder(x, position, SHAPES, ratios, flat)[~flat] for x in (tokens, noised))
     torch.testing.assert_close(first, second)
 
 

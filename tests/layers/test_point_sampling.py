@@ -60,8 +60,8 @@ def test_uniform_points_fill_the_map_and_follow_the_seed():
 
 def test_the_least_decided_candidates_are_chosen():
     logits = torch.tensor([[[-9.0, 1.0, 5.0, -0.5]], [[0.0, 8.0, 8.0, 8.0]]])  # (2, 1, 4)
-    centres = torch.tensor([0.125, 0.375, 0.625, 0.875])
-    candidates = torch.stack([centres, torch.full((4,), 0.5)], dim=-1).expand(2, -1, -1)
+    centers = torch.tensor([0.125, 0.375, 0.625, 0.875])
+    candidates = torch.stack([centers, torch.full((4,), 0.5)], dim=-1).expand(2, -1, -1)
     chosen = select_uncertain_points(logits, candidates, 2)
     assert sorted(chosen[0, :, 0].tolist()) == [0.375, 0.875]
     assert 0.125 in chosen[1, :, 0]

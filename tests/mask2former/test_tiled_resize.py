@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mask2former.tiled_resize import MaskGrid, bilinear_taps
+from mask2former.tiled_resize import MaskGrid, linear_interpolation
 
 sizes = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
@@ -33,7 +33,7 @@ grids = st.builds(
 
 def test_taps_by_hand():
     """Four output points an input point: centres lie at -3/8, -1/8, 1/8, 3/8 around it; the ends are held."""
-    below, above, weight = bilinear_taps(2, 8, torch.zeros(0))
+    below, above, weight = linear_interpolation(2, 8, torch.zeros(0))
     assert below.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
     assert above.tolist() == [1] * 8
     assert weight.tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 0.125, 0.375]

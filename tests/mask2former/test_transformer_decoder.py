@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mask2former.transformer_decoder import MaskedAttentionDecoder, blocked_positions, predict_masks
+from mask2former.transformer_decoder import MaskedAttentionDecoder, attention_mask_from_predictions, predict_masks
 from tests.mask2former.building import build_head, tiny_backbone
 
 SIZES = [(2, 3), (4, 6), (8, 12)]
@@ -31,12 +31,12 @@ def test_masks_are_inner_products():
 
 def test_blocked_where_the_mask_is_off():
     features = torch.tensor([[[[1.0, -1.0, 0.0]]]])  # (B, E, H, W) = (1, 1, 1, 3)
-    blocked = blocked_positions(torch.tensor([[[1.0], [-1.0]]]), features)
+    blocked = attention_mask_from_predictions(torch.tensor([[[1.0], [-1.0]]]), features)
     assert blocked.tolist() == [[[False, True, False], [True, False, False]]]
 
 
 def test_a_query_that_is_off_everywhere_looks_everywhere():
-    blocked = blocked_positions(torch.tensor([[[-1.0], [1.0]]]), torch.ones(1, 1, 2, 2))
+    blocked = attention_mask_from_predictions(torch.tensor([[[-1.0], [1.0]]]), torch.ones(1, 1, 2, 2))
     assert not blocked.any()
 
 

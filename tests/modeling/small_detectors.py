@@ -5,12 +5,12 @@ from detectron2.modeling.backbone.fpn import FPN
 from torch import nn
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.modeling.atss.model.criterion import ATSSCriterion
-from focalnet_d2.modeling.atss.model.head import ATSSHead, StridedLevels
-from focalnet_d2.modeling.atss.model.model import ATSS
-from focalnet_d2.modeling.sparse_rcnn.model.dynamic_head import DynamicHead
-from focalnet_d2.modeling.sparse_rcnn.model.model import SparseRCNN
-from focalnet_d2.set_prediction.box_metric import CornerMetric
+from focalnet_d2.modeling.atss.criterion import ATSSCriterion
+from focalnet_d2.modeling.atss.head import ATSSHead, StridedLevels
+from focalnet_d2.modeling.atss.model import ATSS
+from focalnet_d2.modeling.sparse_rcnn.dynamic_head import DynamicHead
+from focalnet_d2.modeling.sparse_rcnn.model import SparseRCNN
+from focalnet_d2.set_prediction.box_metric import XyxyBoxMetric
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.matcher import HungarianMatcher
 
@@ -54,7 +54,7 @@ def tiny_sparse_rcnn(
             dynamic_dim=4,
             num_classes=num_classes,
         ),
-        criterion=SetCriterion(HungarianMatcher(box_metric=CornerMetric()), class_weight=2.0),
+        criterion=SetCriterion(HungarianMatcher(box_metric=XyxyBoxMetric()), class_weight=2.0),
         num_classes=num_classes,
         **{"num_select": num_proposals, **model},
     )

@@ -2,7 +2,7 @@
 
 import torch
 
-from focalnet_d2.modeling.base import batch_images, wanted_sizes
+from focalnet_d2.modeling.base import batch_images, output_sizes
 
 MEAN, STD = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
 
@@ -29,4 +29,4 @@ def test_type_is_that_of_the_mean():
 
 def test_results_have_the_size_that_is_asked_for():
     inputs = [{"height": 30, "width": 40}, {}]
-    assert wanted_sizes(inputs, [(3, 4), (5, 6)]) == [(30, 40), (5, 6)]
+    assert output_sizes(inputs, [(3, 4), (5, 6)]) == [(30, 40), (5, 6)]

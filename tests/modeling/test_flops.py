@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from focalnet_d2.backbone.focalnet import FocalModulation, FocalNet
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.kernels.deformable_attention import deformable_attention
-from focalnet_d2.modeling.classifier.model.model import ImageClassifier
+from focalnet_d2.modeling.classifier.model import ImageClassifier
 from focalnet_d2.modeling.flops import count_model, count_multiply_adds, shapes_only
 from tests.recipes import meta_model, recipe_named
 

@@ -6,12 +6,12 @@ import torch
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from focalnet_d2.reports.visualization import class_colour, comparison_grid, draw_detections, draw_panoptic
+from focalnet_d2.reports.visualization import class_color, comparison_grid, draw_detections, draw_panoptic
 
 CLASSES = ("disk", "star")
 
 
-def grey(height=100, width=140):
+def gray(height=100, width=140):
     return np.full((height, width, 3), 128, np.uint8)
 
 
@@ -25,52 +25,52 @@ def predictions(*scores, box=(20, 30, 80, 90)):
     )
 
 
-def rows_and_columns(image, colour):
-    return np.nonzero((np.abs(image.astype(int) - colour) < 3).all(axis=-1))
+def rows_and_columns(image, color):
+    return np.nonzero((np.abs(image.astype(int) - color) < 3).all(axis=-1))
 
 
 def test_box_is_drawn_at_its_place():
-    drawn = draw_detections(grey(), predictions(0.9), CLASSES, min_side=100)
-    rows, columns = rows_and_columns(drawn, class_colour(0))
+    drawn = draw_detections(gray(), predictions(0.9), CLASSES, min_side=100)
+    rows, columns = rows_and_columns(drawn, class_color(0))
     assert (columns.min(), columns.max()) == (20, 79)
     assert rows.max() == 89
     assert abs(drawn[60, 50].astype(int) - 128).max() == 0, "the inside stays visible"
 
 
 def test_small_images_are_enlarged_with_their_boxes():
-    drawn = draw_detections(grey(), predictions(0.9), CLASSES, min_side=400)
+    drawn = draw_detections(gray(), predictions(0.9), CLASSES, min_side=400)
     assert drawn.shape == (400, 560, 3)
-    _, columns = rows_and_columns(drawn, class_colour(0))
+    _, columns = rows_and_columns(drawn, class_color(0))
     assert (columns.min(), columns.max()) == (80, 319)
 
 
 def test_large_images_keep_their_size():
-    assert draw_detections(grey(500, 600), predictions(), CLASSES).shape == (500, 600, 3)
+    assert draw_detections(gray(500, 600), predictions(), CLASSES).shape == (500, 600, 3)
 
 
 def test_threshold_leaves_out_predictions_but_never_targets():
-    image = grey()
+    image = gray()
     assert np.array_equal(draw_detections(image, predictions(0.4), CLASSES, min_side=100), image)
     assert not np.array_equal(draw_detections(image, predictions(0.4), CLASSES, 0.3, min_side=100), image)
     targets = Instances((100, 140), gt_boxes=Boxes(torch.tensor([[5.0, 5, 50, 50]])), gt_classes=torch.tensor([1]))
     drawn = draw_detections(image, targets, CLASSES, min_side=100)
-    assert len(rows_and_columns(drawn, class_colour(1))[0]) > 50
+    assert len(rows_and_columns(drawn, class_color(1))[0]) > 50
 
 
 def test_nothing_to_draw():
-    image = grey()
+    image = gray()
     assert np.array_equal(draw_detections(image, predictions(), CLASSES, min_side=100), image)
-    assert np.array_equal(image, grey()), "the input stays unchanged"
+    assert np.array_equal(image, gray()), "the input stays unchanged"
 
 
 @pytest.mark.parametrize("box", [(-30, -40, 500, 400), (139.8, 99.9, 140, 100), (150, 120, 180, 130), (3, 3, 3, 3)])
 def test_boxes_at_and_beyond_the_border(box):
-    assert draw_detections(grey(), predictions(0.9, box=box), CLASSES).shape[2] == 3
+    assert draw_detections(gray(), predictions(0.9, box=box), CLASSES).shape[2] == 3
 
 
 def test_colours_of_many_classes_differ():
-    colours = {class_colour(i) for i in range(40)}
-    assert len(colours) == 40
+    colors = {class_color(i) for i in range(40)}
+    assert len(colors) == 40
 
 
 def two_segments():
@@ -81,9 +81,9 @@ def two_segments():
 
 
 def test_segments_are_filled_with_the_colour_of_their_class_and_outlined():
-    drawn = draw_panoptic(grey(), *two_segments(), CLASSES, min_side=100)
+    drawn = draw_panoptic(gray(), *two_segments(), CLASSES, min_side=100)
     for corner, class_index in (((2, 2), 1), ((97, 137), 0)):
-        expected = 0.4 * 128 + 0.6 * np.array(class_colour(class_index))
+        expected = 0.4 * 128 + 0.6 * np.array(class_color(class_index))
         assert np.abs(drawn[corner] - expected).max() <= 0.5
     assert (drawn[2, 69:71] == 255).all()
     assert (drawn[2, 68] != 255).any()
@@ -91,18 +91,18 @@ def test_segments_are_filled_with_the_colour_of_their_class_and_outlined():
 
 def test_segments_have_their_name_unless_they_are_small():
     ids, segments = two_segments()
-    plain = draw_panoptic(grey(), ids, segments, ("", ""), min_side=100)
-    assert not np.array_equal(plain, draw_panoptic(grey(), ids, segments, CLASSES, min_side=100))
+    plain = draw_panoptic(gray(), ids, segments, ("", ""), min_side=100)
+    assert not np.array_equal(plain, draw_panoptic(gray(), ids, segments, CLASSES, min_side=100))
     small = np.zeros((100, 140), int)
     small[:8, :8] = 7
-    arguments = (grey(), small, segments[1:])
+    arguments = (gray(), small, segments[1:])
     assert np.array_equal(draw_panoptic(*arguments, ("", "")), draw_panoptic(*arguments, CLASSES))
 
 
 def test_panoptic_maps_grow_with_their_image():
-    drawn = draw_panoptic(grey(), *two_segments(), CLASSES, min_side=300)
+    drawn = draw_panoptic(gray(), *two_segments(), CLASSES, min_side=300)
     assert drawn.shape == (300, 420, 3)
-    assert np.abs(drawn[5, 200] - (0.4 * 128 + 0.6 * np.array(class_colour(1)))).max() <= 0.5
+    assert np.abs(drawn[5, 200] - (0.4 * 128 + 0.6 * np.array(class_color(1)))).max() <= 0.5
 
 
 def test_grid_places_truth_left_and_prediction_right(tmp_path):
@@ -120,16 +120,16 @@ def test_grid_places_truth_left_and_prediction_right(tmp_path):
 
 
 def test_grid_of_different_sizes_and_of_none(tmp_path):
-    comparison_grid([(grey(40, 80), grey(60, 50))], tmp_path / "grid.png")
+    comparison_grid([(gray(40, 80), gray(60, 50))], tmp_path / "grid.png")
     with pytest.raises(ValueError, match=r"no images to draw into .*none\.png"):
         comparison_grid([], tmp_path / "none.png")
 
 
 def test_grid_with_more_than_two_images_in_a_group(tmp_path):
     titles = ("a", "b", "c")
-    path = comparison_grid([(grey(),) * 3] * 2, tmp_path / "grid.png", titles=titles, groups_per_line=1)
+    path = comparison_grid([(gray(),) * 3] * 2, tmp_path / "grid.png", titles=titles, groups_per_line=1)
     width, height = Image.open(path).size
     assert width > 3 * 140
     assert height > 2 * 100
     with pytest.raises(ValueError, match="3 images"):
-        comparison_grid([(grey(),)], path, titles=titles)
+        comparison_grid([(gray(),)], path, titles=titles)

@@ -19,8 +19,8 @@ def random_predictions(queries: int, seed: int, classes: int = 3):
     draws = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(queries, classes, generator=draws)
     sides = 0.05 + 0.4 * torch.rand(queries, 2, generator=draws)
-    centres = sides / 2 + (1 - sides) * torch.rand(queries, 2, generator=draws)
-    return logits, torch.cat([centres, sides], dim=-1)
+    centers = sides / 2 + (1 - sides) * torch.rand(queries, 2, generator=draws)
+    return logits, torch.cat([centers, sides], dim=-1)
 
 
 def random_targets(objects: int, seed: int, classes: int = 3) -> Targets:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from focalnet_d2.utils.atomic_write import replacing, write_atomically
+from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
 
 
 @pytest.mark.parametrize("sync", [True, False])
 def test_a_file_appears_when_the_block_ends(tmp_path, sync):
     path = tmp_path / "new" / "file.bin"
-    with replacing(path, sync=sync) as file:
+    with atomic_open(path, sync=sync) as file:
         file.write(b"half")
         assert not path.exists()
         file.write(b"whole")
@@ -21,7 +21,7 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
     write_atomically(path, b"old")
 
     def write_half():
-        with replacing(path) as file:
+        with atomic_open(path) as file:
             file.write(b"new")
             raise KeyboardInterrupt
 
@@ -33,7 +33,7 @@ def test_an_error_leaves_the_old_file_alone(tmp_path):
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     path = tmp_path / "file.bin"
-    with replacing(path) as slow:
+    with atomic_open(path) as slow:
         slow.write(b"slow, ")
         write_atomically(path, b"fast")
         slow.write(b"the last to end")

@@ -6,10 +6,10 @@ the limit of the longer side has the same factors, which concerns images more th
 
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.data.mappers import LabelMapMapper
+from focalnet_d2.data.mappers import SemanticSegMapper
 from focalnet_d2.data.segmentation_transforms import mmseg_crop
 
 from .ade20k_semantic import dataloader, multi_scale
 
 dataloader.train.mapper.augmentations = [L(mmseg_crop)(size=512)]
-dataloader.train.mapper._target_ = dataloader.test.mapper._target_ = LabelMapMapper
+dataloader.train.mapper._target_ = dataloader.test.mapper._target_ = SemanticSegMapper

@@ -6,7 +6,7 @@ A recipe for another size changes `dataloader.test.mapper.transform.size`; train
 from detectron2.config import LazyCall as L
 
 from focalnet_d2.data.catalog import get_classification_dataset_dicts
-from focalnet_d2.data.classification_transforms import ImageNetAugmentation, centre_crop
+from focalnet_d2.data.classification_transforms import ImageNetAugmentation, center_crop
 from focalnet_d2.data.loader import build_test_loader, build_train_loader
 from focalnet_d2.data.mappers import ClassificationMapper
 from focalnet_d2.evaluation.classification import ClassificationEvaluator
@@ -29,7 +29,7 @@ dataloader = dict(
     ),
     test=L(build_test_loader)(
         dataset=L(get_classification_dataset_dicts)(names="imagenet_val"),
-        mapper=L(ClassificationMapper)(transform=L(centre_crop)(size=224, crop_ratio=0.875), image_format="RGB"),
+        mapper=L(ClassificationMapper)(transform=L(center_crop)(size=224, crop_ratio=0.875), image_format="RGB"),
         num_workers=8,
         batch_size=64,
     ),

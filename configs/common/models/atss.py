@@ -6,9 +6,9 @@ A recipe sets `backbone.bottom_up`; widths and classes are typed once.
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone.fpn import FPN
 
-from focalnet_d2.modeling.atss.model.criterion import ATSSCriterion
-from focalnet_d2.modeling.atss.model.head import ATSSHead, StridedLevels
-from focalnet_d2.modeling.atss.model.model import ATSS
+from focalnet_d2.modeling.atss.criterion import ATSSCriterion
+from focalnet_d2.modeling.atss.head import ATSSHead, StridedLevels
+from focalnet_d2.modeling.atss.model import ATSS
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet
 
@@ -21,7 +21,7 @@ model = L(ATSS)(
     ),
     bbox_head=L(ATSSHead)(dim="${..backbone.out_channels}", num_levels=5, num_classes="${..num_classes}", num_convs=4),
     criterion=L(ATSSCriterion)(
-        num_classes="${..num_classes}", class_weight=1.0, bbox_weight=2.0, centreness_weight=1.0
+        num_classes="${..num_classes}", class_weight=1.0, bbox_weight=2.0, centerness_weight=1.0
     ),
     num_classes=80,
     score_threshold=0.05,

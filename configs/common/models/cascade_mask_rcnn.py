@@ -8,9 +8,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from focalnet_d2.modeling.box_deltas import BoxDeltas
-from focalnet_d2.modeling.rcnn.model.cascade_heads import CascadeHeads
-from focalnet_d2.modeling.rcnn.model.model import BoxPredictor, CascadeMaskRCNN, MaskHead
-from focalnet_d2.modeling.rcnn.model.proposal_sampling import MaxIoUMatcher
+from focalnet_d2.modeling.rcnn.cascade_heads import CascadeHeads
+from focalnet_d2.modeling.rcnn.model import BoxPredictor, CascadeMaskRCNN, MaskHead
+from focalnet_d2.modeling.rcnn.proposal_sampling import MaxIoUMatcher
 
 from .mask_rcnn import model
 

@@ -5,7 +5,7 @@ A recipe sets `backbone`, with the last stage as its only output.
 
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.modeling.classifier.model.model import BatchMixing, ImageClassifier
+from focalnet_d2.modeling.classifier.model import BatchMixing, ImageClassifier
 
 from ..focalnet import focalnet_tiny_srf as _focalnet
 

@@ -11,7 +11,7 @@ from detectron2.modeling.proposal_generator import StandardRPNHead
 from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
 from focalnet_d2.modeling.box_deltas import BoxDeltas
-from focalnet_d2.modeling.rcnn.model.model import (
+from focalnet_d2.modeling.rcnn.model import (
     BoxPredictor,
     MaskHead,
     MaskRCNN,
@@ -19,7 +19,7 @@ from focalnet_d2.modeling.rcnn.model.model import (
     RegionPooler,
     RegionProposals,
 )
-from focalnet_d2.modeling.rcnn.model.proposal_sampling import MaxIoUMatcher
+from focalnet_d2.modeling.rcnn.proposal_sampling import MaxIoUMatcher
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet
 

@@ -6,9 +6,9 @@ A recipe sets `backbone.bottom_up`; widths and classes are typed once.
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone.fpn import FPN
 
-from focalnet_d2.modeling.sparse_rcnn.model.dynamic_head import DynamicHead
-from focalnet_d2.modeling.sparse_rcnn.model.model import SparseRCNN
-from focalnet_d2.set_prediction.box_metric import CornerMetric
+from focalnet_d2.modeling.sparse_rcnn.dynamic_head import DynamicHead
+from focalnet_d2.modeling.sparse_rcnn.model import SparseRCNN
+from focalnet_d2.set_prediction.box_metric import XyxyBoxMetric
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.matcher import HungarianMatcher
 
@@ -26,7 +26,7 @@ model = L(SparseRCNN)(
         num_classes="${..num_classes}",
     ),
     criterion=L(SetCriterion)(
-        matcher=L(HungarianMatcher)(class_weight=2.0, bbox_weight=5.0, giou_weight=2.0, box_metric=L(CornerMetric)()),
+        matcher=L(HungarianMatcher)(class_weight=2.0, bbox_weight=5.0, giou_weight=2.0, box_metric=L(XyxyBoxMetric)()),
         class_weight=2.0,
         bbox_weight=5.0,
         giou_weight=2.0,

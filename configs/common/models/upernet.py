@@ -7,8 +7,8 @@ with mmsegmentation's stride set `model.inference.window=512`.
 from detectron2.config import LazyCall as L
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.modeling.upernet.model.model import FCNHead, UPerHead, UPerNet
-from focalnet_d2.modeling.upernet.model.sliding_window import WindowInference
+from focalnet_d2.modeling.upernet.model import FCNHead, UPerHead, UPerNet
+from focalnet_d2.modeling.upernet.sliding_window import WindowInference
 
 from ..focalnet import focalnet_tiny_lrf as _focalnet
 

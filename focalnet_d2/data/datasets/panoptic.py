@@ -95,8 +95,8 @@ def panoptic_metadata(categories: Iterable[dict]) -> dict:
         "ignore_label": IGNORE_LABEL,
     }
     if all("color" in category for category in categories):
-        colours = [list(category["color"]) for category in categories]
-        metadata.update(thing_colors=colours, stuff_colors=list(colours))
+        colors = [list(category["color"]) for category in categories]
+        metadata.update(thing_colors=colors, stuff_colors=list(colors))
     return metadata
 
 

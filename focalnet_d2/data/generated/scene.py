@@ -114,20 +114,20 @@ def _horizon(rng: np.random.Generator, width: int, middle: float, height: int, n
 
 def _texture(rng: np.random.Generator, name: str, height: int, width: int, style: Style) -> np.ndarray:
     """(H, W, 3) colours of a stuff class: a gradient from far to near and its own pattern."""
-    far, near = (np.array(colour, np.float32) / 255 for colour in style.stuff[name])
+    far, near = (np.array(color, np.float32) / 255 for color in style.stuff[name])
     tint = (rng.random(3, np.float32) - 0.5) * 0.06
     depth = np.linspace(0, 1, height, dtype=np.float64).astype(np.float32)[:, None, None]
     size = min(height, width)
-    colour = far + tint + (near - far) * depth
+    color = far + tint + (near - far) * depth
     if name == "sky":
         clouds = value_noise(rng, height, width, size / 7, size / 3) * 0.7
         clouds += value_noise(rng, height, width, size / 18, size / 10) * 0.3
-        return colour + np.clip(clouds - 0.52, 0, 1)[..., None] * (4 * style.grain)
+        return color + np.clip(clouds - 0.52, 0, 1)[..., None] * (4 * style.grain)
     cells = {"rock": (14, 14), "water": (70, 8), "grass": (40, 90), "sand": (110, 40)}[name]
     fine = value_noise(rng, height, width, max(size / cells[0], 1), max(size / cells[1], 1))
     coarse = value_noise(rng, height, width, size / 4, size / 4)
     pattern = (fine - 0.5) * (1.6 if name in ("grass", "rock") else 1.0) + (coarse - 0.5) * 0.7
-    return colour + pattern[..., None] * style.grain
+    return color + pattern[..., None] * style.grain
 
 
 # ---- things
@@ -233,7 +233,7 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, thing: _Thing, style: S
         drop = 0.09 * thing.radius + 0.8
         shifted = replace(thing, x=thing.x + drop, y=thing.y + 1.4 * drop)
         window, distance = _distance_map(shifted, *canvas.shape[:2], margin=1.7)
-    first, second = _pick_colours(rng, thing.class_name, style)
+    first, second = _pick_colors(rng, thing.class_name, style)
     soft = 0.7 * thing.radius if style.glow else 0.16 * thing.radius + 1.0
     halo = np.clip(0.5 - distance / (2 * soft), 0, 1)[..., None]
     canvas[window] *= 1 - (0.0 if style.glow else 0.38) * halo
@@ -246,11 +246,11 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, thing: _Thing, style: S
     canvas[window] += (surface - canvas[window]) * cover
 
 
-def _pick_colours(rng: np.random.Generator, class_name: str, style: Style) -> tuple[np.ndarray, np.ndarray]:
+def _pick_colors(rng: np.random.Generator, class_name: str, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Main and pattern colour of a thing, (3,) each."""
-    own = rng.random() < style.own_colour
-    main = style.classes.index(class_name) if own else int(rng.integers(len(style.colours)))
-    first = np.array(style.colours[main % len(style.colours)], np.float32) / 255
+    own = rng.random() < style.own_color
+    main = style.classes.index(class_name) if own else int(rng.integers(len(style.colors)))
+    first = np.array(style.colors[main % len(style.colors)], np.float32) / 255
     first = np.clip(first + (rng.random(3, np.float32) - 0.5) * 0.16, 0.03, 1)
     second = first * 0.55 if rng.random() < 0.5 else first + (1 - first) * np.float32(0.6)
     return first, second
@@ -267,14 +267,14 @@ def _surface(
 ) -> np.ndarray:
     """(h, w, 3) colours of the thing: pattern, light from the upper left, a darker rim."""
     x, y = frame
-    colour = np.broadcast_to(first, (*x.shape, 3))
+    color = np.broadcast_to(first, (*x.shape, 3))
     if rng.random() >= style.plain:
         share = _pattern(rng, x, y, thing.radius)[..., None]
-        colour = first + (second - first) * share
+        color = first + (second - first) * share
     rim = np.clip(1 + distance / (0.3 * thing.radius), 0, 1)
     light = 1.06 - 0.10 * x - 0.16 * y - 0.24 * rim * rim
     shine = np.clip(1 - ((x + 0.3) * (x + 0.3) + (y + 0.38) * (y + 0.38)) * 7, 0, 1)
-    return colour * light[..., None] + (0.28 * shine * shine)[..., None]
+    return color * light[..., None] + (0.28 * shine * shine)[..., None]
 
 
 def _pattern(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:

@@ -15,7 +15,7 @@ class Style:
         classes: thing classes, names of `shapes.SHAPES`.
         stuff: per stuff class two 8-bit RGB colours, far and near.
         colours: 8-bit RGB colours of the things; class i prefers colour i.
-        own_colour: share of the things that wear their class's preferred colour.
+        own_color: share of the things that wear their class's preferred colour.
         plain: share of the things without a pattern.
         radius: smallest and largest radius, as a share of the image's shorter side.
         objects: smallest and largest number of things in an image that is not empty.
@@ -27,8 +27,8 @@ class Style:
 
     classes: tuple[str, ...]
     stuff: dict[str, tuple[Colour, Colour]]
-    colours: tuple[Colour, ...]
-    own_colour: float = 0.6
+    colors: tuple[Colour, ...]
+    own_color: float = 0.6
     plain: float = 0.45
     radius: tuple[float, float] = (0.075, 0.27)
     objects: tuple[int, int] = (1, 7)
@@ -64,7 +64,7 @@ STYLES = {
             "grass": ((132, 178, 82), (64, 126, 52)),
             "sand": ((234, 214, 164), (206, 172, 112)),
         },
-        colours=_BRIGHT,
+        colors=_BRIGHT,
     ),
     "night": Style(
         classes=("disk", "ring", "square", "triangle", "star", "cross", "moon", "pill"),
@@ -75,7 +75,7 @@ STYLES = {
             "grass": ((38, 70, 62), (18, 42, 40)),
             "sand": ((98, 86, 96), (66, 56, 70)),
         },
-        colours=(
+        colors=(
             (120, 220, 250),
             (250, 120, 190),
             (250, 210, 90),
@@ -89,7 +89,7 @@ STYLES = {
             (120, 250, 220),
             (230, 130, 250),
         ),
-        own_colour=0.3,
+        own_color=0.3,
         radius=(0.06, 0.24),
         objects=(2, 8),
         rotation=60.0,
@@ -105,7 +105,7 @@ STYLES = {
             "grass": ((176, 190, 140), (158, 176, 124)),
             "sand": ((226, 196, 150), (214, 180, 132)),
         },
-        colours=(
+        colors=(
             (58, 86, 122),
             (196, 82, 60),
             (92, 130, 84),
@@ -115,7 +115,7 @@ STYLES = {
             (66, 62, 70),
             (60, 140, 146),
         ),
-        own_colour=0.2,
+        own_color=0.2,
         plain=0.25,
         radius=(0.085, 0.30),
         objects=(1, 6),

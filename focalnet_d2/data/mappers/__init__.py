@@ -5,15 +5,15 @@ from .classification import ClassificationMapper
 from .detection import DetectionMapper
 from .instance import InstanceMapper
 from .panoptic import PanopticMapper
-from .semantic_mask import SemanticMapper
-from .semantic_seg import LabelMapMapper
+from .semantic_mask import SemanticMaskMapper
+from .semantic_seg import SemanticSegMapper
 
 __all__ = [
     "BoxAndMaskMapper",
     "ClassificationMapper",
     "DetectionMapper",
     "InstanceMapper",
-    "LabelMapMapper",
     "PanopticMapper",
-    "SemanticMapper",
+    "SemanticMaskMapper",
+    "SemanticSegMapper",
 ]

@@ -12,7 +12,7 @@ class ClassificationMapper:
     """Reads one image and makes a tensor of one fixed size. Images are turned upright by their EXIF orientation.
 
     Args:
-        transform: Pillow image -> (3, H, W), such as `centre_crop` or `ImageNetAugmentation`.
+        transform: Pillow image -> (3, H, W), such as `center_crop` or `ImageNetAugmentation`.
         image_format: "RGB" or "BGR", whichever the model normalises.
     """
 

@@ -13,7 +13,7 @@ from .base import ImageMapper, mask_targets
 from .panoptic import read_segments
 
 
-class SemanticMapper(ImageMapper):
+class SemanticMaskMapper(ImageMapper):
     """Targets: every class with at least one pixel after the transforms, in ascending order.
 
     Where the dataset dict has no sem_seg_file_name, the classes are those of its panoptic segments.

@@ -5,7 +5,7 @@ import torch
 from detectron2.data import transforms as T
 
 from ..label_maps import transform_labels
-from .semantic_mask import SemanticMapper
+from .semantic_mask import SemanticMaskMapper
 
 
 class LabelledInput(T.AugInput):
@@ -16,11 +16,11 @@ class LabelledInput(T.AugInput):
         self.sem_seg = transform_labels(tfm, self.sem_seg)
 
 
-class LabelMapMapper(SemanticMapper):
+class SemanticSegMapper(SemanticMaskMapper):
     """Targets: `sem_seg` (H, W) int64, classes 0 to K - 1 or ignore_label, which is also the label of padding.
 
     In training the augmentations see the labels, so that a crop can be drawn again where one class fills it.
-    Arguments and ground truth are those of `SemanticMapper`.
+    Arguments and ground truth are those of `SemanticMaskMapper`.
     """
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:

@@ -25,11 +25,11 @@ class PngHeader:
     width: int
     height: int
     bit_depth: int
-    colour_type: int
+    color_type: int
 
     def __str__(self) -> str:
-        colour = {GREY: "grey", RGB: "RGB", PALETTE: "palette"}.get(self.colour_type, "alpha")
-        return f"{self.width}x{self.height} {self.bit_depth}-bit {colour}"
+        color = {GREY: "grey", RGB: "RGB", PALETTE: "palette"}.get(self.color_type, "alpha")
+        return f"{self.width}x{self.height} {self.bit_depth}-bit {color}"
 
 
 def read_png_header(path: Path) -> PngHeader:
@@ -70,7 +70,7 @@ def read_labels(path: Path, size: tuple[int, int]) -> np.ndarray:
     """
     header = _checked_header(path, size)
     # Pillow stretches grey values of fewer bits to 0..255, and drops the lower half of 16.
-    if header.colour_type != PALETTE and (header.colour_type, header.bit_depth) != (GREY, 8):
+    if header.color_type != PALETTE and (header.color_type, header.bit_depth) != (GREY, 8):
         raise ValueError(f"The label file {path} is a {header} PNG; labels must be 8-bit grey or palette: replace it.")
     return np.array(open_label_image(path))
 
@@ -78,7 +78,7 @@ def read_labels(path: Path, size: tuple[int, int]) -> np.ndarray:
 def check_rgb(path: Path, size: tuple[int, int]) -> None:
     """Raises what `read_labels` raises unless a PNG has this size and three channels of 8 bits."""
     header = _checked_header(path, size)
-    if (header.colour_type, header.bit_depth) != (RGB, 8):
+    if (header.color_type, header.bit_depth) != (RGB, 8):
         raise ValueError(f"The label file {path} is a {header} PNG; it must be 8-bit RGB: replace it.")
 
 

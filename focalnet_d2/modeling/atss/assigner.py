@@ -12,7 +12,7 @@ from torch import Tensor
 from ..base import MM_DIVISOR
 
 ANCHOR_SIZE = 8  # strides; mmdetection's octave_base_scale
-NEIGHBOURS = 9  # candidates of an object on each level
+NEIGHBORS = 9  # candidates of an object on each level
 MARGIN = 0.01  # pixels that an anchor's centre lies inside its object
 
 
@@ -23,9 +23,9 @@ def square_anchors(size: tuple[int, int], stride: int, like: Tensor) -> Tensor:
     """
     rows, columns = (torch.arange(n, dtype=like.dtype, device=like.device) * stride for n in size)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    centres = torch.stack([x, y], dim=-1).flatten(0, 1)  # (h * w, 2)
+    centers = torch.stack([x, y], dim=-1).flatten(0, 1)  # (h * w, 2)
     half = ANCHOR_SIZE * stride / 2
-    return torch.cat([centres - half, centres + half], dim=-1)
+    return torch.cat([centers - half, centers + half], dim=-1)
 
 
 def cells_of_images(
@@ -43,7 +43,7 @@ def cells_of_images(
     return inside.flatten(1)
 
 
-def box_centres(boxes_xyxy: Tensor) -> Tensor:
+def box_centers(boxes_xyxy: Tensor) -> Tensor:
     """(..., 4) -> (..., 2)."""
     return (boxes_xyxy[..., :2] + boxes_xyxy[..., 2:]) / 2
 
@@ -65,9 +65,9 @@ def nearest_anchors(anchors: Sequence[Tensor], objects: Tensor) -> Tensor:
     """
     chosen, first = [], 0
     for level in anchors:
-        offsets = box_centres(level)[:, None] - box_centres(objects)[None]  # (N_l, M, 2)
+        offsets = box_centers(level)[:, None] - box_centers(objects)[None]  # (N_l, M, 2)
         distances = offsets.square().sum(-1).sqrt()
-        chosen.append(first + distances.topk(min(NEIGHBOURS, len(level)), dim=0, largest=False).indices)
+        chosen.append(first + distances.topk(min(NEIGHBORS, len(level)), dim=0, largest=False).indices)
         first += len(level)
     return torch.cat(chosen)
 
@@ -86,25 +86,25 @@ def assign_anchors(anchors: Sequence[Tensor], objects: Tensor) -> Tensor:
     Returns:
         (N,) index of the object of each anchor, -1 for none.
     """
-    everything = torch.cat(list(anchors))
+    all_anchors = torch.cat(list(anchors))
     if len(objects) == 0:
-        return torch.full((len(everything),), -1, device=everything.device)
+        return torch.full((len(all_anchors),), -1, device=all_anchors.device)
     candidates = nearest_anchors(anchors, objects)  # (C, M)
-    iou = pairwise_iou(Boxes(everything), Boxes(objects))  # (N, M)
+    iou = pairwise_iou(Boxes(all_anchors), Boxes(objects))  # (N, M)
     overlaps = iou.gather(0, candidates)  # (C, M)
     threshold = overlaps.mean(0) + overlaps.std(0)  # (M,)
-    inside = side_distances(box_centres(everything)[candidates], objects).amin(-1) > MARGIN  # (C, M)
+    inside = side_distances(box_centers(all_anchors)[candidates], objects).amin(-1) > MARGIN  # (C, M)
     taken = torch.zeros_like(iou, dtype=torch.bool).scatter(0, candidates, (overlaps >= threshold) & inside)
     best, owner = iou.masked_fill(~taken, -1).max(dim=1)
     return owner.masked_fill(best < 0, -1)
 
 
-def centreness(anchors: Tensor, objects: Tensor) -> Tensor:
+def centerness(anchors: Tensor, objects: Tensor) -> Tensor:
     """How central an anchor's centre is in its object: (P, 4), (P, 4) -> (P,), 1 in the middle, 0 on a side.
 
     Source: arXiv:1904.01355 (FCOS), equation 3.
     """
-    left, top, right, bottom = side_distances(box_centres(anchors), objects).unbind(-1)
+    left, top, right, bottom = side_distances(box_centers(anchors), objects).unbind(-1)
     across = torch.minimum(left, right) / torch.maximum(left, right)
     down = torch.minimum(top, bottom) / torch.maximum(top, bottom)
     return (across * down).sqrt()

@@ -1,7 +1,7 @@
 """Layouts of ATSS checkpoints: mmdetection's files and our own."""
 
 from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
-from focalnet_d2.checkpoint.layout import ClassRows, Fact, count_of, length_of, rename
+from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, count_of, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
 from focalnet_d2.checkpoint.native import own_layout
 
@@ -19,9 +19,11 @@ _RULES = (
 
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(count_of("bbox_head.scales"), "{} levels", usual=5),
-    Fact(length_of("bbox_head.atss_cls.weight", 1), "width {}", "model.bbox_head.dim={}", usual=256),
-    Fact(count_of("bbox_head.cls_convs"), "towers of {} convolutions", "model.bbox_head.num_convs={}", usual=4),
+    ArchitectureCheck(count_of("bbox_head.scales"), "{} levels", usual=5),
+    ArchitectureCheck(length_of("bbox_head.atss_cls.weight", 1), "width {}", "model.bbox_head.dim={}", usual=256),
+    ArchitectureCheck(
+        count_of("bbox_head.cls_convs"), "towers of {} convolutions", "model.bbox_head.num_convs={}", usual=4
+    ),
 )
 _CLASS_TENSORS = (f"bbox_head.atss_cls.{_WB}",)
 

@@ -15,21 +15,21 @@ from focalnet_d2.set_prediction.losses import sigmoid_focal_loss
 from focalnet_d2.set_prediction.targets import checked_labels, mean_over_processes
 
 from ..box_deltas import BoxDeltas
-from .assigner import assign_anchors, centreness
+from .assigner import assign_anchors, centerness
 from .head import DensePredictions
 
 DELTAS = BoxDeltas((10.0, 10.0, 5.0, 5.0))
 
 
 class ATSSCriterion(nn.Module):
-    """Weighted losses `loss_class`, `loss_bbox` (generalised IoU) and `loss_centreness`.
+    """Weighted losses `loss_class`, `loss_bbox` (generalised IoU) and `loss_centerness`.
 
     Class and centreness are divided by the number of anchors with an object, boxes weighted by the centreness they
     should have and divided by its sum; both are means over processes.
 
     Args:
         num_classes: classes K.
-        class_weight, bbox_weight, centreness_weight: weights of the three losses.
+        class_weight, bbox_weight, centerness_weight: weights of the three losses.
         alpha, gamma: of the focal loss.
     """
 
@@ -39,7 +39,7 @@ class ATSSCriterion(nn.Module):
         *,
         class_weight: float = 1.0,
         bbox_weight: float = 2.0,
-        centreness_weight: float = 1.0,
+        centerness_weight: float = 1.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
     ):
@@ -47,7 +47,7 @@ class ATSSCriterion(nn.Module):
         self.num_classes = num_classes
         self.class_weight = class_weight
         self.bbox_weight = bbox_weight
-        self.centreness_weight = centreness_weight
+        self.centerness_weight = centerness_weight
         self.alpha = alpha
         self.gamma = gamma
 
@@ -67,17 +67,17 @@ class ATSSCriterion(nn.Module):
         Raises:
             ValueError: a class index outside 0..num_classes - 1.
         """
-        everything = torch.cat(list(anchors))
+        all_anchors = torch.cat(list(anchors))
         labels, boxes = [], []
         for image, inside in zip(instances, zip(*valid, strict=True), strict=True):
             rows = torch.cat(inside).nonzero()[:, 0]
-            objects = image.gt_boxes.tensor.to(everything)
-            classes = checked_labels(image, everything.device, self.num_classes)
+            objects = image.gt_boxes.tensor.to(all_anchors)
+            classes = checked_labels(image, all_anchors.device, self.num_classes)
             owner = assign_anchors([level[kept] for level, kept in zip(anchors, inside, strict=True)], objects)
             taken = owner >= 0
-            labels.append(rows.new_full((len(everything),), -1))
+            labels.append(rows.new_full((len(all_anchors),), -1))
             labels[-1][rows[taken]] = classes[owner[taken]]
-            boxes.append(everything.clone())
+            boxes.append(all_anchors.clone())
             boxes[-1][rows[taken]] = objects[owner[taken]]
         return torch.stack(labels), torch.stack(boxes)
 
@@ -97,20 +97,20 @@ class ATSSCriterion(nn.Module):
         Returns:
             Weighted scalars.
         """
-        logits, deltas, centreness_logits = (torch.cat(part, dim=1) for part in zip(*predictions, strict=True))
+        logits, deltas, centerness_logits = (torch.cat(part, dim=1) for part in zip(*predictions, strict=True))
         labels, objects = self.assign(anchors, valid, instances)
         positive, judged = labels >= 0, torch.cat(list(valid), dim=1)  # (B, N) each
         onehot = torch.zeros_like(logits)
         onehot[(*positive.nonzero(as_tuple=True), labels[positive])] = 1.0
-        own = torch.cat(list(anchors)).expand_as(objects)[positive]  # (P, 4)
-        quality = centreness(own, objects[positive])  # (P,)
-        iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], own), objects[positive])  # (P,)
-        central = F.binary_cross_entropy_with_logits(centreness_logits[positive], quality, reduction="sum")
+        matched_anchors = torch.cat(list(anchors)).expand_as(objects)[positive]  # (P, 4)
+        quality = centerness(matched_anchors, objects[positive])  # (P,)
+        iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], matched_anchors), objects[positive])  # (P,)
+        central = F.binary_cross_entropy_with_logits(centerness_logits[positive], quality, reduction="sum")
         count = mean_over_processes(positive.sum().to(quality)).clamp(min=1)
         weight = mean_over_processes(quality.sum()).clamp(min=1e-12)  # without positives: nothing over nothing
         focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
         return {
             "loss_class": self.class_weight * focal / count,
             "loss_bbox": self.bbox_weight * (quality * (1 - iou)).sum() / weight,
-            "loss_centreness": self.centreness_weight * central / count,
+            "loss_centerness": self.centerness_weight * central / count,
         }

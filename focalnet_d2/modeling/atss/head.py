@@ -60,7 +60,7 @@ class DensePredictions(NamedTuple):
 
     logits: Tensor
     deltas: Tensor
-    centreness: Tensor
+    centerness: Tensor
 
 
 class ATSSHead(nn.Module):

@@ -15,7 +15,7 @@ from detectron2.modeling import Backbone
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
 from .assigner import cells_of_images, square_anchors
 from .checkpoint import LAYOUTS
 from .criterion import DELTAS, ATSSCriterion
@@ -79,11 +79,11 @@ class ATSS(ImageModel):
         if self.training:
             valid = [cells_of_images(shape, stride, image_sizes, images.device) for shape, stride in levels]
             return self.criterion(predictions, anchors, valid, [image["instances"] for image in batched_inputs])
-        sizes = wanted_sizes(batched_inputs, image_sizes)
+        sizes = output_sizes(batched_inputs, image_sizes)
         results = []
         for index, (image_size, size) in enumerate(zip(image_sizes, sizes, strict=True)):
-            own = [DensePredictions(*(part[index] for part in level)) for level in predictions]
-            results.append({"instances": self.detect(own, anchors, image_size, size)})
+            image_predictions = [DensePredictions(*(part[index] for part in level)) for level in predictions]
+            results.append({"instances": self.detect(image_predictions, anchors, image_size, size)})
         return results
 
     def detect(
@@ -102,17 +102,17 @@ class ATSS(ImageModel):
             size: (h, w) of the result.
 
         Returns:
-            `pred_boxes` (XYXY pixels), `scores` (class times centreness), `pred_classes`.
+            `pred_boxes` (XYXY pixels), `scores` (class times centerness), `pred_classes`.
         """
         levels = [self._candidates(*pair) for pair in zip(predictions, anchors, strict=True)]
         boxes, scores, quality = (torch.cat(part) for part in zip(*levels, strict=True))
-        found = Boxes(boxes)
-        found.clip(image_size)
+        candidates = Boxes(boxes)
+        candidates.clip(image_size)
         rows, classes = (scores > self.score_threshold).nonzero(as_tuple=True)
         scores = scores[rows, classes] * quality[rows]
-        kept = batched_nms(found.tensor[rows], scores, classes, self.nms_threshold)[: self.max_detections]
+        kept = batched_nms(candidates.tensor[rows], scores, classes, self.nms_threshold)[: self.max_detections]
         result = Instances(size)
-        result.pred_boxes = found[rows[kept]]
+        result.pred_boxes = candidates[rows[kept]]
         result.pred_boxes.scale(size[1] / image_size[1], size[0] / image_size[0])
         result.scores = scores[kept]
         result.pred_classes = classes[kept]
@@ -120,7 +120,7 @@ class ATSS(ImageModel):
 
     def _candidates(self, level: DensePredictions, anchors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best cells of a level: boxes (n, 4), class probabilities (n, K), centreness (n,) in [0, 1]."""
-        scores, quality = level.logits.sigmoid(), level.centreness.sigmoid()
+        scores, quality = level.logits.sigmoid(), level.centerness.sigmoid()
         best = (scores * quality[:, None]).amax(1)
         chosen = best.topk(min(self.candidates_per_level, len(best))).indices
         return DELTAS.apply_deltas(level.deltas[chosen], anchors[chosen]), scores[chosen], quality[chosen]

@@ -8,7 +8,7 @@ from torch import nn
 from focalnet_d2.checkpoint.focalnet import CLASSIFIERS, SIGNATURE
 from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts, focalnet_settings
 from focalnet_d2.checkpoint.focalnet_names import ClassifierNames
-from focalnet_d2.checkpoint.layout import ClassRows, Layout, Rule, Setting, State, holds, rename
+from focalnet_d2.checkpoint.layout import ClassRows, Layout, RequiredSetting, Rule, State, holds, rename
 from focalnet_d2.checkpoint.native import own_layout
 
 FOCALNET = "backbone."
@@ -24,12 +24,12 @@ def _layout(source: ClassifierNames) -> Layout:
         norm = rename(source.norm, f"{FOCALNET}norm{last}.<>")
         return (norm, rename(source.head, "head.<>"), *source.rules(model, FOCALNET))
 
-    def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+    def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
         return focalnet_settings(state, FOCALNET, source.flags)
 
     return Layout(
         source.name,
-        recognise=lambda names, state: source.recognise(names) and holds(names, source.head),
+        recognize=lambda names, state: source.recognize(names) and holds(names, source.head),
         rules=rules,
         facts=comparable_facts(FOCALNET),
         settings=settings,

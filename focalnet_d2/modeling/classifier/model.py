@@ -124,7 +124,7 @@ class ImageClassifier(ImageModel):
         if len(set(sizes)) > 1:
             raise ValueError(
                 f"the images of a batch have the sizes (height, width) {sorted(set(sizes))[:3]}: a classifier needs "
-                "one size, as centre_crop and ImageNetAugmentation give, or batches of one image"
+                "one size, as center_crop and ImageNetAugmentation give, or batches of one image"
             )
         return images
 

@@ -7,7 +7,7 @@ permuted: in both code bases background is last, deltas are class by class, a ce
 from collections.abc import Callable
 
 from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
-from focalnet_d2.checkpoint.layout import ClassRows, Fact, Rule, State, count_numbers, length_of, rename
+from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, Rule, State, count_numbers, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
 from focalnet_d2.checkpoint.native import own_layout
 
@@ -83,14 +83,16 @@ def _has_masks(state: State) -> bool | None:
 
 _FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(_detector, "a {}"),
-    Fact(lambda state: _stages(state) or None, "{} stages", usual=3),
-    Fact(_has_masks, "mask heads: {}", usual=True),
-    Fact(_for_all_classes("box_predictor", "bbox_pred.bias", 4), "one box for all classes: {}", usual=False),
-    Fact(_for_all_classes("mask_head", "predictor.bias", 1), "one mask for all classes: {}", usual=False),
-    Fact(length_of("backbone.fpn_lateral2.bias"), "width {}", "model.backbone.out_channels={}", usual=256),
-    Fact(length_of("proposal_generator.rpn_head.objectness_logits.bias"), "{} anchors a cell", usual=3),
-    Fact(_of_first_stage("box_head", "fc1.bias"), "box heads of width {}", usual=1024),
+    ArchitectureCheck(_detector, "a {}"),
+    ArchitectureCheck(lambda state: _stages(state) or None, "{} stages", usual=3),
+    ArchitectureCheck(_has_masks, "mask heads: {}", usual=True),
+    ArchitectureCheck(
+        _for_all_classes("box_predictor", "bbox_pred.bias", 4), "one box for all classes: {}", usual=False
+    ),
+    ArchitectureCheck(_for_all_classes("mask_head", "predictor.bias", 1), "one mask for all classes: {}", usual=False),
+    ArchitectureCheck(length_of("backbone.fpn_lateral2.bias"), "width {}", "model.backbone.out_channels={}", usual=256),
+    ArchitectureCheck(length_of("proposal_generator.rpn_head.objectness_logits.bias"), "{} anchors a cell", usual=3),
+    ArchitectureCheck(_of_first_stage("box_head", "fc1.bias"), "box heads of width {}", usual=1024),
 )
 
 

@@ -114,15 +114,15 @@ class RegionProposals(RPN):
         self, anchors: list[Boxes], gt_instances: list[Instances]
     ) -> tuple[list[Tensor], list[Tensor]]:
         """For each image: (R,) labels 1, 0, -1 of the anchors of all levels, and (R, 4) the objects' boxes."""
-        every = Boxes.cat(anchors)
-        labels, boxes = zip(*(self._label_and_sample(every, image) for image in gt_instances), strict=True)
+        all_anchors = Boxes.cat(anchors)
+        labels, boxes = zip(*(self._label_and_sample(all_anchors, image) for image in gt_instances), strict=True)
         return list(labels), list(boxes)
 
     def _label_and_sample(self, anchors: Boxes, image: Instances) -> tuple[Tensor, Tensor]:
         allowed = self._allowed(anchors, image.image_size).nonzero()[:, 0]
-        matches, found = self.anchor_matcher(pairwise_iou(image.gt_boxes, anchors[allowed]))
+        matches, match_labels = self.anchor_matcher(pairwise_iou(image.gt_boxes, anchors[allowed]))
         labels = torch.full_like(anchors.tensor[:, 0], -1, dtype=torch.int64)  # (R,)
-        labels[allowed] = self._subsample_labels(found)
+        labels[allowed] = self._subsample_labels(match_labels)
         boxes = anchors.tensor.clone()  # where there is no object: anything, for it is not trained
         if len(image):
             boxes[allowed] = image.gt_boxes.tensor[matches]

@@ -96,8 +96,9 @@ def sample_proposals(
         there are objects, gt_boxes and gt_masks, which mean nothing for background.
     """
     matches, labels = matcher(pairwise_iou(targets.gt_boxes, proposals))
-    own = torch.arange(len(targets), device=matches.device)
-    matches, labels = torch.cat([own, matches]), torch.cat([torch.ones_like(own), labels])  # (M + N,)
+    object_indices = torch.arange(len(targets), device=matches.device)
+    matches = torch.cat([object_indices, matches])  # (M + N,)
+    labels = torch.cat([torch.ones_like(object_indices), labels])  # (M + N,)
     classes = torch.full_like(labels, num_classes)
     classes[labels == 1] = targets.gt_classes[matches[labels == 1]]
     classes[labels == -1] = -1

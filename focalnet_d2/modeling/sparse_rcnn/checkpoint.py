@@ -1,7 +1,7 @@
 """Layouts of Sparse R-CNN checkpoints: mmdetection's files and our own."""
 
 from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
-from focalnet_d2.checkpoint.layout import ClassRows, Fact, count_of, length_of, rename
+from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, count_of, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
 from focalnet_d2.checkpoint.native import own_layout
 
@@ -26,11 +26,15 @@ _RULES = (
 _FIRST = "head.stages.0."
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(length_of("head.init_proposal_bboxes.weight"), "{} proposals", "model.head.num_proposals={}"),
-    Fact(count_of("head.stages"), "{} stages", "model.head.num_stages={}"),
-    Fact(length_of("head.init_proposal_features.weight", 1), "width {}", "model.backbone.out_channels={}", usual=256),
-    Fact(length_of(f"{_FIRST}ffn.layers.0.bias"), "feed-forward width {}", "model.head.ffn_dim={}", usual=2048),
-    Fact(
+    ArchitectureCheck(length_of("head.init_proposal_bboxes.weight"), "{} proposals", "model.head.num_proposals={}"),
+    ArchitectureCheck(count_of("head.stages"), "{} stages", "model.head.num_stages={}"),
+    ArchitectureCheck(
+        length_of("head.init_proposal_features.weight", 1), "width {}", "model.backbone.out_channels={}", usual=256
+    ),
+    ArchitectureCheck(
+        length_of(f"{_FIRST}ffn.layers.0.bias"), "feed-forward width {}", "model.head.ffn_dim={}", usual=2048
+    ),
+    ArchitectureCheck(
         length_of(f"{_FIRST}instance_interactive_conv.norm_in.bias"),
         "dynamic width {}",
         "model.head.dynamic_dim={}",

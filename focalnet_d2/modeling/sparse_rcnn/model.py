@@ -16,7 +16,7 @@ from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import prepare_targets
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
 from .checkpoint import LAYOUTS
 from .dynamic_head import DynamicHead
 
@@ -77,7 +77,7 @@ class SparseRCNN(ImageModel):
         results = select_detections(
             last["pred_logits"].float(),
             last["pred_boxes"].float(),
-            wanted_sizes(batched_inputs, image_sizes),
+            output_sizes(batched_inputs, image_sizes),
             num_select=self.num_select,
         )
         return [{"instances": result} for result in results]

@@ -16,7 +16,17 @@ from focalnet_d2.checkpoint.focalnet_architecture import (
     mm_flags,
     recorded_settings,
 )
-from focalnet_d2.checkpoint.layout import ClassRows, Fact, Layout, Setting, State, count_of, holds, length_of, rename
+from focalnet_d2.checkpoint.layout import (
+    ArchitectureCheck,
+    ClassRows,
+    Layout,
+    RequiredSetting,
+    State,
+    count_of,
+    holds,
+    length_of,
+    rename,
+)
 from focalnet_d2.data.datasets import ADE20K_CLASSES
 
 FOCALNET = "backbone."
@@ -32,16 +42,16 @@ _HEAD_RULES = (
 )
 FACTS = (
     *comparable_facts(FOCALNET),
-    Fact(count_of("decode_head.psp_modules"), "{} sizes of pooling", usual=4),
-    Fact(length_of("decode_head.conv_seg.weight", 1), "width {}", "model.decode_head.dim={}", usual=512),
-    Fact(
+    ArchitectureCheck(count_of("decode_head.psp_modules"), "{} sizes of pooling", usual=4),
+    ArchitectureCheck(length_of("decode_head.conv_seg.weight", 1), "width {}", "model.decode_head.dim={}", usual=512),
+    ArchitectureCheck(
         length_of("auxiliary_head.conv_seg.weight", 1), "width {} in the auxiliary head",
         "model.auxiliary_head.dim={}", usual=256,
     ),
 )  # fmt: skip
 
 
-def _settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[Setting]:
+def _settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     if "settings" in metadata:
         return recorded_settings(state, metadata, FOCALNET)
     return focalnet_settings(state, FOCALNET, mm_flags)
@@ -50,7 +60,7 @@ def _settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> li
 LAYOUTS = (
     Layout(
         "mmsegmentation",
-        recognise=lambda names, state: holds(names, "decode_head.psp_modules.#.1.*", "decode_head.fpn_bottleneck.*"),
+        recognize=lambda names, state: holds(names, "decode_head.psp_modules.#.1.*", "decode_head.fpn_bottleneck.*"),
         rules=lambda model, names: (*focalnet_rules("backbone.", FOCALNET), *_HEAD_RULES),
         facts=FACTS,
         settings=_settings,

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 
-from ..base import PIXEL_MEAN, PIXEL_STD, ImageModel, wanted_sizes
+from ..base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
 from .checkpoint import LAYOUTS
 from .sliding_window import WindowInference, resize
 
@@ -205,7 +205,7 @@ class UPerNet(ImageModel):
         image, image_sizes = self.batch([image_dict])  # (1, 3, h, w)
         windows = self.inference.windows(image_sizes[0])
         logits = [self.decode_head(self.backbone(image[:, :, rows, columns]))[0] for rows, columns in windows]
-        (output_size,) = wanted_sizes([image_dict], image_sizes)
+        (output_size,) = output_sizes([image_dict], image_sizes)
         return self.inference(logits, windows, image_size=image_sizes[0], output_size=output_size)
 
     def training_batch(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor]:
@@ -228,7 +228,7 @@ class UPerNet(ImageModel):
 def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:
     """Raises ValueError unless a label map has the size of its image and nothing but classes and the ignored label."""
     if labels is None:
-        raise ValueError("a training image has no sem_seg: UPerNet needs label maps, as LabelMapMapper makes them")
+        raise ValueError("a training image has no sem_seg: UPerNet needs label maps, as SemanticSegMapper makes them")
     if tuple(labels.shape) != image_size:
         raise ValueError(f"sem_seg has the shape {tuple(labels.shape)}, its image {image_size}")
     wrong = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)]

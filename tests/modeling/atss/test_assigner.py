@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.modeling.atss.model.assigner import (
+from focalnet_d2.modeling.atss.assigner import (
     assign_anchors,
-    box_centres,
+    box_centers,
     cells_of_images,
-    centreness,
+    centerness,
     nearest_anchors,
     side_distances,
     square_anchors,
@@ -26,7 +26,7 @@ def boxes(*rows) -> torch.Tensor:
 def test_anchors_are_centred_on_multiples_of_the_stride_row_by_row():
     anchors = square_anchors((2, 3), 16, torch.zeros(1))
     assert anchors.shape == (6, 4)
-    assert box_centres(anchors).tolist() == [[0, 0], [16, 0], [32, 0], [0, 16], [16, 16], [32, 16]]
+    assert box_centers(anchors).tolist() == [[0, 0], [16, 0], [32, 0], [0, 16], [16, 16], [32, 16]]
     assert anchors[1].tolist() == [16 - 64, -64, 16 + 64, 64]
 
 
@@ -88,8 +88,8 @@ def test_what_holds_for_any_objects(rows, shift):
     levels = [square_anchors((160 // s, 160 // s), s, objects) for s in (8, 16, 32)]
     owner = assign_anchors(levels, objects)
     taken = owner >= 0
-    centres = box_centres(torch.cat(levels))[taken]
-    assert (side_distances(centres, objects[owner[taken]]) > 0.0099).all()
+    centers = box_centers(torch.cat(levels))[taken]
+    assert (side_distances(centers, objects[owner[taken]]) > 0.0099).all()
     for part in owner.split([len(level) for level in levels]):
         assert part[part >= 0].bincount(minlength=1).max() <= 9
     moved = assign_anchors([level + 64 * shift for level in levels], objects + 64 * shift)
@@ -100,5 +100,5 @@ def test_centreness_by_hand():
     """The middle: 1; a quarter of the way along x: sqrt(1/3); 1 and 9 of 10, 2 and 8 of 10: sqrt(1/9 / 4)."""
     anchors = boxes([-5, -5, 5, 5], [-7.5, -5, 2.5, 5], [-9, -8, 1, 2])
     objects = boxes([-5, -5, 5, 5], [-5, -5, 5, 5], [-5, -5, 5, 5])
-    found = centreness(anchors, objects)
+    found = centerness(anchors, objects)
     assert found.tolist() == pytest.approx([1.0, (1 / 3) ** 0.5, (1 / 9 * 2 / 8) ** 0.5])

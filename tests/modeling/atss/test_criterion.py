@@ -6,8 +6,8 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from focalnet_d2.modeling.atss.model.criterion import DELTAS, ATSSCriterion
-from focalnet_d2.modeling.atss.model.head import DensePredictions
+from focalnet_d2.modeling.atss.criterion import DELTAS, ATSSCriterion
+from focalnet_d2.modeling.atss.head import DensePredictions
 
 LOG2 = math.log(2)
 LEVELS = [
@@ -38,7 +38,7 @@ def everywhere(images: int = 1) -> list[torch.Tensor]:
     return [torch.ones(images, len(a), dtype=torch.bool) for a in LEVELS]
 
 
-def judge(predictions, valid, *instances, **weights):
+def compute_losses(predictions, valid, *instances, **weights):
     return ATSSCriterion(3, **weights)(predictions, LEVELS, valid, instances)
 
 
@@ -52,23 +52,23 @@ def test_decoding_by_hand():
 
 def test_one_object_by_hand():
     """The first anchor, centre (5, 5), has the object 0..10 x 0..8: IoU 0.8, centreness sqrt(3/5)."""
-    losses = judge(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [2]))
+    losses = compute_losses(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [2]))
     quality = math.sqrt(3 / 5)
     assert losses["loss_class"].item() == pytest.approx((14 * 0.75 + 0.25) * 0.25 * LOG2)
     assert losses["loss_bbox"].item() == pytest.approx(2 * (1 - 0.8))  # weight and sum of the weights cancel out
-    assert losses["loss_centreness"].item() == pytest.approx(LOG2)
+    assert losses["loss_centerness"].item() == pytest.approx(LOG2)
     sure = zeros()
-    sure[0].centreness[0, 0] = 2.0
+    sure[0].centerness[0, 0] = 2.0
     expected = math.log1p(math.exp(2.0)) - 2.0 * quality
-    assert judge(sure, everywhere(), ground_truth([[0, 0, 10, 8]], [2]))["loss_centreness"].item() == pytest.approx(
-        expected
-    )
+    assert compute_losses(sure, everywhere(), ground_truth([[0, 0, 10, 8]], [2]))[
+        "loss_centerness"
+    ].item() == pytest.approx(expected)
 
 
 def test_boxes_count_by_their_centreness():
     """Two objects: IoU 0.8 at centreness sqrt(3/5), IoU 1 at centreness 1."""
     two = ground_truth([[0, 0, 10, 8], [100, 100, 110, 110]], [2, 0])
-    losses = judge(zeros(), everywhere(), two)
+    losses = compute_losses(zeros(), everywhere(), two)
     quality = math.sqrt(3 / 5)
     assert losses["loss_bbox"].item() == pytest.approx(2 * 0.2 * quality / (quality + 1), rel=1e-5)
     assert losses["loss_class"].item() == pytest.approx((13 * 0.75 + 2 * 0.25) * 0.25 * LOG2 / 2)
@@ -89,31 +89,31 @@ def test_cells_outside_the_image_take_no_object_and_cost_nothing():
     assert ATSSCriterion(3).assign(LEVELS, valid, [target])[0].tolist() == [[-1] * 5]
     wrong = zeros()
     wrong[0].logits[0, 1] = 7.0
-    for name, loss in judge(wrong, valid, target).items():
-        torch.testing.assert_close(loss, judge(zeros(), valid, target)[name])
-    assert judge(zeros(), valid, target)["loss_class"].item() == pytest.approx(12 * 0.75 * 0.25 * LOG2)
+    for name, loss in compute_losses(wrong, valid, target).items():
+        torch.testing.assert_close(loss, compute_losses(zeros(), valid, target)[name])
+    assert compute_losses(zeros(), valid, target)["loss_class"].item() == pytest.approx(12 * 0.75 * 0.25 * LOG2)
 
 
 def test_weights_multiply_their_terms():
     target = ground_truth([[0, 0, 10, 8]], [2])
-    plain = judge(zeros(), everywhere(), target, class_weight=1.0, bbox_weight=1.0, centreness_weight=1.0)
-    heavy = judge(zeros(), everywhere(), target, class_weight=3.0, bbox_weight=5.0, centreness_weight=7.0)
-    for name, factor in (("loss_class", 3), ("loss_bbox", 5), ("loss_centreness", 7)):
+    plain = compute_losses(zeros(), everywhere(), target, class_weight=1.0, bbox_weight=1.0, centerness_weight=1.0)
+    heavy = compute_losses(zeros(), everywhere(), target, class_weight=3.0, bbox_weight=5.0, centerness_weight=7.0)
+    for name, factor in (("loss_class", 3), ("loss_bbox", 5), ("loss_centerness", 7)):
         torch.testing.assert_close(heavy[name], factor * plain[name])
 
 
 def test_a_batch_of_equal_images_costs_as_much_as_one():
     target = ground_truth([[0, 0, 10, 8], [100, 100, 110, 110]], [2, 0])
-    one, two = judge(zeros(), everywhere(), target), judge(zeros(2), everywhere(2), target, target)
+    one, two = compute_losses(zeros(), everywhere(), target), compute_losses(zeros(2), everywhere(2), target, target)
     for name in one:
         torch.testing.assert_close(one[name], two[name])
 
 
 def test_without_objects_only_classes_cost():
     predictions = [DensePredictions(*(part.requires_grad_() for part in level)) for level in zeros()]
-    losses = judge(predictions, everywhere(), ground_truth([], []))
+    losses = compute_losses(predictions, everywhere(), ground_truth([], []))
     assert losses["loss_class"].item() == pytest.approx(15 * 0.75 * 0.25 * LOG2)
-    assert losses["loss_bbox"] == losses["loss_centreness"] == 0
+    assert losses["loss_bbox"] == losses["loss_centerness"] == 0
     sum(losses.values()).backward()
     assert all(part.grad is not None and part.grad.isfinite().all() for level in predictions for part in level)
 
@@ -121,4 +121,4 @@ def test_without_objects_only_classes_cost():
 @pytest.mark.parametrize("label", [-1, 3])
 def test_class_outside_the_model_is_named(label):
     with pytest.raises(ValueError, match=rf"{label}.*0\.\.2"):
-        judge(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [label]))
+        compute_losses(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [label]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectron2.structures import Instances
 
-from focalnet_d2.modeling.atss.model.head import DensePredictions, StridedLevels
+from focalnet_d2.modeling.atss.head import DensePredictions, StridedLevels
 from tests.dino.building import make_input
 from tests.modeling.small_detectors import tiny_atss
 
@@ -32,7 +32,7 @@ def test_levels_and_cells(model):
     predictions = model.bbox_head(list(features.values()))
     assert [tuple(level.logits.shape) for level in predictions] == [(1, n, 5) for n in (240, 60, 15, 6, 2)]
     assert [tuple(level.deltas.shape) for level in predictions] == [(1, n, 4) for n in (240, 60, 15, 6, 2)]
-    assert [tuple(level.centreness.shape) for level in predictions] == [(1, n) for n in (240, 60, 15, 6, 2)]
+    assert [tuple(level.centerness.shape) for level in predictions] == [(1, n) for n in (240, 60, 15, 6, 2)]
 
 
 def test_extra_levels_have_no_relu_between_them():
@@ -58,16 +58,16 @@ def test_cells_stand_row_by_row_and_levels_have_their_own_scale(model):
         model.bbox_head.scales[1].scale.fill_(1.0)
     torch.testing.assert_close(after[1].deltas, 2 * before[1].deltas)
     torch.testing.assert_close(after[2].deltas, before[2].deltas)
-    torch.testing.assert_close(after[1].centreness, before[1].centreness)
+    torch.testing.assert_close(after[1].centerness, before[1].centerness)
 
 
 # Selection
 
 
-def level(probabilities, centreness, deltas=None) -> DensePredictions:
+def level(probabilities, centerness, deltas=None) -> DensePredictions:
     probabilities = torch.tensor(probabilities)
     deltas = torch.zeros(len(probabilities), 4) if deltas is None else torch.tensor(deltas)
-    return DensePredictions(torch.logit(probabilities), deltas, torch.logit(torch.tensor(centreness)))
+    return DensePredictions(torch.logit(probabilities), deltas, torch.logit(torch.tensor(centerness)))
 
 
 ANCHORS = [
@@ -141,7 +141,7 @@ def test_batch_equals_single_images_of_one_size(model):
 
 def test_gradient_reaches_every_parameter(model):
     losses = model.train()([make_input(160, 128, 3), make_input(90, 70, 0, seed=1)])
-    assert set(losses) == {"loss_class", "loss_bbox", "loss_centreness"}
+    assert set(losses) == {"loss_class", "loss_bbox", "loss_centerness"}
     model.zero_grad()
     sum(losses.values()).backward()
     unreached = {name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()}

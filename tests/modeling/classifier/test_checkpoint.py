@@ -7,8 +7,8 @@ from torch import nn
 from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint import check_checkpoint, load_checkpoint, save_weights
-from focalnet_d2.modeling.classifier.model.checkpoint import LAYOUTS
-from focalnet_d2.modeling.classifier.model.model import ImageClassifier
+from focalnet_d2.modeling.classifier.checkpoint import LAYOUTS
+from focalnet_d2.modeling.classifier.model import ImageClassifier
 from tests.checkpoint.building import (
     LARGE_FLAGS,
     Detector,

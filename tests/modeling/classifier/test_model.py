@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.modeling.classifier.model.model import BatchMixing, ImageClassifier
+from focalnet_d2.modeling.classifier.model import BatchMixing, ImageClassifier
 
 TINY = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(1, 1, 1, 1), focal_windows=(3, 3, 3, 3))
 

@@ -5,7 +5,7 @@ from detectron2.config import instantiate
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.modeling.rcnn.model.model import MaskRCNN
+from focalnet_d2.modeling.rcnn.model import MaskRCNN
 
 DETECTORS = ("mask_rcnn", "cascade_mask_rcnn")
 

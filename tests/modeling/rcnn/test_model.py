@@ -7,7 +7,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from focalnet_d2.modeling.rcnn.model.model import RegionPooler
+from focalnet_d2.modeling.rcnn.model import RegionPooler
 from tests.modeling.rcnn.building import DETECTORS, rcnn_input, tiny_node, tiny_rcnn
 
 LOSSES = {

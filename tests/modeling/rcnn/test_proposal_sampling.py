@@ -6,7 +6,7 @@ from detectron2.structures import BitMasks, Boxes, Instances
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focalnet_d2.modeling.rcnn.model.proposal_sampling import MaxIoUMatcher, SharedMasks, sample_proposals
+from focalnet_d2.modeling.rcnn.proposal_sampling import MaxIoUMatcher, SharedMasks, sample_proposals
 from tests.modeling.rcnn.building import rcnn_input
 
 ANCHORS = MaxIoUMatcher(0.7, 0.3, best_from=0.3)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy
-from focalnet_d2.modeling.sparse_rcnn.model.dynamic_head import (
+from focalnet_d2.modeling.sparse_rcnn.dynamic_head import (
     DELTAS,
     REGION_SIZE,
     DynamicConv,

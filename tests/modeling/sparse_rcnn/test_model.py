@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from focalnet_d2.layers.box_ops import box_xyxy_to_cxcywh
-from focalnet_d2.set_prediction.box_metric import CornerMetric
+from focalnet_d2.set_prediction.box_metric import XyxyBoxMetric
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.matcher import HungarianMatcher
 from focalnet_d2.set_prediction.targets import Targets
@@ -30,7 +30,7 @@ def test_losses_by_hand():
     target = Targets(torch.tensor([1]), box_xyxy_to_cxcywh(torch.tensor([[20.0, 10.0, 120.0, 60.0]]) / pixels))
     boxes = box_xyxy_to_cxcywh(torch.tensor([[[20.0, 10.0, 70.0, 60.0], [0.0, 0.0, 200.0, 100.0]]]) / pixels)
     layer = {"pred_logits": torch.zeros(1, 2, 3), "pred_boxes": boxes}
-    criterion = SetCriterion(HungarianMatcher(box_metric=CornerMetric()), class_weight=2.0)
+    criterion = SetCriterion(HungarianMatcher(box_metric=XyxyBoxMetric()), class_weight=2.0)
     losses = criterion({**layer, "aux_outputs": [layer]}, [target])
     focal = (5 * 0.75 + 0.25) * 0.25 * torch.log(torch.tensor(2.0)).item()
     for suffix in ("", "_0"):

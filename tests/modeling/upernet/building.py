@@ -3,8 +3,8 @@
 import torch
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.modeling.upernet.model.model import FCNHead, UPerHead, UPerNet
-from focalnet_d2.modeling.upernet.model.sliding_window import WindowInference
+from focalnet_d2.modeling.upernet.model import FCNHead, UPerHead, UPerNet
+from focalnet_d2.modeling.upernet.sliding_window import WindowInference
 
 TINY_BACKBONE = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(1, 1, 1, 1), focal_windows=(3, 3, 3, 3))
 

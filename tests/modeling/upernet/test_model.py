@@ -9,8 +9,8 @@ from detectron2.layers import ShapeSpec
 from torch import nn
 
 from focalnet_d2.inference.tta import SemanticTTA
-from focalnet_d2.modeling.upernet.model.model import FCNHead, UPerHead, pixel_cross_entropy
-from focalnet_d2.modeling.upernet.model.sliding_window import WindowInference, resize
+from focalnet_d2.modeling.upernet.model import FCNHead, UPerHead, pixel_cross_entropy
+from focalnet_d2.modeling.upernet.sliding_window import WindowInference, resize
 from tests.modeling.upernet.building import build_upernet
 
 
@@ -226,7 +226,7 @@ def test_one_image_cannot_train(model):
     [
         (torch.full((40, 56), 4), r"the labels 4; the model has the classes 0\.\.3 and ignores 255"),
         (torch.full((40, 56), -1), "the labels -1"),
-        (None, "no sem_seg: UPerNet needs label maps, as LabelMapMapper"),
+        (None, "no sem_seg: UPerNet needs label maps, as SemanticSegMapper"),
         (torch.zeros(40, 55, dtype=torch.int64), r"shape \(40, 55\), its image \(40, 56\)"),
     ],
 )
@@ -283,9 +283,9 @@ def test_several_scales_are_means_of_probabilities(model):
         resized = T.ResizeTransform(40, 56, height, width).apply_image(image.permute(1, 2, 0).numpy())
         copy = torch.from_numpy(resized.copy()).permute(2, 0, 1)
         for mirrored in (False, True):
-            normalised = ((copy.flip(2) if mirrored else copy) - model.pixel_mean) / model.pixel_std
+            normalized = ((copy.flip(2) if mirrored else copy) - model.pixel_mean) / model.pixel_std
             with torch.no_grad():
-                logits = model.decode_head(model.backbone(normalised[None]))
+                logits = model.decode_head(model.backbone(normalized[None]))
             scores = resize(resize(logits, (height, width)), (40, 56))[0].softmax(0)
             copies.append(scores.flip(2) if mirrored else scores)
     torch.testing.assert_close(found["sem_seg"], torch.stack(copies).mean(0))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focalnet_d2.modeling.upernet.model.sliding_window import WindowInference
+from focalnet_d2.modeling.upernet.sliding_window import WindowInference
 
 
 def infer(logits, inference=None, *, image_size, output_size):
