@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from focalnet_d2.checkpoint.classes import spread_rows
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
-    comparable_facts,
+    architecture_checks,
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
@@ -35,7 +35,7 @@ from focalnet_d2.checkpoint.layout import (  # fmt: skip
     rename,
     same_tensor,
 )
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 from focalnet_d2.layers.mlp import prior_bias
 
 FOCALNET = "backbone.bottom_up."
@@ -149,8 +149,8 @@ def _outputs(state: State) -> str | None:
     return ",".join(found) or None
 
 
-FACTS = (
-    *comparable_facts(FOCALNET),
+CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(length_of("level_embed"), "{} feature scales", "model.backbone.num_levels={}"),
     ArchitectureCheck(_outputs, "backbone outputs {}", "model.backbone.bottom_up.out_features=[{}]"),
     ArchitectureCheck(length_of("level_embed", 1), "width {}", "model.backbone.dim={}", usual=256),
@@ -249,7 +249,7 @@ LAYOUTS = (
         "FocalNet-DINO",
         recognize=lambda names, state: holds(names, "backbone.0.*", "transformer.level_embed", "label_enc.weight"),
         rules=_focalnet_dino_rules,
-        facts=FACTS,
+        checks=CHECKS,
         settings=_focalnet_dino_settings,
         prepare=_drop_spare_labels,
         classes=ClassRows(_CLASS_TENSORS, _focalnet_dino_names, _SELECTIONS),
@@ -259,15 +259,15 @@ LAYOUTS = (
         "detrex",
         recognize=lambda names, state: holds(names, "neck.convs.*", "transformer.level_embeds", "label_enc.weight"),
         rules=_detrex_rules,
-        facts=FACTS,
+        checks=CHECKS,
         settings=_detrex_settings,
         classes=ClassRows(_CLASS_TENSORS, _detrex_names),
     ),
-    own_layout(
+    native_layout(
         "query_selection.*",
         "denoising.label_enc.weight",
         focalnet=FOCALNET,
-        facts=FACTS,
+        checks=CHECKS,
         classes=ClassRows(_CLASS_TENSORS),
         others=_OWN_SETTINGS,
     ),

@@ -12,7 +12,7 @@ from torch import nn
 
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
-    comparable_facts,
+    architecture_checks,
     focalnet_settings,
     mask2former_flags,
 )
@@ -28,7 +28,7 @@ from focalnet_d2.checkpoint.layout import (  # fmt: skip
     length_of,
     rename,
 )
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 from focalnet_d2.data.datasets import ADE20K_CLASSES, ADE20K_THING_IDS
 
 FOCALNET = "backbone."
@@ -74,8 +74,8 @@ _RULES = (
     *_CONSTANTS,
 )
 
-FACTS = (
-    *comparable_facts(FOCALNET),
+CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(length_of("pixel_decoder.level_embed"), "{} levels in the pixel decoder"),
     ArchitectureCheck(length_of("pixel_decoder.level_embed", 1), "width {}", "model.pixel_decoder.dim={}", usual=256),
     ArchitectureCheck(
@@ -120,10 +120,10 @@ LAYOUTS = (
         "Mask2Former",
         recognize=lambda names, state: holds(names, "sem_seg_head.predictor.*"),
         rules=lambda model, names: _RULES,
-        facts=FACTS,
+        checks=CHECKS,
         settings=_official_settings,
         classes=ClassRows(_CLASS_TENSORS, _official_names, extra_rows=1),  # no object
         constants=lambda model: {"criterion.empty_weight": model.criterion.empty_weight},
     ),
-    own_layout("pixel_decoder.*", focalnet=FOCALNET, facts=FACTS, classes=ClassRows(_CLASS_TENSORS, extra_rows=1)),
+    native_layout("pixel_decoder.*", focalnet=FOCALNET, checks=CHECKS, classes=ClassRows(_CLASS_TENSORS, extra_rows=1)),
 )

@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
     return path, model
 
 
-def test_default_predictor_runs_a_recipe_with_the_right_colours_and_sizes(weights):
+def test_default_predictor_runs_a_recipe_with_the_right_colors_and_sizes(weights):
     path, model = weights
     predictor = DefaultPredictor(recipe_to_cfg(RECIPE, TINY, path))
     bgr = np.random.RandomState(0).randint(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

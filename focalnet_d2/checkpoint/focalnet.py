@@ -1,7 +1,7 @@
 """FocalNet weights in the layouts of the code bases that publish them.
 
 All but transformers and timm (`focalnet_names`) name the parameters of a FocalNet alike; they differ in the prefix, in
-the last norm and head, and in flags that no shape shows (`focalnet_facts`). A file that fills the backbone only may
+the last norm and head, and in flags that no shape shows (`read_architecture`). A file that fills the backbone only may
 have smaller kernels and fewer focal levels than the model (`growth`).
 """
 
@@ -15,9 +15,9 @@ from focalnet_d2.backbone.focalnet import FocalNet
 
 from .focalnet_architecture import (
     Flags,
-    FocalNetFacts,
+    FocalNetArchitecture,
+    architecture_checks,
     classification_flags,
-    comparable_facts,
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
@@ -103,7 +103,7 @@ def _backbone_layout(
     file_prefix: str,
     recognize: Callable[[list[str]], bool],
     others: tuple[Rule, ...],
-    flags_of: Callable[[FocalNetFacts], Flags] | None = None,
+    flags_of: Callable[[FocalNetArchitecture], Flags] | None = None,
 ) -> Layout:
     def settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
         if flags_of is None or "settings" in metadata:  # one of our own files says it
@@ -114,7 +114,7 @@ def _backbone_layout(
         name,
         recognize=lambda names, model_state: recognize(names),
         rules=lambda model, names: (*focalnet_rules(file_prefix, prefix), *others),
-        facts=comparable_facts(prefix, growing=True),
+        checks=architecture_checks(prefix, growing=True),
         settings=settings,
         backbone_only=True,
     )
@@ -150,7 +150,7 @@ def _without_head(source: ClassifierNames, prefix: str) -> Layout:
         source.name,
         recognize=lambda names, state: source.recognize(names),
         rules=lambda model, names: (*source.rules(model, prefix), *ends),
-        facts=comparable_facts(prefix, growing=True),
+        checks=architecture_checks(prefix, growing=True),
         settings=lambda model, state, metadata: focalnet_settings(state, prefix, source.flags),
         prepare=source.prepare,
         restore=source.restore,

@@ -13,7 +13,7 @@ _KINDS = ("deeper", "iso")
 
 
 @dataclass(frozen=True)
-class FocalNetFacts:
+class FocalNetArchitecture:
     """What the shapes of a FocalNet's weights tell about it; per stage where a tuple."""
 
     embed_dim: int
@@ -59,7 +59,7 @@ class FocalNetFacts:
         )  # fmt: skip
 
 
-def focalnet_facts(state: State, prefix: str) -> FocalNetFacts | None:
+def read_architecture(state: State, prefix: str) -> FocalNetArchitecture | None:
     """The facts of the FocalNet below a prefix; None if its stem or first block is not there."""
     stem = state.get(prefix + "patch_embed.proj.weight")
     if stem is None or prefix + "layers.0.blocks.0.mlp.fc1.weight" not in state:
@@ -74,7 +74,7 @@ def focalnet_facts(state: State, prefix: str) -> FocalNetFacts | None:
         levels.append(_count(inside, layers + "{}.0.weight"))
         kernels.append(0 if first is None else first.shape[-1])
     hidden, dim = state[prefix + "layers.0.blocks.0.mlp.fc1.weight"].shape
-    return FocalNetFacts(
+    return FocalNetArchitecture(
         embed_dim=stem.shape[0],
         depths=tuple(depths),
         focal_levels=tuple(levels),
@@ -98,26 +98,26 @@ def _commas(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else ",".join(map(str, values))
 
 
-def comparable_facts(prefix: str, *, growing: bool = False) -> tuple[ArchitectureCheck, ...]:
+def architecture_checks(prefix: str, *, growing: bool = False) -> tuple[ArchitectureCheck, ...]:
     """What to compare of the FocalNets of a file and a model; `growing` accepts what growth can bridge."""
 
-    def fact(value: Callable[[FocalNetFacts], Any]) -> Callable[[State], Any]:
-        return lambda state: None if (facts := focalnet_facts(state, prefix)) is None else value(facts)
+    def fact(value: Callable[[FocalNetArchitecture], Any]) -> Callable[[State], Any]:
+        return lambda state: None if (architecture := read_architecture(state, prefix)) is None else value(architecture)
 
     def no_more(file: tuple[int, ...], model: tuple[int, ...]) -> bool:
         return len(file) == len(model) and all(a <= b for a, b in zip(file, model, strict=True))
 
-    levels = ArchitectureCheck(fact(lambda facts: facts.focal_levels), "{} focal levels", show=_commas)
-    kernels = ArchitectureCheck(fact(lambda facts: facts.kernels), "focal windows {}", show=_commas)
+    levels = ArchitectureCheck(fact(lambda architecture: architecture.focal_levels), "{} focal levels", show=_commas)
+    kernels = ArchitectureCheck(fact(lambda architecture: architecture.kernels), "focal windows {}", show=_commas)
     if growing:
         levels = replace(levels, fits=no_more)
         kernels = replace(kernels, fits=lambda file, model: True)
     return (
-        ArchitectureCheck(fact(lambda facts: facts.size), "{}"),
+        ArchitectureCheck(fact(lambda architecture: architecture.size), "{}"),
         levels,
         kernels,
-        ArchitectureCheck(fact(lambda facts: facts.in_chans), "{} input channels", usual=3),
-        ArchitectureCheck(fact(lambda facts: facts.mlp_ratio), "an MLP ratio of {:g}", usual=4),
+        ArchitectureCheck(fact(lambda architecture: architecture.in_chans), "{} input channels", usual=3),
+        ArchitectureCheck(fact(lambda architecture: architecture.mlp_ratio), "an MLP ratio of {:g}", usual=4),
     )
 
 
@@ -130,59 +130,61 @@ class Flags:
     normalize_modulator: bool | None
 
 
-def _variant_flag(facts: FocalNetFacts, name: str) -> bool | None:
-    return None if facts.variant is None else FOCALNET_VARIANTS[facts.variant].get(name, False)
+def _variant_flag(architecture: FocalNetArchitecture, name: str) -> bool | None:
+    return None if architecture.variant is None else FOCALNET_VARIANTS[architecture.variant].get(name, False)
 
 
-def classification_flags(facts: FocalNetFacts) -> Flags:
+def classification_flags(architecture: FocalNetArchitecture) -> Flags:
     """Microsoft's classifiers; of xlarge_fl4 two published sources disagree about the modulator."""
-    unsettled = facts.variant == "xlarge_fl4"
-    normalize = None if unsettled else _variant_flag(facts, "normalize_modulator")
-    return Flags(2, _variant_flag(facts, "use_postln"), normalize)
+    unsettled = architecture.variant == "xlarge_fl4"
+    normalize = None if unsettled else _variant_flag(architecture, "normalize_modulator")
+    return Flags(2, _variant_flag(architecture, "use_postln"), normalize)
 
 
-def library_flags(facts: FocalNetFacts) -> Flags:
+def library_flags(architecture: FocalNetArchitecture) -> Flags:
     """transformers and timm: as Microsoft's classifiers. Where those normalise the modulator (L with 4 levels) these do
     not, and whether a file was converted or trained by them is unknown.
     """
-    flags = classification_flags(facts)
+    flags = classification_flags(architecture)
     return replace(flags, normalize_modulator=None) if flags.normalize_modulator else flags
 
 
-def focalnet_dino_flags(facts: FocalNetFacts) -> Flags:
+def focalnet_dino_flags(architecture: FocalNetArchitecture) -> Flags:
     """FocalNet-DINO: its builder normalises the modulator of L and XL with 4 levels."""
-    normalize = None if facts.variant is None else facts.variant in ("large_fl4", "xlarge_fl4")
-    return Flags(2, _variant_flag(facts, "use_postln"), normalize)
+    normalize = None if architecture.variant is None else architecture.variant in ("large_fl4", "xlarge_fl4")
+    return Flags(2, _variant_flag(architecture, "use_postln"), normalize)
 
 
-def detrex_flags(facts: FocalNetFacts) -> Flags:
+def detrex_flags(architecture: FocalNetArchitecture) -> Flags:
     """detrex: no configuration normalises the modulator."""
-    return Flags(2, _variant_flag(facts, "use_postln"), False)
+    return Flags(2, _variant_flag(architecture, "use_postln"), False)
 
 
-def mask2former_flags(facts: FocalNetFacts) -> Flags:
+def mask2former_flags(architecture: FocalNetArchitecture) -> Flags:
     """Mask2Former: no file with a FocalNet is public; of L and XL with 4 levels nobody says if they normalise."""
-    unsettled = facts.variant in (None, "large_fl4", "xlarge_fl4")
-    return Flags(2, _variant_flag(facts, "use_postln"), None if unsettled else False)
+    unsettled = architecture.variant in (None, "large_fl4", "xlarge_fl4")
+    return Flags(2, _variant_flag(architecture, "use_postln"), None if unsettled else False)
 
 
-def mm_flags(facts: FocalNetFacts) -> Flags:
+def mm_flags(architecture: FocalNetArchitecture) -> Flags:
     """mmdetection and mmsegmentation: another stem padding, and their copy has neither of the other flags."""
     return Flags(3, False, False)
 
 
-def focalnet_settings(state: State, prefix: str, flags_of: Callable[[FocalNetFacts], Flags]) -> list[RequiredSetting]:
+def focalnet_settings(
+    state: State, prefix: str, flags_of: Callable[[FocalNetArchitecture], Flags]
+) -> list[RequiredSetting]:
     """The settings of the FocalNet below a prefix, by the code base the file comes from."""
-    facts = focalnet_facts(state, prefix)
-    if facts is None:
+    architecture = read_architecture(state, prefix)
+    if architecture is None:
         return []
-    flags = flags_of(facts)
-    unsettled = "published sources disagree" if facts.variant else "the size is not a published one"
+    flags = flags_of(architecture)
+    unsettled = "published sources disagree" if architecture.variant else "the size is not a published one"
     settings = [
         RequiredSetting(prefix + "use_postln", flags.use_postln, unsettled),
         RequiredSetting(prefix + "normalize_modulator", flags.normalize_modulator, unsettled),
     ]
-    if facts.use_conv_embed:
+    if architecture.use_conv_embed:
         settings.append(RequiredSetting(prefix + "stem_padding", flags.stem_padding))
     return settings
 
@@ -202,8 +204,8 @@ def recorded_settings(
 
     The file may be one of a larger model, in which the FocalNet has another prefix.
     """
-    facts = focalnet_facts(state, prefix)
-    names = [] if facts is None else FOCALNET_SETTINGS if facts.use_conv_embed else FOCALNET_SETTINGS[:2]
+    architecture = read_architecture(state, prefix)
+    names = [] if architecture is None else FOCALNET_SETTINGS if architecture.use_conv_embed else FOCALNET_SETTINGS[:2]
     noted = metadata.get("settings", {})
     settings = [
         RequiredSetting(prefix + name, noted.get((prefix if file_prefix is None else file_prefix) + name))

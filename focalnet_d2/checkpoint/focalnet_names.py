@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from .focalnet_architecture import Flags, FocalNetFacts, library_flags
+from .focalnet_architecture import Flags, FocalNetArchitecture, library_flags
 from .layout import Rule, rename
 
 _WB = "<weight|bias>"
@@ -33,7 +33,7 @@ class ClassifierNames:
     rules: Callable[[nn.Module, str], tuple[Rule, ...]]
     norm: str
     head: str
-    flags: Callable[[FocalNetFacts], Flags]
+    flags: Callable[[FocalNetArchitecture], Flags]
     prepare: Callable[[dict[str, Tensor]], dict[str, str]] = lambda _: {}
     restore: Callable[[nn.Module, dict[str, Tensor], Sequence[str] | None], list[str]] = lambda *_: []
     container: str | None = None

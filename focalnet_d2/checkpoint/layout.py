@@ -234,7 +234,7 @@ class Layout:
     name: str
     recognize: Callable[[Sequence[str], State], bool]
     rules: Callable[[nn.Module, Sequence[str]], Sequence[Rule]]
-    facts: tuple[ArchitectureCheck, ...] = ()
+    checks: tuple[ArchitectureCheck, ...] = ()
     settings: Callable[[nn.Module, State, Mapping[str, Any]], Sequence[RequiredSetting]] = lambda *_: ()
     prepare: Callable[[dict[str, Tensor]], dict[str, str]] = lambda _: {}
     classes: ClassRows | None = None

@@ -20,7 +20,7 @@ from .focalnet import (
     other_backbone,
     published_model,
 )
-from .focalnet_architecture import FOCALNET_SETTINGS, comparable_facts, recorded_settings
+from .focalnet_architecture import FOCALNET_SETTINGS, architecture_checks, recorded_settings
 from .kernel_inflation import added_kernels, grow
 from .layout import ArchitectureCheck, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
@@ -135,7 +135,7 @@ def _own_layout(prefix: str | None) -> Layout:
             drop("*.anchor_generator.cell_anchors.#", constants),
             rename("*"),
         ),
-        facts=() if prefix is None else comparable_facts(prefix),
+        checks=() if prefix is None else architecture_checks(prefix),
         settings=lambda model, state, metadata: [] if prefix is None else recorded_settings(state, metadata, prefix),
         recorded_settings=() if prefix is None else tuple(prefix + name for name in FOCALNET_SETTINGS),
     )
@@ -195,9 +195,9 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
     report.resized |= layout.prepare(tensors)
     report.content = ", ".join(
-        fact.say(value) for fact in layout.facts if (value := fact.of(tensors)) not in (None, fact.usual)
+        check.say(value) for check in layout.checks if (value := check.of(tensors)) not in (None, check.usual)
     )
-    _check_facts(layout.facts, tensors, state, weights.source)
+    _compare_architectures(layout.checks, tensors, state, weights.source)
     settings = layout.settings(model, tensors, weights.metadata)
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)
     _check_conflicts(renamed, weights.source)
@@ -216,13 +216,13 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     return tensors, report
 
 
-def _check_facts(facts: Sequence[ArchitectureCheck], tensors: State, state: State, source: str) -> None:
-    pairs = [(fact, fact.of(tensors), fact.of(state)) for fact in facts]
-    wrong = [(fact, a, b) for fact, a, b in pairs if a is not None and b is not None and not fact.fits(a, b)]
+def _compare_architectures(checks: Sequence[ArchitectureCheck], tensors: State, state: State, source: str) -> None:
+    pairs = [(check, check.of(tensors), check.of(state)) for check in checks]
+    wrong = [(check, a, b) for check, a, b in pairs if a is not None and b is not None and not check.fits(a, b)]
     if wrong:
-        holds = ", ".join(fact.say(a) for fact, a, _ in wrong)
-        has = ", ".join(fact.say(b) for fact, _, b in wrong)
-        overrides = " ".join(fact.override.format(fact.show(a)) for fact, a, _ in wrong if fact.override)
+        holds = ", ".join(check.say(a) for check, a, _ in wrong)
+        has = ", ".join(check.say(b) for check, _, b in wrong)
+        overrides = " ".join(check.override.format(check.show(a)) for check, a, _ in wrong if check.override)
         advice = f" (to fit the file: {overrides})" if overrides else ""
         raise ValueError(f"{source} does not fit the model: it holds {holds}; the model has {has}{advice}")
 

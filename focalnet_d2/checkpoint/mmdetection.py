@@ -28,7 +28,7 @@ def coco_names(rows: int) -> Sequence[str] | None:
 
 
 def mmdetection_layout(
-    *patterns: str, rules: Sequence[Rule], facts: Sequence[ArchitectureCheck], classes: ClassRows
+    *patterns: str, rules: Sequence[Rule], checks: Sequence[ArchitectureCheck], classes: ClassRows
 ) -> Layout:
     """The layout of a detector's files.
 
@@ -42,7 +42,7 @@ def mmdetection_layout(
         "mmdetection",
         recognize=lambda names, state: holds(names, *patterns),
         rules=lambda model, names: table,
-        facts=tuple(facts),
+        checks=tuple(checks),
         settings=lambda model, state, metadata: focalnet_settings(state, FOCALNET, mm_flags),
         classes=classes,
         container="state_dict",

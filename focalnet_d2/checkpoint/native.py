@@ -6,8 +6,8 @@ from .focalnet_architecture import FOCALNET_SETTINGS, recorded_settings
 from .layout import ArchitectureCheck, ClassRows, Layout, holds, rename
 
 
-def own_layout(
-    *patterns: str, focalnet: str, facts: Sequence[ArchitectureCheck], classes: ClassRows, others: Sequence[str] = ()
+def native_layout(
+    *patterns: str, focalnet: str, checks: Sequence[ArchitectureCheck], classes: ClassRows, others: Sequence[str] = ()
 ) -> Layout:
     """The layout of our files of one kind of model.
 
@@ -21,7 +21,7 @@ def own_layout(
         "focalnet_d2",
         recognize=lambda names, state: holds(names, *patterns),
         rules=lambda model, names: (rename("*"),),
-        facts=tuple(facts),
+        checks=tuple(checks),
         settings=lambda model, state, metadata: recorded_settings(state, metadata, focalnet, others=others),
         classes=classes,
         recorded_settings=(*others, *(focalnet + name for name in FOCALNET_SETTINGS)),

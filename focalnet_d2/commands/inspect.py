@@ -23,7 +23,7 @@ from torch import nn
 from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from focalnet_d2.checkpoint.focalnet import focalnet_prefix, other_backbone
-from focalnet_d2.checkpoint.focalnet_architecture import FocalNetFacts, focalnet_facts
+from focalnet_d2.checkpoint.focalnet_architecture import FocalNetArchitecture, read_architecture
 from focalnet_d2.checkpoint.layout import Layout, Renamed, RequiredSetting, State, apply_table
 from focalnet_d2.checkpoint.loading import check_checkpoint, layouts_of
 from focalnet_d2.checkpoint.reading import Weights, read_checkpoint, select_weights
@@ -65,7 +65,7 @@ class Inspection:
     source: str
     family: str
     layout: str
-    backbone: FocalNetFacts
+    backbone: FocalNetArchitecture
     details: list[str]
     parameters: int
     tensors: int
@@ -173,20 +173,20 @@ def _one_of_each_family() -> Iterator[nn.Module]:
     return map(_meta_model, recipes.values())
 
 
-def _recipes_of_size(facts: FocalNetFacts) -> list[str]:
+def _recipes_of_size(architecture: FocalNetArchitecture) -> list[str]:
     """Shipped recipes whose FocalNet has the file's width and depths.
 
     To load all recipes takes seconds, so only those are whose name says the size, or none that is published.
     """
-    words = {variant.split("_")[0] for variant, flags in FOCALNET_VARIANTS.items() if _has_depths(facts, flags)}
+    words = {variant.split("_")[0] for variant, flags in FOCALNET_VARIANTS.items() if _has_depths(architecture, flags)}
     published = {variant.split("_")[0] for variant in FOCALNET_VARIANTS}
     named = [name for name in list_recipes() if published.intersection(name.split("_")) == words]
     nodes = {name: focalnet_node(_recipe(name).model) for name in named}
-    return [name for name, node in nodes.items() if node is not None and _has_depths(facts, node)]
+    return [name for name, node in nodes.items() if node is not None and _has_depths(architecture, node)]
 
 
-def _has_depths(facts: FocalNetFacts, flags: Mapping[str, Any]) -> bool:
-    return (facts.embed_dim, facts.depths) == (flags["embed_dim"], tuple(flags["depths"]))
+def _has_depths(architecture: FocalNetArchitecture, flags: Mapping[str, Any]) -> bool:
+    return (architecture.embed_dim, architecture.depths) == (flags["embed_dim"], tuple(flags["depths"]))
 
 
 def _recognize(weights: Weights) -> tuple[nn.Module, Layout]:
@@ -236,16 +236,16 @@ def _renamed(weights: Weights, model: nn.Module, layout: Layout) -> Renamed:
 
 def _model_of_size(weights: Weights, model: nn.Module, layout: Layout) -> nn.Module:
     """A shipped model of the same class with the file's FocalNet, else the model: a table may depend on flags."""
-    facts = _facts(_renamed(weights, model, layout).tensors, weights, model)
-    name = next((name for name in _recipes_of_size(facts) if _is_for(name, type(model))), None)
+    architecture = _read_architecture(_renamed(weights, model, layout).tensors, weights, model)
+    name = next((name for name in _recipes_of_size(architecture) if _is_for(name, type(model))), None)
     return model if name is None else _meta_model(name)
 
 
-def _facts(tensors: State, weights: Weights, model: nn.Module) -> FocalNetFacts:
-    facts = focalnet_facts(tensors, focalnet_prefix(model))
-    if facts is None:
+def _read_architecture(tensors: State, weights: Weights, model: nn.Module) -> FocalNetArchitecture:
+    architecture = read_architecture(tensors, focalnet_prefix(model))
+    if architecture is None:
         raise ValueError(f"{weights.source} is damaged: the stem or the first block of its FocalNet is missing")
-    return facts
+    return architecture
 
 
 def _describe(weights: Weights, model: nn.Module, layout: Layout) -> Inspection:
@@ -256,8 +256,10 @@ def _describe(weights: Weights, model: nn.Module, layout: Layout) -> Inspection:
         source=weights.source,
         family=_family(model, renamed),
         layout=layout.name,
-        backbone=_facts(tensors, weights, model),
-        details=[fact.say(value) for fact in layout.facts if (value := fact.of(tensors)) not in (None, fact.usual)],
+        backbone=_read_architecture(tensors, weights, model),
+        details=[
+            check.say(value) for check in layout.checks if (value := check.of(tensors)) not in (None, check.usual)
+        ],
         parameters=sum(weights.tensors[renamed.origin[name]].numel() for name in learned),
         tensors=len(weights.tensors),
         averaged=False,

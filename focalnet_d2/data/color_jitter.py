@@ -15,7 +15,7 @@ from fvcore.transforms.transform import Transform
 HUES = 180
 
 
-class SsdColourJitter(T.Augmentation):
+class SsdColorJitter(T.Augmentation):
     """Each of the four changes with probability one half; contrast comes before or after the colours, by a fair coin.
 
     Args:
@@ -36,8 +36,8 @@ class SsdColourJitter(T.Augmentation):
         self.brightness, self.hue = brightness, hue
         self.contrast, self.saturation = tuple(contrast), tuple(saturation)
 
-    def get_transform(self, image: np.ndarray) -> "ColourTransform":
-        return ColourTransform(
+    def get_transform(self, image: np.ndarray) -> "ColorTransform":
+        return ColorTransform(
             brightness=_half_the_time(np.random.uniform, -self.brightness, self.brightness, neutral=0.0),
             contrast=_half_the_time(np.random.uniform, *self.contrast, neutral=1.0),
             saturation=_half_the_time(np.random.uniform, *self.saturation, neutral=1.0),
@@ -51,7 +51,7 @@ def _half_the_time(draw: Callable, low: float, high: float, *, neutral: float) -
 
 
 @dataclass(frozen=True)
-class ColourTransform(Transform):
+class ColorTransform(Transform):
     """A fixed change of colours; boxes, masks and labels stay.
 
     Brightness first, then contrast, saturation and hue, or saturation, hue and contrast. Every step cuts off to

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from detectron2.data import transforms as T
 
-from .color_jitter import SsdColourJitter
+from .color_jitter import SsdColorJitter
 from .geometry import Geometry
 
 
@@ -54,7 +54,7 @@ def ade_crop(size: int) -> T.AugmentationList:
                     T.RandomCrop("absolute", (size, size)),
                 ]
             ),
-            SsdColourJitter(),
+            SsdColorJitter(),
             # The crop is done, so the last only pads.
             Geometry([T.RandomFlip(), T.FixedSizeCrop((size, size), pad_value=128, seg_pad_value=255)]),
         ]
@@ -97,6 +97,6 @@ def mmseg_crop(size: int = 512, *, ignore_label: int = 255) -> T.AugmentationLis
             RandomRatioResize(size, 4 * size),
             T.RandomCrop_CategoryAreaConstraint("absolute", (size, size), 0.75, ignore_label),
             T.RandomFlip(),
-            SsdColourJitter(),
+            SsdColorJitter(),
         ]
     )

@@ -343,7 +343,7 @@ def test_settings_can_be_read_back():
     assert {name: getattr(model, name) for name in settings_} == settings_
 
 
-def test_normalising_divides_the_context_by_the_number_of_levels():
+def test_normalizing_divides_the_context_by_the_number_of_levels():
     """The flag has no parameters; with it off, a modulator `h` of 1/(L+1) times the weight gives the same."""
     on, off = tiny(normalize_modulator=True).eval(), tiny().eval()
     state = off.state_dict()

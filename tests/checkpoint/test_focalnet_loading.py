@@ -16,7 +16,7 @@ from focalnet_d2.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from focalnet_d2.checkpoint.focalnet_architecture import focalnet_facts
+from focalnet_d2.checkpoint.focalnet_architecture import read_architecture
 from tests.checkpoint.building import (
     LARGE_FLAGS,
     Detector,
@@ -51,13 +51,13 @@ def with_prefix(state: dict, prefix: str, **others) -> dict:
 
 
 @pytest.mark.parametrize("variant", FOCALNET_VARIANTS)
-def test_variants_are_recognised_by_their_shapes(variant):
-    assert focalnet_facts(meta_focalnet(variant).state_dict(), "").variant == variant
+def test_variants_are_recognized_by_their_shapes(variant):
+    assert read_architecture(meta_focalnet(variant).state_dict(), "").variant == variant
 
 
-def test_variants_are_recognised_with_other_windows():
+def test_variants_are_recognized_with_other_windows():
     grown = meta_focalnet("tiny_lrf", focal_windows=(11, 9, 9, 7))
-    assert focalnet_facts(grown.state_dict(), "").variant == "tiny_lrf"
+    assert read_architecture(grown.state_dict(), "").variant == "tiny_lrf"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_other_sizes_are_refused_by_name(file, model):
     assert len(str(error.value)) < 400
 
 
-def test_a_classifier_without_head_is_recognised():
+def test_a_classifier_without_head_is_recognized():
     state = classifier_state(tiny_focalnet())
     bare = {name: value for name, value in state.items() if not name.startswith(("head", "norm."))}
     assert check_checkpoint(tiny_focalnet(), bare).layout == "Microsoft classification"

@@ -23,7 +23,7 @@ def test_growing_a_kernel_and_shrinking_it_again_changes_nothing(old, new):
         assert resized.abs().sum().isclose(kernel.abs().sum())
 
 
-def test_shrinking_keeps_the_centre():
+def test_shrinking_keeps_the_center():
     kernel = torch.arange(25.0).reshape(1, 1, 5, 5)
     assert fit_kernel(kernel, 3)[0, 0].tolist() == [[6, 7, 8], [11, 12, 13], [16, 17, 18]]
 
@@ -62,7 +62,7 @@ def test_an_added_level_starts_with_a_closed_gate():
     assert report.resized["layers.0.blocks.0.modulation.f.bias"] == "(19,) -> (20,)"
 
 
-def test_an_added_level_is_noted_where_the_modulator_is_normalised():
+def test_an_added_level_is_noted_where_the_modulator_is_normalized():
     state = tiny_focalnet(normalize_modulator=True).state_dict()
     report = load_checkpoint(tiny_focalnet(normalize_modulator=True, focal_levels=(3, 3, 3, 3)), state)
     assert any("divide the modulator" in note for note in report.notes)

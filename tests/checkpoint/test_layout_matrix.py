@@ -165,7 +165,7 @@ def shared_models():
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_a_published_file_is_recognised_loaded_and_named(file):
+def test_a_published_file_is_recognized_loaded_and_named(file):
     content = file.content
     tensors = select_weights(content).tensors
     assert file.keys in (None, len(tensors))

@@ -116,7 +116,7 @@ def test_fewer_focal_levels_can_start_more():
     ],
 )
 @pytest.mark.parametrize("told", [True, False])
-def test_our_own_files_are_recognised_with_and_without_what_they_tell(recipe, family, told, tmp_path):
+def test_our_own_files_are_recognized_with_and_without_what_they_tell(recipe, family, told, tmp_path):
     path = tmp_path / "file.safetensors"
     file_of(recipe, path)
     if not told:

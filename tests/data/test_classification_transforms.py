@@ -30,7 +30,7 @@ def test_sizes_of_the_published_crops(size, resized):
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 64), (300, 200), (20, 30)])
-def test_the_crop_is_the_centre_of_the_image(height, width):
+def test_the_crop_is_the_center_of_the_image(height, width):
     image = center_crop(32, crop_ratio=0.5)(ramp(height, width))  # 64 on the shorter side
     assert image.shape == (3, 32, 32)
     assert image.dtype == torch.uint8
@@ -73,7 +73,7 @@ def erased(erase_prob: float, count: int) -> torch.Tensor:
     return torch.stack([augmented(seed, gray, **options) for seed in range(count)])
 
 
-def test_erased_pixels_are_normal_after_normalisation():
+def test_erased_pixels_are_normal_after_normalization():
     images = erased(1.0, 40)
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     changed = (images - 90).abs().amax(1) > 1e-3
@@ -88,7 +88,7 @@ def test_a_quarter_of_the_images_is_erased():
     assert 8 < int(changed.sum()) < 34
 
 
-def test_colour_jitter_steps_back_for_an_automatic_augmentation():
+def test_color_jitter_steps_back_for_an_automatic_augmentation():
     names = [
         [type(step).__name__ for step in ImageNetAugmentation(32, auto_augment=policy)._transform.transforms]
         for policy in ("rand-m9-mstd0.5-inc1", None)

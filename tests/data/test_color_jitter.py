@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import rgb_to_hsv as hsv_of_matplotlib
 
-from focalnet_d2.data.color_jitter import ColourTransform, SsdColourJitter, hsv_to_rgb, rgb_to_hsv
+from focalnet_d2.data.color_jitter import ColorTransform, SsdColorJitter, hsv_to_rgb, rgb_to_hsv
 
 channel = st.integers(0, 255)
 
 
 def changed(color, **change):
-    return ColourTransform(**change).apply_image(np.array([[color]], np.uint8))[0, 0].tolist()
+    return ColorTransform(**change).apply_image(np.array([[color]], np.uint8))[0, 0].tolist()
 
 
 @pytest.mark.parametrize(
-    ("colour", "change", "expected"),
+    ("color", "change", "expected"),
     [
         ((10, 200, 250), {}, [10, 200, 250]),
         ((10, 200, 250), {"brightness": 32.0}, [42, 232, 255]),
@@ -59,7 +59,7 @@ def test_rgb_is_that_of_the_standard_library_within_rounding(hue, saturation, va
     np.testing.assert_allclose(hsv_to_rgb(*parts)[0, 0], 255 * np.array(expected), atol=0.5 + 1e-3)
 
 
-def test_corners_of_the_colour_cube():
+def test_corners_of_the_color_cube():
     corners = np.array([[[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)]], np.uint8)
     hue, saturation, value = rgb_to_hsv(corners)
     assert hue.tolist() == [[0, 120, 60, 90, 0, 150, 30, 0]]
@@ -71,7 +71,7 @@ def test_corners_of_the_colour_cube():
 def test_image_is_not_changed_in_place_and_geometry_stays():
     image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     before = image.copy()
-    transform = ColourTransform(brightness=5.0, contrast=1.2, saturation=0.7, hue=3)
+    transform = ColorTransform(brightness=5.0, contrast=1.2, saturation=0.7, hue=3)
     result = transform.apply_image(image)
     assert result.dtype == np.uint8
     assert result.shape == image.shape
@@ -82,7 +82,7 @@ def test_image_is_not_changed_in_place_and_geometry_stays():
 
 
 def drawn(count=4000, **ranges):
-    jitter = SsdColourJitter(**ranges)
+    jitter = SsdColorJitter(**ranges)
     return [jitter.get_transform(np.zeros((1, 1, 3), np.uint8)) for _ in range(count)]
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from focalnet_d2.data.image_reading import read_image
 
-COLOURS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3) * 2
+COLORS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3) * 2
 
 
 def saved(path, image, **options):
@@ -15,14 +15,14 @@ def saved(path, image, **options):
 
 
 def test_rgb_and_bgr(tmp_path):
-    path = saved(tmp_path / "colour.png", Image.fromarray(COLOURS))
-    assert np.array_equal(read_image(path), COLOURS)
-    assert np.array_equal(read_image(path, "BGR"), COLOURS[..., ::-1])
+    path = saved(tmp_path / "colour.png", Image.fromarray(COLORS))
+    assert np.array_equal(read_image(path), COLORS)
+    assert np.array_equal(read_image(path, "BGR"), COLORS[..., ::-1])
     assert read_image(path).flags.writeable
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_grey_one_bit_and_palette_become_colour(tmp_path, mode):
+def test_gray_one_bit_and_palette_become_color(tmp_path, mode):
     values = np.array([[0, 255, 0], [255, 255, 0]], np.uint8)
     gray = Image.fromarray(values)
     path = saved(tmp_path / "grey.png", gray.convert(mode))
@@ -30,14 +30,14 @@ def test_grey_one_bit_and_palette_become_colour(tmp_path, mode):
     assert np.array_equal(read_image(path), np.repeat(values[..., None], 3, axis=2))
 
 
-def test_palette_gives_its_colours(tmp_path):
+def test_palette_gives_its_colors(tmp_path):
     image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
     image.putpalette([10, 20, 30, 200, 100, 0, 1, 2, 3])
     expected = [[[10, 20, 30], [200, 100, 0]], [[1, 2, 3], [200, 100, 0]]]
     assert read_image(saved(tmp_path / "palette.png", image)).tolist() == expected
 
 
-def test_transparent_pixels_show_white_not_their_hidden_colour(tmp_path):
+def test_transparent_pixels_show_white_not_their_hidden_color(tmp_path):
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0] = [[200, 0, 0, 0], [200, 0, 0, 255], [0, 0, 0, 51]]
     path = saved(tmp_path / "alpha.png", Image.fromarray(pixels))
@@ -52,7 +52,7 @@ def test_transparent_palette_entry_shows_white(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_16_bit_grey_is_divided_by_257(tmp_path, suffix):
+def test_16_bit_gray_is_divided_by_257(tmp_path, suffix):
     values = np.array([[0, 128, 129, 257], [32768, 40000, 65406, 65535]], np.uint16)
     path = saved(tmp_path / f"deep.{suffix}", Image.fromarray(values))
     assert read_image(path)[..., 0].tolist() == [[0, 0, 1, 1], [128, 156, 254, 255]]
@@ -68,8 +68,8 @@ def test_values_without_an_8_bit_range_are_refused(tmp_path, dtype):
 def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise by 90 degrees
-    path = saved(tmp_path / "turned.png", Image.fromarray(COLOURS), exif=exif)
-    assert np.array_equal(read_image(path), np.rot90(COLOURS, -1))
+    path = saved(tmp_path / "turned.png", Image.fromarray(COLORS), exif=exif)
+    assert np.array_equal(read_image(path), np.rot90(COLORS, -1))
 
 
 def test_missing_file(tmp_path):

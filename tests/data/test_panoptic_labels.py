@@ -36,7 +36,7 @@ def _no_png(content):
 
 
 @pytest.mark.usefixtures("decoder")
-def test_colours_are_the_bytes_of_an_id(tmp_path):
+def test_colors_are_the_bytes_of_an_id(tmp_path):
     colors = np.array([[[1, 2, 3], [0, 0, 0]], [[255, 255, 255], [7, 0, 0]]], np.uint8)
     Image.fromarray(colors).save(tmp_path / "rgb.png")
     alpha = np.array([[[0], [9]], [[255], [1]]], np.uint8)

@@ -72,7 +72,7 @@ def made(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def test_semantic_classes_start_at_0_and_unlabelled_is_255(folder):
+def test_semantic_classes_start_at_0_and_unlabeled_is_255(folder):
     prepare(folder, tasks=["semantic"])
     image = Image.open(folder / "annotations_detectron2" / "training" / "a.png")
     assert image.mode == "L"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from focalnet_d2.data.preparation.files import GREY, RGB, PngHeader, is_complete_png, read_labels, write_png
+from focalnet_d2.data.preparation.files import GRAY, RGB, PngHeader, is_complete_png, read_labels, write_png
 from focalnet_d2.data.preparation.jobs import Journal, run_jobs
 
 SETTINGS = {"made_by": "a test"}
@@ -58,7 +58,7 @@ def test_journal_of_other_settings_is_dropped(tmp_path):
 
 def test_every_cut_off_png_is_incomplete(tmp_path):
     path = tmp_path / "a.png"
-    header = PngHeader(7, 5, 8, GREY)
+    header = PngHeader(7, 5, 8, GRAY)
     write_png(path, np.arange(35, dtype=np.uint8).reshape(5, 7))
     content = path.read_bytes()
     assert is_complete_png(path, header)
@@ -69,7 +69,7 @@ def test_every_cut_off_png_is_incomplete(tmp_path):
     assert not is_complete_png(path, header)
 
 
-@pytest.mark.parametrize("other", [PngHeader(5, 7, 8, GREY), PngHeader(7, 5, 16, GREY), PngHeader(7, 5, 8, RGB)])
+@pytest.mark.parametrize("other", [PngHeader(5, 7, 8, GRAY), PngHeader(7, 5, 16, GRAY), PngHeader(7, 5, 8, RGB)])
 def test_png_of_another_size_or_kind_is_not_the_one(tmp_path, other):
     write_png(tmp_path / "a.png", np.zeros((5, 7), np.uint8))
     assert not is_complete_png(tmp_path / "a.png", other)
@@ -83,7 +83,7 @@ def test_palette_of_few_bits_gives_indices(tmp_path, bits):
     assert read_labels(tmp_path / "a.png", (2, 2)).tolist() == [[0, 1], [1, 0]]
 
 
-def test_grey_of_one_bit_is_refused(tmp_path):
+def test_gray_of_one_bit_is_refused(tmp_path):
     """Pillow would stretch it to 0 and 255."""
     Image.new("1", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png is a 2x2 1-bit grey PNG"):

@@ -86,7 +86,7 @@ def test_loader_seeds_every_sample(kind, record, augmentation):
 
 @KINDS
 @pytest.mark.parametrize("augmentation", [lsj(32), ade_crop(16)])
-def test_padding_is_no_object_and_grey(kind, record, augmentation):
+def test_padding_is_no_object_and_gray(kind, record, augmentation):
     """Both classes together cover the image, so what no mask covers is padding."""
     mapper, seen = make_mapper(kind, augmentations=[augmentation]), 0
     for seed in range(30):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from focalnet_d2.data.color_jitter import ColourTransform, SsdColourJitter
+from focalnet_d2.data.color_jitter import ColorTransform, SsdColorJitter
 from focalnet_d2.data.geometry import GeometricTransform
 from focalnet_d2.data.segmentation_transforms import RandomRatioResize, ade_crop, lsj, mmseg_crop
 
@@ -32,7 +32,7 @@ def blank(height, width):
 
 def without_blur(augmentation):
     """The same augmentation with images resized to the nearest pixel and colours left alone."""
-    augmentation.augs = [part for part in augmentation.augs if not isinstance(part, SsdColourJitter)]
+    augmentation.augs = [part for part in augmentation.augs if not isinstance(part, SsdColorJitter)]
     for part in augmentation.augs:
         if isinstance(part, T.AugmentationList):
             without_blur(part)
@@ -99,7 +99,7 @@ def test_published_sizes_of_the_crops():
     assert ade_crop(512).augs[0].augs[0].max_size == 2048
 
 
-def test_crops_resize_crop_change_colours_flip_and_pad_in_this_order():
+def test_crops_resize_crop_change_colors_flip_and_pad_in_this_order():
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
     kinds = set()
     for seed in range(60):
@@ -107,7 +107,7 @@ def test_crops_resize_crop_change_colours_flip_and_pad_in_this_order():
         resize, crop, colors, flip, _, pad = parts
         assert isinstance(resize, T.ResizeTransform)
         assert isinstance(crop, CropTransform)
-        assert isinstance(colors, ColourTransform)
+        assert isinstance(colors, ColorTransform)
         assert isinstance(flip, HFlipTransform | T.NoOpTransform)
         assert isinstance(pad, PadTransform)
         assert (crop.h, crop.w) == (min(resize.new_h, 40), min(resize.new_w, 40))
@@ -158,7 +158,7 @@ def test_ratios_are_uniform_over_the_range():
     assert np.histogram(heights, bins=4, range=(50, 200))[0].min() > 75
 
 
-def test_mmseg_resizes_crops_flips_and_changes_colours_in_this_order():
+def test_mmseg_resizes_crops_flips_and_changes_colors_in_this_order():
     image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), np.uint8)
     labels = np.random.default_rng(1).integers(0, 5, (40, 70), np.uint8)
     sizes = set()
@@ -167,7 +167,7 @@ def test_mmseg_resizes_crops_flips_and_changes_colours_in_this_order():
         assert isinstance(resize, T.ResizeTransform)
         assert isinstance(crop, CropTransform)
         assert isinstance(flip, HFlipTransform | T.NoOpTransform)
-        assert isinstance(colors, ColourTransform)
+        assert isinstance(colors, ColorTransform)
         assert 20 <= resize.new_h <= 80
         assert result.image.shape[:2] == result.sem_seg.shape == (min(resize.new_h, 40), min(resize.new_w, 40))
         sizes.add(result.image.shape[0] < 40)

@@ -20,7 +20,7 @@ def test_the_index_of_a_palette_is_the_label(tmp_path):
     assert read_semantic_labels(tmp_path / "p.png").tolist() == [[2, 0, 1]]
 
 
-def test_colours_and_missing_files_are_named(tmp_path):
+def test_colors_and_missing_files_are_named(tmp_path):
     Image.new("RGB", (4, 3)).save(tmp_path / "rgb.png")
     with pytest.raises(ValueError, match="rgb.png has pixels .* one channel"):
         read_semantic_labels(tmp_path / "rgb.png")

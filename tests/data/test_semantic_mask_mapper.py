@@ -77,7 +77,7 @@ def test_ignore_label_cannot_be_a_class():
         SemanticMaskMapper(True, augmentations=[], num_classes=256)
 
 
-def test_colour_image_is_no_label_map(tmp_path):
+def test_color_image_is_no_label_map(tmp_path):
     record = {"file_name": save_image(tmp_path / "image.png", 1, 2), "sem_seg_file_name": str(tmp_path / "image.png")}
     with pytest.raises(ValueError, match=r"image\.png has pixels of Pillow's mode 'RGB'"):
         SemanticMaskMapper(True, augmentations=[], num_classes=2)(record)

@@ -71,7 +71,7 @@ def test_wanted_size_scales_the_boxes():
     torch.testing.assert_close(large["instances"].pred_boxes.tensor, small["instances"].pred_boxes.tensor * scale)
 
 
-def test_preprocessing_normalises_pads_with_zeros_and_marks_padding():
+def test_preprocessing_normalizes_pads_with_zeros_and_marks_padding():
     model = tiny_dino(pixel_mean=(10.0, 20.0, 30.0), pixel_std=(2.0, 4.0, 8.0))
     batch = [make_input(40, 70, seed=1), make_input(50, 60, seed=2)]
     images, padding_mask, sizes = model.preprocess(batch)

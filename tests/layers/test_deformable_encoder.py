@@ -52,7 +52,7 @@ def test_valid_ratios_are_width_then_height():
     torch.testing.assert_close(ratios, torch.tensor([[[0.5, 0.75], [1.0, 0.5]]]))
 
 
-def test_reference_points_without_padding_are_cell_centres_of_every_level():
+def test_reference_points_without_padding_are_cell_centers_of_every_level():
     points = get_encoder_reference_points(SHAPES, torch.ones(1, 2, 2))
     assert points.shape == (1, 30, 2, 2)
     torch.testing.assert_close(points[0, 0, 0], torch.tensor([0.5 / 6, 0.5 / 4]))

@@ -7,7 +7,7 @@ from focalnet_d2.modeling.base import batch_images, output_sizes
 MEAN, STD = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
 
 
-def test_images_are_normalised_and_padded_with_zeros():
+def test_images_are_normalized_and_padded_with_zeros():
     inputs = [{"image": torch.full((3, 2, 5), 30, dtype=torch.uint8)}, {"image": torch.zeros(3, 4, 3)}]
     batch, sizes = batch_images(inputs, MEAN, STD, 4)
     assert batch.shape == (2, 3, 4, 8)

@@ -68,7 +68,7 @@ def test_boxes_at_and_beyond_the_border(box):
     assert draw_detections(gray(), predictions(0.9, box=box), CLASSES).shape[2] == 3
 
 
-def test_colours_of_many_classes_differ():
+def test_colors_of_many_classes_differ():
     colors = {class_color(i) for i in range(40)}
     assert len(colors) == 40
 
@@ -80,7 +80,7 @@ def two_segments():
     return ids, [{"id": 300, "category_id": 1}, {"id": 7, "category_id": 0, "iscrowd": 1}]
 
 
-def test_segments_are_filled_with_the_colour_of_their_class_and_outlined():
+def test_segments_are_filled_with_the_color_of_their_class_and_outlined():
     drawn = draw_panoptic(gray(), *two_segments(), CLASSES, min_side=100)
     for corner, class_index in (((2, 2), 1), ((97, 137), 0)):
         expected = 0.4 * 128 + 0.6 * np.array(class_color(class_index))

@@ -95,7 +95,7 @@ def ground_truth(size, boxes, classes) -> Instances:
     return instances
 
 
-def test_targets_are_normalised_by_the_size_of_their_own_image():
+def test_targets_are_normalized_by_the_size_of_their_own_image():
     images = [
         ground_truth((100, 200), [[20, 10, 60, 50]], [3]),
         ground_truth((50, 50), [[0, 0, 50, 25], [10, 10, 20, 20]], [0, 4]),

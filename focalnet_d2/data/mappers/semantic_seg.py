@@ -8,7 +8,7 @@ from ..label_maps import transform_labels
 from .semantic_mask import SemanticMaskMapper
 
 
-class LabelledInput(T.AugInput):
+class LabeledInput(T.AugInput):
     """An image and its labels; augmentations may ask for `sem_seg`, (H, W) int32, to choose what they do."""
 
     def transform(self, tfm: T.Transform) -> None:
@@ -27,7 +27,7 @@ class SemanticSegMapper(SemanticMaskMapper):
         """Image and labels; raises ValueError or FileNotFoundError where the labels cannot be used."""
         if not self.is_train:
             return super().augmentation_input(dataset_dict, image)
-        return LabelledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))
+        return LabeledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))
 
     def targets(
         self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]

@@ -25,7 +25,7 @@ from ..datasets.ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_c
 from ..generated.writer import compressed_rle
 from ..panoptic_labels import write_panoptic_ids
 from .ade20k_sources import SPLITS, Source, find_sources, read_instances, read_semantic
-from .files import GREY, RGB, PngHeader, image_size, is_complete_png, remove_unfinished, write_png
+from .files import GRAY, RGB, PngHeader, image_size, is_complete_png, remove_unfinished, write_png
 from .jobs import Journal, fill_folder, run_jobs
 
 FOLDER = "ADEChallengeData2016"
@@ -79,7 +79,7 @@ def prepare_semantic(folder: Path, split: str, sources: Sequence[Source], *, wor
         folder / "annotations_detectron2" / SPLITS[split],
         make_semantic,
         {source.labels.name: source for source in sources},
-        {source.labels.name: PngHeader(*image_size(source.image), 8, GREY) for source in sources},
+        {source.labels.name: PngHeader(*image_size(source.image), 8, GRAY) for source in sources},
         workers=workers,
     )
 

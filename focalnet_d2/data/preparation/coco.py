@@ -13,7 +13,7 @@ import numpy as np
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from ..panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic
-from .files import GREY, PngHeader, check_rgb, write_png
+from .files import GRAY, PngHeader, check_rgb, write_png
 from .jobs import fill_folder
 
 FOLDER = "coco"
@@ -46,7 +46,7 @@ def prepare_coco_semantic(root: str | Path, *, splits: Sequence[str] = SPLITS, w
     folder = Path(root) / FOLDER
     found = {split: find_sources(folder, split) for split in splits}
     for split, sources in found.items():
-        headers = {name: PngHeader(*source.size, 8, GREY) for name, source in sources.items()}
+        headers = {name: PngHeader(*source.size, 8, GRAY) for name, source in sources.items()}
         fill_folder(folder / f"panoptic_semseg_{split}2017", make_semantic, sources, headers, workers=workers)
 
 

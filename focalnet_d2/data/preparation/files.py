@@ -13,7 +13,7 @@ from focalnet_d2.utils.atomic_write import UNFINISHED, write_atomically
 
 from ..panoptic_labels import open_label_image
 
-GREY, RGB, PALETTE = 0, 2, 3  # colour types of PNG
+GRAY, RGB, PALETTE = 0, 2, 3  # colour types of PNG
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END_CHUNK = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -28,7 +28,7 @@ class PngHeader:
     color_type: int
 
     def __str__(self) -> str:
-        color = {GREY: "grey", RGB: "RGB", PALETTE: "palette"}.get(self.color_type, "alpha")
+        color = {GRAY: "grey", RGB: "RGB", PALETTE: "palette"}.get(self.color_type, "alpha")
         return f"{self.width}x{self.height} {self.bit_depth}-bit {color}"
 
 
@@ -70,7 +70,7 @@ def read_labels(path: Path, size: tuple[int, int]) -> np.ndarray:
     """
     header = _checked_header(path, size)
     # Pillow stretches grey values of fewer bits to 0..255, and drops the lower half of 16.
-    if header.color_type != PALETTE and (header.color_type, header.bit_depth) != (GREY, 8):
+    if header.color_type != PALETTE and (header.color_type, header.bit_depth) != (GRAY, 8):
         raise ValueError(f"The label file {path} is a {header} PNG; labels must be 8-bit grey or palette: replace it.")
     return np.array(open_label_image(path))
 

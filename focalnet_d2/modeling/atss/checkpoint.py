@@ -1,9 +1,9 @@
 """Layouts of ATSS checkpoints: mmdetection's files and our own."""
 
-from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
+from focalnet_d2.checkpoint.focalnet_architecture import architecture_checks
 from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, count_of, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 
 _WB = "<weight|bias>"
 
@@ -17,8 +17,8 @@ _RULES = (
     rename("bbox_head.scales.#.scale"),
 )
 
-FACTS = (
-    *comparable_facts(FOCALNET),
+CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(count_of("bbox_head.scales"), "{} levels", usual=5),
     ArchitectureCheck(length_of("bbox_head.atss_cls.weight", 1), "width {}", "model.bbox_head.dim={}", usual=256),
     ArchitectureCheck(
@@ -32,14 +32,14 @@ LAYOUTS = (
         "bbox_head.atss_cls.weight",
         "neck.lateral_convs.*",
         rules=_RULES,
-        facts=FACTS,
+        checks=CHECKS,
         classes=ClassRows(_CLASS_TENSORS, coco_names),
     ),
-    own_layout(
+    native_layout(
         "bbox_head.atss_cls.weight",
         "backbone.fpn_lateral#.weight",
         focalnet=FOCALNET,
-        facts=FACTS,
+        checks=CHECKS,
         classes=ClassRows(_CLASS_TENSORS),
     ),
 )

@@ -6,10 +6,10 @@ from typing import Any
 from torch import nn
 
 from focalnet_d2.checkpoint.focalnet import CLASSIFIERS, SIGNATURE
-from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts, focalnet_settings
+from focalnet_d2.checkpoint.focalnet_architecture import architecture_checks, focalnet_settings
 from focalnet_d2.checkpoint.focalnet_names import ClassifierNames
 from focalnet_d2.checkpoint.layout import ClassRows, Layout, RequiredSetting, Rule, State, holds, rename
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 
 FOCALNET = "backbone."
 _CLASS_TENSORS = ("head.<weight|bias>",)
@@ -31,7 +31,7 @@ def _layout(source: ClassifierNames) -> Layout:
         source.name,
         recognize=lambda names, state: source.recognize(names) and holds(names, source.head),
         rules=rules,
-        facts=comparable_facts(FOCALNET),
+        checks=architecture_checks(FOCALNET),
         settings=settings,
         prepare=source.prepare,
         restore=source.restore,
@@ -42,11 +42,11 @@ def _layout(source: ClassifierNames) -> Layout:
 
 LAYOUTS = (
     *map(_layout, CLASSIFIERS),
-    own_layout(
+    native_layout(
         *(FOCALNET + name for name in SIGNATURE),
         *_CLASS_TENSORS,
         focalnet=FOCALNET,
-        facts=comparable_facts(FOCALNET),
+        checks=architecture_checks(FOCALNET),
         classes=ClassRows(_CLASS_TENSORS, selections=_IMAGENET_FIRST),
     ),
 )

@@ -6,10 +6,10 @@ permuted: in both code bases background is last, deltas are class by class, a ce
 
 from collections.abc import Callable
 
-from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
+from focalnet_d2.checkpoint.focalnet_architecture import architecture_checks
 from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, Rule, State, count_numbers, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 
 _WB = "<weight|bias>"
 _NORM = "<weight|bias|running_mean|running_var|num_batches_tracked>"
@@ -81,8 +81,8 @@ def _has_masks(state: State) -> bool | None:
     return None if _stages(state) is None else any(name.startswith("roi_heads.mask_head.") for name in state)
 
 
-_FACTS = (
-    *comparable_facts(FOCALNET),
+_CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(_detector, "a {}"),
     ArchitectureCheck(lambda state: _stages(state) or None, "{} stages", usual=3),
     ArchitectureCheck(_has_masks, "mask heads: {}", usual=True),
@@ -112,7 +112,9 @@ _CLASSES = ClassRows(
 
 LAYOUTS = (
     mmdetection_layout(
-        "rpn_head.rpn_conv.weight", "roi_head.bbox_head.*", rules=_MMDETECTION_RULES, facts=_FACTS, classes=_CLASSES
+        "rpn_head.rpn_conv.weight", "roi_head.bbox_head.*", rules=_MMDETECTION_RULES, checks=_CHECKS, classes=_CLASSES
     ),
-    own_layout("proposal_generator.*", "roi_heads.box_predictor.*", focalnet=FOCALNET, facts=_FACTS, classes=_CLASSES),
+    native_layout(
+        "proposal_generator.*", "roi_heads.box_predictor.*", focalnet=FOCALNET, checks=_CHECKS, classes=_CLASSES
+    ),
 )

@@ -1,9 +1,9 @@
 """Layouts of Sparse R-CNN checkpoints: mmdetection's files and our own."""
 
-from focalnet_d2.checkpoint.focalnet_architecture import comparable_facts
+from focalnet_d2.checkpoint.focalnet_architecture import architecture_checks
 from focalnet_d2.checkpoint.layout import ArchitectureCheck, ClassRows, count_of, length_of, rename
 from focalnet_d2.checkpoint.mmdetection import FOCALNET, coco_names, fpn_rules, mmdetection_layout
-from focalnet_d2.checkpoint.native import own_layout
+from focalnet_d2.checkpoint.native import native_layout
 
 _WB = "<weight|bias>"
 _STAGE = "roi_head.bbox_head.#."
@@ -24,8 +24,8 @@ _RULES = (
 )
 
 _FIRST = "head.stages.0."
-FACTS = (
-    *comparable_facts(FOCALNET),
+CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(length_of("head.init_proposal_bboxes.weight"), "{} proposals", "model.head.num_proposals={}"),
     ArchitectureCheck(count_of("head.stages"), "{} stages", "model.head.num_stages={}"),
     ArchitectureCheck(
@@ -48,8 +48,10 @@ LAYOUTS = (
         "rpn_head.init_proposal_bboxes.weight",
         "neck.lateral_convs.*",
         rules=_RULES,
-        facts=FACTS,
+        checks=CHECKS,
         classes=ClassRows(_CLASS_TENSORS, coco_names),
     ),
-    own_layout("head.init_proposal_bboxes.weight", focalnet=FOCALNET, facts=FACTS, classes=ClassRows(_CLASS_TENSORS)),
+    native_layout(
+        "head.init_proposal_bboxes.weight", focalnet=FOCALNET, checks=CHECKS, classes=ClassRows(_CLASS_TENSORS)
+    ),
 )

@@ -11,7 +11,7 @@ from torch import nn
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_architecture import (
     FOCALNET_SETTINGS,
-    comparable_facts,
+    architecture_checks,
     focalnet_settings,
     mm_flags,
     recorded_settings,
@@ -40,8 +40,8 @@ _HEAD_RULES = (
     rename(f"auxiliary_head.convs.0.{_CONV}"),
     rename(f"<decode_head|auxiliary_head>.conv_seg.{_WB}"),
 )
-FACTS = (
-    *comparable_facts(FOCALNET),
+CHECKS = (
+    *architecture_checks(FOCALNET),
     ArchitectureCheck(count_of("decode_head.psp_modules"), "{} sizes of pooling", usual=4),
     ArchitectureCheck(length_of("decode_head.conv_seg.weight", 1), "width {}", "model.decode_head.dim={}", usual=512),
     ArchitectureCheck(
@@ -62,7 +62,7 @@ LAYOUTS = (
         "mmsegmentation",
         recognize=lambda names, state: holds(names, "decode_head.psp_modules.#.1.*", "decode_head.fpn_bottleneck.*"),
         rules=lambda model, names: (*focalnet_rules("backbone.", FOCALNET), *_HEAD_RULES),
-        facts=FACTS,
+        checks=CHECKS,
         settings=_settings,
         classes=ClassRows(
             (f"<decode_head|auxiliary_head>.conv_seg.{_WB}",),

@@ -23,7 +23,7 @@ def boxes(*rows) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
 
 
-def test_anchors_are_centred_on_multiples_of_the_stride_row_by_row():
+def test_anchors_are_centerd_on_multiples_of_the_stride_row_by_row():
     anchors = square_anchors((2, 3), 16, torch.zeros(1))
     assert anchors.shape == (6, 4)
     assert box_centers(anchors).tolist() == [[0, 0], [16, 0], [32, 0], [0, 16], [16, 16], [32, 16]]
@@ -58,7 +58,7 @@ def test_the_threshold_is_the_mean_plus_the_unbiased_deviation():
 
 
 @pytest.mark.parametrize(("right", "owner"), [(10.0, -1), (10.005, -1), (10.03, 0)])
-def test_the_centre_lies_inside_by_a_hundredth_of_a_pixel(right, owner):
+def test_the_center_lies_inside_by_a_hundredth_of_a_pixel(right, owner):
     """The anchor's centre is at x = 10; its IoU of a half is far above the threshold."""
     levels = [boxes([0, 0, 20, 10]), boxes(*FAR, [400, 400, 410, 410])]
     assert assign_anchors(levels, boxes([0, 0, right, 10])).tolist()[0] == owner
@@ -96,7 +96,7 @@ def test_what_holds_for_any_objects(rows, shift):
     assert (moved == owner).float().mean() > 0.99  # float32 inside Detectron2's boxes may turn a tie
 
 
-def test_centreness_by_hand():
+def test_centerness_by_hand():
     """The middle: 1; a quarter of the way along x: sqrt(1/3); 1 and 9 of 10, 2 and 8 of 10: sqrt(1/9 / 4)."""
     anchors = boxes([-5, -5, 5, 5], [-7.5, -5, 2.5, 5], [-9, -8, 1, 2])
     objects = boxes([-5, -5, 5, 5], [-5, -5, 5, 5], [-5, -5, 5, 5])

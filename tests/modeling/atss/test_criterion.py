@@ -65,7 +65,7 @@ def test_one_object_by_hand():
     ].item() == pytest.approx(expected)
 
 
-def test_boxes_count_by_their_centreness():
+def test_boxes_count_by_their_centerness():
     """Two objects: IoU 0.8 at centreness sqrt(3/5), IoU 1 at centreness 1."""
     two = ground_truth([[0, 0, 10, 8], [100, 100, 110, 110]], [2, 0])
     losses = compute_losses(zeros(), everywhere(), two)

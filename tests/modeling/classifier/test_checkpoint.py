@@ -196,7 +196,7 @@ def meta_classifier(variant: str, num_classes: int = 21842, **changes) -> ImageC
 
 @pytest.mark.parametrize("layout", ["Hugging Face transformers", "timm"])
 @pytest.mark.parametrize("variant", ["tiny_lrf", "large_fl3", "large_fl4", "xlarge_fl4", "huge_fl4"])
-def test_whether_large_fl4_normalises_is_left_open(layout, variant):
+def test_whether_large_fl4_normalizes_is_left_open(layout, variant):
     """Their networks of this size do not, the weights that they converted were trained with it."""
     model = meta_classifier(variant)
     report = check_checkpoint(model, library_state(model, layout))
