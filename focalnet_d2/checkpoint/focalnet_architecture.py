@@ -60,7 +60,7 @@ class FocalNetArchitecture:
 
 
 def read_architecture(state: State, prefix: str) -> FocalNetArchitecture | None:
-    """The facts of the FocalNet below a prefix; None if its stem or first block is not there."""
+    """The architecture of the FocalNet below a prefix; None if its stem or first block is not there."""
     stem = state.get(prefix + "patch_embed.proj.weight")
     if stem is None or prefix + "layers.0.blocks.0.mlp.fc1.weight" not in state:
         return None
@@ -101,23 +101,23 @@ def _commas(values: tuple[int, ...]) -> str:
 def architecture_checks(prefix: str, *, growing: bool = False) -> tuple[ArchitectureCheck, ...]:
     """What to compare of the FocalNets of a file and a model; `growing` accepts what growth can bridge."""
 
-    def fact(value: Callable[[FocalNetArchitecture], Any]) -> Callable[[State], Any]:
+    def of(value: Callable[[FocalNetArchitecture], Any]) -> Callable[[State], Any]:
         return lambda state: None if (architecture := read_architecture(state, prefix)) is None else value(architecture)
 
     def no_more(file: tuple[int, ...], model: tuple[int, ...]) -> bool:
         return len(file) == len(model) and all(a <= b for a, b in zip(file, model, strict=True))
 
-    levels = ArchitectureCheck(fact(lambda architecture: architecture.focal_levels), "{} focal levels", show=_commas)
-    kernels = ArchitectureCheck(fact(lambda architecture: architecture.kernels), "focal windows {}", show=_commas)
+    levels = ArchitectureCheck(of(lambda architecture: architecture.focal_levels), "{} focal levels", show=_commas)
+    kernels = ArchitectureCheck(of(lambda architecture: architecture.kernels), "focal windows {}", show=_commas)
     if growing:
         levels = replace(levels, fits=no_more)
         kernels = replace(kernels, fits=lambda file, model: True)
     return (
-        ArchitectureCheck(fact(lambda architecture: architecture.size), "{}"),
+        ArchitectureCheck(of(lambda architecture: architecture.size), "{}"),
         levels,
         kernels,
-        ArchitectureCheck(fact(lambda architecture: architecture.in_chans), "{} input channels", usual=3),
-        ArchitectureCheck(fact(lambda architecture: architecture.mlp_ratio), "an MLP ratio of {:g}", usual=4),
+        ArchitectureCheck(of(lambda architecture: architecture.in_chans), "{} input channels", usual=3),
+        ArchitectureCheck(of(lambda architecture: architecture.mlp_ratio), "an MLP ratio of {:g}", usual=4),
     )
 
 

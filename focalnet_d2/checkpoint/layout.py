@@ -217,9 +217,9 @@ class Layout:
 
     Args:
         name: what messages call it.
-        recognise: (names in the file, names in the model) -> whether the file has this layout.
+        recognize: (names in the file, names in the model) -> whether the file has this layout.
         rules: (model, names in the file) -> key table; without names, the table of the file to write from the model.
-        facts: what to compare first, so that a mismatch is named by its cause.
+        checks: what to compare first, so that a mismatch is named by its cause.
         settings: (model, renamed state, metadata of the file) -> what the weights need beyond shapes.
         prepare: changes the renamed state in place where the layout stores something differently; name -> what.
         classes: the tensors with a row for every class.
@@ -244,6 +244,10 @@ class Layout:
     constants: Callable[[nn.Module], dict[str, Tensor]] = lambda _: {}
     container: str | None = "model"
 
+    def describe(self, state: State) -> list[str]:
+        """What shapes tell about a renamed state in words, without what is usual."""
+        return [check.say(value) for check in self.checks if (value := check.of(state)) not in (None, check.usual)]
+
 
 def holds(names: Sequence[str], *patterns: str) -> bool:
     """Whether every pattern matches at least one name."""
@@ -252,12 +256,12 @@ def holds(names: Sequence[str], *patterns: str) -> bool:
 
 
 def length_of(name: str, axis: int = 0) -> Callable[[State], int | None]:
-    """For a fact: the length of a tensor's axis; None without it."""
+    """For a check: the length of a tensor's axis; None without it."""
     return lambda state: state[name].shape[axis] if name in state and state[name].ndim > axis else None
 
 
 def count_of(prefix: str) -> Callable[[State], int | None]:
-    """For a fact: how many modules are numbered below a prefix; None without any."""
+    """For a check: how many modules are numbered below a prefix; None without any."""
     return lambda state: count_numbers(state, prefix) or None
 
 

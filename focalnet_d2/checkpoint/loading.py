@@ -194,9 +194,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     tensors = renamed.tensors
     report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
     report.resized |= layout.prepare(tensors)
-    report.content = ", ".join(
-        check.say(value) for check in layout.checks if (value := check.of(tensors)) not in (None, check.usual)
-    )
+    report.content = ", ".join(layout.describe(tensors))
     _compare_architectures(layout.checks, tensors, state, weights.source)
     settings = layout.settings(model, tensors, weights.metadata)
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)

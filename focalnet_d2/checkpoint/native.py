@@ -14,7 +14,7 @@ def native_layout(
     Args:
         patterns: names by which such a file is known; each is in it.
         focalnet: prefix of the model's FocalNet.
-        facts, classes: as of `Layout`.
+        checks, classes: as of `Layout`.
         others: settings to note beside those of the FocalNet.
     """
     return Layout(

@@ -257,9 +257,7 @@ def _describe(weights: Weights, model: nn.Module, layout: Layout) -> Inspection:
         family=_family(model, renamed),
         layout=layout.name,
         backbone=_read_architecture(tensors, weights, model),
-        details=[
-            check.say(value) for check in layout.checks if (value := check.of(tensors)) not in (None, check.usual)
-        ],
+        details=layout.describe(tensors),
         parameters=sum(weights.tensors[renamed.origin[name]].numel() for name in learned),
         tensors=len(weights.tensors),
         averaged=False,

@@ -61,14 +61,14 @@ def _detector(state: State) -> str | None:
 
 
 def _of_first_stage(part: str, name: str) -> Callable[[State], int | None]:
-    """For a fact: the rows of a tensor of the box or mask head; of a cascade, the first stage's."""
+    """For a check: the rows of a tensor of the box or mask head; of a cascade, the first stage's."""
     return lambda state: length_of(f"roi_heads.{part}.0.{name}" if _stages(state) else f"roi_heads.{part}.{name}")(
         state
     )
 
 
 def _for_all_classes(part: str, name: str, rows_per_class: int) -> Callable[[State], bool | None]:
-    """For a fact: whether a head has the same output for all classes."""
+    """For a check: whether a head has the same output for all classes."""
 
     def is_agnostic(state: State) -> bool | None:
         rows, scores = _of_first_stage(part, name)(state), _of_first_stage("box_predictor", "cls_score.bias")(state)
