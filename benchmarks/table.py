@@ -3,15 +3,15 @@
     python benchmarks/table.py
     python benchmarks/table.py --check     (exit status 1 if a table is not that of the results)
 
-A table stands between `<!-- speed: NAME -->` and `<!-- end of speed -->`: NAME is that of a file of results, or `goals`
-for one line a case that has a goal, from all files.
+A table stands between `<!-- speed: NAME -->` and `<!-- end of speed -->`: NAME is that of a file of results, `goals`
+for one line a case that has a goal, from all files, or `summary` for the few of them that the README shows.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +20,16 @@ PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / 
 BLOCK = re.compile(r"(<!-- speed: (?P<name>\w+) -->\n).*?(<!-- end of speed -->)", re.DOTALL)
 HEAD = ["case", "precision", "reference", "form", "taken", "times as fast", "range", "goal", "difference", "GEMM share"]
 PRECISIONS = ("float32", "bfloat16")
+SUMMARY = (
+    "FocalNet-T forward 512x512",
+    "FocalNet-B forward + backward 512x512",
+    "deformable attention, encoder 800x1333, forward + backward",
+    "DINO FocalNet-T inference 800x1333",
+    "DINO FocalNet-T training step 480x640",
+    "Mask2Former FocalNet-T inference 800x1344",
+    "Mask2Former FocalNet-T training step 512x512",
+    "Mask2Former post-processing 800x1344",
+)
 
 
 def read_results(folder: Path = RESULTS) -> dict[str, dict]:
@@ -34,8 +44,8 @@ def write_table(results: Mapping[str, dict], name: str) -> str:
     Raises:
         KeyError: there are no such results.
     """
-    if name == "goals":
-        return goals_table(results)
+    if name in ("goals", "summary"):
+        return goals_table(results, only=SUMMARY if name == "summary" else None)
     content = results[name]
     measured = content["machine"]
     lines = [f"`{content['command']}`, {measured['date']}, {measured['cpu']}, torch {measured['torch']}, "
@@ -70,8 +80,8 @@ def amount(measured: Mapping) -> str:
     return f"{measured['seconds']:.3g} s" if "seconds" in measured else f"{measured['bytes'] / 1e9:.3g} GB"
 
 
-def goals_table(results: Mapping[str, dict]) -> str:
-    """A line a case: how many times as fast each form is, in each precision, and the script."""
+def goals_table(results: Mapping[str, dict], only: Collection[str] | None = None) -> str:
+    """A line a case (`only` these): how many times as fast each form is, in each precision, and the script."""
     cells: dict[tuple[str, str], dict[str, list[str]]] = {}
     for file, content in results.items():
         for row in content["rows"]:
@@ -81,7 +91,7 @@ def goals_table(results: Mapping[str, dict]) -> str:
     lines = [line(("", *PRECISIONS, "in `benchmarks/`")), line("---" for _ in range(2 + len(PRECISIONS)))]
     for (case, file), found in cells.items():
         script = f"`{results[file]['command'].split('/')[1].split()[0]}`"
-        if any(found.values()):
+        if any(found.values()) and (only is None or case in only):
             lines.append(line((case, *(", ".join(found[precision]) for precision in PRECISIONS), script)))
     return "\n".join(lines) + "\n"
 

@@ -69,6 +69,17 @@ def test_one_line_a_case_with_a_goal(table):
     assert only == "| Net forward | 10 (fast) | 21 (fast) | `backbone.py` |"
 
 
+def test_the_summary_has_the_chosen_cases_and_no_other(table):
+    *_, row = table["goals_table"](RESULTS, only=["Net forward"]).splitlines()
+    assert row.startswith("| Net forward | 10 (fast)")
+    assert "Net forward" not in table["goals_table"](RESULTS, only=["Net backward"])
+
+
+def test_every_case_of_the_summary_was_measured(table):
+    shown = table["write_table"](table["read_results"](), "summary")
+    assert len(shown.splitlines()) - 2 == len(table["SUMMARY"]) <= 8
+
+
 def test_unknown_results(table):
     with pytest.raises(KeyError, match="engine"):
         table["write_table"](RESULTS, "engine")
