@@ -58,6 +58,7 @@ test: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) tools/check_types.py
 
 # Solve the lock again. Its pins are kept as far as they still fit; to move one: make lock ARGS="--upgrade-package scipy".
 lock: setup

@@ -93,9 +93,10 @@ def test_every_package_has_an_init_file():
 
 def test_wheel_holds_every_module_and_recipe(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    compiled_on_first_use = files_named("*.cpp")
+    compiled_on_first_use, typed = files_named("*.cpp"), files_named("py.typed")
     assert compiled_on_first_use
-    assert {installed_name(path) for path in source_files() + compiled_on_first_use} - names == set()
+    assert [str(path.parent) for path in typed] == ["dino", "focalnet_d2", "mask2former"]
+    assert {installed_name(path) for path in (*source_files(), *compiled_on_first_use, *typed)} - names == set()
     assert "train_net.py" in names
     assert not [name for name in names if name.startswith(("tests", "configs", "tools"))]
     assert [name for name in names if name.endswith("LICENSE")]
