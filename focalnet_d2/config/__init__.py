@@ -1,1 +1,1 @@
-"""Recipes: loading, strict overrides, and the bridge to Detectron2's yacs configs."""
+"""Recipes: finding, loading, YAML, strict overrides; and what was called otherwise in 0.1.0."""

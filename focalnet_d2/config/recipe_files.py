@@ -1,0 +1,41 @@
+"""Where recipes stand: the shipped ones by their name, others by their path. Standard library only."""
+
+import difflib
+from pathlib import Path
+
+SUFFIXES = (".py", ".yaml", ".yml")
+
+
+class RecipeError(ValueError):
+    """A recipe or an override that cannot be used; the message is one sentence for the person who typed it."""
+
+
+def recipe_folder() -> Path:
+    """The folder of the shipped recipes: `configs/` of a checkout, else the one installed inside the package."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "configs"
+    return checkout if (checkout / "common" / "train.py").is_file() else package / "configs"
+
+
+def list_recipes() -> list[str]:
+    """Names of the shipped recipes, sorted."""
+    return sorted(path.stem for path in recipe_folder().glob("*.py") if path.stem != "__init__")
+
+
+def find_recipe(path_or_name: str | Path) -> Path:
+    """The file of a recipe given by its path, or by the bare name of a shipped one (`dino_focalnet_huge`).
+
+    Raises:
+        RecipeError: there is no such file; the message lists the nearest names.
+    """
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        if path.suffix not in SUFFIXES:
+            raise RecipeError(f"'{path}' is not a recipe: the name of its file must end in .py or .yaml.")
+        return path.resolve()
+    named = recipe_folder() / f"{path.stem if path.suffix == '.py' else path.name}.py"
+    if path.name == str(path_or_name) and named.is_file():
+        return named
+    near = difflib.get_close_matches(path.stem, list_recipes(), n=3, cutoff=0.4)
+    hint = f"the nearest shipped recipes are {', '.join(near)}" if near else f"see {recipe_folder()}"
+    raise RecipeError(f"There is no recipe '{path_or_name}': neither a file nor a shipped recipe; {hint}.")
