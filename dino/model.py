@@ -7,6 +7,7 @@ Shapes: B images, N tokens of all levels, Q queries, P denoising queries, K clas
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
+from focalnet_d2.set_prediction.outputs import LayerOutputs, QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
-from focalnet_d2.set_prediction.targets import prepare_targets
+from focalnet_d2.set_prediction.targets import Targets, prepare_targets
 
 from .checkpoint import LAYOUTS
 from .criterion import DINOCriterion
@@ -25,7 +27,51 @@ from .decoder import DINODecoder, refine_boxes
 from .denoising import ContrastiveDenoising, DenoisingQueries
 from .heads import box_head, class_head
 from .neck import MultiScaleNeck
-from .query_selection import QuerySelection
+from .query_selection import QuerySelection, SelectedQueries
+
+
+class ProposalOutputs(LayerOutputs):
+    """Predictions of the encoder's best tokens.
+
+    Attributes:
+        proposals: (B, Q, 4) boxes that the predictions are relative to.
+        topk_indices: (B, Q) tokens.
+    """
+
+    proposals: Tensor
+    topk_indices: Tensor
+
+
+class DINOOutputs(QueryOutputs, total=False):
+    """Predictions of the matched queries, the last decoder layer's first.
+
+    Attributes:
+        enc_outputs: of the proposals.
+        dn_outputs: of P denoising queries, in training with denoising only.
+        dn_queries: the queries behind `dn_outputs`.
+    """
+
+    enc_outputs: ProposalOutputs
+    dn_outputs: QueryOutputs
+    dn_queries: DenoisingQueries
+
+
+class Pyramid(NamedTuple):
+    """The backbone's maps as one sequence of tokens, level after level.
+
+    Attributes:
+        tokens, position: (B, N, C).
+        spatial_shapes: (h, w) of every level.
+        valid_ratios: (B, L, 2), see `get_valid_ratios`.
+        masks: L x (B, H_l, W_l) bool, True = padding; flat_mask: the same as (B, N).
+    """
+
+    tokens: Tensor
+    position: Tensor
+    spatial_shapes: list[tuple[int, int]]
+    valid_ratios: Tensor
+    masks: list[Tensor]
+    flat_mask: Tensor
 
 
 class DINO(ImageModel):
@@ -48,6 +94,7 @@ class DINO(ImageModel):
     """
 
     layouts = LAYOUTS
+    tasks = ("bbox",)
 
     def __init__(
         self,
@@ -89,63 +136,63 @@ class DINO(ImageModel):
         self.class_embed = nn.ModuleList(class_head(decoder.dim, num_classes) for _ in range(heads))
         self.bbox_embed = nn.ModuleList(box_head(decoder.dim) for _ in range(heads))
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> list[Targets]:
+        """Classes and boxes of the `instances` of each image.
 
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
-                `height` and `width` of the wanted result (default: the image's own).
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1.
         """
-        images, padding_mask, image_sizes = self.preprocess(batched_inputs)
-        if self.training:
-            instances = [image["instances"] for image in batched_inputs]
-            targets = prepare_targets(instances, self.device, self.num_classes)
-            denoising = self.denoising(targets)
-            outputs = self.predict(images, padding_mask, denoising)
-            return self.criterion(outputs, targets, denoising)
-        outputs = self.predict(images, padding_mask)
-        sizes = output_sizes(batched_inputs, image_sizes)
-        return [{"instances": result} for result in self.postprocess(outputs, sizes)]
+        return prepare_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
 
-    def preprocess(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-        """Normalises and pads with zeros to the largest height and width of the batch, no further.
+    def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> DINOOutputs:
+        """Predictions of all queries; in training those of denoising queries, made of the targets, too."""
+        denoising = None if targets is None else self.denoising(targets)
+        return self.run_network(images.tensor, images.padding_mask, denoising)
 
-        Returns:
-            images (B, 3, H, W), padding_mask (B, H, W) bool, True = padding, and each image's (h, w).
-        """
-        images, image_sizes = self.batch(batched_inputs)
-        padding_mask = torch.ones(len(images), *images.shape[-2:], dtype=torch.bool, device=self.device)
-        for mask, (h, w) in zip(padding_mask, image_sizes, strict=True):
-            mask[:h, :w] = False
-        return images, padding_mask, image_sizes
+    def losses(self, outputs: DINOOutputs, targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """Weighted losses by name, see `DINOCriterion`."""
+        return self.criterion(outputs, targets, outputs.get("dn_queries"))
 
-    def predict(self, images: Tensor, padding_mask: Tensor, denoising: DenoisingQueries | None = None) -> dict:
-        """The network between normalised images and predictions.
+    def run_network(
+        self, images: Tensor, padding_mask: Tensor, denoising: DenoisingQueries | None = None
+    ) -> DINOOutputs:
+        """The network between normalized images and predictions.
 
         Args:
             images: (B, 3, H, W); padding_mask: (B, H, W) bool, True = padding.
             denoising: queries that stand before the matched ones; training only.
-
-        Returns:
-            `pred_logits` (B, Q, K), `pred_boxes` (B, Q, 4) cxcywh in [0, 1], `aux_outputs` (the same of the earlier
-            layers), `enc_outputs` (the same of the proposals, with `proposals` and `topk_indices`), `dn_outputs` (as
-            the first three, of P denoising queries).
         """
+        pyramid = self._pyramid(images, padding_mask)
+        memory = self.encoder(
+            pyramid.tokens, pyramid.position, pyramid.spatial_shapes, pyramid.valid_ratios, pyramid.flat_mask
+        )
+        selected = self.query_selection(memory, pyramid.masks, pyramid.spatial_shapes)
+        layers = self._decode(selected, denoising, memory, pyramid)
+        return self._split_outputs(layers, selected, denoising)
+
+    def _pyramid(self, images: Tensor, padding_mask: Tensor) -> Pyramid:
+        """(B, 3, H, W) and (B, H, W) -> the tokens of all levels and where they are."""
         if not self.training and not self.mask_padding_in_eval:
             padding_mask = torch.zeros_like(padding_mask)
         features = list(self.backbone(images).values())  # L x (B, C, H_l, W_l), fine to coarse
         masks = [_resize_mask(padding_mask, feature.shape[-2:]) for feature in features]
-        spatial_shapes = [tuple(feature.shape[-2:]) for feature in features]
-        flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)  # (B, N)
-        valid_ratios = get_valid_ratios(masks)
         positions = [
             (self.position_embedding(mask) + embed.view(-1, 1, 1)).to(embed.dtype)
             for mask, embed in zip(masks, self.level_embed, strict=True)
         ]
-        memory = self.encoder(
-            flatten_levels(features), flatten_levels(positions), spatial_shapes, valid_ratios, flat_mask
+        return Pyramid(
+            tokens=flatten_levels(features),
+            position=flatten_levels(positions),
+            spatial_shapes=[(feature.shape[-2], feature.shape[-1]) for feature in features],
+            valid_ratios=get_valid_ratios(masks),
+            masks=masks,
+            flat_mask=torch.cat([mask.flatten(1) for mask in masks], dim=1),
         )
-        selected = self.query_selection(memory, masks, spatial_shapes)
+
+    def _decode(
+        self, selected: SelectedQueries, denoising: DenoisingQueries | None, memory: Tensor, pyramid: Pyramid
+    ) -> list[LayerOutputs]:
+        """Predictions of every decoder layer for P + Q queries, the denoising ones first; memory (B, N, C)."""
         query_feat, box_logits, attn_mask = selected.query_feat, selected.box_logits.detach(), None
         if denoising is not None:
             query_feat = torch.cat([denoising.query_feat, query_feat], dim=1)  # (B, P + Q, C)
@@ -153,45 +200,57 @@ class DINO(ImageModel):
             attn_mask = denoising.attention_mask(selected.query_feat.shape[1])
         bbox_embed = self._per_layer(self.bbox_embed)
         hidden_states, references = self.decoder(
-            query_feat, box_logits, memory, spatial_shapes, valid_ratios,
-            bbox_embed=bbox_embed, padding_mask=flat_mask, attn_mask=attn_mask,
+            query_feat, box_logits, memory, pyramid.spatial_shapes, pyramid.valid_ratios,
+            bbox_embed=bbox_embed, padding_mask=pyramid.flat_mask, attn_mask=attn_mask,
         )  # fmt: skip
-        layers = [
+        return [
             {"pred_logits": classify(states), "pred_boxes": refine_boxes(bbox_head, states, reference)}
             for classify, bbox_head, states, reference in zip(
                 self._per_layer(self.class_embed), bbox_embed, hidden_states, references, strict=True
             )
         ]
-        return self._split_outputs(layers, selected, denoising)
 
     def _per_layer(self, heads: nn.ModuleList) -> list[nn.Module]:
         return list(heads) * len(self.decoder.layers) if self.shared_heads else list(heads)
 
-    def _split_outputs(self, layers, selected, denoising: DenoisingQueries | None) -> dict:
+    def _split_outputs(
+        self, layers: Sequence[LayerOutputs], selected: SelectedQueries, denoising: DenoisingQueries | None
+    ) -> DINOOutputs:
         """Parts the decoder's predictions into denoising and matched queries, the last layer first in each."""
         count = denoising.num_queries if denoising is not None else 0
-        noisy = [{name: part[:, :count] for name, part in layer.items()} for layer in layers]
-        matched = [{name: part[:, count:] for name, part in layer.items()} for layer in layers]
-        outputs = {**matched[-1], "aux_outputs": matched[:-1]}
-        outputs["enc_outputs"] = {
-            "pred_logits": selected.pred_logits,
-            "pred_boxes": selected.box_logits.sigmoid(),
-            "proposals": selected.proposals,
-            "topk_indices": selected.topk_indices,
+        outputs: DINOOutputs = {
+            **_of_queries(layers, slice(count, None)),
+            "enc_outputs": {
+                "pred_logits": selected.pred_logits,
+                "pred_boxes": selected.box_logits.sigmoid(),
+                "proposals": selected.proposals,
+                "topk_indices": selected.topk_indices,
+            },
         }
         if denoising is not None:
-            outputs["dn_outputs"] = {**noisy[-1], "aux_outputs": noisy[:-1]}
+            outputs["dn_outputs"] = _of_queries(layers, slice(count))
+            outputs["dn_queries"] = denoising
         return outputs
 
-    def postprocess(self, outputs: Mapping[str, Tensor], sizes: Sequence[tuple[int, int]]) -> list[Instances]:
-        """Predictions -> the best `num_select` detections of each image, scaled to `sizes` (h, w)."""
-        return select_detections(
+    def postprocess(self, outputs: DINOOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
+        """`instances` of each image: the best `num_select` detections, scaled to its output size."""
+        detections = select_detections(
             outputs["pred_logits"].float(),
             outputs["pred_boxes"].float(),
-            sizes,
+            sizes.outputs,
             num_select=self.num_select,
             clip_boxes=self.clip_boxes,
         )
+        return [{"instances": image} for image in detections]
+
+
+def _of_queries(layers: Sequence[LayerOutputs], queries: slice) -> QueryOutputs:
+    """Some queries' predictions, the last layer's first."""
+    *earlier, last = (
+        LayerOutputs(pred_logits=layer["pred_logits"][:, queries], pred_boxes=layer["pred_boxes"][:, queries])
+        for layer in layers
+    )
+    return {**last, "aux_outputs": earlier}
 
 
 def _resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

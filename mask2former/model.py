@@ -9,14 +9,26 @@ from typing import Any
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
-from focalnet_d2.set_prediction.targets import prepare_mask_targets
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Task
+from focalnet_d2.set_prediction.targets import MaskTargets, prepare_mask_targets
 
 from .checkpoint import LAYOUTS
 from .criterion import Mask2FormerCriterion
 from .pixel_decoder import PixelDecoder
 from .postprocessing import SegmentationInference
-from .transformer_decoder import MaskedAttentionDecoder, predict_masks
+from .transformer_decoder import MaskedAttentionDecoder, MaskPredictions, predict_masks
+
+
+class Mask2FormerOutputs(MaskPredictions):
+    """Predictions of the last decoder layer, with those before it.
+
+    Attributes:
+        mask_features: (B, E, H/4, W/4); `predict_masks` makes masks of them.
+        aux_outputs: of the queries before the first layer and after all layers but the last.
+    """
+
+    mask_features: Tensor
+    aux_outputs: list[MaskPredictions]
 
 
 class Mask2Former(ImageModel):
@@ -59,47 +71,42 @@ class Mask2Former(ImageModel):
         self.inference = inference
         self.size_divisibility = size_divisibility
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Any]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What `inference` is set to make."""
+        return self.inference.tasks
 
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances` with `gt_classes`
-                and `gt_masks`; in evaluation `height` and `width` of the wanted result (default: the image's own).
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images, normalized and padded to a multiple of `size_divisibility`."""
+        return self.normalize_and_pad(batched_inputs, self.size_divisibility)
+
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> list[MaskTargets]:
+        """Classes and masks of the `instances` of each image.
+
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1, or masks of another size than the image.
         """
-        images, image_sizes = self.batch(batched_inputs, self.size_divisibility)
-        predictions, mask_features = self.predict(images)
-        if self.training:
-            instances = [image["instances"] for image in batched_inputs]
-            targets = prepare_mask_targets(instances, self.device, self.num_classes)
-            return self.criterion(predictions, mask_features, targets)
-        sizes = output_sizes(batched_inputs, image_sizes)
-        return self.postprocess(predictions[-1], mask_features, tuple(images.shape[-2:]), image_sizes, sizes)
+        return prepare_mask_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
 
-    def predict(self, images: Tensor) -> tuple[list[dict[str, Tensor]], Tensor]:
-        """The network between normalised images and predictions: (B, 3, H, W) -> predictions, mask features.
+    def predict(self, images: ImageBatch, targets: Sequence[MaskTargets] | None = None) -> Mask2FormerOutputs:
+        """Predictions of all queries; the targets are not looked at."""
+        mask_features, multi_scale_features = self.pixel_decoder(self.backbone(images.tensor))
+        *earlier, last = self.decoder(mask_features, multi_scale_features)
+        return {**last, "mask_features": mask_features, "aux_outputs": earlier}
 
-        Returns:
-            For the queries before the first and after every decoder layer `pred_logits` (B, Q, K + 1) and
-            `mask_embed` (B, Q, E), the last one last; and (B, E, H/4, W/4). `predict_masks` makes masks of them.
-        """
-        mask_features, multi_scale_features = self.pixel_decoder(self.backbone(images))
-        return self.decoder(mask_features, multi_scale_features), mask_features
+    def losses(self, outputs: Mask2FormerOutputs, targets: Sequence[MaskTargets]) -> dict[str, Tensor]:
+        """Weighted losses by name, see `Mask2FormerCriterion`."""
+        last: MaskPredictions = {"pred_logits": outputs["pred_logits"], "mask_embed": outputs["mask_embed"]}
+        return self.criterion([*outputs["aux_outputs"], last], outputs["mask_features"], targets)
 
-    def postprocess(
-        self,
-        prediction: Mapping[str, Tensor],
-        mask_features: Tensor,
-        padded_size: tuple[int, int],
-        image_sizes: Sequence[tuple[int, int]],
-        output_sizes: Sequence[tuple[int, int]],
-    ) -> list[dict[str, Any]]:
-        """The results of each image that `inference` is set to make, at its output size (height, width)."""
+    def postprocess(self, outputs: Mask2FormerOutputs, sizes: ImageSizes) -> list[dict[str, Any]]:
+        """The results of each image that `inference` is set to make, at its output size."""
         results = []
-        for image, (image_size, output_size) in enumerate(zip(image_sizes, output_sizes, strict=True)):
-            mask_logits = predict_masks(prediction["mask_embed"][image], mask_features[image])  # (Q, H/4, W/4)
+        for image, (image_size, output_size) in enumerate(zip(sizes.images, sizes.outputs, strict=True)):
+            mask_logits = predict_masks(outputs["mask_embed"][image], outputs["mask_features"][image])  # (Q, H/4, W/4)
             result = self.inference(
-                prediction["pred_logits"][image], mask_logits,
-                padded_size=padded_size, image_size=image_size, output_size=output_size,
+                outputs["pred_logits"][image], mask_logits,
+                padded_size=sizes.padded, image_size=image_size, output_size=output_size,
             )  # fmt: skip
             results.append(result)
         return results

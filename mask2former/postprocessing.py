@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from focalnet_d2.modeling.base import Task
+
 from .accumulators import InstanceList, PanopticMap, SemanticMap
 from .tiled_resize import MaskGrid
 
@@ -124,6 +126,16 @@ class SegmentationInference:
         self.semantic = semantic
         self.panoptic = panoptic
         self.instance = instance
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is switched on, as `ImageModel.tasks`."""
+        switches: list[tuple[object, tuple[Task, ...]]] = [
+            (self.panoptic, ("panoptic",)),
+            (self.semantic, ("sem_seg",)),
+            (self.instance, ("segm", "bbox")),
+        ]
+        return tuple(task for setting, tasks in switches if setting is not None for task in tasks)
 
     def check(self, num_queries: int, num_classes: int) -> None:
         """Raises ValueError when the settings want more than so many queries and classes can give."""

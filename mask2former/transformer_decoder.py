@@ -7,6 +7,7 @@ Shapes: B images, Q queries, C channels, E channels of the mask features, K clas
 """
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,18 @@ from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 from focalnet_d2.layers.masked_attention import MaskedAttention
 from focalnet_d2.layers.mlp import MLP
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
+
+
+class MaskPredictions(TypedDict):
+    """Predictions of one layer.
+
+    Attributes:
+        pred_logits: (B, Q, K + 1), no object last.
+        mask_embed: (B, Q, E), see `predict_masks`.
+    """
+
+    pred_logits: Tensor
+    mask_embed: Tensor
 
 
 def predict_masks(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
@@ -90,7 +103,7 @@ class MaskedAttentionDecoder(nn.Module):
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim, dim, mask_dim, num_layers=3)
 
-    def forward(self, mask_features: Tensor, multi_scale_features: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+    def forward(self, mask_features: Tensor, multi_scale_features: Sequence[Tensor]) -> list[MaskPredictions]:
         """Predictions of the queries before the first and after every layer.
 
         Args:
@@ -120,7 +133,7 @@ class MaskedAttentionDecoder(nn.Module):
         position = self.position_embedding.of_size(feature.shape[-2:], embed)  # nothing is padding
         return memory, memory + position.flatten(2).transpose(1, 2).to(feature.dtype)
 
-    def predict(self, query_feat: Tensor) -> dict[str, Tensor]:
+    def predict(self, query_feat: Tensor) -> MaskPredictions:
         """(B, Q, C) -> `pred_logits` (B, Q, K + 1), `mask_embed` (B, Q, E)."""
         states = self.decoder_norm(query_feat)
         return {"pred_logits": self.class_embed(states), "mask_embed": self.mask_embed(states)}

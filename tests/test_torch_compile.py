@@ -8,8 +8,9 @@ from torch import Tensor, fx, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.layers import deformable_attention
+from focalnet_d2.kernels.deformable_attention import DEFORMABLE_ATTENTION
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
+from focalnet_d2.modeling.base import ImageBatch
 from tests.dino.building import tiny_dino
 from tests.mask2former.building import build_mask2former, tiny_backbone
 
@@ -40,18 +41,14 @@ def results(call: Callable, module: nn.Module, inputs: object) -> list[Tensor]:
 
 
 def test_backbone():
-    """The second stage's window is one whose weight gradient has a form of its own on a CPU."""
+    """The second stage's window is one whose weight gradient has an implementation of its own on a CPU."""
     backbone = FocalNet(8, depths=(1, 1), focal_levels=(2, 1), focal_windows=(3, 9), out_features=("res2", "res3"))
     images = [torch.randn(1, 3, height, width) for height, width in ((64, 96), (96, 128), (70, 99))]
     assert_one_graph_for_all_sizes(backbone, lambda model, x: list(model(x).values()), images)
 
 
-@pytest.mark.parametrize("form", ["compiled", "table_lookup", "grid_sample"])
-def test_encoder(form, monkeypatch):
-    forms = [one for one in deformable_attention.IMPLEMENTATIONS if one.name == form]
-    if reason := forms[0].unavailable_reason():
-        pytest.skip(reason)
-    monkeypatch.setattr(deformable_attention, "IMPLEMENTATIONS", forms)
+@pytest.mark.parametrize("implementation", [one.name for one in DEFORMABLE_ATTENTION.available("cpu")])
+def test_encoder(implementation):
     encoder = DeformableEncoder(16, num_layers=1, num_levels=2, num_heads=2, num_points=2, ffn_dim=16)
 
     def call(model: nn.Module, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -60,7 +57,8 @@ def test_encoder(form, monkeypatch):
         padding_mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         return [model(tokens, position, shapes, torch.ones(1, 2, 2), padding_mask)]
 
-    assert_one_graph_for_all_sizes(encoder, call, [[(8, 12), (4, 6)], [(12, 16), (6, 8)], [(9, 13), (5, 7)]])
+    with DEFORMABLE_ATTENTION.only(implementation):
+        assert_one_graph_for_all_sizes(encoder, call, [[(8, 12), (4, 6)], [(12, 16), (6, 8)], [(9, 13), (5, 7)]])
 
 
 HOST = (torch.tensor, torch.as_tensor, "new_tensor", "item", "tolist", "cpu")  # make or read tensors of the host
@@ -76,9 +74,7 @@ def without_the_host(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Callabl
 def test_network_between_images_and_predictions(name):
     """All that a model does between `preprocess` and the selection of its results."""
     model = tiny_dino() if name == "dino" else build_mask2former(tiny_backbone(), layers=(1, 2))
-    inputs = [torch.randn(1, 3, 64, 96)]
-    if name == "dino":
-        inputs.append(torch.zeros(1, 64, 96, dtype=torch.bool))
+    images = ImageBatch.without_padding(torch.randn(1, 3, 64, 96))
     predict = torch.compile(model.eval().predict, fullgraph=True, backend=without_the_host, dynamic=False)
     with torch.no_grad():
-        torch.testing.assert_close(predict(*inputs), model.predict(*inputs), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(predict(images), model.predict(images), rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ from .focalnet import (
 )
 from .focalnet_architecture import FOCALNET_SETTINGS, architecture_checks, recorded_settings
 from .kernel_inflation import added_kernels, grow
-from .layout import ArchitectureCheck, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
+from .layout import ArchitectureCheck, ClassRows, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
 from .report import LoadReport, some_of
 
@@ -51,7 +51,7 @@ def load_checkpoint(
     """Fills a model from a checkpoint whose layout is recognised by its names.
 
     Known are the classifiers of Microsoft, transformers and timm, of which any model takes the backbone, and what
-    `model.checkpoint_layouts()` adds: the published files of that kind of model, and our own.
+    `model.layouts` adds: the published files of that kind of model, and our own.
 
     Args:
         model: the model, with real tensors.
@@ -148,7 +148,8 @@ def layouts_of(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
         if prefix is None:
             raise ValueError(f"{type(model).__name__} has no FocalNet: set train.backbone_only=False")
         return [*backbone_layouts(prefix), *detector_layouts(prefix)]
-    own = list(model.checkpoint_layouts()) if hasattr(model, "checkpoint_layouts") else [_own_layout(prefix)]
+    layouts = getattr(model, "layouts", None)
+    own = [_own_layout(prefix)] if layouts is None else list(layouts)
     if prefix is None:
         return own
     backbone = backbone_layouts(prefix)
@@ -200,7 +201,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)
     _check_conflicts(renamed, weights.source)
     if layout.classes is not None:
-        row_map = _class_rows(layout, tensors, state, weights, options)
+        row_map = _class_rows(layout.classes, tensors, state, weights, options)
         report.resized |= fit_class_rows(tensors, state, layout.classes, row_map)
         report.notes += [row_map.note] if row_map.note else []
     elif options.new_classes and not layout.backbone_only:
@@ -271,16 +272,16 @@ def _check_conflicts(renamed: Renamed, source: str) -> None:
         )
 
 
-def _class_rows(layout: Layout, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
+def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
     names = weights.metadata.get("thing_classes")
-    counts = [layout.classes.count(part) for part in (tensors, state)]
+    counts = [classes.count(part) for part in (tensors, state)]
     row_map = match_rows(
-        layout.classes, *counts, file_names=names, model_names=options.class_names, new_classes=options.new_classes
+        classes, *counts, file_names=names, model_names=options.class_names, new_classes=options.new_classes
     )
     if row_map is None:
         what = f"{counts[0]} classes and the model {counts[1]}"
         if counts[0] == counts[1]:
-            strange = set(options.class_names) - set(names or layout.classes.names(counts[0]))
+            strange = set(options.class_names or ()) - set(names or classes.names(counts[0]) or ())
             what += f", among them {', '.join(sorted(strange)[:3])}, which the file does not know"
         raise ValueError(
             f"{weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own class list, or "
@@ -294,6 +295,7 @@ def _fit_backbone(
 ) -> set[str]:
     """Grows kernels and levels, sets unused output norms aside; returns the names that may stay fresh."""
     prefix = focalnet_prefix(model)
+    assert prefix is not None  # without a FocalNet there is no layout of a backbone
     for name in [name for name in tensors if name not in state and is_output_norm(name, prefix)]:
         del tensors[name]
         report.skipped[renamed.origin[name]] = "the model does not use this output"

@@ -1,7 +1,14 @@
-"""What the models of this project have in common: they normalise their images and know what files they can load."""
+"""The contract of all models: `preprocess` -> `predict` -> `losses` in training, `postprocess` in evaluation.
+
+`ImageModel.forward` is written once for all of them. A model says its tasks, the layouts of the files that fill it, and
+its outputs as a `TypedDict`. What counts FLOPs, exports, predicts or evaluates goes through these methods and knows no
+model by name.
+
+Shapes: B images, H x W pixels of the padded batch.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +16,49 @@ from torch import Tensor, nn
 from focalnet_d2.checkpoint.layout import Layout
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, RGB in 0..255
+MM_DIVISOR = 32  # mmdetection pads every image, by itself, to a multiple of it
+
+Size = tuple[int, int]  # height, width
+Task = Literal["bbox", "segm", "panoptic", "sem_seg", "classification"]
+
+
+class ImageSizes(NamedTuple):
+    """Sizes of a batch, each (height, width).
+
+    Attributes:
+        padded: of the batch.
+        images: of each image in it, without padding.
+        outputs: of each image's result.
+    """
+
+    padded: Size
+    images: list[Size]
+    outputs: list[Size]
+
+
+class ImageBatch(NamedTuple):
+    """Images as the network gets them, and the way back to where they came from.
+
+    Attributes:
+        tensor: (B, 3, H, W) normalized, zeros where there is no image.
+        padding_mask: (B, H, W) bool, True = padding.
+        sizes: of the images and of their results.
+    """
+
+    tensor: Tensor
+    padding_mask: Tensor
+    sizes: ImageSizes
+
+    @classmethod
+    def without_padding(cls, tensor: Tensor) -> "ImageBatch":
+        """Images (B, 3, H, W) that are normalized already and fill the batch."""
+        size = (tensor.shape[-2], tensor.shape[-1])
+        mask = torch.zeros(len(tensor), *size, dtype=torch.bool, device=tensor.device)
+        return cls(tensor, mask, ImageSizes(size, [size] * len(tensor), [size] * len(tensor)))
 
 
 class ImageModel(nn.Module):
-    """Base of the detectors, segmenters and the classifier.
+    """Base of the detectors, the segmenters and the classifier.
 
     Args:
         num_classes: classes K.
@@ -20,9 +66,14 @@ class ImageModel(nn.Module):
 
     Attributes:
         layouts: of the published files that fill the model, and of its own.
+        tasks: what it is evaluated on, the main one first.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
+    tasks: tuple[Task, ...]
+    num_classes: int
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, num_classes: int, *, pixel_mean: Sequence[float], pixel_std: Sequence[float]):
         super().__init__()
@@ -35,22 +86,72 @@ class ImageModel(nn.Module):
         """Where the model lives, and where its inputs are brought."""
         return self.pixel_mean.device
 
-    def checkpoint_layouts(self) -> tuple[Layout, ...]:
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return self.layouts
+    def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
 
-    def batch(self, batched_inputs: Sequence[Mapping], divisor: int = 1) -> tuple[Tensor, list[tuple[int, int]]]:
-        """The images of mapper dicts, normalised and padded to one size; see `batch_images`."""
-        return batch_images(batched_inputs, self.pixel_mean, self.pixel_std, divisor)
+        Args:
+            batched_inputs: per image `image` (3, h, w) RGB in 0..255; in training what `prepare_targets` reads; in
+                evaluation `height` and `width` of the result, by default the image's own.
 
+        Returns:
+            Scalars by name, or a dict for each image.
 
-MM_DIVISOR = 32  # mmdetection pads every image, by itself, to a multiple of it
+        Raises:
+            ValueError: an input that the model cannot take; the message says what to change.
+        """
+        images = self.preprocess(batched_inputs)
+        if self.training:
+            targets = self.prepare_targets(batched_inputs, images)
+            return self.losses(self.predict(images, targets), targets)
+        return self.postprocess(self.infer(images), images.sizes)
+
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images of mapper dicts, normalized and padded to the largest height and width of the batch."""
+        return self.normalize_and_pad(batched_inputs)
+
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> Any:
+        """What `losses` compares the outputs with, on the model's device."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
+
+    def predict(self, images: ImageBatch, targets: Any = None) -> Any:
+        """The network: images -> outputs, a `TypedDict` of the model; `targets` are given in training only."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict.")
+
+    def infer(self, images: ImageBatch) -> Any:
+        """Outputs for `postprocess`: `predict`, unless a model sees an image in parts."""
+        return self.predict(images)
+
+    def losses(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+        """Weighted losses, scalars by name; the names are the same for every batch."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be trained.")
+
+    def postprocess(self, outputs: Any, sizes: ImageSizes) -> list[dict[str, Any]]:
+        """The results of each image at its output size, named as Detectron2's evaluators expect them."""
+        raise NotImplementedError(f"{type(self).__name__} has no postprocess.")
+
+    def static_forward(self, images: ImageBatch) -> Any:
+        """The part of the network whose shapes follow from those of the images alone; FLOPs are counted in it."""
+        return self.predict(images)
+
+    def normalize_and_pad(self, batched_inputs: Sequence[Mapping[str, Any]], divisor: int = 1) -> ImageBatch:
+        """Normalizes images and pads them with zeros, right and below, to one size.
+
+        Args:
+            batched_inputs: per image `image` (3, h, w) in 0..255, and perhaps `height` and `width` of its result.
+            divisor: the largest height and width are rounded up to a multiple of it.
+        """
+        tensor, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, divisor)
+        padding_mask = torch.ones(len(tensor), *tensor.shape[-2:], dtype=torch.bool, device=tensor.device)
+        for mask, (h, w) in zip(padding_mask, image_sizes, strict=True):
+            mask[:h, :w] = False
+        padded = (tensor.shape[-2], tensor.shape[-1])
+        return ImageBatch(tensor, padding_mask, ImageSizes(padded, image_sizes, output_sizes(batched_inputs)))
 
 
 def batch_images(
-    batched_inputs: Sequence[Mapping], pixel_mean: Tensor, pixel_std: Tensor, divisor: int = 1
-) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Normalises images and pads them with zeros, right and below, to one size.
+    batched_inputs: Sequence[Mapping[str, Any]], pixel_mean: Tensor, pixel_std: Tensor, divisor: int = 1
+) -> tuple[Tensor, list[Size]]:
+    """Normalizes images and pads them with zeros, right and below, to one size.
 
     Args:
         batched_inputs: per image `image` (3, h, w) in 0..255.
@@ -60,9 +161,9 @@ def batch_images(
     Returns:
         (B, 3, H, W), and each image's (h, w).
     """
-    moved = [image["image"].to(pixel_mean.device, non_blocking=True) for image in batched_inputs]  # a byte a colour
+    moved = [image["image"].to(pixel_mean.device, non_blocking=True) for image in batched_inputs]  # a byte a color
     images = [(image.to(pixel_mean) - pixel_mean) / pixel_std for image in moved]
-    image_sizes = [tuple(image.shape[-2:]) for image in images]
+    image_sizes = [(image.shape[-2], image.shape[-1]) for image in images]
     height, width = (-(-max(side) // divisor) * divisor for side in zip(*image_sizes, strict=True))
     batch = images[0].new_zeros(len(images), len(pixel_mean), height, width)
     for padded, image, (h, w) in zip(batch, images, image_sizes, strict=True):
@@ -70,9 +171,9 @@ def batch_images(
     return batch, image_sizes
 
 
-def output_sizes(batched_inputs: Sequence[Mapping], image_sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def output_sizes(batched_inputs: Sequence[Mapping[str, Any]]) -> list[Size]:
     """(height, width) of each result: what the mapper asks for, or the image's own."""
     return [
-        (image.get("height", h), image.get("width", w))
-        for image, (h, w) in zip(batched_inputs, image_sizes, strict=True)
+        (image.get("height", image["image"].shape[-2]), image.get("width", image["image"].shape[-1]))
+        for image in batched_inputs
     ]

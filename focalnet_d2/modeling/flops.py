@@ -6,27 +6,17 @@ activations, softmax, elementwise products (a FocalNet's gates and modulators), 
 follows the network, such as NMS.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
 
 import torch
-from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from focalnet_d2.kernels import deformable_attention_cpp as compiled_deformable_attention
-from focalnet_d2.kernels import deformable_attention_table as table_lookup
-from focalnet_d2.kernels import focal_context_cpp as compiled_focal_context
+from focalnet_d2.kernels import deformable_attention_cpp, deformable_attention_table, focal_context_cpp
 
-from .atss.model import ATSS
-from .rcnn.model import MaskRCNN
-from .sparse_rcnn.model import SparseRCNN
-from .upernet.model import UPerNet
-
-PROPOSALS, MASKS = 1000, 100  # regions through every box head and every mask head, as mmdetection counts
+from .base import ImageBatch, ImageModel
 
 aten = torch.ops.aten
 
@@ -44,17 +34,17 @@ class Counts:
     multiply_adds: int
 
 
-def count_model(build: Callable[[], nn.Module], image_size: tuple[int, int]) -> Counts:
+def count_model(build: Callable[[], ImageModel], image_size: tuple[int, int]) -> Counts:
     """Counts the model that `build` makes, for one image of this (height, width).
 
-    The heads of a two-stage detector count as often as mmdetection's counter lets them run, see `run_network`.
+    What runs is `ImageModel.static_forward`, so a two-stage detector's heads count as often as mmdetection counts them.
     """
     with torch.device("meta"):
         model = build().eval()
     with shapes_only():
         model = model.to_empty(device="cpu")  # some operations are not there on the meta device
-        images = torch.empty(1, 3, *image_size)
-        multiply_adds = count_multiply_adds(lambda: run_network(model, images))
+        images = ImageBatch.without_padding(torch.empty(1, 3, *image_size))
+        multiply_adds = count_multiply_adds(lambda: model.static_forward(images))
     return Counts(sum(parameter.numel() for parameter in model.parameters()), multiply_adds)
 
 
@@ -85,60 +75,8 @@ def _focal_context_flops(context: Sequence[int], gates, kernels: Sequence[Sequen
 
 # What torch's counter leaves out.
 _FORMULAS = {
-    compiled_deformable_attention.OPERATOR: _deformable_attention_flops,
-    table_lookup.OPERATOR: _deformable_attention_flops,
-    compiled_focal_context.OPERATOR: _focal_context_flops,
+    deformable_attention_cpp.OPERATOR: _deformable_attention_flops,
+    deformable_attention_table.OPERATOR: _deformable_attention_flops,
+    focal_context_cpp.OPERATOR: _focal_context_flops,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
 }
-
-
-@singledispatch
-def run_network(model: nn.Module, images: Tensor) -> None:
-    """Runs what lies between normalised images (B, 3, H, W) and predictions.
-
-    By default that is `model.predict`, with a mask that says that nothing is padding if it asks for one.
-    """
-    arguments = {}
-    if "padding_mask" in inspect.signature(model.predict).parameters:
-        arguments["padding_mask"] = torch.zeros(len(images), *images.shape[-2:], dtype=torch.bool)
-    model.predict(images, **arguments)
-
-
-@run_network.register
-def _run_mask_rcnn(model: MaskRCNN, images: Tensor) -> None:
-    """Pyramid, proposals, then each stage's box head on 1000 regions and mask head on 100."""
-    features = model.backbone(images)
-    proposals, heads = model.proposal_generator, model.roi_heads
-    proposals.rpn_head([features[name] for name in proposals.in_features])
-    channels = features[proposals.in_features[0]].shape[1]
-    boxes = torch.empty(PROPOSALS, channels, *heads.box_pooler.output_size)
-    masks = torch.empty(MASKS, channels, *heads.mask_pooler.output_size)
-    for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor), strict=True):
-        predictor(head(boxes))
-    for head in _stages(heads.mask_head):
-        head.layers(masks)
-
-
-@run_network.register
-def _run_atss(model: ATSS, images: Tensor) -> None:
-    model.bbox_head(list(model.backbone(images).values()))
-
-
-@run_network.register
-def _run_sparse_rcnn(model: SparseRCNN, images: Tensor) -> None:
-    """Pyramid, then all stages on the proposals' features and regions of the size that the stages take."""
-    model.backbone(images)
-    proposals = model.head.init_proposal_features.weight[None]  # (1, Q, C)
-    regions = torch.empty(*proposals.shape[1:], *model.head.pooler.output_size)  # (Q, C, S, S)
-    for stage in model.head.stages:
-        stage(proposals, regions)
-
-
-@run_network.register
-def _run_upernet(model: UPerNet, images: Tensor) -> None:
-    """Without the auxiliary head, which serves training."""
-    model.decode_head(model.backbone(images))
-
-
-def _stages(heads: nn.Module) -> list[nn.Module]:
-    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]

@@ -311,7 +311,7 @@ def test_own_files_note_the_settings_they_were_trained_with():
 
 
 def test_the_model_offers_its_layouts():
-    assert small_dino(2).checkpoint_layouts() is LAYOUTS
+    assert small_dino(2).layouts is LAYOUTS
 
 
 def test_a_dino_does_not_take_another_model():

@@ -286,4 +286,4 @@ def test_own_files_note_the_flags_of_the_backbone(tmp_path):
 
 
 def test_the_model_offers_its_layouts():
-    assert small_mask2former().checkpoint_layouts() is LAYOUTS
+    assert small_mask2former().layouts is LAYOUTS

@@ -305,4 +305,4 @@ def test_own_files_note_the_flags_of_the_backbone(tmp_path):
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_the_model_offers_its_layouts(detector):
-    assert tiny_rcnn(detector).checkpoint_layouts() is LAYOUTS
+    assert tiny_rcnn(detector).layouts is LAYOUTS

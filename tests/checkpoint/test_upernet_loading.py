@@ -219,4 +219,4 @@ def test_a_classifier_fills_the_backbone_with_windows_that_grow():
 
 
 def test_the_model_offers_its_layouts():
-    assert build_upernet().checkpoint_layouts() is LAYOUTS
+    assert build_upernet().layouts is LAYOUTS

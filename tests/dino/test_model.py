@@ -76,8 +76,8 @@ def test_preprocessing_normalizes_pads_with_zeros_and_marks_padding():
     batch = [make_input(40, 70, seed=1), make_input(50, 60, seed=2)]
     images, padding_mask, sizes = model.preprocess(batch)
     assert images.shape == (2, 3, 50, 70)
-    assert sizes == [(40, 70), (50, 60)]
-    for i, (h, w) in enumerate(sizes):
+    assert sizes == ((50, 70), [(40, 70), (50, 60)], [(40, 70), (50, 60)])
+    for i, (h, w) in enumerate(sizes.images):
         assert not padding_mask[i, :h, :w].any()
         assert padding_mask[i].sum() == 50 * 70 - h * w
         assert not images[i][:, padding_mask[i]].any()
@@ -122,7 +122,7 @@ def levels_of(height: int, width: int, batch: int, seed: int) -> list:
 
 def predict_from(model: DINO, levels: list, padding_mask) -> dict:
     model.backbone = Pyramid(model.backbone, levels)
-    return model.predict(torch.zeros(len(padding_mask), 3, *padding_mask.shape[1:]), padding_mask)
+    return model.run_network(torch.zeros(len(padding_mask), 3, *padding_mask.shape[1:]), padding_mask)
 
 
 @torch.no_grad()
@@ -212,7 +212,7 @@ def test_bfloat16_autocast_stays_close_to_float32(scales):
 def test_float64_stays_float64():
     model = tiny_dino().double().eval()
     images, padding_mask, _ = model.preprocess([make_input(64, 96)])
-    outputs = model.predict(images, padding_mask)
+    outputs = model.run_network(images, padding_mask)
     assert outputs["pred_logits"].dtype == outputs["pred_boxes"].dtype == torch.float64
 
 
@@ -240,9 +240,9 @@ def test_denoising_queries_do_not_leak_into_the_matched_ones():
     model, batch = tiny_dino().train(), [make_input(64, 96), make_input(80, 64, objects=3, seed=1)]
     images, padding_mask, _ = model.preprocess(batch)
     targets = prepare_targets([image["instances"] for image in batch], model.device, model.num_classes)
-    without = model.predict(images, padding_mask)
+    without = model.run_network(images, padding_mask)
     for _ in range(2):
-        outputs = model.predict(images, padding_mask, model.denoising(targets))
+        outputs = model.run_network(images, padding_mask, model.denoising(targets))
         torch.testing.assert_close(outputs["pred_boxes"], without["pred_boxes"], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(outputs["pred_logits"], without["pred_logits"], atol=1e-4, rtol=1e-4)
     assert "dn_outputs" not in without
@@ -259,7 +259,7 @@ def test_boxes_look_forward_twice():
     """A layer's boxes train its own head and that of the layer before it, no earlier one and not the encoder's."""
     model = tiny_dino(shared_heads=False).train()
     images, padding_mask, _ = model.preprocess([make_input(64, 96)])
-    outputs = model.predict(images, padding_mask)
+    outputs = model.run_network(images, padding_mask)
     layers = [*outputs["aux_outputs"], outputs]
     reached = [{name.split(".layers")[0] for name in gradients_of(model, layer["pred_boxes"])} for layer in layers]
     assert reached == [
@@ -274,7 +274,7 @@ def test_fresh_heads():
     bottom_up = FocalNet(**TINY_BACKBONE, out_features=("res3", "res4", "res5"))
     model = build_dino(bottom_up, dim=64, ffn_dim=64, num_queries=8).eval()
     images, padding_mask, _ = model.preprocess([make_input(96, 96)])
-    outputs = model.predict(images, padding_mask)
+    outputs = model.run_network(images, padding_mask)
     for predictions in (outputs, *outputs["aux_outputs"], outputs["enc_outputs"]):
         torch.testing.assert_close(predictions["pred_boxes"], outputs["enc_outputs"]["proposals"], atol=1e-5, rtol=0)
     assert model.class_embed[0].bias.sigmoid().mean().item() == pytest.approx(0.01)

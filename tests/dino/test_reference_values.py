@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from focalnet_d2.modeling.base import ImageSizes
 from focalnet_d2.set_prediction.targets import Targets
 from tests.dino.building import StubPyramid, build_dino
 from tests.golden.dino_cases import official_names_of_parameters
@@ -75,7 +76,7 @@ def batch():
 
 @torch.no_grad()
 def test_evaluation(model, batch):
-    outputs = model.eval().predict(*batch)
+    outputs = model.eval().run_network(*batch)
     assert_summary(outputs["pred_logits"], (0.140823, 0.306347, -0.512678, 0.828929))
     assert_summary(outputs["pred_boxes"], (0.649127, 0.649127, 0.343119, 0.999004))
     assert_summary(outputs["enc_outputs"]["pred_logits"], (0.008437, 2.005471, -0.036548, -2.939255))
@@ -91,7 +92,8 @@ def test_evaluation(model, batch):
 
 @torch.no_grad()
 def test_post_processing(model, batch):
-    results = model.postprocess(model.eval().predict(*batch), [(480, 640), (350, 500)])
+    sizes = ImageSizes((), [], outputs=[(480, 640), (350, 500)])
+    results = [image["instances"] for image in model.postprocess(model.eval().run_network(*batch), sizes)]
     best = [
         (0.688377, 4, (3.9504, 360.756, 72.2885, 387.6503)),
         (0.696128, 4, (248.9492, 174.8671, 748.4913, 524.5186)),
@@ -116,7 +118,7 @@ def test_training_without_noise(model, batch):
     assert (queries.num_queries, queries.num_groups) == (198, 33)
     filled = queries.query_feat.abs().sum(-1) > 0
     assert filled.sum(1).tolist() == [132, 198]
-    losses = model.criterion(model.predict(*batch, queries), targets, queries)
+    losses = model.criterion(model.run_network(*batch, queries), targets, queries)
     assert len(losses) == 39
     for name, value in LOSSES.items():
         assert losses[name].item() == pytest.approx(WEIGHTS[name.split("_")[1]] * value, rel=2e-4), name

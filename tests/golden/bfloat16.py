@@ -79,7 +79,7 @@ def dino_errors(case: dict) -> dict[str, float]:
             model.backbone.register_forward_hook(lambda *call: seen.extend(call[-1].values())),
         ):
             images, padding_mask, _ = model.preprocess(inputs)
-            return model.predict(images, padding_mask), seen
+            return model.run_network(images, padding_mask), seen
 
     def run(dtype: torch.dtype | None) -> Kinds:
         with dino_cases.break_near_ties_as(model, order, limit=math.inf):
@@ -102,7 +102,7 @@ def dino_training_errors(case: dict) -> dict[str, float]:
     def run(dtype: torch.dtype | None) -> Kinds:
         with autocast(device(), dtype), dino_cases.break_near_ties_as(model, order, limit=math.inf):
             denoising = model.denoising(targets, noise)
-            losses = model.criterion(model.predict(images, padding_mask, denoising), targets, denoising)
+            losses = model.criterion(model.run_network(images, padding_mask, denoising), targets, denoising)
         return gradients_of(losses, model)
 
     return errors(run)
@@ -120,9 +120,9 @@ def mask2former_errors(case: dict) -> dict[str, float]:
             autocast(device(), dtype),
             model.backbone.register_forward_hook(lambda *call: seen.extend(call[-1].values())),
         ):
-            predictions, mask_features = model.predict(model.batch(images, model.size_divisibility)[0])
-            masks = predict_masks(predictions[-1]["mask_embed"], mask_features)
-        return {"features": seen, "logits": [predictions[-1]["pred_logits"]], "masks": [masks]}
+            outputs = model.predict(model.preprocess(images))
+            masks = predict_masks(outputs["mask_embed"], outputs["mask_features"])
+        return {"features": seen, "logits": [outputs["pred_logits"]], "masks": [masks]}
 
     return errors(run)
 

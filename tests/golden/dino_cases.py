@@ -91,7 +91,7 @@ def official_names_of_parameters(case: dict, model: DINO) -> dict[str, str]:
     """Our name -> official name, by the loader's own table."""
     shapes = official_dino_names(case)
     state = {name: torch.empty(shape, device="meta") for name, (shape, _) in shapes.items()}
-    layout = next(layout for layout in model.checkpoint_layouts() if layout.recognize(list(state), model.state_dict()))
+    layout = next(layout for layout in model.layouts if layout.recognize(list(state), model.state_dict()))
     origin = apply_table(layout.rules(model, list(state)), state).origin
     return {ours: shapes[theirs][1] for ours, theirs in origin.items()}
 

@@ -87,7 +87,7 @@ def loaded_model(name: str, dtype: torch.dtype) -> Mask2Former:
 def official_names_of_parameters(case: dict, model: Mask2Former) -> dict[str, str]:
     """Official name -> our name, by the loader's own table."""
     state = {name: torch.empty(tuple(shape), device="meta") for name, shape in manifest(case["manifest"]).items()}
-    layout = next(layout for layout in model.checkpoint_layouts() if layout.recognize(list(state), model.state_dict()))
+    layout = next(layout for layout in model.layouts if layout.recognize(list(state), model.state_dict()))
     origin = apply_table(layout.rules(model, list(state)), state).origin
     return {theirs: ours for ours, theirs in origin.items()}
 

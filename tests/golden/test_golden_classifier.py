@@ -32,7 +32,7 @@ def test_official_logits(case):
     assert report.layout == "Microsoft classification"
     assert len(report.loaded) == len(shapes)
     with torch.no_grad():
-        logits = model.predict(tensor(normal(case["input"]["seed"], case["input"]["shape"]), torch.float32))
+        logits = model.run_network(tensor(normal(case["input"]["seed"], case["input"]["shape"]), torch.float32))
     assert_within(relative_error, {"logits": (logits, arrays("focalnet", case["npz"])["logits"])}, 1e-5)
 
 
@@ -53,7 +53,7 @@ def test_reference_logits(flags, expected):
     shapes = {n.removeprefix("backbone.").replace("norm3.", "norm."): v.shape for n, v in model.state_dict().items()}
     load_state(model, {name: reference_value(name, shape) for name, shape in shapes.items()})
     with torch.no_grad():
-        logits = model.predict(reference_input(1, 3, 64, 96))
+        logits = model.run_network(reference_input(1, 3, 64, 96))
     torch.testing.assert_close(logits[0], torch.tensor(expected), atol=1e-4, rtol=0)
 
 

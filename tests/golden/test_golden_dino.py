@@ -138,7 +138,7 @@ def evaluate(name: str, dtype: torch.dtype) -> tuple[dict, dict]:
     try:
         with torch.no_grad():
             images, padding_mask, _ = model.preprocess(mapper_dicts(case, case.get("eval", case)))
-            outputs = model.predict(images, padding_mask)
+            outputs = model.run_network(images, padding_mask)
     finally:
         recorder.close()
     return outputs, recorder.named()
@@ -210,7 +210,7 @@ class TrainingStep:
         self.denoising = self.model.denoising(self.targets, noise)
         images, padding_mask, _ = self.model.preprocess(mapper_dicts(case, case["train"]))
         with self._rounding_of_float64(case, dtype, stored["topk_idx"]):
-            self.outputs = self.model.predict(images, padding_mask, self.denoising)
+            self.outputs = self.model.run_network(images, padding_mask, self.denoising)
         self.losses = self.model.criterion(self.outputs, self.targets, self.denoising)
         sum(self.losses.values()).backward()
         self.gradients = {name: parameter.grad for name, parameter in self.model.named_parameters()}

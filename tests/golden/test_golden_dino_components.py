@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dino.query_selection import get_proposal_logits
-from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS, deformable_attention
+from focalnet_d2.kernels.deformable_attention import DEFORMABLE_ATTENTION, deformable_attention
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou, inverse_sigmoid
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from focalnet_d2.layers.deformable_encoder import get_encoder_reference_points, get_valid_ratios
@@ -25,7 +25,7 @@ from tests.golden.cases import (
     tensor,
 )
 
-FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
+FLOAT64_IMPLEMENTATIONS = [one.name for one in DEFORMABLE_ATTENTION.available("cpu", torch.float64)]
 
 FLOAT64, FLOAT32 = torch.float64, torch.float32
 
@@ -132,11 +132,11 @@ def level_shapes(stored) -> list[tuple[int, int]]:
     return [tuple(shape) for shape in stored["msda_shapes"].tolist()]
 
 
-@pytest.mark.parametrize("form", FLOAT64_FORMS)
-def test_deformable_attention(stored, form):
+@pytest.mark.parametrize("implementation", FLOAT64_IMPLEMENTATIONS)
+def test_deformable_attention(stored, implementation):
     """Some samples lie exactly on texel centres, on the border and far outside."""
     inputs = {name: here(stored[f"msda_{name}"]).requires_grad_() for name in ("value", "loc", "att")}
-    output = deformable_attention(inputs["value"], level_shapes(stored), inputs["loc"], inputs["att"], form)
+    output = deformable_attention(inputs["value"], level_shapes(stored), inputs["loc"], inputs["att"], implementation)
     output.backward(here(stored["msda_upstream"]))
     pairs = {f"grad_{name}": (value.grad, stored[f"msda_grad_{name}"]) for name, value in inputs.items()}
     assert_within(absolute_error, pairs | {"out": (output, stored["msda_out"])}, 1e-10)

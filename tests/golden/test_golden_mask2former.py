@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from focalnet_d2.kernels.deformable_attention import IMPLEMENTATIONS
+from focalnet_d2.kernels.deformable_attention import DEFORMABLE_ATTENTION
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
-from focalnet_d2.modeling.base import batch_images
 from mask2former.transformer_decoder import predict_masks
 from tests.golden.cases import assert_within, device, normal, relative_error, tensor
 from tests.golden.mask2former_cases import (  # fmt: skip
@@ -23,7 +22,7 @@ from tests.golden.mask2former_cases import (  # fmt: skip
 )
 from tests.golden.segmentation_results import TASKS, assert_results_equal
 
-FLOAT64_FORMS = [form.name for form in IMPLEMENTATIONS if form.name != "triton" and not form.unavailable_reason()]
+FLOAT64_IMPLEMENTATIONS = [one.name for one in DEFORMABLE_ATTENTION.available("cpu", torch.float64)]
 
 TOLERANCE = {torch.float64: 2e-7, torch.float32: 1e-5}
 GRADIENT_TOLERANCE = {torch.float64: 2e-7, torch.float32: 2e-3}
@@ -78,8 +77,8 @@ def test_network_on_images(case, dtype):
     model, found, seen = loaded_model(case["name"], dtype), stored(case), {}
     with torch.no_grad(), model.backbone.register_forward_hook(lambda *call: seen.update(call[-1])):
         images = [{"image": one["image"]} for one in mapper_dicts(case)]
-        batch, _ = batch_images(images, model.pixel_mean, model.pixel_std, model.size_divisibility)
-        predictions, mask_features = model.predict(batch)
+        outputs = model.predict(model.preprocess(images))
+    predictions, mask_features = [*outputs["aux_outputs"], outputs], outputs["mask_features"]
     pairs = {name: (value, found[name]) for name, value in seen.items() if name in found}
     pairs |= prediction_pairs(predictions, mask_features, found)
     assert_within(relative_error, pairs, TOLERANCE[dtype])
@@ -105,13 +104,10 @@ def test_results_of_the_whole_model(case, dtype, tag):
 
 
 @cases("ms_deform_attn")
-@pytest.mark.parametrize("form", FLOAT64_FORMS)
-def test_deformable_attention_alone(case, form, monkeypatch):
-    """In float64, through every form of the sum."""
+@pytest.mark.parametrize("implementation", FLOAT64_IMPLEMENTATIONS)
+def test_deformable_attention_alone(case, implementation):
+    """In float64, through every implementation of the sum."""
     found = {name: tensor(value).to(device()) for name, value in stored(case).items()}
-    monkeypatch.setattr(
-        "focalnet_d2.kernels.deformable_attention.IMPLEMENTATIONS", [one for one in IMPLEMENTATIONS if one.name == form]
-    )
     shapes = [tuple(size) for size in case["spatial_shapes"]]
     layer = MultiScaleDeformableAttention(
         case["d_model"], num_levels=len(shapes), num_heads=case["n_heads"], num_points=case["n_points"]
@@ -120,7 +116,8 @@ def test_deformable_attention_alone(case, form, monkeypatch):
     layer.to(device(), torch.float64)
     inputs = {name: found[name].double().requires_grad_() for name in ("query", "reference_points", "input_flatten")}
     padding = found["padding_mask"].bool() if "padding_mask" in found else None
-    output = layer(*inputs.values(), shapes, padding)
+    with DEFORMABLE_ATTENTION.only(implementation):
+        output = layer(*inputs.values(), shapes, padding)
     (output * found["cotangent"]).sum().backward()
     gradients = {name: value.grad for name, value in {**inputs, **dict(layer.named_parameters())}.items()}
     pairs = {"output": (output, found["output"])}

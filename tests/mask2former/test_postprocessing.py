@@ -1,8 +1,5 @@
-"""Semantic, panoptic and instance results: by hand, beside the plain path, and whatever the tiles."""
+"""Semantic, panoptic and instance results: by hand, beside the reference implementation, and whatever the tiles."""
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -15,9 +12,7 @@ from hypothesis import strategies as st
 from focalnet_d2.structures.packed_masks import PackedMasks
 from mask2former.accumulators import extent, index_of_largest, number_segments
 from mask2former.postprocessing import InstanceInference, PanopticInference, SegmentationInference, SemanticInference
-
-PLAIN_FORM = Path(__file__).parents[2] / "benchmarks" / "plain_postprocessing.py"
-plain = SimpleNamespace(**runpy.run_path(str(PLAIN_FORM)))
+from tests.reference import postprocessing as reference
 
 BIG, NONE = 30.0, -30.0  # logits of a sure pixel, and of none
 
@@ -200,27 +195,27 @@ def only(inference: SegmentationInference, tasks: set[str]) -> SegmentationInfer
 
 @settings(max_examples=60)
 @given(problems())
-def test_equal_to_the_plain_path(problem):
+def test_equal_to_the_reference_implementation(problem):
     """Whose float64 masks are made at full size."""
     logits, masks, sizes, tasks = problem
     found = only(everything(top_k=2), tasks)(logits, masks, **sizes)
-    large = plain.resize_masks(masks, **sizes)
+    large = reference.resize_masks(masks, **sizes)
     if tasks == {"semantic"}:
-        scores = plain.plain_semantic(
-            logits, plain.resize_masks(masks, sizes["padded_size"], *2 * [sizes["padded_size"]])
+        scores = reference.reference_semantic(
+            logits, reference.resize_masks(masks, sizes["padded_size"], *2 * [sizes["padded_size"]])
         )
         sizes["padded_size"] = scores.shape[1:]
-        torch.testing.assert_close(found["sem_seg"], plain.resize_masks(scores, **sizes), rtol=0, atol=1e-12)
+        torch.testing.assert_close(found["sem_seg"], reference.resize_masks(scores, **sizes), rtol=0, atol=1e-12)
     elif "semantic" in tasks:
-        torch.testing.assert_close(found["sem_seg"], plain.plain_semantic(logits, large), rtol=0, atol=1e-12)
+        torch.testing.assert_close(found["sem_seg"], reference.reference_semantic(logits, large), rtol=0, atol=1e-12)
     if "panoptic" in tasks:
         settings_ = everything().panoptic
-        ids, segments = plain.plain_panoptic(logits, large, settings_, (0, 1))
+        ids, segments = reference.reference_panoptic(logits, large, settings_, (0, 1))
         assert found["panoptic_seg"][1] == segments
         assert torch.equal(found["panoptic_seg"][0], ids)
     if "instance" in tasks:
         things = (0, 1) if "panoptic" in tasks else None
-        inside, scores, classes = plain.plain_instances(logits, large, 2, things)
+        inside, scores, classes = reference.reference_instances(logits, large, 2, things)
         assert torch.equal(found["instances"].pred_masks, inside.bool())
         assert torch.equal(found["instances"].pred_classes, classes)
         torch.testing.assert_close(found["instances"].scores, scores, rtol=0, atol=1e-12)

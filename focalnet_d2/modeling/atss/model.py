@@ -8,6 +8,7 @@ Shapes: B images, N anchors of all levels, K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from detectron2.layers import batched_nms
@@ -15,11 +16,37 @@ from detectron2.modeling import Backbone
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Size
 from .assigner import cells_of_images, square_anchors
 from .checkpoint import LAYOUTS
 from .criterion import DELTAS, ATSSCriterion
 from .head import ATSSHead, DensePredictions
+
+
+class ATSSOutputs(TypedDict):
+    """What the network puts out.
+
+    Attributes:
+        levels: predictions of each level, fine to coarse.
+        anchors: (N_l, 4) xyxy pixels of each level.
+        shapes: (h, w) of each level.
+    """
+
+    levels: list[DensePredictions]
+    anchors: list[Tensor]
+    shapes: list[Size]
+
+
+class ATSSTargets(NamedTuple):
+    """What the losses need to know.
+
+    Attributes:
+        instances: of each image, with `gt_boxes` and `gt_classes`.
+        image_sizes: (h, w) of each image without padding.
+    """
+
+    instances: list[Instances]
+    image_sizes: list[Size]
 
 
 class ATSS(ImageModel):
@@ -38,6 +65,7 @@ class ATSS(ImageModel):
     """
 
     layouts = LAYOUTS
+    tasks = ("bbox",)
 
     def __init__(
         self,
@@ -63,27 +91,39 @@ class ATSS(ImageModel):
         self.candidates_per_level = candidates_per_level
         self.max_detections = max_detections
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images, normalized and padded to a multiple of 32."""
+        return self.normalize_and_pad(batched_inputs, MM_DIVISOR)
 
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
-                `height` and `width` of the wanted result (default: the image's own).
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> ATSSTargets:
+        """`instances` of each image with `gt_boxes` and `gt_classes`; the criterion brings them to the device."""
+        return ATSSTargets([image["instances"] for image in batched_inputs], images.sizes.images)
+
+    def predict(self, images: ImageBatch, targets: ATSSTargets | None = None) -> ATSSOutputs:
+        """Predictions of every cell; the targets are not looked at."""
+        features = list(self.backbone(images.tensor).values())  # (B, D, H_l, W_l) each, fine to coarse
+        shapes = [(feature.shape[-2], feature.shape[-1]) for feature in features]
+        anchors = [square_anchors(*level, images.tensor) for level in zip(shapes, self.strides, strict=True)]
+        return {"levels": self.bbox_head(features), "anchors": anchors, "shapes": shapes}
+
+    def losses(self, outputs: ATSSOutputs, targets: ATSSTargets) -> dict[str, Tensor]:
+        """Weighted losses by name, see `ATSSCriterion`.
+
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1.
         """
-        images, image_sizes = self.batch(batched_inputs, MM_DIVISOR)
-        features = list(self.backbone(images).values())  # (B, D, H_l, W_l) each, fine to coarse
-        shapes = [tuple(feature.shape[-2:]) for feature in features]
-        levels = list(zip(shapes, self.strides, strict=True))
-        anchors = [square_anchors(shape, stride, images) for shape, stride in levels]
-        predictions = self.bbox_head(features)
-        if self.training:
-            valid = [cells_of_images(shape, stride, image_sizes, images.device) for shape, stride in levels]
-            return self.criterion(predictions, anchors, valid, [image["instances"] for image in batched_inputs])
-        sizes = output_sizes(batched_inputs, image_sizes)
+        valid = [
+            cells_of_images(shape, stride, targets.image_sizes, self.device)
+            for shape, stride in zip(outputs["shapes"], self.strides, strict=True)
+        ]
+        return self.criterion(outputs["levels"], outputs["anchors"], valid, targets.instances)
+
+    def postprocess(self, outputs: ATSSOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
+        """`instances` of each image, see `detect`."""
         results = []
-        for index, (image_size, size) in enumerate(zip(image_sizes, sizes, strict=True)):
-            image_predictions = [DensePredictions(*(part[index] for part in level)) for level in predictions]
-            results.append({"instances": self.detect(image_predictions, anchors, image_size, size)})
+        for index, (image_size, size) in enumerate(zip(sizes.images, sizes.outputs, strict=True)):
+            of_image = [DensePredictions(*(part[index] for part in level)) for level in outputs["levels"]]
+            results.append({"instances": self.detect(of_image, outputs["anchors"], image_size, size)})
         return results
 
     def detect(

@@ -8,14 +8,16 @@ Shapes: B images, H x W pixels, K classes, C channels.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.backbone.focalnet import STAGE_NAMES, FocalNet
 
-from ..base import PIXEL_MEAN, PIXEL_STD, ImageModel
+from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
 
 
@@ -61,6 +63,18 @@ class BatchMixing:
         return Mixup(**self.options, label_smoothing=label_smoothing, num_classes=num_classes)(images, classes)
 
 
+class ClassifierOutputs(TypedDict):
+    """What the classifier puts out.
+
+    Attributes:
+        logits: (B, K).
+        target_shares: (B, K) shares of the classes in mixed images, in training with mixing only.
+    """
+
+    logits: Tensor
+    target_shares: NotRequired[Tensor]
+
+
 class ImageClassifier(ImageModel):
     """FocalNet, mean over positions, linear head.
 
@@ -76,6 +90,7 @@ class ImageClassifier(ImageModel):
     """
 
     layouts = LAYOUTS
+    tasks = ("classification",)
 
     def __init__(
         self,
@@ -101,35 +116,26 @@ class ImageClassifier(ImageModel):
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """Detectron2's interface: mapper dicts -> loss in training, results in evaluation.
-
-        Args:
-            batched_inputs: per image `image` (3, H, W) RGB in 0..255, all of one size, and in training `class_id`.
-
-        Returns:
-            `{"loss_class"}`; in evaluation per image `scores` (K,), the logits as float32.
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images of one size, normalized.
 
         Raises:
-            ValueError: images of different sizes, or a class that the model does not have.
+            ValueError: images of different sizes.
         """
-        images = self.preprocess(batched_inputs)
-        if self.training:
-            return {"loss_class": self.loss(images, self.classes(batched_inputs))}
-        return [{"scores": scores} for scores in self.predict(images).float()]
-
-    def preprocess(self, batched_inputs: Sequence[Mapping]) -> Tensor:
-        """(B, 3, H, W), normalised."""
-        images, sizes = self.batch(batched_inputs)
-        if len(set(sizes)) > 1:
+        images = self.normalize_and_pad(batched_inputs)
+        if len(sizes := set(images.sizes.images)) > 1:
             raise ValueError(
-                f"the images of a batch have the sizes (height, width) {sorted(set(sizes))[:3]}: a classifier needs "
+                f"the images of a batch have the sizes (height, width) {sorted(sizes)[:3]}: a classifier needs "
                 "one size, as center_crop and ImageNetAugmentation give, or batches of one image"
             )
         return images
 
-    def classes(self, batched_inputs: Sequence[Mapping]) -> Tensor:
-        """(B,) classes of the images."""
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> Tensor:
+        """(B,) classes, the `class_id` of each image.
+
+        Raises:
+            ValueError: a class that the model does not have.
+        """
         class_ids = [image["class_id"] for image in batched_inputs]
         if unknown := [class_id for class_id in class_ids if not 0 <= class_id < self.num_classes]:
             raise ValueError(
@@ -138,14 +144,24 @@ class ImageClassifier(ImageModel):
             )
         return torch.tensor(class_ids, device=self.device)
 
-    def predict(self, images: Tensor) -> Tensor:
-        """The network: (B, 3, H, W) normalised -> (B, K) logits."""
+    def predict(self, images: ImageBatch, targets: Tensor | None = None) -> ClassifierOutputs:
+        """Logits; with targets and a model that mixes, of mixed images."""
+        if targets is None or self.mixing is None:
+            return {"logits": self.run_network(images.tensor)}
+        mixed, shares = self.mixing(images.tensor, targets, self.num_classes, self.label_smoothing)
+        return {"logits": self.run_network(mixed), "target_shares": shares}
+
+    def run_network(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalized -> (B, K) logits."""
         (features,) = self.backbone(images).values()  # (B, C, H / stride, W / stride)
         return self.head(features.mean((2, 3)))
 
-    def loss(self, images: Tensor, classes: Tensor) -> Tensor:
-        """Cross entropy of the batch, mixed if the model mixes; label smoothing in either case."""
-        if self.mixing is None:
-            return F.cross_entropy(self.predict(images), classes, label_smoothing=self.label_smoothing)
-        images, shares = self.mixing(images, classes, self.num_classes, self.label_smoothing)
-        return F.cross_entropy(self.predict(images), shares)
+    def losses(self, outputs: ClassifierOutputs, targets: Tensor) -> dict[str, Tensor]:
+        """`loss_class`: cross entropy, with label smoothing whether the images are mixed or not."""
+        if "target_shares" in outputs:  # smoothed by what mixed them
+            return {"loss_class": F.cross_entropy(outputs["logits"], outputs["target_shares"])}
+        return {"loss_class": F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)}
+
+    def postprocess(self, outputs: ClassifierOutputs, sizes: ImageSizes) -> list[dict[str, Tensor]]:
+        """`scores` (K,) of each image, the logits as float32."""
+        return [{"scores": scores} for scores in outputs["logits"].float()]

@@ -18,24 +18,40 @@ the anchors are divided by 256 an image even if an image has fewer anchors, fres
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any, TypedDict
 
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, MaskRCNNConvUpsampleHead, StandardROIHeads
-from detectron2.structures import Boxes, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.events import EventStorage, has_event_storage
 from torch import Tensor, nn
 
 from focalnet_d2.set_prediction.targets import checked_labels
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
 from .proposal_sampling import sample_proposals
 
+COUNTED_PROPOSALS, COUNTED_MASKS = 1000, 100  # regions through every box head and every mask head in FLOP counts
 
-class MaskRCNN(GeneralizedRCNN):
+
+class RCNNOutputs(TypedDict, total=False):
+    """What Detectron2's heads give.
+
+    Attributes:
+        detections: of each image at the size of the network's input, in evaluation.
+        losses: weighted scalars by name, in training.
+    """
+
+    detections: list[Instances]
+    losses: dict[str, Tensor]
+
+
+class MaskRCNN(ImageModel, GeneralizedRCNN):
     """Two-stage detector with masks.
 
     Args:
@@ -49,6 +65,9 @@ class MaskRCNN(GeneralizedRCNN):
         ValueError: the heads are for another number of classes.
     """
 
+    layouts = LAYOUTS
+    tasks = ("bbox", "segm")
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -59,7 +78,8 @@ class MaskRCNN(GeneralizedRCNN):
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
     ):
-        super().__init__(
+        GeneralizedRCNN.__init__(  # whose images are normalized by the same two numbers as an ImageModel's
+            self,
             backbone=backbone,
             proposal_generator=proposal_generator,
             roi_heads=roi_heads,
@@ -73,29 +93,65 @@ class MaskRCNN(GeneralizedRCNN):
             )
         self.num_classes = num_classes
 
-    def checkpoint_layouts(self):
-        """The layouts of published files that `focalnet_d2.checkpoint.load_checkpoint` may find for this model."""
-        return LAYOUTS
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images, normalized and padded to a multiple of the pyramid's coarsest stride."""
+        return self.normalize_and_pad(batched_inputs, self.backbone.size_divisibility)
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
-
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances` with `gt_boxes`,
-                `gt_classes` and `gt_masks`; in evaluation `height` and `width` of the wanted result (default: the
-                image's own).
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> list[Instances]:
+        """`instances` of each image with `gt_boxes`, `gt_classes` and `gt_masks`, on the model's device.
 
         Raises:
             ValueError: a class index outside 0..num_classes - 1, or no masks to train on.
         """
-        if not self.training:
-            return super().forward(batched_inputs)
         for image in batched_inputs:
             checked_labels(image["instances"], self.device, self.num_classes)
             if not image["instances"].has("gt_masks"):
                 raise ValueError("the mask heads need gt_masks: use BoxAndMaskMapper and a data set with segmentations")
+        return [image["instances"].to(self.device) for image in batched_inputs]
+
+    def predict(self, images: ImageBatch, targets: list[Instances] | None = None) -> RCNNOutputs:
+        """Proposals and what the heads make of them: losses where there are targets, detections else.
+
+        Detectron2's modules compute their losses themselves, amid what they predict.
+        """
+        batch = ImageList(images.tensor, images.sizes.images)
+        features = self.backbone(images.tensor)
+        if targets is None:
+            proposals, _ = self.proposal_generator(batch, features, None)
+            detections, _ = self.roi_heads(batch, features, proposals, None)
+            return {"detections": detections}
         with nullcontext() if has_event_storage() else EventStorage():  # Detectron2's heads note numbers in one
-            return super().forward(batched_inputs)
+            proposals, proposal_losses = self.proposal_generator(batch, features, targets)
+            _, head_losses = self.roi_heads(batch, features, proposals, targets)
+        return {"losses": {**head_losses, **proposal_losses}}
+
+    def losses(self, outputs: RCNNOutputs, targets: list[Instances]) -> dict[str, Tensor]:
+        """Weighted losses by name, as `predict` found them."""
+        return outputs["losses"]
+
+    def postprocess(self, outputs: RCNNOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
+        """`instances` of each image, scaled and its masks pasted at its output size."""
+        return [
+            {"instances": detector_postprocess(image, *size)}
+            for image, size in zip(outputs["detections"], sizes.outputs, strict=True)
+        ]
+
+    def static_forward(self, images: ImageBatch) -> None:
+        """Pyramid, proposals, each box head on 1000 regions, each mask head on 100: what mmdetection counts."""
+        features = self.backbone(images.tensor)
+        proposals, heads = self.proposal_generator, self.roi_heads
+        proposals.rpn_head([features[name] for name in proposals.in_features])
+        channels = features[proposals.in_features[0]].shape[1]
+        boxes = torch.empty(COUNTED_PROPOSALS, channels, *heads.box_pooler.output_size)
+        masks = torch.empty(COUNTED_MASKS, channels, *heads.mask_pooler.output_size)
+        for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor), strict=True):
+            predictor(head(boxes))
+        for head in _stages(heads.mask_head):
+            head.layers(masks)
+
+
+def _stages(heads: nn.Module) -> list[Any]:
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
 class CascadeMaskRCNN(MaskRCNN):

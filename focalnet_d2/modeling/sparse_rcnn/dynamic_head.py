@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh
 from focalnet_d2.layers.mlp import MLP, prior_bias
+from focalnet_d2.set_prediction.outputs import LayerOutputs
 
 from ..box_deltas import BoxDeltas
 
@@ -136,7 +137,7 @@ class DynamicHead(nn.Module):
             for _ in range(num_stages)
         )
 
-    def forward(self, features: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+    def forward(self, features: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]]) -> list[LayerOutputs]:
         """Predictions of every stage, the last one last.
 
         Args:

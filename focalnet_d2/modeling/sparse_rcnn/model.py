@@ -7,16 +7,19 @@ Shapes: B images, Q proposals, K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from detectron2.modeling import Backbone
 from detectron2.structures import Instances
 from torch import Tensor
 
 from focalnet_d2.set_prediction.criterion import SetCriterion
+from focalnet_d2.set_prediction.outputs import QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
-from focalnet_d2.set_prediction.targets import prepare_targets
+from focalnet_d2.set_prediction.targets import Targets, prepare_targets
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
 from .dynamic_head import DynamicHead
 
@@ -37,6 +40,7 @@ class SparseRCNN(ImageModel):
     """
 
     layouts = LAYOUTS
+    tasks = ("bbox",)
 
     def __init__(
         self,
@@ -60,24 +64,38 @@ class SparseRCNN(ImageModel):
         self.criterion = criterion
         self.num_select = num_select
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Instances]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, detections in evaluation.
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images, normalized and padded to a multiple of 32."""
+        return self.normalize_and_pad(batched_inputs, MM_DIVISOR)
 
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `instances`; in evaluation
-                `height` and `width` of the wanted result (default: the image's own).
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> list[Targets]:
+        """Classes and boxes of the `instances` of each image.
+
+        Raises:
+            ValueError: a class index outside 0..num_classes - 1.
         """
-        images, image_sizes = self.batch(batched_inputs, MM_DIVISOR)
-        features = list(self.backbone(images).values())  # (B, C, H_l, W_l) each, fine to coarse
-        *earlier, last = self.head(features, image_sizes)
-        if self.training:
-            instances = [image["instances"] for image in batched_inputs]
-            targets = prepare_targets(instances, self.device, self.num_classes)
-            return self.criterion({**last, "aux_outputs": earlier}, targets)
-        results = select_detections(
-            last["pred_logits"].float(),
-            last["pred_boxes"].float(),
-            output_sizes(batched_inputs, image_sizes),
-            num_select=self.num_select,
-        )
-        return [{"instances": result} for result in results]
+        return prepare_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
+
+    def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> QueryOutputs:
+        """Predictions of every stage, boxes not clipped; the targets are not looked at."""
+        features = list(self.backbone(images.tensor).values())  # (B, C, H_l, W_l) each, fine to coarse
+        *earlier, last = self.head(features, images.sizes.images)
+        return {**last, "aux_outputs": earlier}
+
+    def losses(self, outputs: QueryOutputs, targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """Weighted losses by name, see `SetCriterion`."""
+        return self.criterion(outputs, targets)
+
+    def postprocess(self, outputs: QueryOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
+        """`instances` of each image: the best `num_select` detections, scaled to its output size."""
+        logits, boxes = outputs["pred_logits"].float(), outputs["pred_boxes"].float()
+        detections = select_detections(logits, boxes, sizes.outputs, num_select=self.num_select)
+        return [{"instances": image} for image in detections]
+
+    def static_forward(self, images: ImageBatch) -> None:
+        """Pyramid, then all stages on the proposals' features and regions of the size that the stages take."""
+        self.backbone(images.tensor)
+        proposals = self.head.init_proposal_features.weight[None]  # (1, Q, C)
+        regions = torch.empty(*proposals.shape[1:], *self.head.pooler.output_size)  # (Q, C, S, S)
+        for stage in self.head.stages:
+            stage(proposals, regions)

@@ -9,7 +9,7 @@ Shapes: B images, C channels, K classes, H x W pixels of the network's input.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,11 @@ from detectron2.modeling import Backbone
 from detectron2.utils import comm
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
+from typing_extensions import NotRequired, TypedDict
 
-from ..base import PIXEL_MEAN, PIXEL_STD, ImageModel, output_sizes
+from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
-from .sliding_window import WindowInference, resize
+from .sliding_window import Window, WindowInference, resize
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
@@ -135,6 +136,30 @@ class FCNHead(PixelClassifier):
         return self.classify(self.convs[0](features[self.in_feature]))
 
 
+class UPerNetOutputs(TypedDict):
+    """Logits of a batch.
+
+    Attributes:
+        logits: (B, K, H/4, W/4).
+        aux_logits: (B, K, h, w) of the auxiliary head, in training only.
+    """
+
+    logits: Tensor
+    aux_logits: NotRequired[Tensor]
+
+
+class WindowOutputs(NamedTuple):
+    """Logits of an image's windows.
+
+    Attributes:
+        logits: (K, h, w) of each window.
+        windows: rows and columns of each in the image.
+    """
+
+    logits: list[Tensor]
+    windows: list[Window]
+
+
 class UPerNet(ImageModel):
     """Backbone, head and auxiliary head.
 
@@ -152,6 +177,7 @@ class UPerNet(ImageModel):
     """
 
     layouts = LAYOUTS
+    tasks = ("sem_seg",)
 
     def __init__(
         self,
@@ -176,53 +202,71 @@ class UPerNet(ImageModel):
         self.ignore_label = ignore_label
         self.train_size = train_size
 
-    def forward(self, batched_inputs: Sequence[Mapping]) -> dict[str, Tensor] | list[dict[str, Any]]:
-        """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
-
-        Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255, and in training `sem_seg` (h, w) integers,
-                classes or ignore_label; in evaluation `height` and `width` of the wanted result (default: the
-                image's own).
-
-        Returns:
-            `loss_seg` and `loss_seg_aux`; or per image `sem_seg`, see `WindowInference`.
+    def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
+        """Images, normalized and padded; in training to `train_size` at least.
 
         Raises:
-            ValueError: labels that are missing or do not fit, or a training batch of one image.
+            ValueError: a training batch of one image.
         """
+        images = self.normalize_and_pad(batched_inputs)
         if not self.training:
-            return [{"sem_seg": self.infer(image)} for image in batched_inputs]
-        images, labels = self.training_batch(batched_inputs)
-        features = self.backbone(images)
-        loss, auxiliary = (
-            pixel_cross_entropy(head(features), labels, self.ignore_label)
-            for head in (self.decode_head, self.auxiliary_head)
-        )
-        return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
-
-    def infer(self, image_dict: Mapping) -> Tensor:
-        """`sem_seg` of one image."""
-        image, image_sizes = self.batch([image_dict])  # (1, 3, h, w)
-        windows = self.inference.windows(image_sizes[0])
-        logits = [self.decode_head(self.backbone(image[:, :, rows, columns]))[0] for rows, columns in windows]
-        (output_size,) = output_sizes([image_dict], image_sizes)
-        return self.inference(logits, windows, image_size=image_sizes[0], output_size=output_size)
-
-    def training_batch(self, batched_inputs: Sequence[Mapping]) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, 3, H, W) and labels (B, H, W) int64, padded alike; raises as `forward` says."""
+            return images
         if len(batched_inputs) * comm.get_world_size() == 1:
             raise ValueError(
                 "UPerNet cannot train on one image at a time: batch norm needs several numbers, and pooling leaves one "
                 "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation"
             )
-        images, image_sizes = self.batch(batched_inputs)
-        missing = [max(0, self.train_size - side) for side in images.shape[-2:]]
-        images = F.pad(images, (0, missing[1], 0, missing[0]))
-        labels = torch.full((len(images), *images.shape[-2:]), self.ignore_label, dtype=torch.int64)
-        for padded, sample, (h, w) in zip(labels, batched_inputs, image_sizes, strict=True):
+        bottom, right = (max(0, self.train_size - side) for side in images.sizes.padded)
+        return ImageBatch(
+            F.pad(images.tensor, (0, right, 0, bottom)),
+            F.pad(images.padding_mask, (0, right, 0, bottom), value=True),
+            images.sizes._replace(padded=(images.sizes.padded[0] + bottom, images.sizes.padded[1] + right)),
+        )
+
+    def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> Tensor:
+        """(B, H, W) int64 classes or ignore_label, `sem_seg` (h, w) of each image padded as the images are.
+
+        Raises:
+            ValueError: labels that are missing or do not fit.
+        """
+        labels = torch.full((len(batched_inputs), *images.sizes.padded), self.ignore_label, dtype=torch.int64)
+        for padded, sample, (h, w) in zip(labels, batched_inputs, images.sizes.images, strict=True):
             check_labels(sample.get("sem_seg"), (h, w), self.num_classes, self.ignore_label)
             padded[:h, :w] = sample["sem_seg"]
-        return images, labels.to(self.device)
+        return labels.to(self.device)
+
+    def predict(self, images: ImageBatch, targets: Tensor | None = None) -> UPerNetOutputs:
+        """Logits of the head, in training also of the auxiliary one; the targets are not looked at."""
+        features = self.backbone(images.tensor)
+        outputs: UPerNetOutputs = {"logits": self.decode_head(features)}
+        if self.training:
+            outputs["aux_logits"] = self.auxiliary_head(features)
+        return outputs
+
+    def infer(self, images: ImageBatch) -> list[WindowOutputs]:
+        """Logits of the windows of each image, which goes through without padding."""
+        outputs = []
+        for index, (h, w) in enumerate(images.sizes.images):
+            image = images.tensor[index : index + 1, :, :h, :w]  # (1, 3, h, w)
+            windows = self.inference.windows((h, w))
+            parts = (ImageBatch.without_padding(image[:, :, rows, columns]) for rows, columns in windows)
+            outputs.append(WindowOutputs([self.predict(part)["logits"][0] for part in parts], windows))
+        return outputs
+
+    def losses(self, outputs: UPerNetOutputs, targets: Tensor) -> dict[str, Tensor]:
+        """`loss_seg` and `loss_seg_aux`, weighted."""
+        loss, auxiliary = (
+            pixel_cross_entropy(logits, targets, self.ignore_label)
+            for logits in (outputs["logits"], outputs["aux_logits"])
+        )
+        return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
+
+    def postprocess(self, outputs: Sequence[WindowOutputs], sizes: ImageSizes) -> list[dict[str, Tensor]]:
+        """`sem_seg` of each image at its output size, see `WindowInference`."""
+        return [
+            {"sem_seg": self.inference(*image, image_size=image_size, output_size=output_size)}
+            for image, image_size, output_size in zip(outputs, sizes.images, sizes.outputs, strict=True)
+        ]
 
 
 def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:

@@ -99,7 +99,7 @@ def library_state(model: ImageClassifier, layout: str) -> dict:
 
 def logits_of(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        output = model.predict(images) if isinstance(model, ImageClassifier) else model(images)
+        output = model.run_network(images) if isinstance(model, ImageClassifier) else model(images)
     return getattr(output, "logits", output)
 
 

@@ -63,7 +63,7 @@ def test_loss_is_cross_entropy_with_smoothed_targets():
     model, batch = build(label_smoothing=0.2).train(), inputs((32, 32), (32, 32), classes=[3, 1])
     loss = model(batch)["loss_class"]
     with torch.no_grad():
-        log_probabilities = model.predict(model.preprocess(batch)).log_softmax(1)
+        log_probabilities = model.run_network(model.preprocess(batch).tensor).log_softmax(1)
     targets = torch.full((2, 4), 0.05)
     targets[0, 3] = targets[1, 1] = 0.85
     torch.testing.assert_close(loss, -(targets * log_probabilities).sum() / 2)
@@ -127,8 +127,9 @@ def test_a_mixed_loss_goes_by_the_mixed_targets():
     np.random.seed(3)
     loss = model(batch)["loss_class"]
     np.random.seed(3)
-    images, targets = model.mixing(model.preprocess(batch), model.classes(batch), 4, 0.1)
-    torch.testing.assert_close(loss, F.cross_entropy(model.predict(images), targets))
+    images = model.preprocess(batch)
+    mixed, targets = model.mixing(images.tensor, model.prepare_targets(batch, images), 4, 0.1)
+    torch.testing.assert_close(loss, F.cross_entropy(model.run_network(mixed), targets))
 
 
 def test_mixing_leaves_evaluation_alone():

@@ -196,7 +196,9 @@ def test_images_without_labels_train_with_a_loss_of_zero(model):
 def test_small_batches_are_padded_to_the_training_size():
     """Images with zeros after they are normalised, labels with the ignored one."""
     model = build_upernet(train_size=64)
-    images, labels = model.training_batch([sample(40, 56), sample(33, 70)])
+    batch = [sample(40, 56), sample(33, 70)]
+    padded = model.preprocess(batch)
+    images, labels = padded.tensor, model.prepare_targets(batch, padded)
     assert images.shape == (2, 3, 64, 70)
     assert labels.shape == (2, 64, 70)
     assert (images[0, :, 40:] == 0).all()
