@@ -7,8 +7,9 @@ published weights. Unlike the published dense copies, one class covers every fla
 Shapes: B images, H x W positions, C channels, L focal levels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,8 @@ class FocalModulation(nn.Module):
     def gather_context(self, context: Tensor, gates: Tensor) -> Tensor:
         """Gated sum of the focal levels and the global average: (B, H, W, C), (B, H, W, L+1) -> (B, H, W, C)."""
         gates, last_gate = gates.split([self.focal_level, 1], dim=-1)
-        local, pooled = focal_context(context, gates, [conv.weight for conv, _ in self.focal_layers])
+        layers = cast("Iterable[tuple[nn.Conv2d, nn.GELU]]", self.focal_layers)
+        local, pooled = focal_context(context, gates, [conv.weight for conv, _ in layers])
         global_context = F.gelu(pooled)[:, None, None]  # (B, 1, 1, C)
         context = torch.addcmul(local, global_context, last_gate)
         return context / (self.focal_level + 1) if self.normalize else context
@@ -90,6 +92,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
         return self.dropout(feed_forward(self.fc1, self.fc2, x, self.dropout, "gelu"))
 
 
@@ -281,7 +284,7 @@ class FocalNet(Backbone):
             raise ValueError(f"use_conv_embed has a stride of 4, not patch_size {self.patch_size}")
         return PatchEmbed(in_chans, self.embed_dim, kernel=7, stride=4, padding=self.stem_padding, norm=norm)
 
-    def _stages(self, options: BlockOptions, drop_path_rate: float, use_checkpoint: bool):
+    def _stages(self, options: BlockOptions, drop_path_rate: float, use_checkpoint: bool) -> Iterator[FocalStage]:
         total = sum(self.depths)
         rates = [drop_path_rate * i / max(total - 1, 1) for i in range(total)]  # floats: also right on meta
         for stage, depth in enumerate(self.depths):
@@ -317,7 +320,7 @@ class FocalNet(Backbone):
         """(B, in_chans, H, W) -> {name: (B, C * 2^i, ceil(H / stride), ceil(W / stride))} of `out_features`."""
         x = self.pos_drop(self.patch_embed(x))  # (B, H/4, W/4, C)
         features = {}
-        for stage, layer in enumerate(self.layers):
+        for stage, layer in enumerate(cast("Iterable[FocalStage]", self.layers)):
             x = layer(x)
             name = STAGE_NAMES[stage]
             if name in self.out_features:

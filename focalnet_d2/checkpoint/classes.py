@@ -24,12 +24,10 @@ class RowMap:
 
     def in_blocks(self, size: int) -> "RowMap":
         """The same for a tensor with `size` rows for each class and none for anything else."""
-        sides = ([i * size + k for i in side[: len(side) - self.extra] for k in range(size)] for side in self.sides)
-        return RowMap(*sides, self.note)
+        return RowMap(self._spread(self.file, size), self._spread(self.model, size), self.note)
 
-    @property
-    def sides(self) -> tuple[list[int], list[int]]:
-        return self.file, self.model
+    def _spread(self, rows: list[int], size: int) -> list[int]:
+        return [row * size + k for row in rows[: len(rows) - self.extra] for k in range(size)]
 
 
 def match_rows(
@@ -38,7 +36,7 @@ def match_rows(
     num_classes: int,
     *,
     file_names: Names | None,
-    model_names: Names | None,
+    model_names: Sequence[str] | None,
     new_classes: bool,
 ) -> RowMap | None:
     """Which row of the file is which class of the model; None if they cannot be brought together.
@@ -74,7 +72,7 @@ def _match_numbers(classes: ClassRows, rows: int, num_classes: int, new_classes:
     return None
 
 
-def _match_names(file_names: Names, model_names: Names, new_classes: bool) -> RowMap | None:
+def _match_names(file_names: Names, model_names: Sequence[str], new_classes: bool) -> RowMap | None:
     rows = {name: row for row, name in enumerate(file_names) if name is not None}
     if set(rows) >= set(model_names):
         note = f"{len(model_names)} of the file's {len(rows)} class rows are taken by name"

@@ -101,7 +101,7 @@ def _backbone_layout(
     name: str,
     prefix: str,
     file_prefix: str,
-    recognize: Callable[[list[str]], bool],
+    recognize: Callable[[Sequence[str]], bool],
     others: tuple[Rule, ...],
     flags_of: Callable[[FocalNetArchitecture], Flags] | None = None,
 ) -> Layout:
@@ -128,7 +128,7 @@ def is_focalnet(names: Sequence[str], prefix: str = "") -> bool:
     return all(prefix + name in names for name in SIGNATURE)
 
 
-def _has_output_norms(names: list[str]) -> bool:
+def _has_output_norms(names: Sequence[str]) -> bool:
     return holds(names, "norm<0|1|2|3>.weight")
 
 

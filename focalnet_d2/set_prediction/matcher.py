@@ -39,8 +39,8 @@ class HungarianAssignment(nn.Module):
     @torch.no_grad()
     def assign(self, cost: Tensor) -> Pairs:
         """(Q, M) -> min(Q, M) pairs on the CPU, in the order of predictions."""
-        pairs = linear_sum_assignment(self._finite(cost.cpu()).numpy())
-        return tuple(torch.as_tensor(side, dtype=torch.int64) for side in pairs)
+        queries, targets = linear_sum_assignment(self._finite(cost.cpu()).numpy())
+        return torch.as_tensor(queries, dtype=torch.int64), torch.as_tensor(targets, dtype=torch.int64)
 
     def _finite(self, cost: Tensor) -> Tensor:
         broken = ~cost.isfinite()

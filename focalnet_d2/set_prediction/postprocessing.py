@@ -33,10 +33,12 @@ def select_detections(
     boxes = box_cxcywh_to_xyxy(pred_boxes.gather(1, queries[..., None].expand(-1, -1, 4)))
     results = []
     for index, (height, width) in enumerate(image_sizes):
-        result = Instances((height, width))
-        result.pred_boxes = Boxes(boxes[index] * boxes.new_tensor([width, height, width, height]))
-        result.scores = scores[index]
-        result.pred_classes = classes[index]
+        result = Instances(
+            (height, width),
+            pred_boxes=Boxes(boxes[index] * boxes.new_tensor([width, height, width, height])),
+            scores=scores[index],
+            pred_classes=classes[index],
+        )
         if clip_boxes:
             result.pred_boxes.clip((height, width))
             result = result[result.pred_boxes.nonempty()]

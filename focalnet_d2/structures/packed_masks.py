@@ -5,6 +5,7 @@ in a few rows at a time: the bits of a row are those of `numpy.packbits(masks, a
 """
 
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -77,6 +78,12 @@ class PackedMasks:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, item: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, item: slice | Tensor) -> "PackedMasks": ...
 
     def __getitem__(self, item: int | slice | Tensor) -> "Tensor | PackedMasks":
         chosen = self.packed[item]

@@ -7,9 +7,11 @@ import threading
 
 def end_with_parent() -> None:
     """Ends this child process when its parent is gone, killed perhaps, even if it waits for ever outside of Python."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a child process
 
     def wait() -> None:
-        multiprocessing.parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
