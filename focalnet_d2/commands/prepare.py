@@ -11,7 +11,7 @@ from focalnet_d2.data.datasets.custom import datasets_root
 SPLITS = ("train", "val")
 
 
-def preparation_parser(description: str) -> argparse.ArgumentParser:
+def preparation_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser with --root, --splits and --workers."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default=datasets_root(), help="folder of all data sets; default: %(default)s")
