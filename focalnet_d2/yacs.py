@@ -5,12 +5,11 @@ meta-architecture `LazyConfigModel` builds the recipe's model and loads `MODEL.L
 """
 
 import inspect
-import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import CfgNode, get_cfg, instantiate
+from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
@@ -19,10 +18,10 @@ from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, load_recipe
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
+from focalnet_d2.inference.loading import build_with_weights
 
 
 def add_focalnet_config(cfg: CfgNode) -> None:
@@ -98,9 +97,6 @@ def _nodes(node: Any) -> Iterator[DictConfig]:
             yield from _nodes(child)
 
 
-_logger = logging.getLogger(__name__)
-
-
 @BACKBONE_REGISTRY.register()
 def build_focalnet_backbone(cfg, input_shape: ShapeSpec) -> FocalNet:
     """FocalNet from `cfg.MODEL.FOCALNET` (see `focalnet_d2.yacs.add_focalnet_config`)."""
@@ -129,7 +125,4 @@ def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are name
     ways. Make the config with `focalnet_d2.yacs.recipe_to_cfg`.
     """
     recipe = apply_overrides(load_recipe(cfg.MODEL.LAZY_CONFIG), list(cfg.MODEL.LAZY_OVERRIDES))
-    model = instantiate(recipe.model)
-    if cfg.MODEL.LAZY_WEIGHTS:
-        _logger.info("%s", load_checkpoint(model, cfg.MODEL.LAZY_WEIGHTS, complete=True))
-    return predict_in(model, recipe.train.amp)
+    return predict_in(build_with_weights(recipe, cfg.MODEL.LAZY_WEIGHTS), recipe.train.amp)
