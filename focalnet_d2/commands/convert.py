@@ -19,23 +19,16 @@ from focalnet_d2.checkpoint.export import SUFFIXES, export_state, save_as
 from focalnet_d2.checkpoint.loading import checkpoint_metadata, load_checkpoint
 from focalnet_d2.checkpoint.reading import read_checkpoint
 from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.model_zoo import inspection
 
-from . import inspect as inspection
+from .errors import run_command
 
 OWN = "focalnet_d2"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0 done, 1 refused with a sentence about the cause."""
-    options = _parser().parse_args(arguments)
-    if options.inspect:
-        return inspection.main([str(options.file)])
-    try:
-        _convert(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """The command line; returns the exit status."""
+    return run_command(_parser(), _inspect_or_convert, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _inspect_or_convert(options: argparse.Namespace) -> None:
+    if options.inspect:
+        print(inspection.inspect_checkpoint(options.file))
+    else:
+        _convert(options)
+
+
 def _convert(options: argparse.Namespace) -> None:
     """Loads, writes and reports.
 
@@ -65,9 +65,9 @@ def _convert(options: argparse.Namespace) -> None:
     """
     out = options.out
     if out is None or out.suffix not in SUFFIXES:
-        raise ValueError(f"give a file to write that ends in {' or '.join(SUFFIXES)}, or --inspect")
+        raise ValueError(f"Give a file to write that ends in {' or '.join(SUFFIXES)}, or --inspect.")
     if out.exists() and not options.force:
-        raise FileExistsError(f"{out} exists: --force overwrites it")
+        raise FileExistsError(f"{out} exists: --force overwrites it.")
     content = read_checkpoint(options.file)
     model = _build(options)
     names = _class_names(content)
@@ -98,7 +98,7 @@ def _fitting_recipe(options: argparse.Namespace) -> str:
     recipes = found.fits + (found.starts if options.backbone_only else [])
     if not recipes:
         reasons = "".join(f"; {name}: {reason}" for name, reason in list(found.refused.items())[:1])
-        raise ValueError(f"{options.file} fits no shipped recipe{reasons}: give one with --recipe")
+        raise ValueError(f"{options.file} fits no shipped recipe{reasons}: give one with --recipe.")
     return recipes[0]
 
 

@@ -8,6 +8,8 @@ from focalnet_d2.data.datasets.custom import datasets_root
 from focalnet_d2.data.generated.styles import STYLES
 from focalnet_d2.data.generated.writer import generate_dataset
 
+from .errors import run_command
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
@@ -20,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--style", choices=STYLES, default="day", help="look, and list of classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace a set that was made with other arguments")
-    options = parser.parse_args(arguments)
+    return run_command(parser, _generate, arguments)
+
+
+def _generate(options: argparse.Namespace) -> None:
     root = generate_dataset(
         options.root,
         num_train=options.train,
@@ -29,5 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=options.seed,
         overwrite=options.overwrite,
     )
-    sys.stdout.write(f"{root}: {options.train} training and {options.val} held-out images, style {options.style}\n")
-    return 0
+    print(f"{root}: {options.train} training and {options.val} held-out images, style {options.style}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

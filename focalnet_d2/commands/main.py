@@ -4,13 +4,14 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from focalnet_d2 import __version__
 
+from .errors import DEBUG, end_with_one_line
 
-@dataclass(frozen=True)
-class Command:
+
+class Command(NamedTuple):
     """A subcommand; `module` has `main(arguments) -> exit status` and is imported only when asked for."""
 
     module: str
@@ -18,13 +19,17 @@ class Command:
 
 
 COMMANDS = {
-    "doctor": Command(
-        "focalnet_d2.commands.doctor", "what is installed, what falls back and why, with the fix for each"
-    ),
-    "generate": Command("focalnet_d2.commands.generate", "writes a generated data set"),
+    "train": Command("focalnet_d2.commands.train", "trains a recipe"),
+    "evaluate": Command("focalnet_d2.commands.evaluate", "evaluates weights on a recipe's test data"),
     "inspect": Command("focalnet_d2.commands.inspect", "tells what a checkpoint is and which recipes it fits"),
     "convert": Command("focalnet_d2.commands.convert", "writes a checkpoint in another layout"),
     "zoo": Command("focalnet_d2.commands.zoo", "lists the recipes and their weights, or fetches weights"),
+    "score": Command("focalnet_d2.commands.score", "scores result files in the official formats"),
+    "prepare": Command("focalnet_d2.commands.prepare", "makes the label files that a data set lacks"),
+    "generate": Command("focalnet_d2.commands.generate", "writes a generated data set"),
+    "doctor": Command(
+        "focalnet_d2.commands.doctor", "what is installed, what falls back and why, with the fix for each"
+    ),
 }
 
 
@@ -42,7 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "arguments", nargs=argparse.REMAINDER, help="handed to it; `focalnet-d2 COMMAND --help` lists them"
     )
     options = parser.parse_args(arguments)
-    return importlib.import_module(COMMANDS[options.command].module).main(options.arguments)
+    return run_subcommand(options.command, options.arguments)
+
+
+def run_subcommand(name: str, arguments: Sequence[str]) -> int:
+    """Import and run a subcommand; without Detectron2 the import fails, which says in short how to install it."""
+
+    def run() -> int:
+        return importlib.import_module(COMMANDS[name].module).main(arguments)
+
+    return end_with_one_line(run, debug=DEBUG in arguments)
 
 
 if __name__ == "__main__":

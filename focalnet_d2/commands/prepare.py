@@ -1,23 +1,61 @@
-"""What the command lines of the preparation tools have in common."""
+"""`focalnet-d2 prepare`: makes the label files that a data set lacks, from the downloaded ones.
+
+    focalnet-d2 prepare ade20k --workers 8
+    focalnet-d2 prepare coco-semantic --workers 8
+
+A killed run continues when it is started again; what is complete is left alone. docs/datasets.md lists the folders.
+"""
 
 import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from focalnet_d2.data.datasets.custom import datasets_root
+from focalnet_d2.data.datasets import datasets_root
+from focalnet_d2.data.preparation import ADE20K_TASKS, prepare_ade20k, prepare_coco_semantic
+
+from .errors import run_command
 
 SPLITS = ("train", "val")
 
 
-def preparation_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with --root, --splits and --workers."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="focalnet-d2 prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data_sets = parser.add_subparsers(required=True, metavar="{ade20k,coco-semantic}")
+    _add_ade20k(data_sets)
+    _add_coco_semantic(data_sets)
+    return run_command(parser, _prepare, arguments)
+
+
+def _add_ade20k(data_sets: argparse._SubParsersAction) -> None:
+    parser = data_sets.add_parser("ade20k", help="semantic, panoptic and instance files of ADE20K")
+    _add_common_options(parser, prepare_ade20k)
+    parser.add_argument("--tasks", nargs="+", choices=ADE20K_TASKS, default=ADE20K_TASKS, help="default: all")
+    parser.add_argument(
+        "--published-areas",
+        action="store_true",
+        help="areas and boxes in the panoptic file as they were before things covered the stuff, which is how the "
+        "published file has them; default: those of the final pixels",
+    )
+
+
+def _add_coco_semantic(data_sets: argparse._SubParsersAction) -> None:
+    """Training and evaluation work without these files, by deriving the labels when an image is read."""
+    parser = data_sets.add_parser(
+        "coco-semantic", help="semantic labels of COCO's 133 classes: not needed, but faster to read"
+    )
+    _add_common_options(parser, prepare_coco_semantic)
+
+
+def _add_common_options(parser: argparse.ArgumentParser, prepare: Callable[..., None]) -> None:
+    parser.set_defaults(prepare=prepare)
     parser.add_argument("--root", default=datasets_root(), help="folder of all data sets; default: %(default)s")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="default: both")
     parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count(), help="processes; default: %(default)s")
-    return parser
 
 
 def _at_least_one(text: str) -> int:
@@ -26,15 +64,18 @@ def _at_least_one(text: str) -> int:
     return number
 
 
-def run_preparation(prepare: Callable[..., None], options: argparse.Namespace) -> int:
-    """Calls `prepare` with the options as keywords; exit status 0, 1 with a message for bad input, 130 interrupted."""
+def _prepare(options: argparse.Namespace) -> None:
+    """Call the preparation with its options as keywords."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keywords = {name: value for name, value in vars(options).items() if name not in ("prepare", "debug")}
     try:
-        prepare(**vars(options))
-    except (OSError, ValueError, RuntimeError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        options.prepare(**keywords)
+    except RuntimeError as error:  # a worker process died
+        raise ChildProcessError(str(error)) from error
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted: the same command continues here.\n")
-        return 130
-    return 0
+        sys.stderr.write("The same command continues here. ")
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

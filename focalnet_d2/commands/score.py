@@ -1,8 +1,8 @@
-"""Scores result files against ground-truth files, both in the official formats.
+"""`focalnet-d2 score`: scores result files against ground-truth files, both in the official formats.
 
-python -m focalnet_d2.evaluation panoptic panoptic_val2017.json panoptic_predictions.json --workers 4
-python -m focalnet_d2.evaluation semantic annotations/validation predictions --categories panoptic_val2017.json
-python -m focalnet_d2.evaluation boxes instances_val2017.json coco_instances_results.json --iou-type bbox segm
+focalnet-d2 score panoptic panoptic_val2017.json panoptic_predictions.json --workers 4
+focalnet-d2 score semantic annotations/validation predictions --categories panoptic_val2017.json
+focalnet-d2 score boxes instances_val2017.json coco_instances_results.json --iou-type bbox segm
 """
 
 import argparse
@@ -14,27 +14,27 @@ from pathlib import Path
 
 from focalnet_d2.evaluation.report import results_table, write_results
 
+from .errors import run_command
+
 Results = dict[str, dict[str, float]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    return run_command(_parser(), _score, arguments)
+
+
+def _score(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        results = options.score(options)
-    except (FileNotFoundError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{results_table(results)}\n")
+    results = options.score(options)
+    print(results_table(results))
     if options.output is not None:
         write_results(options.output, results)
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m focalnet_d2.evaluation",
+        prog="focalnet-d2 score",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

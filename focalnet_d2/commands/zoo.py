@@ -1,8 +1,8 @@
-"""Lists the recipes with their sizes, published results and weights, or fetches the weights of one.
+"""`focalnet-d2 zoo`: lists the recipes with their sizes, published results and weights, or fetches the weights of one.
 
-    python -m focalnet_d2.model_zoo --list
-    python -m focalnet_d2.model_zoo --list mask_rcnn_focalnet_tiny
-    python -m focalnet_d2.model_zoo --fetch dino_focalnet_large_fl3_4scale_12ep_detrex
+    focalnet-d2 zoo --list
+    focalnet-d2 zoo --list mask_rcnn_focalnet_tiny
+    focalnet-d2 zoo --fetch dino_focalnet_large_fl3_4scale_12ep_detrex
 
 The last prints the path and the sha256 of the file.
 """
@@ -16,22 +16,22 @@ from tabulate import tabulate
 
 from focalnet_d2.model_zoo import ZooModel, find_weights, get, list_models
 from focalnet_d2.model_zoo.counts import COUNTS
+from focalnet_d2.model_zoo.families import short_result
 from focalnet_d2.model_zoo.files import sha256_of
+
+from .errors import run_command
 
 HEADERS = ("recipe", "parameters (M)", "FLOPs (G)", "published", "weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    return run_command(_parser(), _list_or_fetch, arguments)
+
+
+def _list_or_fetch(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        text = models_table(options.list) if options.fetch is None else _fetch(options.fetch, options.folder)
-    except (FileNotFoundError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{text}\n")
-    return 0
+    print(models_table(options.list) if options.fetch is None else _fetch(options.fetch, options.folder))
 
 
 def models_table(substring: str = "") -> str:
@@ -70,7 +70,7 @@ def _row(model: ZooModel) -> tuple[str, ...]:
         model.name,
         "" if parameters is None else f"{parameters / 1e6:.1f}",
         "" if multiply_adds is None else f"{multiply_adds / 1e9:.1f}",
-        ", ".join(model.notes.numbers),
+        short_result(model.info.expected),
         _state_of_weights(model),
     )
 
@@ -82,3 +82,7 @@ def _state_of_weights(model: ZooModel) -> str:
     if find_weights(file.name) is not None:
         return f"{file.name} (here)"
     return f"{file.name} ({'to download' if file.is_released else 'address closed'})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

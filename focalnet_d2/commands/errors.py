@@ -1,0 +1,71 @@
+"""How every command line ends: a user's mistake is one line and exit status 2, a fault of ours shows its traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it does not know
+INTERRUPTED = 130
+DEBUG = "--debug"
+_OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], Any],
+    arguments: Sequence[str] | None = None,
+    *,
+    parse: Callable[..., argparse.Namespace] = argparse.ArgumentParser.parse_args,
+) -> int:
+    """Parse a command line, run the command, and end as `end_with_one_line` does; returns the exit status.
+
+    Args:
+        run: gets what was parsed; what it returns does not matter.
+        arguments: words of the command line, by default those of this process. `--debug` may stand anywhere.
+        parse: the parser's method that reads the words.
+    """
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parse(parser, [word for word in words if word != DEBUG])
+
+    def run_parsed() -> int:
+        run(options)
+        return 0
+
+    return end_with_one_line(run_parsed, debug=DEBUG in words)
+
+
+def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
+    """Run a command: its own exit status, 2 after one line for a user's mistake, or 130 when it was interrupted.
+
+    Args:
+        run: returns the exit status.
+        debug: raise a mistake, too.
+
+    Raises:
+        Exception: what `run` raised, if it is a fault of ours.
+    """
+    try:
+        return run()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return INTERRUPTED
+    except Exception as error:
+        if debug or not is_users_mistake(error):
+            raise
+        sys.stderr.write(f"error: {_message(error)}\n")
+        return USERS_MISTAKE
+
+
+def is_users_mistake(error: BaseException) -> bool:
+    """Whether an error comes from values, files or packages that are the user's, and not from a fault of ours."""
+    if isinstance(error, ImportError):
+        return (error.name or "").partition(".")[0] not in _OUR_PACKAGES
+    return isinstance(error, (ValueError, OSError))
+
+
+def _message(error: Exception) -> str:
+    """What to print about a mistake: one line, but commands that install something stay lines to copy."""
+    text = str(error) or type(error).__name__
+    return text if isinstance(error, ImportError) else " ".join(text.split("\n"))

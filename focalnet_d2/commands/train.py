@@ -1,0 +1,75 @@
+"""`focalnet-d2 train`: trains a recipe.
+
+    focalnet-d2 train dino_focalnet_huge --num-gpus 8
+    focalnet-d2 train configs/dino_focalnet_huge.py --resume train.output_dir=output/huge
+
+Settings of the recipe are changed by key=value arguments; a key that does not exist is an error.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import run_command
+
+PROCESSES = ("num_gpus", "num_processes", "num_machines", "machine_rank", "dist_url")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = recipe_parser("focalnet-d2 train", __doc__)
+    parser.set_defaults(eval_only=False)
+    add_resume(parser)
+    return run_recipe_command(parser, arguments)
+
+
+def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
+    """A command line that begins with a recipe."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="path, or name of a shipped recipe")
+    add_run_options(parser)
+    return parser
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """The option of a training that continues an earlier one."""
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in train.output_dir")
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """How many processes run where, and the settings of the recipe."""
+    parser.add_argument("--num-gpus", type=int, default=1, help="GPUs of each machine, one process each")
+    parser.add_argument("--num-processes", type=int, default=1, help="processes of each machine without GPUs")
+    parser.add_argument("--num-machines", type=int, default=1, help="start the same command on each of them")
+    parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine, from 0")
+    parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0, or auto on one machine")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. train.max_iter=1000")
+
+
+def run_recipe_command(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Parse and run; settings may stand between the options. Returns the exit status."""
+    return run_command(parser, start, arguments, parse=argparse.ArgumentParser.parse_intermixed_args)
+
+
+def start(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Train or evaluate as parsed; returns the results of an evaluation in this process.
+
+    Raises:
+        RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
+    """
+    from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
+
+    job = Job(
+        options.recipe,
+        tuple(options.overrides),
+        evaluate_only=options.eval_only,
+        resume=options.resume,
+    )
+    return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
