@@ -7,11 +7,13 @@ run where a GPU is present; a run started by torchrun is recognised; the process
 import atexit
 import gc
 import os
+import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 from urllib.parse import urlparse
 
@@ -55,6 +57,7 @@ def launch(
 
     Raises:
         ValueError: more processes than GPUs, or a url that several machines cannot share.
+        Exception: what `main` raised first in one of the processes; its cause holds the traceback there.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:  # torchrun, or one of our own children
         return _run_in_group(main, use_cuda, args)
@@ -65,8 +68,14 @@ def launch(
     if dist_url == "auto" and num_machines > 1:
         raise ValueError("--num-machines above 1 needs --dist-url tcp://HOST:PORT, the address of machine 0.")
     address = ("127.0.0.1", _free_port()) if dist_url == "auto" else _host_and_port(dist_url)
-    worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args)
-    mp.start_processes(_worker, worker_args, nprocs=num_processes, start_method="spawn")
+    errors = mp.get_context("spawn").SimpleQueue()
+    worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args, errors)
+    try:
+        mp.start_processes(_worker, worker_args, nprocs=num_processes, start_method="spawn")
+    except mp.ProcessRaisedException as raised:
+        if errors.empty():
+            raise
+        raise errors.get() from raised
     return None
 
 
@@ -79,8 +88,9 @@ def _worker(
     machine_rank: int,
     use_cuda: bool,
     args: tuple,
+    errors: SimpleQueue,
 ) -> None:
-    """Set the environment that torchrun would set, then run."""
+    """Set the environment that torchrun would set, then run; what `main` raises is also put into `errors`."""
     end_with_parent()  # a rank whose parent was killed would wait for the others, or train on
     os.environ.update(
         MASTER_ADDR=address[0],
@@ -90,7 +100,12 @@ def _worker(
         LOCAL_RANK=str(local_rank),
         LOCAL_WORLD_SIZE=str(num_processes),
     )
-    _run_in_group(main, use_cuda, args)
+    try:
+        _run_in_group(main, use_cuda, args)
+    except Exception as error:
+        with suppress(Exception):  # one that does not survive pickling reaches the parent as torch's text alone
+            errors.put(pickle.loads(pickle.dumps(error)))
+        raise
     _end_process()
 
 
