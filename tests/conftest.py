@@ -1,6 +1,7 @@
-"""What every test gets: fixed random numbers, and hypothesis without a clock."""
+"""What every test gets: fixed random numbers, and hypothesis without a clock; and which tests are slow."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,35 @@ from hypothesis import settings
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
+
+FOLDER = Path(__file__).parent
+# Files and folders whose tests train, compile, build a package, or start processes that import everything again.
+SLOW = (
+    "benchmarks",
+    "engine/test_distributed.py",
+    "engine/test_sharding.py",
+    "kernels/test_compiler.py",
+    "kernels/test_deformable_attention_triton.py",
+    "kernels/test_focal_context_triton.py",
+    "kernels/test_triton_compiling.py",
+    "test_model_zoo.py",
+    "test_packaging.py",
+    "test_torch_compile.py",
+    "test_train_classifier.py",
+    "test_train_mask2former.py",
+    "test_train_net.py",
+    "test_train_upernet.py",
+    "tools/test_demo.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of `SLOW`."""
+    slow = {FOLDER / name for name in SLOW}
+    for item in items:
+        if slow.intersection([item.path, *item.path.parents]):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
