@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any
 
 from .config.old_imports import install_import_aliases
-from .config.old_imports import install_import_aliases
 from .registration import register, register_when_imported
 
 __version__ = "0.1.0"

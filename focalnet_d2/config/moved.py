@@ -6,7 +6,7 @@ the package reads this file.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 PACKAGE = "focalnet_d2"
 
@@ -56,7 +56,7 @@ _MODULES = {
     "layers.pointwise": "kernels.linear",
     "layers.recompute": "layers.activation_checkpointing",
     "layers.table_lookup": "kernels.deformable_attention_table",
-    "layers.triton_choice": "kernels.triton_gate",
+    "layers.triton_choice": "kernels.dispatch",
     "layers.triton_deformable_attention": "kernels.deformable_attention_triton",
     "layers.triton_focal_context": "kernels.focal_context_triton",
     "model_zoo.__main__": "commands.zoo",
@@ -101,11 +101,7 @@ _NAMES = {
     },
     "evaluation.panoptic_tally": {"PanopticTally": "PanopticStats"},
     "evaluation.shares": {"ScoredImages": "ImageDeduplicator", "join_shares": "merge_by_image"},
-    "layers.deformable_attention": {
-        "IMPLEMENTATIONS": "kernels.deformable_attention.IMPLEMENTATIONS",
-        "available_implementations": "kernels.deformable_attention.available_implementations",
-        "deformable_attention": "kernels.deformable_attention.deformable_attention",
-    },
+    "layers.deformable_attention": {"deformable_attention": "kernels.deformable_attention.deformable_attention"},
     "layers.fused_linear": {"linear_with": "linear_act"},
     "layers.recompute": {"run_layer": "maybe_checkpoint"},
     "modeling.atss": {"ATSS": "modeling.atss.model.ATSS"},
@@ -213,6 +209,6 @@ def old_attributes() -> dict[str, dict[str, str]]:
     return attributes
 
 
-def add_moved_modules(moved: Iterable[tuple[str, str]]) -> None:
-    """Enter (old, new) modules of a package above this one, which names its own."""
-    MODULES.update(moved)
+def add_moved_modules(package: str, moved: Mapping[str, str]) -> None:
+    """Enter the moved modules of another package, which knows them itself: {old: new} below it."""
+    MODULES.update({f"{package}.{old}": f"{package}.{new}" for old, new in moved.items()})

@@ -62,6 +62,14 @@ def current_keys(recipe: DictConfig, keys: list[str]) -> list[str]:
     return current
 
 
+def current_group(recipe: DictConfig, key: str, value: Any) -> Any:
+    """The value of an override of a whole group, its settings by their names of today; other values as they are."""
+    if not isinstance(value, dict):
+        return value
+    keys = current_keys(recipe, [f"{key}.{name}" for name in value])
+    return {new.rpartition(".")[2]: current_group(recipe, new, child) for new, child in zip(keys, value.values())}
+
+
 def _current_key(recipe: DictConfig, key: str) -> str:
     """`train.part_weights._target_` -> `train.microbatch_weights._target_`."""
     group, path = recipe, ""

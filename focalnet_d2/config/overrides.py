@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from .nodes import children
-from .old_recipes import current_keys, modernize
+from .old_recipes import current_group, current_keys, modernize
 from .recipe_files import RecipeError
 
 
@@ -51,7 +51,7 @@ def _parse(text: str) -> Override:
 
 
 def _apply(recipe: DictConfig, key: str, override: Override) -> None:
-    value = override.value()
+    value = current_group(recipe, key, override.value())
     parent_key, _, name = key.rpartition(".")
     parent = _select(recipe, parent_key) if parent_key else recipe
     if not _has(parent, name):

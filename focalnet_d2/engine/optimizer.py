@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
+from focalnet_d2.config.moved import current_value
+
 from .sharding import is_sharded
 
 NORM_MODULES = (
@@ -96,6 +98,7 @@ def parameter_groups(
     Raises:
         ValueError: unknown rule, or nothing to train.
     """
+    decay_rule = current_value("optimizer.decay_rule", decay_rule)
     if decay_rule not in DECAY_RULES:
         raise ValueError(f"decay_rule is '{decay_rule}': it must be one of {', '.join(DECAY_RULES)}.")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
