@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from focalnet_d2.utils.text import counted
+
 from .focalnet import focalnet_prefix, is_output_norm
 from .layout import Layout, Rule, State
 from .loading import check_checkpoint, layouts_of, unmet_settings
-from .report import some_of
 from .writing import save_checkpoint, save_weights
 
 SUFFIXES = (".pth", ".safetensors")
@@ -96,7 +97,7 @@ def export_state(
         tensors = _without_output_norms(tensors, notes)
         named, unplaced = apply_inverse(layout.rules(model, ()), tensors)
     if unplaced:
-        raise ValueError(f"a file of {layout.name} layout has no place for {some_of(unplaced)} of the model")
+        raise ValueError(f"a file of {layout.name} layout has no place for {counted(unplaced)} of the model")
     exported = ExportedState(layout.name, {**named, **layout.constants(model)}, layout.container, notes)
     _check_readable(exported, model, class_names, keep_settings)
     return exported
@@ -145,7 +146,7 @@ def apply_inverse(rules: Sequence[Rule], state: State) -> tuple[dict[str, Tensor
 
 def _without_output_norms(tensors: State, notes: list[str]) -> dict[str, Tensor]:
     norms = [name for name in tensors if is_output_norm(name, "")]
-    notes.append(f"left out are {some_of(norms)}, the norms of the outputs, which such a file does not have")
+    notes.append(f"left out are {counted(norms)}, the norms of the outputs, which such a file does not have")
     return {name: tensor for name, tensor in tensors.items() if name not in norms}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.utils.text import counted, some_of
+
 from .classes import RowMap, fit_class_rows, match_rows
 from .focalnet import (
     backbone_layouts,
@@ -24,7 +26,7 @@ from .focalnet_architecture import FOCALNET_SETTINGS, architecture_checks, recor
 from .kernel_inflation import added_kernels, grow
 from .layout import ArchitectureCheck, ClassRows, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
 from .reading import Weights, read_checkpoint, select_weights
-from .report import LoadReport, some_of
+from .report import LoadReport
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def load_checkpoint(
     tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, class_names))
     if complete and report.missing:
         raise ValueError(
-            f"{weights.source} ({report.layout}) holds only a part of the model: {some_of(report.missing)} would stay "
+            f"{weights.source} ({report.layout}) holds only a part of the model: {counted(report.missing)} would stay "
             "random. Train from it, or give a checkpoint of the whole model to evaluate"
         )
     state = _unwrapped(model).state_dict()
@@ -175,7 +177,7 @@ def _recognize(model: nn.Module, weights: Weights, state: State, backbone_only: 
             )
     raise ValueError(
         f"{weights.source} has no layout that {type(model).__name__} can load "
-        f"({', '.join(layout.name for layout in layouts)}); it holds {some_of(names)}"
+        f"({', '.join(layout.name for layout in layouts)}); it holds {counted(names)}"
     )
 
 
@@ -282,7 +284,7 @@ def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weigh
         what = f"{counts[0]} classes and the model {counts[1]}"
         if counts[0] == counts[1]:
             strange = set(options.class_names or ()) - set(names or classes.names(counts[0]) or ())
-            what += f", among them {', '.join(sorted(strange)[:3])}, which the file does not know"
+            what += f", among them {some_of(sorted(strange))}, which the file does not know"
         raise ValueError(
             f"{weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own class list, or "
             "train.new_classes=True to start with a new one"
@@ -319,7 +321,7 @@ def _check_complete(
         if name in state and tensor.shape != state[name].shape
     ]
     problems = [
-        f"{what} {some_of(names)}"
+        f"{what} {counted(names)}"
         for what, names in (
             ("names the model does not have:", unknown),
             ("names missing in the file:", missing),

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from focalnet_d2.utils.text import some_of
+
 # The functions that rebuild arrays and numbers, whatever this version of numpy calls their modules.
 _RECONSTRUCT, _SCALAR = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
 _FROM_BUFFER = np.zeros(1).__reduce_ex__(5)[0]
@@ -218,7 +220,7 @@ def select_weights(content: Mapping[str, Any], source: str = "the checkpoint", *
         ValueError: there is no tensor, or `ema` is asked for and the file has no averaged weights.
     """
     if ema and not isinstance(content.get("ema_model"), Mapping):
-        raise ValueError(f"{source} holds no averaged weights (ema_model); it holds {_some(content)}")
+        raise ValueError(f"{source} holds no averaged weights (ema_model); it holds {some_of(content, 5) or 'nothing'}")
     containers = ("ema_model",) if ema else ("model", "state_dict", "teacher")
     inside = next((content[name] for name in containers if isinstance(content.get(name), Mapping)), content)
     tensors, skipped = {}, {}
@@ -230,14 +232,9 @@ def select_weights(content: Mapping[str, Any], source: str = "the checkpoint", *
         else:
             skipped[str(name)] = f"a {type(value).__name__}, not a tensor"
     if not tensors:
-        raise ValueError(f"{source} holds no weights; it holds {_some(content)}")
+        raise ValueError(f"{source} holds no weights; it holds {some_of(content, 5) or 'nothing'}")
     for prefix in ("module.", "visual."):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     metadata = content.get("metadata")
     return Weights(source, tensors, dict(metadata) if isinstance(metadata, Mapping) else {}, skipped)
-
-
-def _some(content: Mapping[str, Any], limit: int = 5) -> str:
-    names = [str(name) for name in content]
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "nothing"

@@ -1,8 +1,9 @@
 """What loading a checkpoint did, for people and for tests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+
+from focalnet_d2.utils.text import counted
 
 
 @dataclass
@@ -33,20 +34,14 @@ class LoadReport:
         content = f" ({self.content})" if self.content else ""
         lines = [f"{self.source}: {self.layout} layout{content}, {len(self.loaded)} tensors loaded"]
         if self.resized:
-            lines.append(f"  resized {some_of(list(self.resized))}")
+            lines.append(f"  resized {counted(self.resized)}")
         by_reason = sorted(self.skipped, key=lambda name: _kind(self.skipped[name]))
         for kind, names in groupby(by_reason, key=lambda name: _kind(self.skipped[name])):
-            lines.append(f"  skipped {some_of(list(names))}: {kind}")
+            lines.append(f"  skipped {counted(names)}: {kind}")
         if self.missing:
-            lines.append(f"  kept as the model had them, not in the file: {some_of(self.missing)}")
+            lines.append(f"  kept as the model had them, not in the file: {counted(self.missing)}")
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
 def _kind(reason: str) -> str:
     return "another name of the same tensor" if reason.startswith("the same tensor as") else reason
-
-
-def some_of(names: Sequence[str], limit: int = 3) -> str:
-    """A count and the first few of many names."""
-    more = ", ..." if len(names) > limit else ""
-    return f"{len(names)} ({', '.join(names[:limit])}{more})"

@@ -9,6 +9,8 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.build import print_instances_class_histogram
 
+from focalnet_d2.utils.text import some_of
+
 from .datasets.custom import datasets_root
 
 
@@ -229,8 +231,7 @@ def _no_box_message(json_file: str | Path, image_id) -> str:
 
 def _few(values) -> str:
     """The first values, for a message."""
-    values = sorted(values, key=lambda value: (isinstance(value, str), value is None, value))
-    return ", ".join(map(str, values[:10])) + (f" and {len(values) - 10} more" if len(values) > 10 else "")
+    return some_of(sorted(values, key=lambda value: (isinstance(value, str), value is None, value)), 10)
 
 
 def _common_classes(names: list[str]) -> list[str] | None:

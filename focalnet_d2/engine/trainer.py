@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_
 
+from focalnet_d2.config.moved import with_old_log_names
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.utils.text import some_of
 
 from .accumulation import EqualWeights, split_batch
 from .distributed import all_gather_object, no_sync
@@ -121,7 +123,7 @@ class Trainer(TrainerBase):
             named = {id(parameter): name for name, parameter in self.network.named_parameters()}
             bad = [named[id(p)] for p in parameters if not local_shard(p.grad).isfinite().all()]
             bad = list(dict.fromkeys(name for names in all_gather_object(bad) for name in names))
-            self.stop(f"The gradients of {_shorten(bad)} are not finite", bad, {}, ranks)
+            self.stop(f"The gradients of {some_of(bad, 8)} are not finite", bad, {}, ranks)
         if self.clip_norm > 0:
             clip_grads_with_norm_(parameters, self.clip_norm, norm)
         return float(norm)
@@ -144,13 +146,13 @@ class Trainer(TrainerBase):
             self.output_dir.mkdir(parents=True, exist_ok=True)
             report.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         raise NonFiniteError(
-            f"{what}, at iteration {self.iter}, with the files {_shorten(files)}. Neither weights nor checkpoints "
+            f"{what}, at iteration {self.iter}, with the files {some_of(files, 8)}. Neither weights nor checkpoints "
             f"were changed; {report} lists the batch."
         )
 
     def write_metrics(self, losses: dict[str, float], grad_norm: float, data_time: float) -> None:
         """Put the losses (means over ranks), their sum and the step's other numbers into the event storage."""
-        self.storage.put_scalars(total_loss=sum(losses.values()), data_time=data_time, **losses)
+        self.storage.put_scalars(total_loss=sum(losses.values()), data_time=data_time, **with_old_log_names(losses))
         if math.isfinite(grad_norm):
             self.storage.put_scalar("grad_norm", grad_norm)
         if self.scaler.is_enabled():
@@ -171,8 +173,3 @@ def _mean_over_ranks(ranks: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def _files(batch: Sequence[dict]) -> list[str]:
     return [str(sample.get("file_name", f"image {sample.get('image_id', '?')}")) for sample in batch]
-
-
-def _shorten(names: Sequence[str], limit: int = 8) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

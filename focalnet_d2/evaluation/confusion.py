@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from focalnet_d2.data.panoptic_labels import label_runs
+from focalnet_d2.utils.text import some_of
 
 _TILE = 16384  # pixels whose running maximum stays in the cache
 
@@ -66,7 +67,7 @@ def count_confusion(
     columns[columns == ignore_label] = num_classes
     for kind, labels, end in (("The map", rows, num_classes), ("The ground truth", columns, num_classes + 1)):
         if labels.min() < 0 or labels.max() >= end:
-            wrong = np.unique(labels[(labels < 0) | (labels >= end)])[:10].tolist()
+            wrong = some_of(np.unique(labels[(labels < 0) | (labels >= end)]), 10)
             raise ValueError(
                 f"{kind} of {where} has the labels {wrong}; classes go from 0 to {num_classes - 1}, and "
                 f"{ignore_label} is ignored in the ground truth."

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
+from focalnet_d2.utils.text import some_of
+
 from .panoptic_counts import (
     ImageScore,
     PanopticClasses,
@@ -50,10 +52,10 @@ def compare_maps(
         )
     overlaps = count_overlaps(truth_map, predicted_map, truth, predicted)
     if overlaps[:, -1].any():
-        unlisted = np.setdiff1d(predicted_map, np.append(predicted.ids, 0)).tolist()
-        raise ValueError(f"The map of {where} has segments that its list lacks: {unlisted[:10]}.")
+        unlisted = np.setdiff1d(predicted_map, np.append(predicted.ids, 0))
+        raise ValueError(f"The map of {where} has segments that its list lacks: {some_of(unlisted, 10)}.")
     if len(empty := predicted.ids[overlaps[:, 1:-1].sum(0) == 0]):
-        raise ValueError(f"The list of {where} has segments without a pixel in its map: {empty[:10].tolist()}.")
+        raise ValueError(f"The list of {where} has segments without a pixel in its map: {some_of(empty, 10)}.")
     official = score_segments(overlaps, truth, predicted, official=True)
     wrong_areas = int((true_areas(overlaps, truth, official=True) != true_areas(overlaps, truth, official=False)).sum())
     same = not wrong_areas and np.array_equal(truth.crowd, truth.last_crowd)

@@ -9,10 +9,10 @@ import torch
 from detectron2.config import instantiate
 
 from focalnet_d2.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from focalnet_d2.commands import inspect as inspection
 from focalnet_d2.commands import main as cli
 from focalnet_d2.commands.convert import main
 from focalnet_d2.config.lazy import apply_overrides, load_recipe, recipe_to_yaml
+from focalnet_d2.model_zoo import inspection
 from tests.recipes import meta_model, recipe_named
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def test_the_tool_tells_what_a_file_is():
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:]
     words = " ".join(finished.stdout.split())
-    for found in ("family DINO", "layout focalnet_d2", "8 rows: disk, ring, square, ...", f"fits {RECIPE}"):
+    for found in ("family DINO", "layout focalnet_d2", "8 rows: disk, ring, square and 5 more", f"fits {RECIPE}"):
         assert found in words
 
 
@@ -78,7 +78,7 @@ def test_one_code_base_becomes_the_other_through_a_recipe_of_its_own(tmp_path):
     apply_overrides(changed, ["model.position_embedding.temperature=10000", "model.position_embedding.offset=-0.5"])
     recipe.write_text(recipe_to_yaml(changed), encoding="utf-8")
     command = [str(official), str(detrex), "--to", "detrex", "--recipe", str(recipe)]
-    assert main(command) == 1
+    assert main(command) == 2
     assert main([*command, "--keep-settings"]) == 0
     written, wanted = read_checkpoint(detrex)["model"], state_of(WEIGHTS)
     assert torch.equal(written["class_embed.2.weight"], wanted["class_embed.0.weight"])
@@ -109,7 +109,7 @@ def test_averaged_weights_are_taken_when_asked_for(tmp_path):
 def test_a_file_is_replaced_only_when_asked_for(tmp_path, capsys):
     path = tmp_path / "out.pth"
     path.write_bytes(b"mine")
-    assert main([str(WEIGHTS), str(path), "--recipe", RECIPE]) == 1
+    assert main([str(WEIGHTS), str(path), "--recipe", RECIPE]) == 2
     assert "exists: --force overwrites it" in capsys.readouterr().err
     assert path.read_bytes() == b"mine"
     assert main([str(WEIGHTS), str(path), "--recipe", RECIPE, "--force"]) == 0
@@ -120,8 +120,8 @@ def test_a_file_is_replaced_only_when_asked_for(tmp_path, capsys):
     ("file", "out", "options", "words"),
     [
         ("missing.pth", "out.pth", [], "missing.pth does not exist"),
-        (WEIGHTS, None, [], "give a file to write that ends in .pth or .safetensors"),
-        (WEIGHTS, "out.pkl", [], "give a file to write that ends in .pth or .safetensors"),
+        (WEIGHTS, None, [], "Give a file to write that ends in .pth or .safetensors"),
+        (WEIGHTS, "out.pkl", [], "Give a file to write that ends in .pth or .safetensors"),
         (WEIGHTS, "out.pth", ["--to", "mmdetection"], "cannot be written in the layout 'mmdetection'"),
         (WEIGHTS, "out.pth", ["--to", "Microsoft classification"], "no place for the heads of a DINO"),
         (WEIGHTS, "out.pth", ["--recipe", "mask2former_focalnet_mini_coco"], "holds a DINO and not a Mask2Former"),
@@ -137,7 +137,7 @@ def test_a_refusal_is_one_line_and_leaves_no_file(tmp_path, capsys, file, out, o
     save_checkpoint(tmp_path / "other.pth", {"model": {"layer1.0.conv1.weight": torch.ones(1)}})
     before = sorted(tmp_path.iterdir())
     paths = [str(tmp_path / name) for name in (file, out) if name is not None]
-    assert main([*paths, *options]) == 1
+    assert main([*paths, *options]) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ")
     assert words in printed.err

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_weights
-from focalnet_d2.commands import inspect as inspection
-from focalnet_d2.commands.inspect import inspect_checkpoint
+from focalnet_d2.commands import inspect as command
+from focalnet_d2.model_zoo import inspection
+from focalnet_d2.model_zoo.inspection import inspect_checkpoint
 from tests.checkpoint import published_layouts as published
 from tests.checkpoint.building import tiny_focalnet
 from tests.recipes import meta_model, recipe_named
@@ -62,7 +63,7 @@ def test_all_that_is_found_stands_in_the_text():
         "holds FocalNet-L, 4 focal levels, focal windows 3, 5 feature scales",
         "in 869 tensors",
         "has averaged weights too (ema_model)",
-        "91 rows, also for models of 80 classes: person, bicycle, car, ...",
+        "91 rows, also for models of 80 classes: person, bicycle, car and 77 more",
         "model.position_embedding.temperature=20",
         "model.backbone.bottom_up.normalize_modulator=True",
         "model.backbone.bottom_up.stem_padding=2",
@@ -157,3 +158,8 @@ def test_a_file_without_its_first_block_is_damaged():
     state = {name: shape for name, shape in state.items() if ".0.blocks.0.mlp" not in name}
     with pytest.raises(ValueError, match="the stem or the first block of its FocalNet is missing"):
         inspect_checkpoint(published.published_file("Microsoft classification", state))
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path, capsys):
+    assert command.main([str(tmp_path / "missing.pth")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

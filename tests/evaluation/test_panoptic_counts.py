@@ -143,9 +143,9 @@ def test_lists_that_say_nothing_sensible_are_named(segments, match):
 
 
 def test_map_and_list_of_a_prediction_must_agree():
-    with pytest.raises(ValueError, match="map of the prediction has segments that its list lacks: \\[6\\]"):
+    with pytest.raises(ValueError, match="map of the prediction has segments that its list lacks: 6"):
         tally(row((1, 4)), [segment(1, 0)], row((5, 2), (6, 2)), [segment(5, 0)])
-    with pytest.raises(ValueError, match="list of the prediction has segments without a pixel in its map: \\[6\\]"):
+    with pytest.raises(ValueError, match="list of the prediction has segments without a pixel in its map: 6"):
         tally(row((1, 4)), [segment(1, 0)], row((5, 4)), [segment(5, 0), segment(6, 0)])
     with pytest.raises(ValueError, match="map of the prediction is \\(1, 3\\) pixels .* \\(1, 4\\)"):
         tally(row((1, 4)), [segment(1, 0)], row((5, 3)), [segment(5, 0)])

@@ -134,7 +134,7 @@ def test_files_on_request(samples, tmp_path):
         (torch.zeros(4, 6, 3), "The prediction for images/4.jpg is torch.float32 \\(4, 6, 3\\).*scores \\(3, H, W\\)"),
         (torch.zeros(6, 3), "The prediction for images/4.jpg is torch.float32 \\(6, 3\\)"),
         (torch.zeros(3, 6, 4), "prediction for images/4.jpg is \\(6, 4\\) pixels"),
-        (torch.full((6, 3), 3), "prediction for images/4.jpg has the labels \\[3\\]"),
+        (torch.full((6, 3), 3), "prediction for images/4.jpg has the labels 3"),
     ],
 )
 def test_predictions_that_cannot_be_scored_are_named(samples, output, match):

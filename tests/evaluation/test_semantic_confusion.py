@@ -64,10 +64,10 @@ def test_every_pixel_is_counted_once(predicted, seed):
 @pytest.mark.parametrize(
     ("predicted", "truth", "match"),
     [
-        (np.array([[0, 3]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[3\\]; classes go from 0 to 2"),
-        (np.array([[0, -1]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[-1\\]"),
-        (np.array([[0, 255]]), np.array([[0, 0]]), "The map of image 5 has the labels \\[255\\]"),
-        (np.array([[0, 1]]), np.array([[0, 7]]), "The ground truth of image 5 has the labels \\[7\\]"),
+        (np.array([[0, 3]]), np.array([[0, 0]]), "The map of image 5 has the labels 3; classes go from 0 to 2"),
+        (np.array([[0, -1]]), np.array([[0, 0]]), "The map of image 5 has the labels -1"),
+        (np.array([[0, 255]]), np.array([[0, 0]]), "The map of image 5 has the labels 255"),
+        (np.array([[0, 1]]), np.array([[0, 7]]), "The ground truth of image 5 has the labels 7"),
         (np.array([[0, 1]]), np.array([[0], [1]]), "The map of image 5 is \\(1, 2\\) pixels .* \\(2, 1\\)"),
     ],
 )

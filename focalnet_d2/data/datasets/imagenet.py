@@ -9,6 +9,8 @@ from pathlib import Path
 
 from detectron2.data import MetadataCatalog
 
+from focalnet_d2.utils.text import some_of
+
 from .custom import datasets_root, replace_dataset
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -76,7 +78,7 @@ def class_folders(root: Path) -> list[str]:
 def _check_same(classes: list[str], root: Path, wanted: list[str], other: Path) -> None:
     lacking, foreign = (sorted(set(a) - set(b)) for a, b in ((wanted, classes), (classes, wanted)))
     if lacking or foreign:
-        parts = [f"{what} {', '.join(names[:5])}" for what, names in (("lacks", lacking), ("adds", foreign)) if names]
+        parts = [f"{what} {some_of(names, 5)}" for what, names in (("lacks", lacking), ("adds", foreign)) if names]
         raise ValueError(f"{root} has other class folders than {other}: it {' and '.join(parts)}.")
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from detectron2.data import MetadataCatalog
 
+from focalnet_d2.utils.text import some_of
+
 from ..panoptic_labels import LARGEST_ID
 
 LABEL_DIVISOR = 1000
@@ -129,8 +131,8 @@ def _check_categories(categories: list[dict], panoptic_json: str) -> None:
 def _check_registered(categories: list[dict], contiguous: dict, names: list[str], panoptic_json: str) -> None:
     found = {(category["id"], category["name"].strip()) for category in categories}  # ADE20K has "window "
     registered = {(category_id, names[index].strip()) for category_id, index in contiguous.items()}
-    if differences := sorted(found ^ registered, key=str)[:5]:
-        listed = ", ".join(f"{category_id} ({name})" for category_id, name in differences)
+    if differences := sorted(found ^ registered, key=str):
+        listed = some_of((f"{category_id} ({name})" for category_id, name in differences), 5)
         raise ValueError(f"{panoptic_json} and the registered categories differ in {listed}.")
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
+from focalnet_d2.utils.text import some_of
+
 from ..label_maps import check_label_size, transform_labels
 from ..panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic
 from .base import ImageMapper, mask_targets
@@ -60,9 +62,8 @@ def read_segments(dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
     (values,), _ = label_runs(ids)
     listed = {segment["id"] for segment in dataset_dict["segments_info"]}
     if unlisted := sorted(set(np.unique(values).tolist()) - listed - {0}):
-        few = ", ".join(map(str, unlisted[:5]))
         raise ValueError(
-            f"The panoptic label file {label_file} has the segment ids {few}, which segments_info of the image does "
-            "not list; are PNG and JSON of the same version?"
+            f"The panoptic label file {label_file} has the segment ids {some_of(unlisted, 5)}, which segments_info of "
+            "the image does not list; are PNG and JSON of the same version?"
         )
     return ids

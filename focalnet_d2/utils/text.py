@@ -1,0 +1,16 @@
+"""How many things are named in one sentence."""
+
+from collections.abc import Iterable
+
+
+def some_of(items: Iterable[object], limit: int = 3) -> str:
+    """The first few of many things: `a, b, c and 2 more`."""
+    words = [str(item) for item in items]
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return ", ".join(words[:limit]) + more
+
+
+def counted(items: Iterable[object], limit: int = 3) -> str:
+    """Their number, and the first few of them: `5 (a, b, c and 2 more)`."""
+    words = list(items)
+    return f"{len(words)} ({some_of(words, limit)})"
