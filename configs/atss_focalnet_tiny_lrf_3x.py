@@ -1,11 +1,11 @@
 """ATSS with FocalNet-T (3 focal levels) on COCO boxes, 36 epochs, as mmdetection trains it.
 
-Source: arXiv:2203.11926, table 7.
-Start: focalnet_tiny_lrf.pth (ImageNet-1K classifier; kernels grow, the added rings start from zero).
-Expected: box AP 49.6 (AP50 68.7, AP75 54.5), published, val2017.
+The classifier's kernels grow; the added rings start from zero.
 Command: python train_net.py --config-file atss_focalnet_tiny_lrf_3x --num-gpus 8
     train.init_checkpoint=focalnet_tiny_lrf.pth
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection_mm import dataloader
 from .common.focalnet import focalnet_tiny_lrf as _focalnet
@@ -13,6 +13,13 @@ from .common.models.atss import model
 from .common.optim import mm_adamw as optimizer
 from .common.schedules import coco_3x as lr_multiplier
 from .common.train import mm_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 7",
+    start=WeightRef(file="focalnet_tiny_lrf.pth"),
+    expected={"bbox/AP": 49.6, "bbox/AP50": 68.7, "bbox/AP75": 54.5},
+    num_gpus=8,
+)
 
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.out_features = ("res3", "res4", "res5")

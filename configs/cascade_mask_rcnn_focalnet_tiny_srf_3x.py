@@ -1,12 +1,10 @@
 """Cascade Mask R-CNN with FocalNet-T (2 focal levels) on COCO, 36 epochs.
 
-Source: arXiv:2203.11926, table 7.
-Start: focalnet_tiny_srf.pth (ImageNet-1K classifier).
-Expected, published: box AP 51.5 (val2017, no test-time augmentation).
 Command: python train_net.py --config-file cascade_mask_rcnn_focalnet_tiny_srf_3x
     --num-gpus 8 train.init_checkpoint=focalnet_tiny_srf.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection import multi_scale as _multi_scale
 from .common.data.coco_instance_800 import dataloader
@@ -15,6 +13,13 @@ from .common.models.cascade_mask_rcnn import model
 from .common.optim import mm_adamw as optimizer
 from .common.schedules import coco_3x as lr_multiplier
 from .common.train import rcnn_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 7",
+    start=WeightRef(file="focalnet_tiny_srf.pth"),
+    expected={"bbox/AP": 51.5},
+    num_gpus=8,
+)
 
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.focal_windows = (11, 9, 9, 7)

@@ -1,11 +1,12 @@
 """FocalNet-B (3 focal levels) from ImageNet-22K to ImageNet-1K at 224 pixels, 30 epochs.
 
-Source: arXiv:2203.11926, table 19: rates, epochs, batch, weight decay, drop path, no mixup. Not stated by any source:
-warm-up (none here) and gradient clipping (that of ImageNet-1K here).
-Start: a FocalNet-B of ImageNet-22K, which was not released; its layer scale is that of table 19.
+Table 19 states rates, epochs, batch, weight decay, drop path and no mixup. No source states the warm-up (none here) or
+the gradient clipping (that of ImageNet-1K here). The layer scale is that of table 19, too.
 Command: python train_net.py --config-file classifier_focalnet_base_lrf_22k_to_1k_224 --num-gpus 8
     train.init_checkpoint=FILE
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.imagenet import dataloader
 from .common.focalnet import focalnet_base_lrf as _focalnet
@@ -14,6 +15,11 @@ from .common.optim import imagenet_adamw as optimizer
 from .common.schedules import imagenet_30ep as lr_multiplier
 from .common.train import imagenet_train as train
 
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 19",
+    start=WeightRef(unpublished="a FocalNet-B of ImageNet-22K, which was not released"),
+    num_gpus=8,
+)
 model.backbone = _focalnet
 model.backbone.out_features = ("res5",)
 model.backbone.drop_path_rate = 0.3

@@ -1,11 +1,9 @@
 """FocalNet-T with a single stage (isotropic) on ImageNet-1K at 224 pixels, 300 epochs.
 
-Source: arXiv:2203.11926, table 18 and its ImageNet-1K results.
-Start: random weights.
-Expected, published: top-1 74.1 (validation, 224 pixels).
 Command: python train_net.py --config-file classifier_focalnet_tiny_iso --num-gpus 8
-To evaluate the released file: the same with --eval-only train.init_checkpoint=focalnet_tiny_iso_16.pth
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo
 
 from .common.data.imagenet import dataloader
 from .common.focalnet import focalnet_tiny_iso as _focalnet
@@ -13,6 +11,10 @@ from .common.models.classifier import model
 from .common.optim import imagenet_adamw as optimizer
 from .common.schedules import imagenet_300ep as lr_multiplier
 from .common.train import imagenet_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 18 and its ImageNet-1K results", expected={"classification/top1": 74.1}, num_gpus=8
+)
 
 model.backbone = _focalnet
 model.backbone.drop_path_rate = 0.2

@@ -1,10 +1,10 @@
 """FocalNet-T (2 focal levels) with overlapping patches on ImageNet-1K at 224 pixels, 300 epochs.
 
-Source: arXiv:2203.11926, tables 2 and 18. That it has 2 focal levels follows from its 30.4 million parameters.
-Start: random weights; no file was released.
-Expected, published: top-1 82.4 (validation, 224 pixels).
+That it has 2 focal levels follows from its 30.4 million parameters. No file was released.
 Command: python train_net.py --config-file classifier_focalnet_tiny_srf_conv_embed --num-gpus 8
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo
 
 from .common.data.imagenet import dataloader
 from .common.focalnet import focalnet_tiny_srf as _focalnet
@@ -12,6 +12,8 @@ from .common.models.classifier import model
 from .common.optim import imagenet_adamw as optimizer
 from .common.schedules import imagenet_300ep as lr_multiplier
 from .common.train import imagenet_train as train
+
+_about = RecipeInfo(source="arXiv:2203.11926, tables 2 and 18", expected={"classification/top1": 82.4}, num_gpus=8)
 
 model.backbone = _focalnet
 model.backbone.use_conv_embed = True

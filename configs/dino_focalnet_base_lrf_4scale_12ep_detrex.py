@@ -1,11 +1,10 @@
 """DINO with FocalNet-B (3 focal levels, 4 feature scales) on COCO boxes, 12 epochs, as detrex trains it.
 
-Source: the configuration file of detrex, which names no AP.
-Start: focalnet_base_lrf.pth (ImageNet-1K classifier).
 Command: python train_net.py --config-file dino_focalnet_base_lrf_4scale_12ep_detrex
     --num-gpus 8 train.init_checkpoint=focalnet_base_lrf.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection import dataloader
 from .common.data.coco_detection import multi_scale as _multi_scale
@@ -14,6 +13,12 @@ from .common.models.dino_detrex import model
 from .common.optim import adamw as optimizer
 from .common.schedules import coco_12ep as lr_multiplier
 from .common.train import train
+
+_about = RecipeInfo(
+    source="the configuration file of detrex, which names no AP",
+    start=WeightRef(file="focalnet_base_lrf.pth"),
+    num_gpus=8,
+)
 
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.out_features = ("res3", "res4", "res5")

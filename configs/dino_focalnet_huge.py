@@ -1,12 +1,11 @@
 """DINO with FocalNet-H (4 focal levels, 5 feature scales) on COCO boxes, from Objects365, 12 epochs at 1200 pixels.
 
-Source: arXiv:2203.11926, system comparison. Not stated by any source: scales, batch, drop path, denoising queries.
-Start: the weights of dino_focalnet_huge_objects365; the class heads start afresh.
-Expected, published: box AP 64.0 val2017 and 64.1 test-dev; 64.2 and 64.4 with test-time augmentation.
+No source states scales, batch, drop path or denoising queries, nor the scales of the published test-time augmentation.
+The class heads start afresh.
 Command: python train_net.py --config-file dino_focalnet_huge --num-gpus 8 train.init_checkpoint=FILE
-To evaluate: the same with --eval-only and a file fine-tuned on COCO.
-At several scales (no source states the published ones): also train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection_1200 import dataloader
 from .common.data.coco_detection_1200 import multi_scale as _multi_scale
@@ -16,6 +15,11 @@ from .common.optim import adamw as optimizer
 from .common.schedules import coco_12ep as lr_multiplier
 from .common.train import train
 
+_about = RecipeInfo(
+    source="arXiv:2203.11926, system comparison", start=WeightRef(recipe="dino_focalnet_huge_objects365"),
+    expected={"bbox/AP": 64.0, "bbox/AP (test-dev)": 64.1, "bbox/AP (TTA)": 64.2, "bbox/AP (test-dev, TTA)": 64.4},
+    num_gpus=8,
+)  # fmt: skip
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.drop_path_rate = 0.3
 model.backbone.bottom_up.use_checkpoint = True

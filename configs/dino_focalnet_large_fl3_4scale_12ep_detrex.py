@@ -1,12 +1,10 @@
 """DINO with FocalNet-L (3 focal levels, 4 feature scales) on COCO boxes, 12 epochs, as detrex trains it.
 
-Source: detrex, its model table.
-Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
-Expected: box AP 57.5 (published; val2017, no test-time augmentation).
 Command: python train_net.py --config-file dino_focalnet_large_fl3_4scale_12ep_detrex
     --num-gpus 8 train.init_checkpoint=focalnet_large_lrf_384.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection import dataloader
 from .common.data.coco_detection import multi_scale as _multi_scale
@@ -15,6 +13,13 @@ from .common.models.dino_detrex import model
 from .common.optim import adamw as optimizer
 from .common.schedules import coco_12ep as lr_multiplier
 from .common.train import train
+
+_about = RecipeInfo(
+    source="detrex, its model table",
+    start=WeightRef(file="focalnet_large_lrf_384.pth"),
+    expected={"bbox/AP": 57.5},
+    num_gpus=8,
+)
 
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.out_features = ("res3", "res4", "res5")

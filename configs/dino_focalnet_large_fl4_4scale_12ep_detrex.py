@@ -1,12 +1,10 @@
 """DINO with FocalNet-L (4 focal levels, 4 feature scales) on COCO boxes, 12 epochs, as detrex trains it.
 
-Source: detrex, its model table.
-Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
-Expected: box AP 58.0 (published; val2017, no test-time augmentation).
 Command: python train_net.py --config-file dino_focalnet_large_fl4_4scale_12ep_detrex
     --num-gpus 8 train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection import dataloader
 from .common.data.coco_detection import multi_scale as _multi_scale
@@ -16,6 +14,12 @@ from .common.optim import adamw as optimizer
 from .common.schedules import coco_12ep as lr_multiplier
 from .common.train import train
 
+_about = RecipeInfo(
+    source="detrex, its model table",
+    start=WeightRef(file="focalnet_large_lrf_384_fl4.pth"),
+    expected={"bbox/AP": 58.0},
+    num_gpus=8,
+)
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.out_features = ("res3", "res4", "res5")
 model.backbone.bottom_up.drop_path_rate = 0.3

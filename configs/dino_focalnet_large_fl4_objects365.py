@@ -1,11 +1,12 @@
 """DINO with FocalNet-L (4 focal levels, 5 feature scales) on Objects365 v2, 26 epochs.
 
-Source: FocalNet-DINO, weights "pretrained on Objects365" with its 5-scale model; no AP named.
-Not stated by any source: epochs, rate and resolution (those of FocalNet-H here), batch (64 as DINO's Swin-L run).
-Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
+No AP is published. No source states epochs, rate and resolution (those of FocalNet-H here) or batch (64 as in DINO's
+Swin-L run).
 Command: python train_net.py --config-file dino_focalnet_large_fl4_objects365 --num-gpus 8 --num-machines 8
     --machine-rank R --dist-url tcp://HOST:PORT train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.objects365_detection import dataloader
 from .common.focalnet import focalnet_large_fl4 as _focalnet
@@ -14,6 +15,12 @@ from .common.optim import adamw as optimizer
 from .common.schedules import objects365_26ep as lr_multiplier
 from .common.train import train
 
+_about = RecipeInfo(
+    source='FocalNet-DINO, weights "pretrained on Objects365" with its 5-scale model',
+    start=WeightRef(file="focalnet_large_lrf_384_fl4.pth"),
+    num_gpus=8,
+    num_machines=8,
+)
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.drop_path_rate = 0.3
 model.backbone.bottom_up.use_checkpoint = True

@@ -1,15 +1,19 @@
 """Small DINO with a small FocalNet on the balloon set, one class, at 256 pixels.
 
-Source: this project; not a published network, no setting is from a paper.
-Start: the weights of dino_focalnet_mini_quickstart, with a new class list; or random weights.
+Not a published network: no setting is from a paper. The class list is a new one. Training also works from random
+weights.
 Command: python train_net.py --config-file dino_focalnet_mini_balloon train.init_checkpoint=FILE
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.balloon_detection import dataloader
 from .common.models.dino_mini import model
 from .common.optim import adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import train
+
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="dino_focalnet_mini_quickstart"))
 
 model.num_classes = 1
 optimizer.lr = 4e-4

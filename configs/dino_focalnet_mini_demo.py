@@ -1,15 +1,18 @@
 """Small DINO with a small FocalNet: the shipped quick-start weights, fine-tuned on generated images of another style.
 
-Source: this project; not a published network, no setting is from a paper.
-Start: the weights of dino_focalnet_mini_quickstart; classes are taken over by name.
+Not a published network: no setting is from a paper. Classes are taken over by name.
 Command: python train_net.py --config-file dino_focalnet_mini_demo train.init_checkpoint=FILE
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.generated_detection import dataloader
 from .common.models.dino_mini import model
 from .common.optim import adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import train
+
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="dino_focalnet_mini_quickstart"))
 
 model.num_classes = 5
 optimizer.lr = 3e-4

@@ -1,9 +1,10 @@
 """Small DINO with a small FocalNet, from random weights, on the project's generated images.
 
-Source: this project; not a published network, no setting is from a paper.   Start: random weights.
+Not a published network: no setting is from a paper.
 Command: python train_net.py --config-file dino_focalnet_mini_quickstart
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo
 
 from .common.data.generated_detection import dataloader
 from .common.data.generated_detection import multi_scale as _multi_scale
@@ -11,6 +12,8 @@ from .common.models.dino_mini import model
 from .common.optim import adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import train
+
+_about = RecipeInfo(source="this project")
 
 model.num_classes = 8
 optimizer.lr = 4e-4

@@ -1,11 +1,11 @@
 """Mask2Former with FocalNet-B (3 focal levels) for ADE20K semantic segmentation, 100 queries, 160,000 iterations.
 
-Source: settings of Mask2Former's Swin-B with the backbone replaced; no number is published.
-Start: focalnet_base_lrf.pth (ImageNet-1K classifier).
+No result is published.
 Command: python train_net.py --config-file mask2former_focalnet_base_lrf_ade20k_semantic --num-gpus 8
     train.init_checkpoint=focalnet_base_lrf.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_semantic_640 import dataloader
 from .common.data.ade20k_semantic_640 import multi_scale as _multi_scale
@@ -14,6 +14,12 @@ from .common.models.mask2former_ade20k_semantic import model
 from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import polynomial as lr_multiplier
 from .common.train import mask2former_train as train
+
+_about = RecipeInfo(
+    source="settings of Mask2Former's Swin-B with the backbone replaced",
+    start=WeightRef(file="focalnet_base_lrf.pth"),
+    num_gpus=8,
+)
 
 model.backbone = _focalnet
 model.backbone.drop_path_rate = 0.3

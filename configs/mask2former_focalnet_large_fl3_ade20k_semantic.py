@@ -1,13 +1,12 @@
 """Mask2Former with FocalNet-L (3 focal levels) for ADE20K semantic segmentation, 100 queries, 160,000 iterations.
 
-Source: arXiv:2203.11926, table 9. Not stated by any source: schedule, crop, queries and drop path (those of
-Mask2Former's Swin-L here), focal levels and windows (those of the released classifier here).
-Start: focalnet_large_lrf_384.pth (ImageNet-22K classifier).
-Expected, published: mIoU 57.3 at one scale, mIoU 58.5 at several (validation).
+No source states schedule, crop, queries and drop path (those of Mask2Former's Swin-L here) or focal levels and windows
+(those of the released classifier here).
 Command: python train_net.py --config-file mask2former_focalnet_large_fl3_ade20k_semantic --num-gpus 8
     train.init_checkpoint=focalnet_large_lrf_384.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_semantic_640 import dataloader
 from .common.data.ade20k_semantic_640 import multi_scale as _multi_scale
@@ -16,6 +15,13 @@ from .common.models.mask2former_ade20k_semantic import model
 from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import polynomial as lr_multiplier
 from .common.train import mask2former_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 9",
+    start=WeightRef(file="focalnet_large_lrf_384.pth"),
+    expected={"sem_seg/mIoU": 57.3, "sem_seg/mIoU (TTA)": 58.5},
+    num_gpus=8,
+)
 
 model.backbone = _focalnet
 model.backbone.drop_path_rate = 0.3

@@ -1,12 +1,11 @@
 """Mask2Former with FocalNet-L (4 focal levels) for ADE20K semantic segmentation, 100 queries, 160,000 iterations.
 
-Source: mask2former_focalnet_large_fl3_ade20k_semantic with the other released FocalNet-L; no number is known to be
-published for this one.
-Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
+No result is known to be published for this one.
 Command: python train_net.py --config-file mask2former_focalnet_large_fl4_ade20k_semantic --num-gpus 8
     train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_semantic_640 import dataloader
 from .common.data.ade20k_semantic_640 import multi_scale as _multi_scale
@@ -15,6 +14,12 @@ from .common.models.mask2former_ade20k_semantic import model
 from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import polynomial as lr_multiplier
 from .common.train import mask2former_train as train
+
+_about = RecipeInfo(
+    source="mask2former_focalnet_large_fl3_ade20k_semantic with the other released FocalNet-L",
+    start=WeightRef(file="focalnet_large_lrf_384_fl4.pth"),
+    num_gpus=8,
+)
 
 model.backbone = _focalnet
 model.backbone.drop_path_rate = 0.3

@@ -1,11 +1,11 @@
 """Mask2Former with FocalNet-L (4 focal levels) for COCO panoptic segmentation, 200 queries, 100 epochs.
 
-Source: mask2former_focalnet_large_fl3_coco_panoptic with the other released FocalNet-L; no number is known to be
-published for this one.
-Start: focalnet_large_lrf_384_fl4.pth (ImageNet-22K classifier).
+No result is known to be published for this one.
 Command: python train_net.py --config-file mask2former_focalnet_large_fl4_coco_panoptic --num-gpus 8
     train.init_checkpoint=focalnet_large_lrf_384_fl4.pth
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_panoptic import dataloader
 from .common.focalnet import focalnet_large_fl4 as _focalnet
@@ -13,6 +13,12 @@ from .common.models.mask2former import model
 from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import coco_100ep as lr_multiplier
 from .common.train import mask2former_train as train
+
+_about = RecipeInfo(
+    source="mask2former_focalnet_large_fl3_coco_panoptic with the other released FocalNet-L",
+    start=WeightRef(file="focalnet_large_lrf_384_fl4.pth"),
+    num_gpus=8,
+)
 
 model.backbone = _focalnet
 model.backbone.drop_path_rate = 0.3

@@ -1,9 +1,9 @@
 """Small Mask2Former with a small FocalNet on ADE20K's classes at 128 pixels: a few steps, to see that all parts work.
 
-Source: this project; not a published network, no setting is from a paper but the order of augmentations.
-Start: the backbone of weights/dino_focalnet_mini_day.safetensors.
 Command: python train_net.py --config-file mask2former_focalnet_mini_ade20k train.init_checkpoint=FILE
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_semantic import dataloader
 from .common.data.ade20k_semantic import multi_scale as _multi_scale
@@ -12,6 +12,7 @@ from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import polynomial as lr_multiplier
 from .common.train import mask2former_train as train
 
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="dino_focalnet_mini_quickstart"))
 model.num_classes = 150
 model.inference.thing_ids = ()
 model.inference.panoptic = model.inference.instance = None

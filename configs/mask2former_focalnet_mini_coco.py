@@ -1,12 +1,12 @@
-"""Small Mask2Former with a small FocalNet that learns 8 COCO panoptic training images by heart, at 256 pixels.
+"""Small Mask2Former with a small FocalNet that overfits 8 COCO panoptic images at 256 pixels, to check the whole path.
 
-Source: this project; a check of the whole path on real images, not a published network.
-Start: the weights of mask2former_focalnet_mini_quickstart; class rows start afresh but for common names.
 Command: python train_net.py --config-file mask2former_focalnet_mini_coco train.init_checkpoint=FILE
 """
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_panoptic import dataloader
 from .common.models.mask2former_mini import model
@@ -14,6 +14,7 @@ from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import mask2former_train as train
 
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="mask2former_focalnet_mini_quickstart"))
 _resize = L(T.ResizeShortestEdge)(short_edge_length=256, max_size=427)
 dataloader.train.mapper.augmentations = dataloader.test.mapper.augmentations = [_resize]
 dataloader.train.dataset.limit = dataloader.test.dataset.limit = 8

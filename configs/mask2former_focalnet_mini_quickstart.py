@@ -1,15 +1,19 @@
 """Small Mask2Former with a small FocalNet on the project's generated images: things and stuff, 13 classes.
 
-Source: this project; not a published network, no setting is from a paper.
-Start: the backbone of weights/dino_focalnet_mini_day.safetensors.
+Not a published network: no setting is from a paper. Only the backbone of the starting weights is taken; the rest starts
+afresh.
 Command: python train_net.py --config-file mask2former_focalnet_mini_quickstart train.init_checkpoint=FILE
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.generated_panoptic import dataloader
 from .common.models.mask2former_mini import model
 from .common.optim import mask2former_adamw as optimizer
 from .common.schedules import drop_at_80_percent as lr_multiplier
 from .common.train import mask2former_train as train
+
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="dino_focalnet_mini_quickstart"))
 
 model.num_classes = 13
 model.inference.thing_ids = tuple(range(8))

@@ -1,12 +1,11 @@
 """Mask R-CNN with deeper, thinner FocalNet-S (2 focal levels) on COCO, 36 epochs.
 
-Source: arXiv:2203.11926, tables 20 to 22. The drop path is not stated; here that of the plain FocalNet-S.
-Start: an ImageNet-1K classifier of this network, which is not published.
-Expected, published: box AP 49.2, mask AP 43.8 (val2017, no test-time augmentation).
+The drop path is not stated; here it is that of the plain FocalNet-S.
 Command: python train_net.py --config-file mask_rcnn_focalnet_small_deeper_srf_3x
     --num-gpus 8 train.init_checkpoint=FILE
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.coco_detection import multi_scale as _multi_scale
 from .common.data.coco_instance_800 import dataloader
@@ -15,6 +14,13 @@ from .common.models.mask_rcnn import model
 from .common.optim import mm_adamw as optimizer
 from .common.schedules import coco_3x as lr_multiplier
 from .common.train import rcnn_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, tables 20 to 22",
+    start=WeightRef(unpublished="an ImageNet-1K classifier of this network, which is not published"),
+    expected={"bbox/AP": 49.2, "segm/AP": 43.8},
+    num_gpus=8,
+)
 
 model.backbone.bottom_up = _focalnet
 model.backbone.bottom_up.focal_windows = (9, 9, 9, 9)

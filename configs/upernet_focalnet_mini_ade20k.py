@@ -1,12 +1,12 @@
-"""Small UPerNet with a small FocalNet that learns up to 8 ADE20K training images by heart, at 128 pixels.
+"""Small UPerNet with a small FocalNet that overfits up to 8 ADE20K images at 128 pixels, to check the whole path.
 
-Source: this project; a check of the whole path on real images, not a published network.
-Start: the backbone of weights/dino_focalnet_mini_day.safetensors.
 Command: python train_net.py --config-file upernet_focalnet_mini_ade20k train.init_checkpoint=FILE
 """
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_upernet import dataloader
 from .common.data.ade20k_upernet import multi_scale as _multi_scale
@@ -15,6 +15,7 @@ from .common.optim import upernet_adamw as optimizer
 from .common.schedules import linear_decay as lr_multiplier
 from .common.train import upernet_train as train
 
+_about = RecipeInfo(source="this project", start=WeightRef(recipe="dino_focalnet_mini_quickstart"))
 _resize = L(T.ResizeShortestEdge)(short_edge_length=128, max_size=256)
 dataloader.train.mapper.augmentations = dataloader.test.mapper.augmentations = [_resize]
 dataloader.train.dataset.limit = dataloader.test.dataset.limit = 8

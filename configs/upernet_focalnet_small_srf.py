@@ -1,12 +1,11 @@
 """UPerNet with FocalNet-S (2 focal levels) for ADE20K semantic segmentation, 160,000 iterations.
 
-Source: arXiv:2203.11926, table 8, and FocalNet's mmsegmentation config.
-Start: focalnet_small_srf.pth (ImageNet-1K classifier; its windows grow to 9).
-Expected, published: mIoU 49.3 at one scale, mIoU 50.1 at several (validation).
+The classifier's windows grow to 9.
 Command: python train_net.py --config-file upernet_focalnet_small_srf --num-gpus 8
     train.init_checkpoint=focalnet_small_srf.pth
-At several scales: the same with --eval-only, a trained file and train.test_time_augmentation.enabled=True
 """
+
+from focalnet_d2.config.recipe_info import RecipeInfo, WeightRef
 
 from .common.data.ade20k_upernet import dataloader
 from .common.data.ade20k_upernet import multi_scale as _multi_scale
@@ -15,6 +14,13 @@ from .common.models.upernet import model
 from .common.optim import upernet_adamw as optimizer
 from .common.schedules import linear_decay as lr_multiplier
 from .common.train import upernet_train as train
+
+_about = RecipeInfo(
+    source="arXiv:2203.11926, table 8, and FocalNet's mmsegmentation config",
+    start=WeightRef(file="focalnet_small_srf.pth"),
+    expected={"sem_seg/mIoU": 49.3, "sem_seg/mIoU (TTA)": 50.1},
+    num_gpus=8,
+)
 
 model.backbone = _focalnet
 model.backbone.focal_windows = (9, 9, 9, 9)

@@ -1,20 +1,26 @@
 """Which recipes there are, and the published numbers of each, written down by hand from the papers' tables.
 
-val2017 or ADE20K's and ImageNet's validation images. Where a recipe has two mIoU, the second one is at several scales.
+val2017 or ADE20K's and ImageNet's validation images. Metrics are named as in
+`RecipeInfo.expected`.
 """
 
-PUBLISHED: dict[str, list[str]] = {}
+PUBLISHED: dict[str, dict[str, float]] = {}
 WITHOUT_NUMBER: list[str] = []
 
 # DINO
 
 PUBLISHED |= {
-    "dino_focalnet_huge": ["AP 64.0"],
-    "dino_focalnet_large_fl3_4scale_12ep_detrex": ["AP 57.5"],
-    "dino_focalnet_large_fl3_4scale_36ep_detrex": ["AP 58.3"],
-    "dino_focalnet_large_fl4_4scale_12ep_detrex": ["AP 58.0"],
-    "dino_focalnet_large_fl4_5scale_12ep_detrex": ["AP 58.5"],
-    "dino_focalnet_large_fl4_objects365_to_coco": ["AP 63.5"],
+    "dino_focalnet_huge": {
+        "bbox/AP": 64.0,
+        "bbox/AP (test-dev)": 64.1,
+        "bbox/AP (TTA)": 64.2,
+        "bbox/AP (test-dev, TTA)": 64.4,
+    },
+    "dino_focalnet_large_fl3_4scale_12ep_detrex": {"bbox/AP": 57.5},
+    "dino_focalnet_large_fl3_4scale_36ep_detrex": {"bbox/AP": 58.3},
+    "dino_focalnet_large_fl4_4scale_12ep_detrex": {"bbox/AP": 58.0},
+    "dino_focalnet_large_fl4_5scale_12ep_detrex": {"bbox/AP": 58.5},
+    "dino_focalnet_large_fl4_objects365_to_coco": {"bbox/AP": 63.5},
 }
 WITHOUT_NUMBER += [
     "dino_focalnet_base_lrf_4scale_12ep_detrex",
@@ -30,8 +36,8 @@ WITHOUT_NUMBER += [
 # Mask2Former
 
 PUBLISHED |= {
-    "mask2former_focalnet_large_fl3_coco_panoptic": ["PQ 57.9", "AP 48.4", "mIoU 67.3"],
-    "mask2former_focalnet_large_fl3_ade20k_semantic": ["mIoU 57.3", "mIoU 58.5"],
+    "mask2former_focalnet_large_fl3_coco_panoptic": {"panoptic_seg/PQ": 57.9, "segm/AP": 48.4, "sem_seg/mIoU": 67.3},
+    "mask2former_focalnet_large_fl3_ade20k_semantic": {"sem_seg/mIoU": 57.3, "sem_seg/mIoU (TTA)": 58.5},
 }
 WITHOUT_NUMBER += [
     "mask2former_focalnet_large_fl4_coco_panoptic",
@@ -47,69 +53,69 @@ WITHOUT_NUMBER += [
 # Mask R-CNN and Cascade Mask R-CNN
 
 PUBLISHED |= {
-    f"mask_rcnn_focalnet_{name}": [f"box AP {box}", f"mask AP {mask}"]
+    f"mask_rcnn_focalnet_{name}": {"bbox/AP": box, "segm/AP": mask}
     for name, box, mask in (
-        ("tiny_srf_1x", "45.9", "41.3"),
-        ("tiny_srf_3x", "47.6", "42.6"),
-        ("tiny_lrf_1x", "46.1", "41.5"),
-        ("tiny_lrf_3x", "48.0", "42.9"),
-        ("small_srf_1x", "48.0", "42.7"),
-        ("small_srf_3x", "48.9", "43.6"),
-        ("small_lrf_1x", "48.3", "43.1"),
-        ("small_lrf_3x", "49.3", "43.8"),
-        ("base_srf_1x", "48.8", "43.3"),
-        ("base_srf_3x", "49.6", "44.1"),
-        ("base_lrf_1x", "49.0", "43.5"),
-        ("base_lrf_3x", "49.8", "44.1"),
-        ("tiny_deeper_srf_1x", "46.8", "41.9"),
-        ("tiny_deeper_lrf_1x", "46.7", "41.9"),
-        ("small_deeper_srf_1x", "48.1", "43.1"),
-        ("small_deeper_lrf_1x", "48.6", "43.3"),
-        ("base_deeper_srf_1x", "49.6", "44.0"),
-        ("base_deeper_lrf_1x", "49.9", "44.2"),
-        ("tiny_deeper_srf_3x", "48.5", "43.3"),
-        ("small_deeper_srf_3x", "49.2", "43.8"),
-        ("base_deeper_srf_3x", "50.2", "44.3"),
+        ("tiny_srf_1x", 45.9, 41.3),
+        ("tiny_srf_3x", 47.6, 42.6),
+        ("tiny_lrf_1x", 46.1, 41.5),
+        ("tiny_lrf_3x", 48.0, 42.9),
+        ("small_srf_1x", 48.0, 42.7),
+        ("small_srf_3x", 48.9, 43.6),
+        ("small_lrf_1x", 48.3, 43.1),
+        ("small_lrf_3x", 49.3, 43.8),
+        ("base_srf_1x", 48.8, 43.3),
+        ("base_srf_3x", 49.6, 44.1),
+        ("base_lrf_1x", 49.0, 43.5),
+        ("base_lrf_3x", 49.8, 44.1),
+        ("tiny_deeper_srf_1x", 46.8, 41.9),
+        ("tiny_deeper_lrf_1x", 46.7, 41.9),
+        ("small_deeper_srf_1x", 48.1, 43.1),
+        ("small_deeper_lrf_1x", 48.6, 43.3),
+        ("base_deeper_srf_1x", 49.6, 44.0),
+        ("base_deeper_lrf_1x", 49.9, 44.2),
+        ("tiny_deeper_srf_3x", 48.5, 43.3),
+        ("small_deeper_srf_3x", 49.2, 43.8),
+        ("base_deeper_srf_3x", 50.2, 44.3),
     )
 }
-PUBLISHED |= {f"cascade_mask_rcnn_focalnet_tiny_{levels}_3x": ["box AP 51.5"] for levels in ("srf", "lrf")}
+PUBLISHED |= {f"cascade_mask_rcnn_focalnet_tiny_{levels}_3x": {"bbox/AP": 51.5} for levels in ("srf", "lrf")}
 
 # ATSS and Sparse R-CNN
 
 PUBLISHED |= {
-    "atss_focalnet_tiny_srf_3x": ["AP 49.2", "AP50 68.1", "AP75 54.2"],
-    "atss_focalnet_tiny_lrf_3x": ["AP 49.6", "AP50 68.7", "AP75 54.5"],
-    "sparse_rcnn_focalnet_tiny_srf_3x": ["AP 49.6", "AP50 69.1", "AP75 54.2"],
-    "sparse_rcnn_focalnet_tiny_lrf_3x": ["AP 49.9", "AP50 69.6", "AP75 54.4"],
+    "atss_focalnet_tiny_srf_3x": {"bbox/AP": 49.2, "bbox/AP50": 68.1, "bbox/AP75": 54.2},
+    "atss_focalnet_tiny_lrf_3x": {"bbox/AP": 49.6, "bbox/AP50": 68.7, "bbox/AP75": 54.5},
+    "sparse_rcnn_focalnet_tiny_srf_3x": {"bbox/AP": 49.6, "bbox/AP50": 69.1, "bbox/AP75": 54.2},
+    "sparse_rcnn_focalnet_tiny_lrf_3x": {"bbox/AP": 49.9, "bbox/AP50": 69.6, "bbox/AP75": 54.4},
 }
 
 # UPerNet
 
 PUBLISHED |= {
-    "upernet_focalnet_tiny_srf": ["mIoU 46.5", "mIoU 47.2"],
-    "upernet_focalnet_tiny_lrf": ["mIoU 46.8", "mIoU 47.8"],
-    "upernet_focalnet_small_srf": ["mIoU 49.3", "mIoU 50.1"],
-    "upernet_focalnet_small_lrf": ["mIoU 49.1", "mIoU 50.1"],
-    "upernet_focalnet_base_srf": ["mIoU 50.2", "mIoU 51.1"],
-    "upernet_focalnet_base_lrf": ["mIoU 50.5", "mIoU 51.4"],
-    "upernet_focalnet_tiny_deeper_srf": ["mIoU 47.4", "mIoU 48.5"],
-    "upernet_focalnet_small_deeper_srf": ["mIoU 49.4", "mIoU 50.3"],
-    "upernet_focalnet_base_deeper_srf": ["mIoU 51.0", "mIoU 51.9"],
+    "upernet_focalnet_tiny_srf": {"sem_seg/mIoU": 46.5, "sem_seg/mIoU (TTA)": 47.2},
+    "upernet_focalnet_tiny_lrf": {"sem_seg/mIoU": 46.8, "sem_seg/mIoU (TTA)": 47.8},
+    "upernet_focalnet_small_srf": {"sem_seg/mIoU": 49.3, "sem_seg/mIoU (TTA)": 50.1},
+    "upernet_focalnet_small_lrf": {"sem_seg/mIoU": 49.1, "sem_seg/mIoU (TTA)": 50.1},
+    "upernet_focalnet_base_srf": {"sem_seg/mIoU": 50.2, "sem_seg/mIoU (TTA)": 51.1},
+    "upernet_focalnet_base_lrf": {"sem_seg/mIoU": 50.5, "sem_seg/mIoU (TTA)": 51.4},
+    "upernet_focalnet_tiny_deeper_srf": {"sem_seg/mIoU": 47.4, "sem_seg/mIoU (TTA)": 48.5},
+    "upernet_focalnet_small_deeper_srf": {"sem_seg/mIoU": 49.4, "sem_seg/mIoU (TTA)": 50.3},
+    "upernet_focalnet_base_deeper_srf": {"sem_seg/mIoU": 51.0, "sem_seg/mIoU (TTA)": 51.9},
 }
 
 # Classification
 
 PUBLISHED |= {
-    "classifier_focalnet_tiny_srf": ["top-1 82.1"],
-    "classifier_focalnet_tiny_lrf": ["top-1 82.3"],
-    "classifier_focalnet_tiny_srf_conv_embed": ["top-1 82.4"],
-    "classifier_focalnet_small_srf": ["top-1 83.4"],
-    "classifier_focalnet_small_lrf": ["top-1 83.5"],
-    "classifier_focalnet_base_srf": ["top-1 83.7"],
-    "classifier_focalnet_base_lrf": ["top-1 83.9"],
-    "classifier_focalnet_tiny_iso": ["top-1 74.1"],
-    "classifier_focalnet_small_iso": ["top-1 80.9"],
-    "classifier_focalnet_base_iso": ["top-1 82.4"],
+    "classifier_focalnet_tiny_srf": {"classification/top1": 82.1},
+    "classifier_focalnet_tiny_lrf": {"classification/top1": 82.3},
+    "classifier_focalnet_tiny_srf_conv_embed": {"classification/top1": 82.4},
+    "classifier_focalnet_small_srf": {"classification/top1": 83.4},
+    "classifier_focalnet_small_lrf": {"classification/top1": 83.5},
+    "classifier_focalnet_base_srf": {"classification/top1": 83.7},
+    "classifier_focalnet_base_lrf": {"classification/top1": 83.9},
+    "classifier_focalnet_tiny_iso": {"classification/top1": 74.1},
+    "classifier_focalnet_small_iso": {"classification/top1": 80.9},
+    "classifier_focalnet_base_iso": {"classification/top1": 82.4},
 }
 WITHOUT_NUMBER += [
     *(f"classifier_focalnet_{size}_fl{levels}_22k_384" for size in ("large", "xlarge") for levels in (3, 4)),

@@ -16,10 +16,10 @@ import torch
 from focalnet_d2 import model_zoo
 from focalnet_d2.commands import zoo as command
 from focalnet_d2.config.lazy import RecipeError, recipe_folder
-from focalnet_d2.model_zoo import files, read_notes
+from focalnet_d2.model_zoo import files
 from focalnet_d2.model_zoo.counts import COUNTS
+from focalnet_d2.model_zoo.families import FAMILIES, Family, short_result
 from focalnet_d2.model_zoo.files import fetch_weights, sha256_of, weight_folders
-from focalnet_d2.model_zoo.page import FAMILIES
 from focalnet_d2.model_zoo.published import MULTIPLY_ADDS_TOLERANCE, PARAMETERS_TOLERANCE, published_counts
 from focalnet_d2.model_zoo.weights import WEIGHT_FILES, Mirror, WeightFile, trained_weights
 from tests.recipes import RECIPES, recipe_named
@@ -102,8 +102,9 @@ def test_shipped_model_is_built_and_loaded():
     assert len(result["instances"]) > 0
 
 
-def test_what_was_never_published_is_said_with_the_command_that_trains_it():
-    with pytest.raises(FileNotFoundError, match=r"dino_focalnet_huge.*never published.*train_net\.py"):
+def test_what_nobody_published_is_said_with_the_command_that_trains_it():
+    message = r"No trained model was published for dino_focalnet_huge: run .*train_net\.py"
+    with pytest.raises(FileNotFoundError, match=message):
         _ = model_zoo.get("dino_focalnet_huge").weights
     with pytest.raises(FileNotFoundError, match="random weights"):
         _ = model_zoo.get("dino_focalnet_mini_quickstart").start_weights
@@ -198,12 +199,6 @@ def test_every_trained_file_belongs_to_a_recipe_and_no_recipe_has_two():
     assert set(recipes) <= set(RECIPES)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_starting_file_is_in_the_table(name):
-    start = read_notes(name).start_file
-    assert start is None or start in WEIGHT_FILES
-
-
 def test_files_have_names_addresses_and_digests_of_the_right_form():
     for name, file in WEIGHT_FILES.items():
         assert re.fullmatch(r"[\w.]+\.(pth|safetensors)", name)
@@ -213,16 +208,53 @@ def test_files_have_names_addresses_and_digests_of_the_right_form():
             assert mirror.sha256 is None or re.fullmatch("[0-9a-f]{64}", mirror.sha256)
 
 
-# Notes, list and page
+# Facts, list and page
 
 
-def test_notes_of_a_recipe():
-    notes = read_notes("mask2former_focalnet_large_fl3_ade20k_semantic")
-    assert notes.title.startswith("Mask2Former with FocalNet-L")
-    assert notes.source.startswith("arXiv:2203.11926, table 9.")
-    assert notes.start_file == "focalnet_large_lrf_384.pth"
-    assert notes.numbers == ["mIoU 57.3", "mIoU 58.5"]
-    assert notes.command.endswith("train.init_checkpoint=focalnet_large_lrf_384.pth")
+def test_facts_of_a_recipe():
+    model = model_zoo.get("mask2former_focalnet_large_fl3_ade20k_semantic")
+    assert model.info.source == "arXiv:2203.11926, table 9"
+    assert model.start_file == WEIGHT_FILES["focalnet_large_lrf_384.pth"]
+    assert model.info.expected == {"sem_seg/mIoU": 57.3, "sem_seg/mIoU (TTA)": 58.5}
+    assert model.command == (
+        "python train_net.py --config-file mask2former_focalnet_large_fl3_ade20k_semantic --num-gpus 8 "
+        "train.init_checkpoint=focalnet_large_lrf_384.pth"
+    )
+    assert model.evaluation_command.endswith("_ade20k_semantic --eval-only train.init_checkpoint=FILE")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("dino_focalnet_mini_quickstart", "random weights"),
+        ("dino_focalnet_huge", "the weights of dino_focalnet_huge_objects365"),
+        ("upernet_focalnet_tiny_deeper_srf", "an ImageNet-1K classifier of this size (none is published)"),
+    ],
+)
+def test_a_start_without_a_published_file_is_said_in_words(name, start):
+    model = model_zoo.get(name)
+    assert (model.start_file, model.start) == (None, start)
+
+
+def test_command_of_a_recipe_that_only_evaluates_is_its_evaluation():
+    model = model_zoo.get("classifier_focalnet_huge_fl3_22k_224")
+    assert model.command == model.evaluation_command
+    assert model.command.endswith("--eval-only train.init_checkpoint=focalnet_huge_lrf_224.pth")
+
+
+def test_result_without_a_wording_is_refused_and_not_shortened():
+    family = Family("A table", "*", (1, 1), results=("AP {bbox/AP}", "AP {bbox/AP}, AP50 {bbox/AP50}"))
+    assert family.result({}) == "none"
+    assert family.result({"bbox/AP": 50.0}) == "AP 50.0"
+    assert family.result({"bbox/AP50": 60.25, "bbox/AP": 50.0}) == "AP 50.0, AP50 60.2"
+    with pytest.raises(ValueError, match=r"'A table' has no wording for bbox/AP, segm/AP: add one"):
+        family.result({"bbox/AP": 50.0, "segm/AP": 40.0})
+
+
+def test_short_result_names_conditions_and_leaves_out_the_test_server():
+    expected = model_zoo.get("dino_focalnet_huge").info.expected
+    assert short_result(expected) == "box AP 64.0, box AP (TTA) 64.2"
+    assert short_result({"bbox/AP": 1.0, "new/number": 2.0}) == "box AP 1.0, new/number 2.0"
 
 
 def test_list_as_a_command():
@@ -238,11 +270,11 @@ def test_list_as_a_command():
 
 
 def test_list_without_a_match_and_fetch_without_a_file_fail_with_a_sentence(capsys):
-    assert command.main(["--list", "resnet"]) == 1
-    assert command.main(["--fetch", "dino_focalnet_huge"]) == 1
+    assert command.main(["--list", "resnet"]) == 2
+    assert command.main(["--fetch", "dino_focalnet_huge"]) == 2
     said = capsys.readouterr()
     assert "No recipe has 'resnet'" in said.err
-    assert "never published" in said.err
+    assert "No trained model was published" in said.err
     assert said.out == ""
 
 

@@ -1,4 +1,4 @@
-"""Writes MODEL_ZOO.md, and the counts that it and `python -m focalnet_d2.model_zoo --list` show, from the recipes.
+"""Writes MODEL_ZOO.md, and the counts that it and `focalnet-d2 zoo --list` show, from the recipes.
 
 python tools/make_model_zoo.py                     # count all models (about 2 minutes) and write both files
 python tools/make_model_zoo.py --only 'upernet_*'  # count these only, keep the other counts
@@ -16,7 +16,8 @@ from detectron2.config import instantiate
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.model_zoo import list_models
 from focalnet_d2.model_zoo.counts import COUNTS
-from focalnet_d2.model_zoo.page import FAMILIES, counted_size, zoo_page
+from focalnet_d2.model_zoo.families import counted_size, family_of
+from focalnet_d2.model_zoo.page import zoo_page
 from focalnet_d2.modeling.flops import count_model
 from focalnet_d2.utils.atomic_write import write_atomically
 
@@ -55,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="*", metavar="PATTERN", help="recipes to count afresh")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     options = parser.parse_args(arguments)
-    unknown = [name for name in list_models() if not any(family.holds(name) for family in FAMILIES)]
+    unknown = [name for name in list_models() if family_of(name) is None]
     if unknown:
-        sys.exit(f"No family of focalnet_d2/model_zoo/page.py holds {', '.join(unknown)}: add one.")
+        sys.exit(f"No family of focalnet_d2/model_zoo/families.py holds {', '.join(unknown)}: add one.")
     counts = count_recipes(options.only, report=print)
     texts = {TABLE: table_of(counts), PAGE: zoo_page(counts)}
     stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]

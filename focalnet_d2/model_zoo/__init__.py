@@ -3,11 +3,12 @@
     from focalnet_d2 import model_zoo
     zoo_model = model_zoo.get("dino_focalnet_large_fl4_objects365_to_coco")
     zoo_model.recipe  # as `load_recipe` gives it
+    zoo_model.info  # what the recipe says about itself: source, start, published results
     zoo_model.weights  # path of the published file with the trained model, downloaded if need be
     zoo_model.start_weights  # path of the file that its training starts from: a classifier, or an earlier detector
     zoo_model.model()  # built, with the trained weights, in evaluation mode
 
-`python -m focalnet_d2.model_zoo --list` prints them all, `MODEL_ZOO.md` has the tables.
+`focalnet-d2 zoo --list` prints them all, `MODEL_ZOO.md` has the tables.
 """
 
 import os
@@ -20,10 +21,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
-from focalnet_d2.config.lazy import list_recipes, load_recipe
+from focalnet_d2.config.lazy import find_recipe, list_recipes, load_recipe
+from focalnet_d2.config.recipe_info import ANY_FILE, RecipeInfo, read_recipe_info
 
 from .files import fetch_weights, find_weights
-from .notes import RecipeNotes, read_notes
 from .weights import WEIGHT_FILES, WeightFile, trained_weights
 
 __all__ = ["ZooModel", "fetch_weights", "find_weights", "get", "list_models"]
@@ -38,13 +39,13 @@ def get(name: str, folder: str | os.PathLike | None = None) -> "ZooModel":
     """The recipe of this name with its weights; nothing is downloaded before it is asked for.
 
     Args:
-        name: of a shipped recipe.
+        name: name of a shipped recipe.
         folder: looked into first, and where downloads go (default: see `files.weight_folders`).
 
     Raises:
         RecipeError: there is no such recipe; the message names the nearest ones.
     """
-    return ZooModel(read_notes(name), None if folder is None else Path(folder))
+    return ZooModel(find_recipe(name).stem, read_recipe_info(name), None if folder is None else Path(folder))
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,14 @@ class ZooModel:
     """A recipe and its weights.
 
     Attributes:
-        notes: what the recipe says about itself.
+        name: the recipe's name.
+        info: what the recipe says about itself.
         folder: see `get`.
     """
 
-    notes: RecipeNotes
+    name: str
+    info: RecipeInfo
     folder: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The recipe's name."""
-        return self.notes.name
 
     @cached_property
     def recipe(self) -> DictConfig:
@@ -77,20 +75,37 @@ class ZooModel:
     @property
     def start_file(self) -> WeightFile | None:
         """The published file that training starts from: the one that is named, or the trained one of a named recipe."""
-        if self.notes.start_file is not None:
-            return WEIGHT_FILES.get(self.notes.start_file)
-        words = self.notes.start.replace(";", " ").replace(",", " ").split()
-        recipes = [word for word in words if word in list_recipes()]
-        return trained_weights(recipes[0]) if recipes else None
+        start = self.info.start
+        if start is None or start.unpublished is not None:
+            return None
+        return trained_weights(start.recipe) if start.recipe is not None else WEIGHT_FILES.get(start.file or "")
+
+    @property
+    def start(self) -> str:
+        """What training starts from, in words."""
+        return "random weights" if self.info.start is None else str(self.info.start)
+
+    @property
+    def command(self) -> str:
+        """The command that trains it, for a recipe that only evaluates the one that does that."""
+        if self.info.evaluation_only:
+            return self.evaluation_command
+        return " ".join([self._train_net, *self.info.train_arguments()])
+
+    @property
+    def evaluation_command(self) -> str:
+        """The command that evaluates the trained model."""
+        file = ANY_FILE if self.trained_file is None else self.trained_file.name
+        return f"{self._train_net} --eval-only train.init_checkpoint={file}"
 
     @property
     def weights(self) -> Path:
         """The trained model's file, downloaded if no folder has it.
 
         Raises:
-            FileNotFoundError: none is published, or it is nowhere to be had; the message says what to put where.
+            FileNotFoundError: none is published, or no address gives it; the message says what to put where.
         """
-        return self._fetch(self.trained_file, "a trained model", f"Train it: {self.notes.command}")
+        return self._fetch(self.trained_file, f"No trained model was published for {self.name}: run '{self.command}'.")
 
     @property
     def start_weights(self) -> Path:
@@ -99,7 +114,8 @@ class ZooModel:
         Raises:
             FileNotFoundError: as for `weights`.
         """
-        return self._fetch(self.start_file, "a file to start from", f"Its recipe says: {self.notes.start}")
+        missing = f"No file to start from was published for {self.name}: its training starts from {self.start}."
+        return self._fetch(self.start_file, missing)
 
     def model(self) -> nn.Module:
         """The trained model on the CPU, in evaluation mode; every tensor comes from the file.
@@ -113,7 +129,11 @@ class ZooModel:
         load_checkpoint(model, weights, complete=True)
         return model.eval()
 
-    def _fetch(self, file: WeightFile | None, what: str, advice: str) -> Path:
+    @property
+    def _train_net(self) -> str:
+        return f"python train_net.py --config-file {self.name}"
+
+    def _fetch(self, file: WeightFile | None, missing: str) -> Path:
         if file is None:
-            raise FileNotFoundError(f"Of {self.name}, {what} was never published. {advice}")
+            raise FileNotFoundError(missing)
         return fetch_weights(file, self.folder)

@@ -1,13 +1,11 @@
 """MODEL_ZOO.md as text; `tools/make_model_zoo.py` writes it."""
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from . import ZooModel, get, list_models
+from .families import FAMILIES, Family, counted_size
 from .published import PARAMETERS_TOLERANCE, PublishedCounts, published_counts
 from .weights import WEIGHT_FILES, Mirror, WeightFile
 
@@ -58,67 +56,6 @@ _LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL"
 _KINDS = {"deeper": "deeper and thinner", "iso": "isotropic", "conv": "overlapping patches"}
 
 
-@dataclass(frozen=True)
-class Family:
-    """Recipes that share a table.
-
-    Attributes:
-        title: of the table.
-        pattern: of the recipes' names; the first family whose pattern fits has the recipe.
-        size: (height, width) for which multiply-adds are counted, or the recipe's setting that holds the side of a
-            square.
-        remark: what else to know.
-    """
-
-    title: str
-    pattern: str
-    size: tuple[int, int] | str
-    remark: str = ""
-
-    def holds(self, recipe: str) -> bool:
-        """Whether this is the recipe's family."""
-        return family_of(recipe) is self
-
-
-_COCO = (800, 1280)
-_RCNN_REMARK = "FLOPs with 1000 regions through every box head and 100 through every mask head, as mmdetection counts."
-_UNPRINTED = "No printed FLOPs of these models are known."
-_UP_TO_QUERIES = f"FLOPs up to the queries' embeddings, without masks at full size. {_UNPRINTED}"
-FAMILIES = (
-    Family(
-        "Small recipes for a CPU",
-        "*_mini_*",
-        (256, 256),
-        "This project's own, for checks and demonstrations; not published networks.",
-    ),
-    Family("ImageNet classification", "classifier_*", "dataloader.test.mapper.transform.size"),
-    Family("Mask R-CNN on COCO", "mask_rcnn_*", _COCO, _RCNN_REMARK),
-    Family("Cascade Mask R-CNN on COCO", "cascade_mask_rcnn_*", _COCO, _RCNN_REMARK),
-    Family("ATSS on COCO", "atss_*", _COCO),
-    Family("Sparse R-CNN on COCO", "sparse_rcnn_*", _COCO, "FLOPs with all 300 proposals."),
-    Family("UPerNet on ADE20K", "upernet_*", (512, 2048), "FLOPs without the auxiliary head, which is for training."),
-    Family(
-        "Mask2Former on ADE20K",
-        "mask2former_*_ade20k_*",
-        "dataloader.test.mapper.augmentations.0.short_edge_length",
-        _UP_TO_QUERIES,
-    ),
-    Family("Mask2Former on COCO", "mask2former_*_coco_*", _COCO, _UP_TO_QUERIES),
-    Family("DINO on COCO and Objects365", "dino_*", _COCO, f"FLOPs without denoising queries. {_UNPRINTED}"),
-)
-
-
-def family_of(recipe: str) -> Family | None:
-    """The family of a recipe, None for a kind of model that no table is made for."""
-    return next((family for family in FAMILIES if fnmatchcase(recipe, family.pattern)), None)
-
-
-def counted_size(name: str, recipe: DictConfig) -> tuple[int, int]:
-    """(height, width) for which a recipe's multiply-adds are counted."""
-    size = family_of(name).size
-    return size if isinstance(size, tuple) else (OmegaConf.select(recipe, size),) * 2
-
-
 def zoo_page(counts: Mapping[str, tuple[int, int]]) -> str:
     """The whole page; `counts` has (parameters, multiply-adds) of every recipe."""
     models = [get(name) for name in list_models()]
@@ -134,7 +71,7 @@ def _family_part(family: Family, models: list[ZooModel], counts: Mapping[str, tu
     notes = list(dict.fromkeys(note for model in models if (note := published_counts(model.name).note)))
     sizes = list(dict.fromkeys(counted_size(model.name, model.recipe) for model in models))
     about = f"Input for FLOPs: {' or '.join(f'{h} x {w}' for h, w in sizes)}. {family.remark}".rstrip()
-    rows = [_row(model, counts[model.name], notes, len(sizes) > 1) for model in models]
+    rows = [_row(family, model, counts[model.name], notes, len(sizes) > 1) for model in models]
     remarks = "".join(f"\n{_mark(index)} {note}\n" for index, note in enumerate(notes))
     commands = "\n".join(line for model in models for line in _commands(model))
     return (
@@ -143,7 +80,9 @@ def _family_part(family: Family, models: list[ZooModel], counts: Mapping[str, tu
     )
 
 
-def _row(model: ZooModel, counts: tuple[int, int], notes: list[str], with_size: bool) -> tuple[str, ...]:
+def _row(
+    family: Family, model: ZooModel, counts: tuple[int, int], notes: list[str], with_size: bool
+) -> tuple[str, ...]:
     trained = model.trained_file
     parameters, multiply_adds = _sizes(counts, published_counts(model.name), notes)
     size = f" at {counted_size(model.name, model.recipe)[0]}" if with_size else ""
@@ -153,11 +92,11 @@ def _row(model: ZooModel, counts: tuple[int, int], notes: list[str], with_size: 
         _schedule(model),
         parameters,
         multiply_adds + size,
-        _result(model.notes.expected),
-        re.split(r"[.;:](?:\s|$)", model.notes.source)[0],
+        family.result(model.info.expected),
+        model.info.source,
         _start(model),
         "not published" if trained is None else f"`{trained.name}`{'' if trained.is_released else ' (closed)'}",
-        "" if trained is None else trained.licence,
+        "" if trained is None else trained.license,
     )
 
 
@@ -195,26 +134,19 @@ def _backbone(model: ZooModel) -> str:
 
 
 def _schedule(model: ZooModel) -> str:
-    if "--eval-only" in model.notes.command:
+    if model.info.evaluation_only:
         return "evaluation only"
     return f"{model.recipe.train.max_iter:,} x {model.recipe.dataloader.train.total_batch_size}"
 
 
-def _result(expected: str) -> str:
-    """Without the word that the heading of the column says."""
-    return re.sub(r"^published: |published; | \(published\)|, published\b", "", expected).rstrip(".") or "none"
-
-
 def _start(model: ZooModel) -> str:
-    file = model.start_file
-    return f"`{file.name}`" if file is not None else re.split(r"[.;](?:\s|$)", model.notes.start)[0]
+    return model.start if model.start_file is None else f"`{model.start_file.name}`"
 
 
 def _commands(model: ZooModel) -> Iterable[str]:
-    if "--eval-only" not in model.notes.command:
-        yield model.notes.command
-    file = model.trained_file.name if model.trained_file else "FILE"
-    yield f"python train_net.py --config-file {model.name} --eval-only train.init_checkpoint={file}"
+    if not model.info.evaluation_only:
+        yield model.command
+    yield model.evaluation_command
 
 
 def _file_row(file: WeightFile) -> tuple[str, ...]:
@@ -224,7 +156,7 @@ def _file_row(file: WeightFile) -> tuple[str, ...]:
     return (
         f"`{file.name}`",
         file.content,
-        file.licence,
+        file.license,
         next((f"{size / 1e6:,.0f} MB" for size in sizes if size), "not stated"),
         next((f"`{digest}`" for digest in digests if digest), "not stated"),
         ", ".join(addresses) or "in this repository",

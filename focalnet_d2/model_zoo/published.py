@@ -16,7 +16,7 @@ class PublishedCounts:
 
     Attributes:
         parameters: in millions, None where none are printed.
-        multiply_adds: in thousand millions, None where none are printed.
+        multiply_adds: in billions, None where none are printed.
         note: why ours differ, where they do.
     """
 

@@ -1,4 +1,4 @@
-"""Published weight files: what they are, where they are, under which licence, and which recipe they belong to.
+"""Published weight files: what they are, where they are, under which license, and which recipe they belong to.
 
 Names and addresses are those of the READMEs of microsoft/FocalNet, FocalNet/FocalNet-DINO and detrex and of Microsoft's
 Hugging Face pages; nothing is guessed, so a file whose only address is closed is listed with that address.
@@ -45,7 +45,7 @@ class WeightFile:
     Attributes:
         name: as published.
         content: what it holds, in words.
-        licence: as stated, and where.
+        license: as stated, and where.
         mirrors: its addresses, in the order in which they are tried; none for what comes with this repository.
         recipe: the recipe whose trained model it holds.
         sha256, size: of the one file there is, if all copies are known to be equal.
@@ -53,7 +53,7 @@ class WeightFile:
 
     name: str
     content: str
-    licence: str
+    license: str
     mirrors: tuple[Mirror, ...] = ()
     recipe: str | None = None
     sha256: str | None = None
@@ -104,9 +104,9 @@ def _large_classifiers() -> list[WeightFile]:
             name = f"focalnet_{part}.pth"
             released = () if variant == "huge" else (Mirror(_RELEASE + name),)
             mirrors = (*copies.get(part, ()), *released, Mirror(f"{_CLOSED}classification/{name}"))
-            licence = MIT_AND_APACHE if part in copies else MIT
+            terms = MIT_AND_APACHE if part in copies else MIT
             recipe = f"classifier_focalnet_{variant}_{level}_22k_{size}"
-            files.append(WeightFile(name, f"ImageNet-22K classifier, {pixels} pixels", licence, mirrors, recipe=recipe))
+            files.append(WeightFile(name, f"ImageNet-22K classifier, {pixels} pixels", terms, mirrors, recipe=recipe))
     return files
 
 
