@@ -62,12 +62,17 @@ class CompiledLibrary:
                     self._tried = True
         return self._library
 
+    def function(self, name: str) -> Callable[..., None]:
+        """A function of the library, which must be there, that returns nothing."""
+        function = getattr(self.load(), name)
+        function.restype = None
+        return function
+
     def unavailable_reason(self) -> str:
         """Why `load` gives None, in one line; empty when it gives the library."""
-        if os.environ.get(SWITCH) == "0":
-            return f"{SWITCH}=0"
-        self.load()
-        return self._unavailable_reason
+        if self.load() is not None:
+            return ""
+        return f"{SWITCH}=0" if os.environ.get(SWITCH) == "0" else self._unavailable_reason
 
     def _renew_lock(self) -> None:
         """Another thread may have held it when the process was forked."""
@@ -78,9 +83,8 @@ class CompiledLibrary:
             return load_or_compile(self.source)
         except (OSError, subprocess.SubprocessError) as error:
             self._unavailable_reason = " ".join(str(error).split())[:300]
-            logger.info(
-                "%s is not compiled, another form takes its place: %s", self.source.name, self._unavailable_reason
-            )
+            message = "%s is not compiled, another implementation takes its place: %s"
+            logger.info(message, self.source.name, self._unavailable_reason)
             return None
 
 

@@ -10,19 +10,19 @@ The setting is one of the whole process: it is there inside the context only, an
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from .dispatch import Computation, Implementation
+
 _FLOAT32 = ("none", "ieee", "highest")  # the settings that leave products in float32
 
-
-def _has_own_setting() -> bool:
-    """torch 2.9 and later have a setting for oneDNN alone; the older one is for all devices."""
-    return hasattr(torch.backends.mkldnn, "matmul")
+# torch 2.9 and later have a setting for oneDNN alone; the older one is for all devices.
+_OWN_SETTING = getattr(torch.backends.mkldnn, "matmul", None)
 
 
 def is_full_precision() -> bool:
@@ -47,18 +47,18 @@ def onednn_matmul() -> Iterator[None]:
 
 
 def _onednn_precision() -> str:
-    return "bf16" if _has_own_setting() else "medium"
+    return "medium" if _OWN_SETTING is None else "bf16"
 
 
 def _precision() -> str:
-    if _has_own_setting():
-        return torch.backends.mkldnn.matmul.fp32_precision
+    if _OWN_SETTING is not None:
+        return _OWN_SETTING.fp32_precision
     return torch.get_float32_matmul_precision()
 
 
 def _set_precision(precision: str) -> None:
-    if _has_own_setting():
-        torch.backends.mkldnn.matmul.fp32_precision = precision
+    if _OWN_SETTING is not None:
+        _OWN_SETTING.fp32_precision = precision
     else:
         torch.set_float32_matmul_precision(precision)
 
@@ -75,19 +75,6 @@ class Choice:
 
     use_onednn: bool
     reason: str
-
-
-@contextmanager
-def fast_cpu_matmul(device: torch.device | str) -> Iterator[None]:
-    """The faster exact route of float32 products inside, for a forward pass and its backward pass.
-
-    It does nothing for other devices than the CPU, and where the user has lowered the precision.
-    """
-    if torch.device(device).type == "cpu" and is_full_precision() and choice().use_onednn:
-        with onednn_matmul():
-            yield
-    else:
-        yield
 
 
 @cache
@@ -111,6 +98,35 @@ def decide(default_seconds: float, default_error: float, seconds: float, error: 
     if ratio < _FASTER:
         return Choice(False, f"torch's default, as fast as oneDNN ({ratio:.2f} times its time)")
     return Choice(True, f"oneDNN, {ratio:.1f} times as fast as torch's default and as exact (error {error:.0e})")
+
+
+def _without_gain() -> str:
+    return "" if choice().use_onednn else choice().reason
+
+
+MATMUL_ROUTE = Computation(
+    "matrix products",
+    (
+        Implementation(
+            "onednn",
+            onednn_matmul,
+            "oneDNN",
+            devices=("cpu",),
+            dtypes=(torch.float32,),
+            suits=lambda full_precision: full_precision,
+            unavailable_reason=_without_gain,
+        ),
+        Implementation("default", nullcontext, "torch's default"),
+    ),
+)
+
+
+def fast_cpu_matmul(device: torch.device | str) -> AbstractContextManager[None]:
+    """The faster exact route of float32 products inside, for a forward pass and its backward pass.
+
+    It does nothing for other devices than the CPU, and where the user has lowered the precision.
+    """
+    return MATMUL_ROUTE.choose(torch.device(device).type, torch.float32, is_full_precision()).compute()
 
 
 def _probe() -> tuple[float, float]:

@@ -62,19 +62,20 @@ def _backward(
     value: Tensor, sides: Sequence[int], locations: Tensor, weights: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = _contiguous(value, _geometry(sides, locations.shape[4]), locations, weights)
-    grads = [torch.zeros_like(value, dtype=weights.dtype, memory_format=torch.contiguous_format)]
-    grads += [torch.empty_like(one, memory_format=torch.contiguous_format) for one in (locations, weights)]
+    value_grad = torch.zeros_like(value, dtype=weights.dtype, memory_format=torch.contiguous_format)
+    location_grad = torch.empty_like(locations, memory_format=torch.contiguous_format)
+    weight_grad = torch.empty_like(weights, memory_format=torch.contiguous_format)
     grad = grad.to(weights.dtype).contiguous()
     function, leading = _function("backward", inputs)
 
     def run(image: int, first_head: int, last_head: int) -> None:
         place = (ctypes.c_int64(number) for number in (image, first_head, last_head))
-        function(*leading, _pointer(grad), *place, *map(_pointer, grads))
+        function(*leading, _pointer(grad), *place, *map(_pointer, (value_grad, location_grad, weight_grad)))
 
     batch, _, heads, _ = value.shape
     edges = steps(heads, -(-_threads(weights) // max(batch, 1)))
     run_all(run, [(b, *group) for b in range(batch) for group in pairwise(edges)])
-    return grads[0].to(value.dtype), *grads[1:]
+    return value_grad.to(value.dtype), location_grad, weight_grad
 
 
 OPERATOR = define_operator("deformable_attention", _forward, _backward, "cpu")
@@ -100,8 +101,7 @@ def _function(name: str, inputs: Sequence[Tensor]) -> tuple[Callable[..., None],
     value, geometry, locations, _ = inputs
     _, tokens, heads, channels = value.shape
     sizes = (ctypes.c_int64 * 5)(tokens, locations.shape[1], heads, channels, geometry.shape[1])
-    function = getattr(LIBRARY.load(), f"{name}_{value.dtype}".replace("torch.", ""))
-    function.restype = None
+    function = LIBRARY.function(f"{name}_{value.dtype}".replace("torch.", ""))
     return function, [sizes, *map(_pointer, inputs)]
 
 

@@ -149,7 +149,7 @@ def _backward(
     heads, points = weights.shape[2], weights.shape[4]
     table = _Table(sides, heads, points, value)
     rows_of_images = table.fill(value)
-    table_grads = [None] * len(value)
+    table_grads: list[Tensor | None] = [None] * len(value)
     location_grad = torch.empty_like(locations, memory_format=torch.contiguous_format).flatten(2, 4)
     weight_grad = torch.empty_like(weights, memory_format=torch.contiguous_format).flatten(2)
     inputs = (locations.flatten(2, 4), weights.flatten(2), grad, location_grad, weight_grad)
@@ -158,7 +158,8 @@ def _backward(
         rows, row_weights = table.spread(row, right, below, shares)
         upstream = upstream.reshape(len(rows), -1)  # (Q * M, D)
         product = _transposed_product(rows_of_images[image], rows, row_weights, upstream)
-        table_grads[image] = product if table_grads[image] is None else table_grads[image].add_(product)
+        before = table_grads[image]
+        table_grads[image] = product if before is None else before.add_(product)
         dots = _dots(rows_of_images[image], rows, upstream).view(len(rows), 4, -1)
         slopes = _blend([dot.reshape(row.shape) for dot in dots.unbind(1)], right, below, share_grad)
         for axis, slope in enumerate(slopes):

@@ -1,13 +1,17 @@
 """Deformable attention as Triton kernels for CUDA, as operators that torch knows: no sample is written to memory.
 
-The module imports triton, which is optional: `deformable_attention` imports it only where this form is taken. A program
-owns some rows, a row being one head of one query, reads their four texels a point straight from the values, and sums in
-float32 whatever the types of the inputs are. Backwards it owns the gradients of its rows' points and weights, too; only
-the gradient of the values, which many rows share, is added up by atomics, and so its last bits change between runs.
+The module imports triton, which is optional: `deformable_attention` imports it only where this implementation is
+taken. A program owns some rows, a row being one head of one query, reads their four texels a point straight from the
+values, and sums in float32 whatever the types of the inputs are. Backwards it owns the gradients of its rows' points
+and weights, too; only the gradient of the values, which many rows share, is added up by atomics, and so its last bits
+change between runs.
 
 Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points; R rows of a
 program, C its channels, the power of two from D on.
 """
+
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
+# (to a type checker a kernel is a function that returns nothing and takes only `tl.constexpr`)
 
 from collections.abc import Sequence
 from functools import cache
@@ -240,7 +244,7 @@ torch.library.register_autograd("focalnet_d2::triton_deformable_attention", _dif
 torch.library.register_autograd("focalnet_d2::triton_deformable_attention_backward", _refuse)
 
 
-def weighted_samples(
+def deformable_attention_triton(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """The sums of `deformable_attention`, differentiable (once) in value, locations and weights.
@@ -259,7 +263,9 @@ def weighted_samples(
     """
     for name, tensor in (("value", value), ("locations", locations), ("weights", weights)):
         if tensor.dtype not in DTYPES:
-            raise ValueError(f"the triton form sums in float32 and takes no {tensor.dtype} {name}: take another form")
+            raise ValueError(
+                f"The Triton kernels sum in float32 and take no {tensor.dtype} {name}; choose another way."
+            )
     levels = _level_table(tuple((int(h), int(w)) for h, w in spatial_shapes), value.device)
     return OPERATOR(value, levels, locations, weights)
 
@@ -273,8 +279,8 @@ def try_out(device: str) -> None:
     with torch.enable_grad(), torch.inference_mode(False):
         value = torch.tensor([1.0, 2.0, 3.0, 4.0], device=device).view(1, 4, 1, 1).requires_grad_()
         middle = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
-        found = weighted_samples(value, [(2, 2)], middle, torch.ones(1, 1, 1, 1, 1, device=device))
-        found.sum().backward()
-    results = [found.item(), *value.grad.flatten().tolist()]
+        found = deformable_attention_triton(value, [(2, 2)], middle, torch.ones(1, 1, 1, 1, 1, device=device))
+        (value_grad,) = torch.autograd.grad(found.sum(), value)
+    results = [found.item(), *value_grad.flatten().tolist()]
     if results != [2.5, 0.25, 0.25, 0.25, 0.25]:
         raise RuntimeError(f"triton's kernels compute {results} instead of 2.5 and four times 0.25")

@@ -12,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .dispatch import Computation, Implementation
+
 _SMALLEST_KERNEL = 5
 _TILE = (16, 128)  # rows and columns of a part: bounds the kernels' size and number, and the rounding of long sums
 _MEASURED = ("AVX2", "AVX512")  # instruction sets
 
 
 class _DepthwiseConv(torch.autograd.Function):
+    """The convolution with both gradients as convolutions: (B, C, H, W), (C, 1, k, k) -> (B, C, H, W)."""
+
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -42,7 +46,7 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     """(B, C, H, W) input and output gradient -> (C, 1, k, k)."""
     padding, (rows, columns) = kernel // 2, _TILE
     x = F.pad(x, (padding,) * 4)
-    total = 0.0
+    total = x.new_zeros(1, x.shape[1], kernel, kernel)
     for image, image_grad in zip(x.split(1), grad.split(1), strict=True):
         for top in range(0, grad.shape[2], rows):
             for left in range(0, grad.shape[3], columns):
@@ -53,10 +57,48 @@ def _weight_gradient(x: Tensor, grad: Tensor, kernel: int) -> Tensor:
     return total.transpose(0, 1)
 
 
-def depthwise_conv(x: Tensor, weight: Tensor) -> Tensor:
-    """`conv2d` of each channel with its own odd kernel, zeros around.
+def _gradient_is_faster(x: Tensor, weight: Tensor) -> bool:
+    """Whether this weight gradient is asked for and was measured to be faster for such tensors on such a processor."""
+    return (
+        torch.is_grad_enabled()
+        and weight.requires_grad
+        and weight.dtype is torch.float32
+        and weight.shape[-1] >= _SMALLEST_KERNEL
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()  # its parts would be those of one image size
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability() in _MEASURED
+    )
 
-    Where that is faster its weight gradient is taken here; then it can be differentiated once only.
+
+def _by_conv2d(x: Tensor, weight: Tensor) -> Tensor:
+    """(B, C, H, W), (C, 1, k, k) -> (B, C, H, W)."""
+    return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
+
+
+def _with_convolved_gradient(x: Tensor, weight: Tensor) -> Tensor:
+    """(B, C, H, W), (C, 1, k, k) -> (B, C, H, W), differentiable once."""
+    return _DepthwiseConv.apply(x, weight)
+
+
+DEPTHWISE_CONV = Computation(
+    "depthwise convolution",
+    (
+        Implementation(
+            "convolved_gradient",
+            _with_convolved_gradient,
+            "its weight gradient is a convolution, too",
+            devices=("cpu",),
+            dtypes=(torch.float32,),
+            suits=_gradient_is_faster,
+        ),
+        Implementation("conv2d", _by_conv2d, "torch's convolution"),
+    ),
+)
+
+
+def depthwise_conv(x: Tensor, weight: Tensor) -> Tensor:
+    """`conv2d` of each channel with its own odd kernel, zeros around; where that is faster, differentiable once only.
 
     Args:
         x: (B, C, H, W), channels last in memory to be fast.
@@ -65,19 +107,4 @@ def depthwise_conv(x: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (B, C, H, W).
     """
-    if torch.is_grad_enabled() and weight.requires_grad and is_faster(x, weight):
-        return _DepthwiseConv.apply(x, weight)
-    return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
-
-
-def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether this weight gradient was measured to be faster for such tensors on a processor like this one."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype is weight.dtype is torch.float32
-        and weight.shape[-1] >= _SMALLEST_KERNEL
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()  # its parts would be those of one image size
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.cpu.get_cpu_capability() in _MEASURED
-    )
+    return DEPTHWISE_CONV.choose(x.device.type, x.dtype, x, weight).compute(x, weight)

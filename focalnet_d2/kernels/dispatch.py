@@ -1,44 +1,150 @@
-"""Forms of one computation, of which the first that serves a device and a type is taken."""
+"""The one place that knows which implementations a computation has, and which of them a call takes.
 
-from collections.abc import Callable, Sequence
+A module with several implementations of one computation lists them in a `Computation`, the fastest first; the last one
+serves every device. Layers and models call the computation and name none of them: the first that is made for the
+device and dtype, suits the arguments and is available here is taken. A new backend is one more `Implementation` in the
+list.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
+
+HALF_AND_SINGLE = (torch.float16, torch.bfloat16, torch.float32)
+FLOATING = (*HALF_AND_SINGLE, torch.float64)
+
+# Implementations that have never run on a device that they are for, by name, with the variable that takes them there
+# when it is 1. Once a card has run them, the entry goes and they are taken like all others.
+UNPROVEN = {"triton": "FOCALNET_D2_TRITON"}
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """One form.
+    """One way to compute something.
 
     Attributes:
-        name: what the computation's argument `implementation` asks for.
-        compute: the computation; its arguments and its result are those of the module that lists the form.
-        supports: whether it is the form to take for a device type ("cpu", "cuda", ...) and a dtype.
-        detail: one line for `focalnet-d2 doctor`.
-        obstacle: why it is missing here; empty when it is not.
+        name: what `Computation.named` finds it by.
+        compute: the computation; its arguments and its result are those of the module that lists it.
+        detail: one line about it for `focalnet-d2 doctor`.
+        devices: device types ("cpu", "cuda", ...) that it is made for; empty when it is made for all.
+        dtypes: dtypes that it is made for; empty when it is made for all.
+        suits: whether it is the one to take for the arguments that a call hands to `Computation.choose`.
+        unavailable_reason: why it is missing on this machine, in one line; empty when it is not.
+        try_out: runs it once on a device type; raises where it does not run or gives a wrong result.
         takes_half: whether `compute` itself sums half precision in float32.
     """
 
     name: str
-    compute: Callable
-    supports: Callable[[str, torch.dtype], bool]
-    detail: str
+    compute: Callable[..., Any]
+    detail: str = ""
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[torch.dtype, ...] = ()
+    suits: Callable[..., bool] | None = None
     unavailable_reason: Callable[[], str] = str
+    try_out: Callable[[str], None] | None = None
     takes_half: bool = False
 
+    def serves(self, device_type: str, dtype: torch.dtype, *arguments: object) -> bool:
+        """Whether a call may take it; without arguments: whether some call may."""
+        return (
+            (not self.devices or device_type in self.devices)
+            and (not self.dtypes or dtype in self.dtypes)
+            and (not arguments or self.suits is None or self.suits(*arguments))
+            and not self.why_not(device_type)
+        )
 
-def find_implementation(what: str, forms: Sequence[Implementation], name: str) -> Implementation:
-    """The form of this name.
+    def why_not(self, device_type: str) -> str:
+        """Why a device of a type that it is made for does not take it, in one line; empty when it does."""
+        reason = self.unavailable_reason()
+        return self._refusal(device_type) if self.try_out and not reason else reason
+
+    @torch.compiler.assume_constant_result
+    def _refusal(self, device_type: str) -> str:
+        kernels, switch = f"the {self.name.capitalize()} kernels", UNPROVEN.get(self.name)
+        if switch and os.environ.get(switch) != "1":
+            return f"{kernels} were not yet run on a card: {switch}=1 takes them"
+        failure = _failure(self.try_out, device_type)
+        return failure and f"{kernels} do not run: {failure}"
+
+
+@cache
+def _failure(try_out: Callable[[str], None], device_type: str) -> str:
+    """What went wrong when an implementation was tried out, once: a package or a compiler is missing, ..."""
+    try:
+        try_out(device_type)
+    except Exception as error:  # triton and its compilers raise many kinds
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return ""
+
+
+class Computation:
+    """A computation with several implementations.
 
     Args:
-        what: the computation, for the message.
-
-    Raises:
-        ValueError: it is unknown, or missing here.
+        name: what messages call it.
+        implementations: the one to prefer first; the last one serves every device, dtype and argument.
     """
-    found = [form for form in forms if form.name == name]
-    if not found:
-        raise ValueError(f"{what} has no implementation {name!r}, only {[form.name for form in forms]}")
-    if reason := found[0].unavailable_reason():
-        raise ValueError(f"{what} has no implementation {name!r} here: {reason}")
-    return found[0]
+
+    def __init__(self, name: str, implementations: Sequence[Implementation]):
+        self.name = name
+        self.implementations = tuple(implementations)
+        self._only: Implementation | None = None
+
+    def choose(self, device_type: str, dtype: torch.dtype, *arguments: object) -> Implementation:
+        """The implementation that a call takes.
+
+        Args:
+            device_type: where the call's tensors are.
+            dtype: the type that it computes in.
+            arguments: what `Implementation.suits` of this computation asks about.
+        """
+        if self._only is not None:
+            return self._only
+        for one in self.implementations:
+            if one.serves(device_type, dtype, *arguments):
+                return one
+        raise AssertionError(f"the last implementation of {self.name} does not serve {device_type} and {dtype}")
+
+    def available(self, device_type: str, dtype: torch.dtype = torch.float32) -> list[Implementation]:
+        """The implementations that can serve a device type and dtype, the one that will be taken first."""
+        return [one for one in self.implementations if one.serves(device_type, dtype)]
+
+    def named(self, name: str) -> Implementation:
+        """The implementation of this name, whatever device it is made for.
+
+        Raises:
+            ValueError: it is unknown, or missing here.
+        """
+        found = [one for one in self.implementations if one.name == name]
+        if not found:
+            known = ", ".join(one.name for one in self.implementations)
+            raise ValueError(f"{self.name.capitalize()} has no implementation {name!r}; choose one of {known}.")
+        if reason := found[0].unavailable_reason():
+            raise ValueError(f"{self.name.capitalize()} has no implementation {name!r} here: {reason}.")
+        return found[0]
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Every call inside takes this implementation, in all threads: for tests and measurements.
+
+        Raises:
+            ValueError: it is unknown, or missing here.
+        """
+        before, self._only = self._only, self.named(name)
+        try:
+            yield
+        finally:
+            self._only = before
+
+    def report(self, device_type: str) -> str:
+        """What a device takes for float32, what else it could take, and what is missing here and why, in one line."""
+        first, *others = self.available(device_type)
+        text = f"{first.name} ({first.detail}); other forms: {', '.join(one.name for one in others) or 'none'}"
+        absent = [one for one in self.implementations if one not in (first, *others)]
+        reasons = [(one.name, one.unavailable_reason()) for one in absent]
+        return text + "".join(f"; not {name}: {reason}" for name, reason in reasons if reason)

@@ -22,6 +22,7 @@ PRODUCTS_FOR_A_THREAD = 20_000_000  # about a millisecond
 NUMBERS_FOR_A_THREAD = 2_000_000
 
 _C_NAMES = {torch.float32: "float", torch.float64: "double", torch.bfloat16: "bfloat16"}
+DTYPES = tuple(_C_NAMES)  # that the library computes
 
 torch.library.define(
     "focalnet_d2::focal_context",
@@ -34,11 +35,6 @@ torch.library.define(
 )
 
 OPERATOR = torch.ops.focalnet_d2.focal_context
-
-
-def supports(device_type: str, dtype: torch.dtype) -> bool:
-    """Whether the library is here and computes this type."""
-    return device_type == "cpu" and dtype in _C_NAMES and LIBRARY.load() is not None
 
 
 def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -65,7 +61,8 @@ def gelu(x: Tensor) -> Tensor:
 
 def gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either."""
-    return _elementwise("gelu_backward", 2, x, grad)
+    result, x_grad = _elementwise("gelu_backward", 2, x, grad)
+    return result, x_grad
 
 
 class _Sizes(ctypes.Structure):
@@ -92,14 +89,21 @@ class _Tensors(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in _TENSORS]
 
 
-def _run(name: str, context: Tensor, gates: Tensor, kernels: Sequence[Tensor], **others: Tensor | Sequence[Tensor]):
+def _run(
+    name: str,
+    context: Tensor,
+    gates: Tensor,
+    kernels: Sequence[Tensor],
+    kernel_grads: Sequence[Tensor] = (),
+    **others: Tensor,
+) -> None:
     """Calls a function of the library for all blocks of channels, in threads where that is worth it."""
     context, gates = _rows(context), _rows(gates)
     kernels = [kernel.contiguous() for kernel in kernels]
     sizes = _Sizes(*context.shape, len(kernels), context.stride(2), gates.stride(2))
     kernel_sizes = (ctypes.c_int64 * len(kernels))(*(kernel.shape[-1] for kernel in kernels))
     addresses = {"context": context.data_ptr(), "gates": gates.data_ptr()}
-    lists = {"kernels": _addresses(kernels), "kernel_grads": _addresses(others.pop("kernel_grads", []))}
+    lists = {"kernels": _addresses(kernels), "kernel_grads": _addresses(kernel_grads)}
     lists["kernel_sizes"] = kernel_sizes
     addresses |= {key: ctypes.addressof(value) for key, value in lists.items()}
     addresses |= {key: tensor.data_ptr() for key, tensor in others.items()}
@@ -184,12 +188,12 @@ torch.library.register_autograd("focalnet_d2::focal_context_backward", _refuse)
 
 def _elementwise(name: str, count: int, *inputs: Tensor) -> tuple[Tensor, ...]:
     """`count` results of the shape and type of the inputs."""
-    inputs = [tensor.detach().contiguous() for tensor in inputs]
-    results, function = [torch.empty_like(inputs[0]) for _ in range(count)], _function(name, inputs[0].dtype)
+    sources = [tensor.detach().contiguous() for tensor in inputs]
+    results, function = [torch.empty_like(sources[0]) for _ in range(count)], _function(name, sources[0].dtype)
 
     def run(first: int, last: int) -> None:
         part = ctypes.c_int64(first), ctypes.c_int64(last)
-        function(*map(_pointer, inputs), *part, *map(_pointer, results))
+        function(*map(_pointer, sources), *part, *map(_pointer, results))
 
     numbers = results[0].numel()
     run_all(run, pairwise(steps(numbers, min(torch.get_num_threads(), numbers // NUMBERS_FOR_A_THREAD))))
@@ -214,9 +218,7 @@ def _blocks(context: Tensor) -> int:
 
 
 def _function(name: str, dtype: torch.dtype) -> Callable[..., None]:
-    function = getattr(LIBRARY.load(), f"{name}_{_C_NAMES[dtype]}")
-    function.restype = None
-    return function
+    return LIBRARY.function(f"{name}_{_C_NAMES[dtype]}")
 
 
 def _pointer(tensor: Tensor) -> ctypes.c_void_p:

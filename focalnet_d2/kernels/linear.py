@@ -2,23 +2,29 @@
 
 torch adds a bias by copying it into the result before the product, and an activation is one more pass over memory. The
 operator of oneDNN that `torch.compile` uses does both while a tile of the product is at hand. It is taken where torch's
-own products go to oneDNN too (see `cpu_matmul`), and agrees with the plain form to rounding: 1e-6 in float32. With
+own products go to oneDNN too (see `cpu_matmul`), and agrees with plain torch to rounding: 1e-6 in float32. With
 gradients a layer takes only the bias within the product, and the GELU of a feed-forward network is the compiled one,
-which is nearer to float64 than torch's. Elsewhere the plain form is computed.
+which is nearer to float64 than torch's. Elsewhere it is plain torch.
+
+Shapes: N rows, C channels.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .cpu_matmul import onednn_multiplies_float32
-from .focal_context_cpp import gelu, gelu_and_gradient, supports
+from .dispatch import Computation, Implementation
+from .focal_context_cpp import DTYPES, LIBRARY, gelu, gelu_and_gradient
 
 ROWS_AT_ONCE = 2048  # of a feed-forward network; 16 MB of 2048 hidden channels
 
 _TALL = 2  # rows by outputs, from which on a turned product was measured to be the faster weight gradient
 _PLAIN = {"none": lambda x: x, "relu": torch.relu, "gelu": F.gelu}
 _ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is the exact GELU
+_ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def linear_act(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
@@ -29,17 +35,36 @@ def linear_act(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
 
 
 def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
-    """`activation(F.linear(x, weight, bias))`; with gradients differentiable once."""
+    """`activation(F.linear(x, weight, bias))`; with gradients differentiable once.
+
+    Args:
+        x: (..., C_in).
+        weight: (C_out, C_in).
+        bias: (C_out,).
+        activation: "none", "relu" or "gelu".
+
+    Returns:
+        (..., C_out).
+    """
     dtype = _product_type(x)
-    if not _fuses(x, dtype):
-        return _PLAIN[activation](F.linear(x, weight, bias))
+    return LINEAR.choose(x.device.type, dtype, x, dtype).compute(x, weight, bias, activation, dtype)
+
+
+def _linear_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str, dtype: torch.dtype) -> Tensor:
+    """(..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)."""
     x, weight = x.to(dtype), weight.to(dtype)
     if torch.is_grad_enabled():
         return _PLAIN[activation](_Linear.apply(x, weight, bias))
     return _product(x, weight, bias, activation)
 
 
+def _linear_by_torch(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str, dtype: torch.dtype) -> Tensor:
+    """(..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)."""
+    return _PLAIN[activation](F.linear(x, weight, bias))
+
+
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """(..., C_in), (C_out, C_in), (C_out,) -> (..., C_out), all of one type but the bias."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], _ALGORITHM[activation])
 
 
@@ -84,15 +109,33 @@ def feed_forward(
     A CPU takes the rows in parts, so that the hidden values stay in its cache. For the backward pass it keeps them
     once: behind a ReLU, or before a GELU, which is then computed again.
     """
+    chosen = FEED_FORWARD.choose(x.device.type, _product_type(x), x, dropout)
+    return chosen.compute(linear1, linear2, x, dropout, activation)
+
+
+def _feed_forward_as_one(
+    linear1: nn.Linear, linear2: nn.Linear, x: Tensor, dropout: nn.Dropout, activation: str
+) -> Tensor:
+    """(..., C) -> (..., C), for a backward pass in parts."""
     dtype = _product_type(x)
-    if torch.is_grad_enabled() and _fuses(x, dtype) and not (dropout.training and dropout.p):
-        weights = linear1.weight.to(dtype), linear1.bias, linear2.weight.to(dtype), linear2.bias
-        return _FeedForward.apply(x.to(dtype), *weights, activation)
-    if torch.is_grad_enabled() or not _is_plain(x):
-        return linear_act("none", linear2, dropout(linear_act(activation, linear1, x)))
+    weights = linear1.weight.to(dtype), linear1.bias, linear2.weight.to(dtype), linear2.bias
+    return _FeedForward.apply(x.to(dtype), *weights, activation)
+
+
+def _feed_forward_in_parts(
+    linear1: nn.Linear, linear2: nn.Linear, x: Tensor, dropout: nn.Dropout, activation: str
+) -> Tensor:
+    """(..., C) -> (..., C), some rows after the others."""
     parts = x.flatten(0, -2).split(ROWS_AT_ONCE)
-    outputs = [linear_act("none", linear2, dropout(linear_act(activation, linear1, part))) for part in parts]
+    outputs = [_feed_forward_by_layers(linear1, linear2, part, dropout, activation) for part in parts]
     return torch.cat(outputs).view(*x.shape[:-1], -1)
+
+
+def _feed_forward_by_layers(
+    linear1: nn.Linear, linear2: nn.Linear, x: Tensor, dropout: nn.Dropout, activation: str
+) -> Tensor:
+    """(..., C) -> (..., C)."""
+    return linear_act("none", linear2, dropout(linear_act(activation, linear1, x)))
 
 
 class _FeedForward(torch.autograd.Function):
@@ -111,7 +154,7 @@ class _FeedForward(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
         rows, weight1, weight2, kept = ctx.saved_tensors
-        grads, x_grad, totals = grad.flatten(0, -2), torch.empty_like(rows), None
+        grads, x_grad, totals = grad.flatten(0, -2), torch.empty_like(rows), []
         parts = (one.split(ROWS_AT_ONCE) for one in (rows, kept, grads, x_grad))
         for x, between, upstream, result in zip(*parts, strict=True):
             hidden, inner = _DIFFERENTIATE[ctx.activation](between, upstream @ weight2)  # (n, hidden) each
@@ -121,14 +164,36 @@ class _FeedForward(torch.autograd.Function):
         return x_grad.view(*grad.shape[:-1], -1), *totals, None
 
 
+def _gelu_and_gradient_by_torch(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """(...), (...) -> GELU (...), gradient of x (...)."""
+    return F.gelu(x), torch.ops.aten.gelu_backward(grad, x)
+
+
+_COMPILED: dict[str, Any] = dict(devices=("cpu",), dtypes=DTYPES, unavailable_reason=LIBRARY.unavailable_reason)
+GELU = Computation(
+    "GELU",
+    (
+        Implementation("compiled", gelu, "C++, compiled here on first use", **_COMPILED),
+        Implementation("torch", F.gelu, "torch's GELU"),
+    ),
+)
+GELU_AND_GRADIENT = Computation(
+    "GELU and its gradient",
+    (
+        Implementation("compiled", gelu_and_gradient, "C++, compiled here on first use", **_COMPILED),
+        Implementation("torch", _gelu_and_gradient_by_torch, "torch's GELU"),
+    ),
+)
+
+
 def _gelu(x: Tensor) -> Tensor:
-    return gelu(x) if supports("cpu", x.dtype) else F.gelu(x)
+    """(...) -> (...), without a gradient."""
+    return GELU.choose(x.device.type, x.dtype).compute(x)
 
 
 def _gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    if supports("cpu", x.dtype):
-        return gelu_and_gradient(x, grad)
-    return F.gelu(x), torch.ops.aten.gelu_backward(grad, x)
+    """(...), (...) -> GELU (...), gradient of x (...)."""
+    return GELU_AND_GRADIENT.choose(x.device.type, x.dtype).compute(x, grad)
 
 
 def _relu_and_gradient(hidden: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,8 +204,8 @@ _DIFFERENTIATE = {"relu": _relu_and_gradient, "gelu": _gelu_and_gradient}
 
 
 def _is_plain(x: Tensor) -> bool:
-    """On a CPU and with these very numbers: nothing traces, no tensor without values."""
-    return x.device.type == "cpu" and type(x) is Tensor and x.numel() > 0 and not torch.compiler.is_compiling()
+    """With these very numbers: nothing traces, no tensor without values."""
+    return type(x) is Tensor and x.numel() > 0 and not torch.compiler.is_compiling()
 
 
 def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
@@ -149,7 +214,41 @@ def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
         return False
     if dtype == torch.bfloat16:
         return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return dtype == torch.float32 and onednn_multiplies_float32()
+    return onednn_multiplies_float32()
+
+
+def _differentiates_as_one(x: Tensor, dropout: nn.Dropout) -> bool:
+    return torch.is_grad_enabled() and _fuses(x, _product_type(x)) and not (dropout.training and dropout.p)
+
+
+LINEAR = Computation(
+    "linear layer",
+    (
+        Implementation("onednn", _linear_by_onednn, "oneDNN's fused product", ("cpu",), _ONEDNN_DTYPES, suits=_fuses),
+        Implementation("torch", _linear_by_torch, "torch's operators"),
+    ),
+)
+FEED_FORWARD = Computation(
+    "feed-forward network",
+    (
+        Implementation(
+            "as_one",
+            _feed_forward_as_one,
+            "one function that keeps its hidden values once",
+            devices=("cpu",),
+            dtypes=_ONEDNN_DTYPES,
+            suits=_differentiates_as_one,
+        ),
+        Implementation(
+            "in_parts",
+            _feed_forward_in_parts,
+            "some rows after the others",
+            devices=("cpu",),
+            suits=lambda x, dropout: not torch.is_grad_enabled() and _is_plain(x),
+        ),
+        Implementation("by_layers", _feed_forward_by_layers, "one layer after the other"),
+    ),
+)
 
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Deformable attention as operators that torch knows, for forms that compute both directions by themselves.
+"""Deformable attention as operators that torch knows, for implementations of both directions.
 
 As operators they have shapes without values and a gradient, so `torch.compile`, fake tensors and flop counters can
 handle them.

@@ -1,11 +1,16 @@
 """Activation checkpointing of one layer."""
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
 def maybe_checkpoint(layer: nn.Module, *arguments, recompute: bool) -> Tensor:
-    """`layer(*arguments)`; with `recompute`, in training, its activations are computed again in the backward pass."""
+    """`layer(*arguments)`; with `recompute`, in training, its activations are computed again in the backward pass.
+
+    The result is the layer's, of whatever shape.
+    """
     if recompute and layer.training:
-        return checkpoint(layer, *arguments, use_reentrant=False)
+        return cast(Tensor, checkpoint(layer, *arguments, use_reentrant=False))
     return layer(*arguments)

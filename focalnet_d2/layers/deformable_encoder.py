@@ -63,7 +63,7 @@ class DeformableEncoderLayer(nn.Module):
         spatial_shapes: SpatialShapes,
         padding_mask: Tensor | None,
     ) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+        """Tokens and position (B, N, C), reference points (B, N, L, 2), mask (B, N) -> (B, N, C)."""
         sampled = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
         tokens = self.norm1(tokens + self.dropout(sampled))
         ffn_out = feed_forward(self.linear1, self.linear2, tokens, self.dropout)
@@ -98,10 +98,9 @@ class DeformableEncoder(nn.Module):
         self.num_levels = num_levels
         self.use_checkpoint = use_checkpoint
         attention = dict(num_levels=num_levels, num_heads=num_heads, num_points=num_points)
-        self.layers = nn.ModuleList(
-            DeformableEncoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers)
-        )
-        for layer in self.layers:
+        layers = [DeformableEncoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers)]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
             for linear in (layer.linear1, layer.linear2):
                 nn.init.xavier_uniform_(linear.weight)
 

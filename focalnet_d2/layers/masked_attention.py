@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnet_d2.kernels.masked_attention import masked_attention
+
 
 class MaskedAttention(nn.Module):
     """Attention of queries to keys.
@@ -38,29 +40,17 @@ class MaskedAttention(nn.Module):
 
         Args:
             query: (B, Q, C); key, value: (B, N, C).
-            blocked: (B, Q, N) bool, True = a query does not see that key.
+            attn_mask: (B, Q, N) bool, True = a query does not see that key.
 
         Returns:
             (B, Q, C).
         """
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        heads = [
+        query, key, value = [
             F.linear(tokens, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
             for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
-        attended = attend(*heads, None if attn_mask is None else attn_mask[:, None])  # (B, heads, Q, C/heads)
+        attended = masked_attention(
+            query, key, value, None if attn_mask is None else attn_mask[:, None]
+        )  # (B, heads, Q, C/heads)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
-    """(..., Q, C), twice (..., N, C), (..., Q, N) bool -> (..., Q, C).
-
-    A GPU has `scaled_dot_product_attention`. On CPUs two products, equal to it but for rounding, take half of its time
-    in training and less in inference; they keep the weights of all pairs for the backward pass.
-    """
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=None if attn_mask is None else ~attn_mask)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-    if attn_mask is not None:  # a sum for all heads is much faster than filling each
-        scores = scores + scores.new_zeros(attn_mask.shape).masked_fill_(attn_mask, -torch.inf)
-    return scores.softmax(-1) @ value

@@ -1,7 +1,9 @@
-"""Multi-layer perceptron of the prediction heads."""
+"""Multi-layer perceptron of the prediction heads, and the bias with which a sigmoid starts at a prior."""
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from focalnet_d2.kernels.linear import linear_act
 
 
 class MLP(nn.Module):
-    """`num_layers` linear layers with ReLU between them: (..., in_dim) -> (..., out_dim)."""
+    """`num_layers` linear layers with ReLU between them."""
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, num_layers: int):
         super().__init__()
@@ -17,9 +19,11 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
+        """(..., in_dim) -> (..., out_dim)."""
+        *hidden, last = cast(Iterable[nn.Linear], self.layers)
+        for layer in hidden:
             x = linear_act("relu", layer, x)
-        return self.layers[-1](x)
+        return last(x)
 
 
 def prior_bias(prior: float = 0.01) -> float:

@@ -1,4 +1,4 @@
-"""Deformable attention's Triton kernels in the interpreter; `test_triton_deformable_attention.py` starts this file.
+"""Deformable attention's Triton kernels in the interpreter; `test_deformable_attention_triton.py` starts this file.
 
 The interpreter is chosen when triton is imported, so these tests have a process of their own, with TRITON_INTERPRET=1.
 New memory is filled with NaN, so whatever a kernel forgets to write shows.
@@ -25,10 +25,10 @@ def make_inputs(shapes, seed=0, *, batch=2, queries=3, heads=2, channels=4, poin
     return value, (texels + 0.5) / sizes, weights
 
 
-def run(form, shapes, value, locations, weights, needs=(True, True, True)):
+def run(implementation, shapes, value, locations, weights, needs=(True, True, True)):
     """Output and gradients of a sum with fixed random coefficients."""
     leaves = [x.detach().requires_grad_(need) for x, need in zip((value, locations, weights), needs)]
-    output = deformable_attention(leaves[0], shapes, leaves[1], leaves[2], form)
+    output = deformable_attention(leaves[0], shapes, leaves[1], leaves[2], implementation)
     upstream = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output.dtype)
     output.backward(upstream)
     return output.detach(), *(leaf.grad for leaf in leaves)
@@ -121,7 +121,7 @@ def test_torch_knows_the_operators():
 
 def test_double_precision_is_refused():
     tensors = make_inputs([(2, 2)])
-    with pytest.raises(ValueError, match=r"float64 locations: take another form"):
+    with pytest.raises(ValueError, match=r"float64 locations"):
         deformable_attention(tensors[0], [(2, 2)], tensors[1].double(), tensors[2], "triton")
 
 

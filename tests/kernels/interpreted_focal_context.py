@@ -1,6 +1,7 @@
-"""The focal context's Triton kernels in Triton's interpreter; `test_triton_focal_context.py` starts this file.
+"""The focal context's Triton kernels in Triton's interpreter; `test_focal_context_triton.py` starts this file.
 
-New memory is filled with NaN, so whatever a kernel forgets to write shows. The reference is the plain form in float64.
+New memory is filled with NaN, so whatever a kernel forgets to write shows. The reference is the plain implementation
+in float64.
 """
 
 import pytest
@@ -77,9 +78,9 @@ def test_one_result_alone_has_gradients(wanted):
     leaves = [tensor.detach().requires_grad_() for tensor in (context, gates, *kernels)]
     grads = [
         torch.autograd.grad(
-            focal_context(leaves[0], leaves[1], leaves[2:], form)[wanted].sum(), leaves, allow_unused=True
+            focal_context(leaves[0], leaves[1], leaves[2:], implementation)[wanted].sum(), leaves, allow_unused=True
         )
-        for form in ("triton", "plain")
+        for implementation in ("triton", "plain")
     ]
     for found, expected in zip(*grads, strict=True):
         torch.testing.assert_close(found, torch.zeros_like(found) if expected is None else expected)
@@ -110,7 +111,7 @@ def test_the_second_derivative_is_refused():
 
 def test_what_does_not_fit_is_refused():
     context, gates, kernels = inputs_for((1, 2, 2, 1), (3,), dtype=torch.float32)
-    with pytest.raises(ValueError, match="takes no torch.float64"):
+    with pytest.raises(ValueError, match="take no torch.float64"):
         focal_context(context.double(), gates, kernels, "triton")
     with pytest.raises(ValueError, match=r"are odd, not \[2\]"):
         focal_context(context, gates, [kernels[0][..., 1:, 1:]], "triton")

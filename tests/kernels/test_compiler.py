@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from focalnet_d2.kernels import compiler as compiled_library
+from focalnet_d2.kernels import compiler
 from focalnet_d2.kernels.compiler import CompiledLibrary, cache_folder, processor
 
 ANSWER = 'extern "C" int answer() { return 42; }\n'
@@ -109,9 +109,9 @@ def test_failing_compiler_is_asked_once_and_named_once(source, monkeypatch, capl
     source.write_text("this is not C++\n", encoding="utf-8")
     library = CompiledLibrary(source)
     calls = count_compilations(monkeypatch)
-    with caplog.at_level(logging.INFO, logger=compiled_library.__name__):
+    with caplog.at_level(logging.INFO, logger=compiler.__name__):
         assert [library.load() for _ in range(3)] == [None] * 3
-    tried = len(compiled_library.PROCESSOR_FLAGS)
+    tried = len(compiler.PROCESSOR_FLAGS)
     assert len(calls) == 2 * tried  # cache folder, temporary folder
     assert len(caplog.records) == 1
     assert "answer.cpp" in caplog.text
@@ -125,7 +125,7 @@ def test_threads_compile_once(compiling, source, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: library.load().answer(), range(4)))
     assert found == [44] * 4
-    assert len(calls) <= len(compiled_library.PROCESSOR_FLAGS)
+    assert len(calls) <= len(compiler.PROCESSOR_FLAGS)
 
 
 @pytest.mark.usefixtures("compiling")
@@ -138,7 +138,7 @@ def test_processes_compile_at_the_same_time(source):
         "spec.loader.exec_module(module)\n"
         "print(module.CompiledLibrary(pathlib.Path(sys.argv[2])).load().answer())\n"
     )
-    command = [sys.executable, "-c", code, compiled_library.__file__, str(source)]
+    command = [sys.executable, "-c", code, compiler.__file__, str(source)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=100)[0].strip() for process in running] == ["45"] * 3
     assert len(list(cache_folder().iterdir())) == 2

@@ -1,4 +1,4 @@
-"""The compiled form where others do not reach: layouts, threads, empty inputs, no compiler, fake tensors."""
+"""The compiled implementation where others do not reach: layouts, threads, empty inputs, no compiler, fake tensors."""
 
 import pytest
 import torch
@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from focalnet_d2.kernels import deformable_attention_cpp as compiled_deformable_attention
-from focalnet_d2.kernels.compiler import CompiledLibrary
-from focalnet_d2.kernels.deformable_attention import available_implementations, deformable_attention
+from focalnet_d2.kernels import deformable_attention_cpp as module
+from focalnet_d2.kernels.deformable_attention import DEFORMABLE_ATTENTION, deformable_attention
 from focalnet_d2.kernels.deformable_attention_cpp import LIBRARY, deformable_attention_cpp
 
 needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.unavailable_reason())
@@ -22,10 +21,10 @@ def random_inputs(*, batch=2, queries=5, heads=3, channels=8, points=2, shapes=S
     return value, locations, torch.rand(locations.shape[:-1], dtype=dtype)
 
 
-def outcome(form, value, locations, weights, shapes=SHAPES):
+def outcome(implementation, value, locations, weights, shapes=SHAPES):
     """Output and the three gradients."""
     leaves = [one.detach().requires_grad_() for one in (value, locations, weights)]
-    output = deformable_attention(leaves[0], shapes, leaves[1], leaves[2], form)
+    output = deformable_attention(leaves[0], shapes, leaves[1], leaves[2], implementation)
     upstream = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view(output.shape)
     return output.detach(), *torch.autograd.grad(output, leaves, upstream)
 
@@ -86,7 +85,7 @@ def test_layout_in_memory_does_not_matter():
 def test_threads_change_no_bit(sizes, monkeypatch):
     inputs = random_inputs(**sizes)
     expected = outcome("compiled", *inputs)
-    monkeypatch.setattr(compiled_deformable_attention, "POINTS_FOR_A_THREAD", 1)
+    monkeypatch.setattr(module, "POINTS_FOR_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for found, one in zip(outcome("compiled", *inputs), expected, strict=True):
         torch.testing.assert_close(found, one, rtol=0, atol=0)
@@ -153,11 +152,12 @@ def test_tensors_without_values():
     assert [one.shape for one in gradients] == [one.shape for one in random_inputs()]
 
 
-def test_without_a_compiler_another_form_serves_silently(monkeypatch, tmp_path, capfd):
+def test_without_a_compiler_another_implementation_serves_silently(monkeypatch, tmp_path, capfd):
     source = tmp_path / "broken.cpp"
     source.write_text("this is not C++\n", encoding="utf-8")
-    monkeypatch.setattr("focalnet_d2.layers.deformable_attention.LIBRARY", CompiledLibrary(source))
-    assert [form.name for form in available_implementations("cpu")] == ["table_lookup", "grid_sample"]
+    for attribute, value in (("source", source), ("_tried", False), ("_library", None), ("_unavailable_reason", "")):
+        monkeypatch.setattr(LIBRARY, attribute, value)
+    assert [one.name for one in DEFORMABLE_ATTENTION.available("cpu")] == ["table_lookup", "grid_sample"]
     value, locations, weights = random_inputs()
     output = deformable_attention(value, SHAPES, locations, weights)
     expected = deformable_attention(value, SHAPES, locations, weights, "table_lookup")
@@ -165,7 +165,7 @@ def test_without_a_compiler_another_form_serves_silently(monkeypatch, tmp_path, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_form_that_is_missing_here_is_refused_with_the_reason(monkeypatch):
+def test_what_is_missing_here_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
     value, locations, weights = random_inputs()
     with pytest.raises(ValueError, match="FOCALNET_D2_COMPILE=0"):

@@ -1,4 +1,4 @@
-"""The Triton form of deformable attention: its kernels in the interpreter, and nonsense."""
+"""Deformable attention in Triton: its kernels in the interpreter, and nonsense."""
 
 import pytest
 
@@ -14,6 +14,6 @@ def test_nonsense_is_noticed_when_the_kernels_are_tried_out(monkeypatch):
     pytest.importorskip("triton")
     from focalnet_d2.kernels import deformable_attention_triton as kernels
 
-    monkeypatch.setattr(kernels, "weighted_samples", lambda value, *_: value.flatten()[:1] * 3)
+    monkeypatch.setattr(kernels, "deformable_attention_triton", lambda value, *_: value.flatten()[:1] * 3)
     with pytest.raises(RuntimeError, match=r"instead of 2\.5"):
         kernels.try_out("cpu")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.kernels import depthwise_conv as depthwise
+from focalnet_d2.kernels import depthwise_conv as module
 from focalnet_d2.kernels.depthwise_conv import depthwise_conv
 
 
@@ -16,12 +16,12 @@ def inputs(shape: tuple[int, ...], kernel: int, dtype: torch.dtype = torch.float
     return x, torch.randn(shape[1], 1, kernel, kernel, generator=generator, dtype=dtype).requires_grad_()
 
 
-own_gradient = depthwise._DepthwiseConv.apply
+own_gradient = module._DepthwiseConv.apply
 
 
 @pytest.mark.parametrize(("shape", "kernel"), [((1, 2, 4, 5), 3), ((2, 3, 7, 5), 5), ((1, 2, 2, 9), 7)])
 def test_gradcheck(monkeypatch, shape, kernel):
-    monkeypatch.setattr(depthwise, "_TILE", (3, 4))
+    monkeypatch.setattr(module, "_TILE", (3, 4))
     assert torch.autograd.gradcheck(own_gradient, inputs(shape, kernel))
 
 

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from focalnet_d2.kernels import focal_context_cpp as compiled_focal_context
-from focalnet_d2.kernels.compiler import CompiledLibrary
-from focalnet_d2.kernels.focal_context import available_implementations, focal_context
+from focalnet_d2.kernels import focal_context_cpp as module
+from focalnet_d2.kernels.focal_context import FOCAL_CONTEXT, focal_context
 from focalnet_d2.kernels.focal_context_cpp import LIBRARY, focal_context_cpp, gelu, gelu_and_gradient
 
 needs_kernel = pytest.mark.skipif(LIBRARY.load() is None, reason=LIBRARY.unavailable_reason())
@@ -24,10 +23,10 @@ def random_inputs(shape=(2, 6, 5, 20), kernels=(3, 5), dtype=torch.float32):
     return context, gates, [torch.randn(shape[3], 1, k, k, generator=draws).to(computed) / k for k in kernels]
 
 
-def outcome(form, context, gates, kernels):
+def outcome(implementation, context, gates, kernels):
     """Both results, and the gradients of all inputs."""
     leaves = [one.detach().requires_grad_() for one in (context, gates, *kernels)]
-    results = focal_context(leaves[0], leaves[1], leaves[2:], form)
+    results = focal_context(leaves[0], leaves[1], leaves[2:], implementation)
     upstream = [torch.linspace(-1, 1, one.numel()).view(one.shape).to(one.dtype) for one in results]
     return [one.detach() for one in (*results, *torch.autograd.grad(results, leaves, upstream))]
 
@@ -56,7 +55,7 @@ def test_bfloat16_is_computed_in_float32(shape, kernels):
 def test_autocast_gives_bfloat16_and_float32_gradients_of_the_kernels():
     context, gates, weights = random_inputs(dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
-        plain, ours = (outcome(form, context, gates, weights) for form in ("plain", "compiled"))
+        plain, ours = (outcome(one, context, gates, weights) for one in ("plain", "compiled"))
     assert [one.dtype for one in plain] == [one.dtype for one in ours]
     for found, expected in zip(ours, plain, strict=True):
         assert relative_error(found, expected) < 2e-2
@@ -79,8 +78,8 @@ def test_threads_change_no_bit(monkeypatch):
     inputs = random_inputs((2, 6, 5, 100))
     x = torch.randn(1000)
     expected, expected_gelu = outcome("compiled", *inputs), gelu(x)
-    monkeypatch.setattr(compiled_focal_context, "PRODUCTS_FOR_A_THREAD", 1)
-    monkeypatch.setattr(compiled_focal_context, "NUMBERS_FOR_A_THREAD", 1)
+    monkeypatch.setattr(module, "PRODUCTS_FOR_A_THREAD", 1)
+    monkeypatch.setattr(module, "NUMBERS_FOR_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for found, one in zip(outcome("compiled", *inputs), expected, strict=True):
         assert found.equal(one)
@@ -157,18 +156,19 @@ def test_gelu_of_other_types():
     assert gelu(torch.zeros(0, 3)).shape == (0, 3)
 
 
-def test_without_a_compiler_another_form_serves_silently(monkeypatch, tmp_path, capfd):
+def test_without_a_compiler_another_implementation_serves_silently(monkeypatch, tmp_path, capfd):
     source = tmp_path / "broken.cpp"
     source.write_text("this is not C++\n", encoding="utf-8")
-    monkeypatch.setattr(compiled_focal_context, "LIBRARY", CompiledLibrary(source))
-    assert [form.name for form in available_implementations("cpu")] == ["plain"]
+    for attribute, value in (("source", source), ("_tried", False), ("_library", None), ("_unavailable_reason", "")):
+        monkeypatch.setattr(LIBRARY, attribute, value)
+    assert [one.name for one in FOCAL_CONTEXT.available("cpu")] == ["plain"]
     inputs = random_inputs()
     for found, expected in zip(focal_context(*inputs), focal_context(*inputs, "plain"), strict=True):
         assert found.equal(expected)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_form_that_is_missing_here_is_refused_with_the_reason(monkeypatch):
+def test_what_is_missing_here_is_refused_with_the_reason(monkeypatch):
     monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
     with pytest.raises(ValueError, match="FOCALNET_D2_COMPILE=0"):
         focal_context(*random_inputs(), "compiled")

@@ -1,4 +1,4 @@
-"""The Triton form of the focal context: its kernels in the interpreter, and nonsense."""
+"""The focal context in Triton: its kernels in the interpreter, and nonsense."""
 
 import pytest
 
@@ -14,6 +14,8 @@ def test_nonsense_is_noticed_when_the_kernels_are_tried_out(monkeypatch):
     pytest.importorskip("triton")
     from focalnet_d2.kernels import focal_context_triton as kernels
 
-    monkeypatch.setattr(kernels, "focal_context", lambda x, gates, weights: (x * gates * weights[0].sum(), x[0, 0]))
+    monkeypatch.setattr(
+        kernels, "focal_context_triton", lambda x, gates, weights: (x * gates * weights[0].sum(), x[0, 0])
+    )
     with pytest.raises(RuntimeError, match=r"instead of \[1\.68"):
         kernels.try_out("cpu")

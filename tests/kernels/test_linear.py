@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from focalnet_d2.kernels import linear as fused_linear
+from focalnet_d2.kernels import linear as module
 from focalnet_d2.kernels.cpu_matmul import onednn_matmul
-from focalnet_d2.kernels.linear import feed_forward, linear_act
+from focalnet_d2.kernels.linear import feed_forward, fused_linear, linear_act
 
 ACTIVATIONS = {"none": nn.Identity(), "relu": nn.ReLU(), "gelu": nn.GELU()}
 
@@ -39,10 +39,10 @@ def test_autocast_decides_the_type_of_the_product(activation):
     torch.testing.assert_close(found.float(), ACTIVATIONS[activation](layer(x)), rtol=0.05, atol=0.05)
 
 
-def with_gradients(form, layer, x):
+def with_gradients(function, layer, x):
     """The result, and the gradients of input, weight and bias."""
     leaf = x.detach().requires_grad_()
-    y = form(leaf)
+    y = function(leaf)
     upstream = torch.linspace(-1, 1, y.numel()).view(y.shape).to(y.dtype)
     return [y.detach(), *torch.autograd.grad(y, [leaf, *layer.parameters()], upstream)]
 
@@ -65,7 +65,7 @@ def test_gradients_are_those_of_the_activated_layer(rows, inputs, outputs, activ
     torch.manual_seed(0)
     layer, x = nn.Linear(inputs, outputs), torch.randn(2, rows, inputs)
     with onednn_matmul():
-        found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
+        found = with_gradients(lambda x: fused_linear(x, *layer.parameters(), activation), layer, x)
         expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
     assert_near(found, expected, 1e-5)
 
@@ -78,7 +78,7 @@ def test_gradients_in_bfloat16(autocast, activation):
     dtype = torch.float32 if autocast else torch.bfloat16
     layer, x = nn.Linear(24, 40, dtype=dtype), torch.randn(2, 50, 24, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
+        found = with_gradients(lambda x: fused_linear(x, *layer.parameters(), activation), layer, x)
         expected = with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x)
     assert_near(found, expected, 0.1)  # a unit near zero may be on in one of them only
 
@@ -86,7 +86,7 @@ def test_gradients_in_bfloat16(autocast, activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_elsewhere_it_is_plain_torch(activation):
     layer, x = nn.Linear(6, 7), torch.randn(3, 6)
-    found = with_gradients(lambda x: fused_linear.fused_linear(x, *layer.parameters(), activation), layer, x)
+    found = with_gradients(lambda x: fused_linear(x, *layer.parameters(), activation), layer, x)
     for one, other in zip(found, with_gradients(lambda x: ACTIVATIONS[activation](layer(x)), layer, x), strict=True):
         assert one.equal(other)
 
@@ -94,8 +94,8 @@ def test_elsewhere_it_is_plain_torch(activation):
 def test_gradients_that_nobody_needs():
     layer, x = nn.Linear(6, 7).requires_grad_(False), torch.randn(3, 6)
     with onednn_matmul():
-        assert not fused_linear.fused_linear(x, *layer.parameters()).requires_grad
-        y = fused_linear.fused_linear(x.requires_grad_(), *layer.parameters())
+        assert not fused_linear(x, *layer.parameters()).requires_grad
+        y = fused_linear(x.requires_grad_(), *layer.parameters())
         (grad,) = torch.autograd.grad(y.sum(), x)
     torch.testing.assert_close(grad, layer.weight.sum(0).expand(3, 6))
 
@@ -112,7 +112,7 @@ def test_gradients_reach_input_and_parameters(network):
 @pytest.mark.parametrize("fast", [True, False])
 def test_feed_forward_in_parts_is_the_network(network, monkeypatch, shape, fast):
     linear1, linear2, dropout = network
-    monkeypatch.setattr(fused_linear, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
     x = torch.randn(shape)
     expected = nn.Sequential(linear1, nn.ReLU(), linear2)(x)
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_feed_forward_in_parts_is_the_network(network, monkeypatch, shape, fast)
 @pytest.mark.parametrize("shape", [(2, 5, 24), (3, 24)])
 def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, shape):
     """Under autocast those of the parameters are float32, and their parts add up in it."""
-    monkeypatch.setattr(fused_linear, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Linear(24, 40), ACTIVATIONS[activation], nn.Linear(40, 24))
     x, dropout = torch.randn(shape), nn.Dropout(0.0)
@@ -143,16 +143,16 @@ def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, s
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_derivative_of_feed_forward_is_right_and_there_once(monkeypatch, activation, compiled):
     if not compiled:
-        monkeypatch.setattr(fused_linear, "supports", lambda device_type, dtype: False)
-    monkeypatch.setattr(fused_linear, "_product", lambda x, weight, bias, activation="none": (
+        monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
+    monkeypatch.setattr(module, "_product", lambda x, weight, bias, activation="none": (
         ACTIVATIONS[activation](nn.functional.linear(x, weight, bias))
     ))  # fmt: skip
     torch.manual_seed(0)
     shapes = (2, 3, 4), (7, 4), (7,), (4, 7), (4,)
     inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    assert torch.autograd.gradcheck(lambda *inputs: fused_linear._FeedForward.apply(*inputs, activation), inputs)
+    assert torch.autograd.gradcheck(lambda *inputs: module._FeedForward.apply(*inputs, activation), inputs)
     (grad,) = torch.autograd.grad(
-        fused_linear._FeedForward.apply(*inputs, activation).square().sum(), inputs[0], create_graph=True
+        module._FeedForward.apply(*inputs, activation).square().sum(), inputs[0], create_graph=True
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.sum().backward()

@@ -12,7 +12,7 @@ def setting(request, monkeypatch):
     """torch's own setting for oneDNN where it has one, and the older one of all devices in the place of torch's."""
     given = ["highest"]
     if request.param == "older":
-        monkeypatch.setattr(module, "_has_own_setting", lambda: False)
+        monkeypatch.setattr(module, "_OWN_SETTING", None)
         monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: given[-1])
         monkeypatch.setattr(torch, "set_float32_matmul_precision", given.append)
     yield
