@@ -24,6 +24,7 @@ from focalnet_d2.data.generated import generate_dataset, register_generated
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 from focalnet_d2.reports.visualization import comparison_grid, draw_detections, draw_panoptic
+from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.yacs import recipe_to_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,7 +129,7 @@ def report(numbers: dict[str, dict[str, dict]], output: Path, seconds: dict[str,
     """Prints the table and writes the same numbers, and all others, to `results.json`."""
     floors = {part.name: part.floors for part in PARTS}
     results = {**numbers, "seconds": seconds, "floors": floors}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_atomically(output / "results.json", json.dumps(results, indent=1) + "\n")
     rows = [
         [f"{part.name}, {when}"]
         + [f"{number(values, metric):.1f}" if metric in part.metrics else "" for metric in TABLE]

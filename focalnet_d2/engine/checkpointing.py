@@ -28,10 +28,11 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 
-import focalnet_d2
 from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
+from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.version import __version__
 
 from .distributed import all_gather_object
 from .rng import get_rng_state
@@ -106,7 +107,7 @@ class RunState:
 def describe_run(recipe: DictConfig, model: nn.Module) -> dict[str, Any]:
     """`recipe` and `metadata` of a checkpoint: recipe text, class names in the order of the outputs, versions."""
     versions = {
-        "focalnet_d2": str(focalnet_d2.__version__),
+        "focalnet_d2": __version__,
         "torch": str(torch.__version__),
         "numpy": str(np.__version__),
         "detectron2": str(detectron2.__version__),
@@ -143,7 +144,7 @@ def save_run(folder: Path, name: str, state: RunState, iteration: int) -> None:
     content = state.state_dict(iteration)
     if comm.is_main_process():
         save_checkpoint(folder / name, content)
-        _write_text(folder / LAST, name)
+        write_atomically(folder / LAST, name, sync=True)
         logger.info("Saved %s after %d iterations.", folder / name, iteration)
 
 
@@ -152,7 +153,7 @@ def save_best(folder: Path, name: str, state: RunState) -> None:
     content = state.weights()
     if comm.is_main_process():
         save_checkpoint(folder / name, content)
-        _write_text(folder / BEST, json.dumps(state.best))
+        write_atomically(folder / BEST, json.dumps(state.best), sync=True)
 
 
 def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | None]:
@@ -183,9 +184,3 @@ def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | Non
         logger.warning("The run had %d processes before: it goes on with other random numbers.", len(rng))
         return iteration, None
     return iteration, rng[comm.get_rank()]
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

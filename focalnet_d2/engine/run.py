@@ -19,6 +19,7 @@ from torch import nn
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.kernels.malloc import keep_freed_memory
+from focalnet_d2.utils.atomic_write import write_atomically
 
 from .checkpointing import RunState, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
@@ -48,7 +49,7 @@ def start_run(recipe: DictConfig) -> Path:
         setup_logger.cache_clear()
         setup_logger(str(folder), distributed_rank=rank, name=name)
     if comm.is_main_process():
-        (folder / RECIPE_FILE).write_text(recipe_to_yaml(recipe), encoding="utf-8")
+        write_atomically(folder / RECIPE_FILE, recipe_to_yaml(recipe))
     seed_all_rng(recipe.train.seed + rank)
     return folder
 

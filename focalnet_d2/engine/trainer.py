@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from focalnet_d2.config.moved import with_old_log_names
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.text import some_of
 
 from .accumulation import EqualWeights, split_batch
@@ -143,8 +144,7 @@ class Trainer(TrainerBase):
         if comm.is_main_process():
             values = {name: str(value) for name, value in losses.items()}
             content = {"iteration": self.iter, "terms": terms, "losses": values, "files": files}
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            report.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_atomically(report, json.dumps(content, indent=1) + "\n")
         raise NonFiniteError(
             f"{what}, at iteration {self.iter}, with the files {some_of(files, 8)}. Neither weights nor checkpoints "
             f"were changed; {report} lists the batch."

@@ -220,7 +220,7 @@ def check_detections(detections: Detections, truth: GroundTruth) -> None:
 
 def write_json(path: str | Path, content: Any, **options: Any) -> None:
     """Writes a JSON file (with options of `json.dumps`) that appears complete or not at all; makes the folder."""
-    write_atomically(path, json.dumps(content, **options).encode("utf-8"))
+    write_atomically(path, json.dumps(content, **options))
 
 
 def _read_json(path: str | Path) -> Any:

@@ -24,7 +24,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results as JSON; numbers that are not defined (nan) become null."""
-    write_atomically(path, (json.dumps(_without_nan(results), indent=1) + "\n").encode("utf-8"))
+    write_atomically(path, json.dumps(_without_nan(results), indent=1) + "\n")
 
 
 def _without_nan(value: Any) -> Any:

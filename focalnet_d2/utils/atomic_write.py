@@ -35,10 +35,15 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
         _sync_folder(path.parent)
 
 
-def write_atomically(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file that appears complete or not at all; one that a power cut damages has to be made again."""
-    with atomic_open(path, sync=False) as file:
-        file.write(content)
+def write_atomically(path: str | os.PathLike, content: bytes | str, *, sync: bool = False) -> None:
+    """Writes a file that appears complete or not at all; text is written as UTF-8, its lines as they are.
+
+    Args:
+        path, sync: see `atomic_open`; without `sync`, a file that a power cut damages has to be made again.
+        content: all of the file.
+    """
+    with atomic_open(path, sync=sync) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -39,3 +39,9 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         slow.write(b"the last to end")
     assert path.read_bytes() == b"slow, the last to end"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file.bin"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_text_is_written_as_utf_8(tmp_path, sync):
+    write_atomically(tmp_path / "new" / "file.txt", "größe\n", sync=sync)
+    assert (tmp_path / "new" / "file.txt").read_bytes() == "größe\n".encode()

@@ -20,6 +20,8 @@ import numpy as np
 import pycocotools.mask as mask_codec
 from PIL import Image
 
+from focalnet_d2.utils.atomic_write import write_atomically
+
 from .scene import UNLABELLED, Scene, draw_scene
 from .shapes import SHAPES
 from .styles import STUFF, Style, get_style
@@ -162,7 +164,7 @@ def _write_splits(root: Path, parameters: dict, style: Style) -> None:
             height, width = (int(side) for side in rng.integers(low, high + 1, size=2))
             writer.add(draw_scene(rng, height, width, style))
         writer.finish()
-    (root / MANIFEST).write_text(json.dumps(parameters, indent=1) + "\n")
+    write_atomically(root / MANIFEST, json.dumps(parameters, indent=1) + "\n")
 
 
 class SplitWriter:
@@ -243,7 +245,7 @@ class SplitWriter:
 
     def _save(self, task: str, content: dict) -> None:
         path = self.root / "annotations" / f"{task}_{self.split}.json"
-        path.write_text(json.dumps(content))
+        write_atomically(path, json.dumps(content))
 
 
 def _segment_info(segment_id: int, category_id: int, mask: np.ndarray, is_crowd: bool) -> dict:

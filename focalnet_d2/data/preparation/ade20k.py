@@ -241,5 +241,5 @@ def _write_json(
         for name, result in results.items()
     ]
     content = {"info": settings, "images": images, "annotations": annotations, "categories": categories}
-    write_atomically(json_file, json.dumps(content).encode())
+    write_atomically(json_file, json.dumps(content))
     json_file.with_suffix(_JOURNAL).unlink()
