@@ -14,8 +14,7 @@ from typing import Any
 
 from .config.old_imports import install_import_aliases
 from .registration import register, register_when_imported
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 __all__ = [
     "FocalNet",

@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from detectron2.utils.file_io import PathManager
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from focalnet_d2.utils.text import some_of
@@ -74,31 +76,29 @@ def read_checkpoint(path: str | os.PathLike, *, header_only: bool = False) -> di
         return _read_safetensors(path, header_only)
     content = _read_torch(path) if _is_torch_file(path) else _read_pickle(path)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a dictionary of weights")
+        raise ValueError(f"The file {path} holds a {type(content).__name__}, not a dictionary of weights.")
     return dict(content)
 
 
 def _local_path(path: str | os.PathLike) -> Path:
     if "://" in str(path):
-        from detectron2.utils.file_io import PathManager
-
         return Path(PathManager.get_local_path(str(path)))
     return Path(path)
 
 
 def _refuse_other_files(path: Path) -> None:
     if not path.exists():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
+        raise FileNotFoundError(f"The checkpoint {path} does not exist.")
     if path.is_dir():
-        raise ValueError(f"checkpoint {path} is a folder: name the file in it")
+        raise ValueError(f"The checkpoint {path} is a folder: name the file in it.")
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
     if not start:
-        raise ValueError(f"checkpoint {path} is empty: copy or download it again")
+        raise ValueError(f"The checkpoint {path} is empty: copy or download it again.")
     if start.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path} is a Git LFS pointer, not the weights: run `git lfs pull`")
+        raise ValueError(f"The file {path} is a Git LFS pointer, not the weights: run `git lfs pull`.")
     if start[:1] == b"<":
-        raise ValueError(f"{path} is a web page, not the weights: download the file that the page links to")
+        raise ValueError(f"The file {path} is a web page, not the weights: download the file that the page links to.")
 
 
 def _is_torch_file(path: Path) -> bool:
@@ -111,14 +111,14 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     size = path.stat().st_size
     reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().split("\n")[0] or type(error).__name__
     return ValueError(
-        f"{path} is truncated, damaged or no checkpoint ({size} bytes; {reason}): copy or download it again"
+        f"The file {path} is truncated, damaged or no checkpoint ({size} bytes; {reason}): copy or download it again."
     )
 
 
 def _forbidden(path: Path, name: str) -> ValueError:
     return ValueError(
-        f"{path} asks for {name}, which could run code; nothing was run. If you trust where the file comes from, "
-        "open it there and save only its weights: torch.save({'model': weights}, file)"
+        f"The file {path} asks for {name}, which could run code; nothing was run. If you trust where it comes from, "
+        "open it there and save only its weights: torch.save({'model': weights}, file)."
     )
 
 
@@ -177,8 +177,6 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _read_safetensors(path: Path, header_only: bool) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
     def tensor_of(file: Any, name: str) -> Tensor:
         if not header_only:
             return file.get_tensor(name)
@@ -210,7 +208,7 @@ class Weights:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def select_weights(content: Mapping[str, Any], source: str = "the checkpoint", *, ema: bool = False) -> Weights:
+def select_weights(content: Mapping[str, Any], source: str = "(a dictionary)", *, ema: bool = False) -> Weights:
     """The weights in the content of a file, without container and without a prefix that all names share.
 
     Containers are `model`, `state_dict`, `teacher` and a bare dictionary; with `ema` it is `ema_model`. The prefixes
@@ -220,7 +218,9 @@ def select_weights(content: Mapping[str, Any], source: str = "the checkpoint", *
         ValueError: there is no tensor, or `ema` is asked for and the file has no averaged weights.
     """
     if ema and not isinstance(content.get("ema_model"), Mapping):
-        raise ValueError(f"{source} holds no averaged weights (ema_model); it holds {some_of(content, 5) or 'nothing'}")
+        raise ValueError(
+            f"The checkpoint {source} holds no averaged weights (ema_model); it holds {some_of(content, 5) or 'nothing'}."
+        )
     containers = ("ema_model",) if ema else ("model", "state_dict", "teacher")
     inside = next((content[name] for name in containers if isinstance(content.get(name), Mapping)), content)
     tensors, skipped = {}, {}
@@ -232,7 +232,7 @@ def select_weights(content: Mapping[str, Any], source: str = "the checkpoint", *
         else:
             skipped[str(name)] = f"a {type(value).__name__}, not a tensor"
     if not tensors:
-        raise ValueError(f"{source} holds no weights; it holds {some_of(content, 5) or 'nothing'}")
+        raise ValueError(f"The checkpoint {source} holds no weights; it holds {some_of(content, 5) or 'nothing'}.")
     for prefix in ("module.", "visual."):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from focalnet_d2.utils.atomic_write import atomic_open
@@ -30,8 +31,6 @@ def save_weights(
     path: str | os.PathLike, model: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
 ) -> None:
     """Writes weights alone as `.safetensors`, with `metadata` (anything JSON can say) in the file's header."""
-    from safetensors.torch import save
-
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Copies: the format refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
@@ -52,4 +51,7 @@ def _require_plain(value: Any, where: str) -> None:
         for index, entry in enumerate(value):
             _require_plain(entry, f"{where}[{index}]")
     elif type(value) not in _PLAIN and not isinstance(value, Tensor | np.number):
-        raise TypeError(f"{where} is a {type(value).__name__}: save tensors, numbers, strings, lists and dicts only")
+        raise TypeError(
+            f"A checkpoint cannot hold {where}, a {type(value).__name__}: save tensors, numbers, strings, lists and "
+            "dicts only."
+        )

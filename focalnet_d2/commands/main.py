@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from focalnet_d2 import __version__
+from focalnet_d2.version import __version__
 
 from .errors import DEBUG, end_with_one_line
 

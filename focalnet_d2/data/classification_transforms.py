@@ -45,7 +45,7 @@ class ImageNetAugmentation:
         erase_prob: float = 0.25,
     ):
         try:
-            from timm.data import create_transform
+            from timm.data import create_transform  # an optional extra
         except ImportError as error:
             raise ImportError("ImageNetAugmentation needs timm: pip install focalnet-d2[classification]") from error
         self._transform = create_transform(

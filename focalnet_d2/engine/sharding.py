@@ -46,7 +46,7 @@ def shard_model(model: nn.Module, device: torch.device) -> nn.Module:
 
 def _load_fully_shard() -> Any:
     try:
-        from torch.distributed.fsdp import FSDPModule, fully_shard
+        from torch.distributed.fsdp import FSDPModule, fully_shard  # older torch has none
 
         known = hasattr(FSDPModule, "set_reshard_after_forward")
     except ImportError:
@@ -115,7 +115,7 @@ def shard_like(value: Any, like: Any) -> Any:
     """A whole tensor cut as `like` is, if that is and their shapes agree; all ranks must call it with the same."""
     if not is_sharded(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import distribute_tensor  # older torch has none
 
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 

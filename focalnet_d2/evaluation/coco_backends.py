@@ -50,14 +50,14 @@ def _indexed(dataset: dict[str, Any]) -> COCO:
 
 
 def _faster_coco_eval(truth: GroundTruth, detections: Detections, iou_type: str) -> Any:
-    from faster_coco_eval import COCO, COCOeval_faster
+    from faster_coco_eval import COCO, COCOeval_faster  # an optional extra
 
     annotations = COCO(truth.as_coco(iou_type))
     return COCOeval_faster(annotations, annotations.loadRes(detections.as_results(iou_type)), iou_type)
 
 
 def _hotcoco(truth: GroundTruth, detections: Detections, iou_type: str) -> Any:
-    from hotcoco import COCO, COCOeval
+    from hotcoco import COCO, COCOeval  # an optional extra
 
     annotations = COCO(truth.as_coco(iou_type))
     if iou_type == "bbox":

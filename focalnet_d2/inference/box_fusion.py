@@ -130,7 +130,7 @@ def _array(values: Tensor) -> np.ndarray:
 def _ensemble_boxes() -> ModuleType:
     """The package, imported where it is needed: it is optional, and takes a second."""
     try:
-        import ensemble_boxes
+        import ensemble_boxes  # an optional extra
     except ImportError as error:
         raise ValueError(
             "Soft-NMS and weighted box fusion need the package ensemble-boxes: "

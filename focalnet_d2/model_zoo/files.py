@@ -7,7 +7,6 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-import focalnet_d2
 from focalnet_d2.utils.atomic_write import atomic_open
 from focalnet_d2.utils.user_cache import user_cache
 
@@ -26,7 +25,7 @@ def weight_folders(folder: str | os.PathLike | None = None) -> list[Path]:
     The first of them is where downloads go.
     """
     named = [place for place in (folder, os.environ.get(FOLDER_VARIABLE)) if place]
-    repository = Path(focalnet_d2.__file__).resolve().parents[1]
+    repository = Path(__file__).resolve().parents[2]
     places = [*named, user_cache(), repository / "weights"]
     return [Path(place).expanduser() for place in places]
 

@@ -50,7 +50,7 @@ class BatchMixing:
             ValueError: an odd number of images.
         """
         try:
-            from timm.data import Mixup
+            from timm.data import Mixup  # an optional extra
         except ImportError as error:
             raise ImportError(
                 "mixup and CutMix need timm: pip install focalnet-d2[classification], or set model.mixing=null"
