@@ -18,8 +18,20 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "evaluation.md")
 BLOCK = re.compile(r"(<!-- speed: (?P<name>\w+) -->\n).*?(<!-- end of speed -->)", re.DOTALL)
-HEAD = ["case", "precision", "reference", "form", "taken", "times as fast", "range", "goal", "difference", "GEMM share"]
+HEAD = [
+    "case",
+    "precision",
+    "reference",
+    "implementation",
+    "taken",
+    "times as fast",
+    "range",
+    "goal",
+    "difference",
+    "GEMM share",
+]
 PRECISIONS = ("float32", "bfloat16")
+GROUPS = {"dino_model": "dino"}  # of files that are not called as their group of cases
 SUMMARY = (
     "FocalNet-T forward 512x512",
     "FocalNet-B forward + backward 512x512",
@@ -48,15 +60,28 @@ def write_table(results: Mapping[str, dict], name: str) -> str:
         return goals_table(results, only=SUMMARY if name == "summary" else None)
     content = results[name]
     measured = content["machine"]
-    lines = [f"`{content['command']}`, {measured['date']}, {measured['cpu']}, torch {measured['torch']}, "
-             f"threads: {measured['threads']}", ""]  # fmt: skip
+    lines = [f"{commands(content['command'], name)}, {measured['date']}, {measured['cpu']}, "
+             f"torch {measured['torch']}, threads: {measured['threads']}", ""]  # fmt: skip
     lines += [line(HEAD), line("---" for _ in HEAD)]
     lines += [line(cells) for row in content["rows"] if row["forms"] for cells in form_cells(row)]
     return "\n".join(lines) + "\n"
 
 
+def commands(recorded: str, name: str) -> str:
+    """The command that made results, and the one to give now where it was a script that is no more."""
+    if recorded.startswith("python benchmarks/run.py"):
+        return f"`{recorded}`"
+    rounds = re.search(r" --rounds \d+", recorded)
+    return f"`{recorded}` (now `python benchmarks/run.py {group(name)} --json{rounds[0] if rounds else ''}`)"
+
+
+def group(name: str) -> str:
+    """The group of cases whose results the file of this name has."""
+    return GROUPS.get(name, name)
+
+
 def form_cells(row: Mapping) -> Iterator[tuple[str, ...]]:
-    """A line for every form but the first, which the others are compared with."""
+    """A line for every implementation but the first, which the others are compared with."""
     reference, *others = row["forms"]
     for form in others:
         measured = row["forms"][form]
@@ -81,23 +106,22 @@ def amount(measured: Mapping) -> str:
 
 
 def goals_table(results: Mapping[str, dict], only: Collection[str] | None = None) -> str:
-    """A line a case (`only` these): how many times as fast each form is, in each precision, and the script."""
+    """A line a case (`only` these): how many times as fast each is in each precision, and the group of cases."""
     cells: dict[tuple[str, str], dict[str, list[str]]] = {}
     for file, content in results.items():
         for row in content["rows"]:
             texts = [gain(form, measured) for form, measured in row["forms"].items() if goal_of(row, form)]
             found = cells.setdefault((row["case"], file), {precision: [] for precision in PRECISIONS})
-            found[row.get("precision", PRECISIONS[0])] += filter(None, texts)
-    lines = [line(("", *PRECISIONS, "in `benchmarks/`")), line("---" for _ in range(2 + len(PRECISIONS)))]
+            found.setdefault(row.get("precision", PRECISIONS[0]), []).extend(filter(None, texts))
+    lines = [line(("", *PRECISIONS, "group of `benchmarks/run.py`")), line("---" for _ in range(2 + len(PRECISIONS)))]
     for (case, file), found in cells.items():
-        script = f"`{results[file]['command'].split('/')[1].split()[0]}`"
         if any(found.values()) and (only is None or case in only):
-            lines.append(line((case, *(", ".join(found[precision]) for precision in PRECISIONS), script)))
+            lines.append(line((case, *(", ".join(found[precision]) for precision in PRECISIONS), f"`{group(file)}`")))
     return "\n".join(lines) + "\n"
 
 
 def gain(form: str, measured: Mapping) -> str:
-    """What a form gains over the reference; the reference nothing."""
+    """What an implementation gains over the reference; the reference nothing."""
     name = "" if form == "library" else f" ({form.removeprefix('library, ').replace('_', ' ')})"
     if "share" in measured:
         return f"{measured['share']:.2f} of the memory{name}"
@@ -105,13 +129,13 @@ def gain(form: str, measured: Mapping) -> str:
 
 
 def goal_of(row: Mapping, form: str) -> float | None:
-    """`goal` is one number for all forms, or one for some of them by name."""
+    """`goal` is one number for all implementations, or one for some of them by name."""
     goal = row.get("goal")
     return goal.get(form) if isinstance(goal, Mapping) else goal
 
 
 def shares(row: Mapping) -> str:
-    """`share_of` as text: the form's rate by that of the machine's matrix products."""
+    """`share_of` as text: the rate by that of the machine's matrix products."""
     found = row.get("share_of")
     return ", ".join(f"{name} {value:.2f}" for name, value in found.items()) if isinstance(found, Mapping) else ""
 

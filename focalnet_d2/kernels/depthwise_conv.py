@@ -3,7 +3,7 @@
 The gradient of tap (i, j) of channel c is the sum over all positions of x[y + i, x + j] * g[y, x]: a depthwise
 convolution of the input with the output's gradient as the kernel, of which only k x k positions are asked for. oneDNN
 keeps those few sums in registers, which for kernels from 5 on takes a half to a tenth of the time of its own weight
-gradient (`benchmarks/backbone.py`).
+gradient (`benchmarks/run.py backbone`).
 
 Shapes: B images, C channels, H x W positions, kernel k.
 """

@@ -2,7 +2,7 @@
 
 glibc takes every large tensor fresh from the system and gives it back when it is freed; the system then clears the
 pages of the next one, one by one. A training step or an evaluation allocates the same sizes again and again, so keeping
-the memory saves that work (`benchmarks/cpu_memory.py`). Gaps that nothing fits stay: the peak of a training step of
+the memory saves that work (`benchmarks/run.py cpu_memory`). Gaps that nothing fits stay: the peak of a training step of
 Mask2Former at 1024x1024 was 9 % higher.
 """
 

@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 RESULTS = {
     "backbone": {
         "machine": {"date": "2026-01-31", "cpu": "Some CPU", "torch": "2.11.0", "threads": 1},
-        "command": "python benchmarks/backbone.py --json",
+        "command": "python benchmarks/run.py backbone --json",
         "rows": [
             {
                 "case": "Net forward",
@@ -43,7 +43,7 @@ def test_a_changed_page_is_reported(table):
     new = table["fill"](page, RESULTS)
     assert new != page
     assert new.startswith(
-        "before\n<!-- speed: backbone -->\n`python benchmarks/backbone.py --json`, 2026-01-31, Some CPU"
+        "before\n<!-- speed: backbone -->\n`python benchmarks/run.py backbone --json`, 2026-01-31, Some CPU"
     )
     assert new.endswith("<!-- end of speed -->\nafter\n")
     assert table["fill"](new, RESULTS) == new
@@ -61,12 +61,12 @@ def test_memory_is_a_share(table):
     assert "| Peak |  | 2.5 GB | library, bfloat16 | 1 GB | 0.4 |  | 0.6 |  |  |" in table["write_table"](
         results, "backbone"
     )
-    assert "| Peak | 0.40 of the memory (bfloat16) |  | `backbone.py` |" in table["write_table"](results, "goals")
+    assert "| Peak | 0.40 of the memory (bfloat16) |  | `backbone` |" in table["write_table"](results, "goals")
 
 
 def test_one_line_a_case_with_a_goal(table):
     *_, only = table["write_table"](RESULTS, "goals").splitlines()
-    assert only == "| Net forward | 10 (fast) | 21 (fast) | `backbone.py` |"
+    assert only == "| Net forward | 10 (fast) | 21 (fast) | `backbone` |"
 
 
 def test_the_summary_has_the_chosen_cases_and_no_other(table):
@@ -78,6 +78,13 @@ def test_the_summary_has_the_chosen_cases_and_no_other(table):
 def test_every_case_of_the_summary_was_measured(table):
     shown = table["write_table"](table["read_results"](), "summary")
     assert len(shown.splitlines()) - 2 == len(table["SUMMARY"]) <= 8
+
+
+def test_results_of_an_older_script_say_how_to_measure_now(table):
+    older = {"dino_model": {**RESULTS["backbone"], "command": "python benchmarks/dino_model.py --json --rounds 2"}}
+    first = table["write_table"](older, "dino_model").splitlines()[0]
+    now = "python benchmarks/run.py dino --json --rounds 2"
+    assert first.startswith(f"`python benchmarks/dino_model.py --json --rounds 2` (now `{now}`), 2026")
 
 
 def test_unknown_results(table):

@@ -1,4 +1,4 @@
-"""bf16 stays as close to float32 as it was measured to be (`benchmarks/precision.py`), within a factor of three."""
+"""bf16 stays as close to float32 as it was measured to be (`benchmarks/run.py precision`), within a factor of three."""
 
 import pytest
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focalnet_d2.structures.packed_masks import PackedMasks
-from mask2former.accumulators import extent, index_of_largest, number_segments
+from mask2former.accumulators import extent, number_segments
 from mask2former.postprocessing import InstanceInference, PanopticInference, SegmentationInference, SemanticInference
 from tests.reference import postprocessing as reference
 
@@ -164,9 +164,7 @@ def test_half_precision_logits_are_computed_in_float32():
     assert torch.equal(found["instances"].scores, expected["instances"].scores)
 
 
-def test_largest_and_extent():
-    maps = torch.tensor([[[1.0, 3.0, 2.0]], [[1.0, 2.0, 5.0]], [[0.0, 3.0, float("nan")]]])
-    assert index_of_largest(maps).tolist() == [[0, 0, 2]]  # the first of equals
+def test_extent():
     first, stop = extent(torch.tensor([[False, True, False, True, False], [False] * 5, [True] * 5]))
     assert first.tolist() == [1, 0, 0]
     assert stop.tolist() == [4, 0, 5]

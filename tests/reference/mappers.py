@@ -1,9 +1,9 @@
-"""Mappers in plain steps, as the published code takes them, to be the reference that `data_loading.py` measures.
+"""Reference implementations of the mappers, in the plain steps of the published code.
 
 Each transform is applied to the whole image before the next; every object is transformed and drawn at full size by
 itself; every segment of a panoptic PNG is looked for in the whole map of ids. Random numbers and results are those of
 the library's mappers. Where the published code differs in both, it is the library's way that is written out: label maps
-are moved as bytes (published: as floats, half a pixel off), and colours are changed by the library's colour jitter.
+are moved as bytes (published: as floats, half a pixel off), and colors are changed by the library's color jitter.
 """
 
 import copy
@@ -23,15 +23,15 @@ from focalnet_d2.data.transforms import DetrAugmentation
 def one_by_one(augmentation: T.Augmentation) -> T.Augmentation:
     """The augmentation without applying several transforms at once."""
     if isinstance(augmentation, DetrAugmentation):
-        plain = copy.copy(augmentation)
-        plain.resized, plain.cropped = one_by_one(augmentation.resized), one_by_one(augmentation.cropped)
-        return plain
+        apart = copy.copy(augmentation)
+        apart.resized, apart.cropped = one_by_one(augmentation.resized), one_by_one(augmentation.cropped)
+        return apart
     if isinstance(augmentation, Geometry | T.AugmentationList):
         return T.AugmentationList([one_by_one(part) for part in augmentation.augs])
     return augmentation
 
 
-class PlainMapper:
+class ReferenceMapper:
     """Reads, augments and makes a tensor; a subclass adds targets.
 
     Args:
@@ -62,7 +62,7 @@ class PlainMapper:
         raise NotImplementedError
 
 
-class PlainDetectionMapper(PlainMapper):
+class ReferenceDetectionMapper(ReferenceMapper):
     """Boxes, one at a time."""
 
     def targets(self, record, transforms, image_size):
@@ -78,7 +78,7 @@ class PlainDetectionMapper(PlainMapper):
         return instances[instances.gt_boxes.nonempty(threshold=1e-5)]
 
 
-class PlainInstanceMapper(PlainMapper):
+class ReferenceInstanceMapper(ReferenceMapper):
     """Objects drawn at full size; the empty ones are left out."""
 
     def targets(self, record, transforms, image_size):
@@ -94,7 +94,7 @@ class PlainInstanceMapper(PlainMapper):
         return instances[instances.gt_masks.nonempty()]
 
 
-class PlainPanopticMapper(PlainMapper):
+class ReferencePanopticMapper(ReferenceMapper):
     """Segments, each compared with the whole map of ids."""
 
     def targets(self, record, transforms, image_size):
@@ -109,7 +109,7 @@ class PlainPanopticMapper(PlainMapper):
         return with_masks([torch.from_numpy(np.ascontiguousarray(mask)) for mask in masks], classes, image_size)
 
 
-class PlainSemanticMapper(PlainMapper):
+class ReferenceSemanticMapper(ReferenceMapper):
     """Classes that occur, each compared with the whole label map."""
 
     def targets(self, record, transforms, image_size):

@@ -1,4 +1,4 @@
-"""Mask2Former's results stated plainly: the masks of all queries resized twice, then every result by itself.
+"""Reference implementation of Mask2Former's post-processing: all masks resized twice, then every result by itself.
 
 Shapes: Q queries, K classes, N instances, H x W pixels of the result.
 """
@@ -17,12 +17,12 @@ def resize_masks(mask_logits: Tensor, padded_size, image_size, output_size) -> T
     return F.interpolate(padded[..., :height, :width], size=output_size, mode="bilinear", align_corners=False)[0]
 
 
-def plain_semantic(class_logits: Tensor, masks: Tensor) -> Tensor:
+def reference_semantic(class_logits: Tensor, masks: Tensor) -> Tensor:
     """(K, H, W)."""
     return torch.einsum("qk,qhw->khw", class_logits.softmax(-1)[:, :-1], masks.sigmoid())
 
 
-def plain_panoptic(class_logits: Tensor, masks: Tensor, settings: PanopticInference, things) -> tuple[Tensor, list]:
+def reference_panoptic(class_logits: Tensor, masks: Tensor, settings: PanopticInference, things) -> tuple[Tensor, list]:
     """(H, W) ids and segments."""
     scores, labels = class_logits.softmax(-1).max(-1)
     kept = (labels != class_logits.shape[1] - 1) & (scores > settings.object_mask_threshold)
@@ -43,7 +43,7 @@ def plain_panoptic(class_logits: Tensor, masks: Tensor, settings: PanopticInfere
     return ids, segments
 
 
-def plain_instances(class_logits: Tensor, masks: Tensor, top_k: int, only) -> tuple[Tensor, Tensor, Tensor]:
+def reference_instances(class_logits: Tensor, masks: Tensor, top_k: int, only) -> tuple[Tensor, Tensor, Tensor]:
     """(N, H, W) masks, scores, classes."""
     num_classes = class_logits.shape[1] - 1
     scores, pairs = class_logits.softmax(-1)[:, :-1].flatten().topk(top_k)

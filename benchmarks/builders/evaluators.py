@@ -1,30 +1,28 @@
-"""CPU time of all our evaluators beside the official tools, on generated data; their counts are checked to be equal.
+"""All evaluators beside the official tools, on generated data; their counts are checked to be equal.
 
-    python benchmarks/evaluators.py --json                (100 images, some minutes)
-    python benchmarks/evaluators.py --images 2 --rounds 1    (smoke run)
-
-640x480 pixels, 133 classes, about 13 segments an image, one thread; children's time included. Rows whose packages are
-not installed are left out with a message. Those of AP are in `average_precision.py`.
+640x480 pixels, 133 classes, about 13 segments an image; children's time included. Rows whose packages are not installed
+are left out.
 """
 
 import contextlib
 import io
 import json
 import logging
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
 
-import average_precision  # beside this file
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOPanopticEvaluator, SemSegEvaluator
-from measuring import compare, cpu_seconds_with_children, make_parser, make_row, report, save
 from PIL import Image
 
+from benchmarks.measuring import cpu_seconds_with_children
+from benchmarks.work import Timed, UnavailableError
 from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts
@@ -32,21 +30,25 @@ from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classe
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
 
 HEIGHT, WIDTH, CLASSES, THINGS, SEGMENTS = 480, 640, 133, 80, 13
-NAME = "benchmark_evaluators"
-Routes = dict[str, Callable[[], object]]  # the first is the reference; each returns what must be equal
+Tools = dict[str, Callable[[], object]]  # the first is the reference; each returns what must be equal
 
 
 class Data:
     """Ground truth and predictions of some images, in memory and as files.
 
     Args:
-        folder: empty, gets `truth.json`, `predictions.json` and the PNGs.
         images: their number.
+
+    Attributes:
+        folder: with `truth.json`, `predictions.json` and the PNGs, until the process ends.
+        name: by which Detectron2 knows the data.
     """
 
-    def __init__(self, folder: Path, images: int) -> None:
+    def __init__(self, images: int) -> None:
         rng = np.random.default_rng(0)
-        self.folder = folder
+        self._temporary = tempfile.TemporaryDirectory()
+        self.folder = folder = Path(self._temporary.name)
+        self.name = f"benchmark_evaluators_{folder.name}"
         self.samples, self.outputs, truth, predictions = [], [], [], []
         for number in range(1, images + 1):
             name = f"{number:012d}"
@@ -77,8 +79,8 @@ class Data:
 
     def register(self) -> None:
         """Makes the data known to Detectron2, category ids being the indices of the classes."""
-        DatasetCatalog.register(NAME, lambda: self.samples)
-        MetadataCatalog.get(NAME).set(
+        DatasetCatalog.register(self.name, lambda: self.samples)
+        MetadataCatalog.get(self.name).set(
             stuff_classes=[f"class {i}" for i in range(CLASSES)],
             thing_dataset_id_to_contiguous_id={i: i for i in range(THINGS)},
             stuff_dataset_id_to_contiguous_id={i: i for i in range(CLASSES)},
@@ -127,28 +129,28 @@ def disturb(rng: np.random.Generator, true_map: np.ndarray, segments: list[dict]
     return ids[numbers].reshape(shifted.shape).astype(np.int32), listed
 
 
-def panoptic_memory(data: Data) -> Routes:
+def panoptic_memory(data: Data) -> Tools:
     """Scoring of maps that a model has just made."""
 
     def detectron2() -> object:
         with official_counts() as counted:
-            score(COCOPanopticEvaluator(NAME), data)
+            score(COCOPanopticEvaluator(data.name), data)
         return counted[0]
 
     def ours() -> object:
-        evaluator = PanopticEvaluator(NAME)
+        evaluator = PanopticEvaluator(data.name)
         score(evaluator, data)
         return comparable(evaluator.counts["panoptic_seg"])
 
     return {"Detectron2 and panopticapi": detectron2, "PanopticEvaluator": ours}
 
 
-def panoptic_files(data: Data) -> Routes:
+def panoptic_files(data: Data) -> Tools:
     """Scoring of files, in one process."""
     truth, predictions = data.folder / "truth.json", data.folder / "predictions.json"
 
     def panopticapi() -> object:
-        from panopticapi.evaluation import pq_compute
+        from panopticapi.evaluation import pq_compute  # a package that may be missing
 
         with official_counts() as counted, contextlib.redirect_stdout(io.StringIO()):
             pq_compute(str(truth), str(predictions))
@@ -166,7 +168,7 @@ def read_labels(path: str, dtype: type) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(dtype)
 
 
-def semantic(data: Data) -> Routes:
+def semantic(data: Data) -> Tools:
     """Scoring of float scores (133, 480, 640) on the CPU; the scores are made outside the measured time."""
     smooth = torch.randn(1, CLASSES, HEIGHT // 16, WIDTH // 16, generator=torch.Generator().manual_seed(0))
     scores = torch.nn.functional.interpolate(smooth, (HEIGHT, WIDTH), mode="bilinear")[0].contiguous()
@@ -174,13 +176,13 @@ def semantic(data: Data) -> Routes:
     outputs = [{"sem_seg": scores}] * len(samples)
 
     def detectron2() -> object:
-        evaluator = SemSegEvaluator(NAME, distributed=False, sem_seg_loading_fn=read_labels)
+        evaluator = SemSegEvaluator(data.name, distributed=False, sem_seg_loading_fn=read_labels)
         evaluator.reset()
         evaluator.process(samples, outputs)
         return evaluator._conf_matrix.tolist()
 
     def ours() -> object:
-        evaluator = SemanticEvaluator(NAME)
+        evaluator = SemanticEvaluator(data.name)
         evaluator.process(samples, outputs)
         evaluator.evaluate()
         return evaluator.confusion.tolist()
@@ -199,7 +201,7 @@ def score(evaluator: PanopticEvaluator | COCOPanopticEvaluator, data: Data) -> N
 @contextlib.contextmanager
 def official_counts():
     """panopticapi in this process instead of a pool of all cores; yields a list that gets its counts."""
-    from panopticapi import evaluation
+    from panopticapi import evaluation  # a package that may be missing
 
     counted = []
 
@@ -218,52 +220,31 @@ def comparable(counts: PanopticCounts) -> list[tuple]:
     return list(zip(counts.iou.tolist(), counts.tp.tolist(), counts.fp.tolist(), counts.fn.tolist()))
 
 
-def measure(title: str, routes: Routes, rounds: int) -> dict:
-    """The row of some tools.
+@cache
+def get_data(images: int) -> Data:
+    """The data, known to Detectron2."""
+    logging.getLogger("detectron2").setLevel(logging.ERROR)  # it warns of OpenCV, which plays no part here
+    data = Data(images)
+    data.register()
+    return data
+
+
+TOOLS = {"panoptic memory": panoptic_memory, "panoptic files": panoptic_files, "semantic": semantic}
+
+
+def build(what: str, *, images: int) -> Timed:
+    """One of `TOOLS`."""
+    if what.startswith("panoptic") and find_spec("panopticapi") is None:
+        raise UnavailableError("panopticapi is not installed")
+    tools = TOOLS[what](get_data(images))
+    return Timed(tools, seconds=cpu_seconds_with_children, difference=no_difference, about={"images": images})
+
+
+def no_difference(expected: object, found: object) -> float:
+    """Zero.
 
     Raises:
         AssertionError: counts differ.
     """
-
-    def difference(expected: object, found: object) -> float:
-        assert found == expected, f"{title}: the counts differ."
-        return 0.0
-
-    return make_row(title, compare(routes, rounds, seconds=cpu_seconds_with_children, difference=difference))
-
-
-def all_rows(images: int, rounds: int) -> Iterator[Callable[[], dict]]:
-    """What measures each row of PQ and mIoU."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Data(Path(folder), images)
-        data.register()
-        try:
-            yield lambda: measure("panoptic quality, from memory", panoptic_memory(data), rounds)
-            yield lambda: measure("panoptic quality, from files", panoptic_files(data), rounds)
-            yield lambda: measure("mIoU, scores (133, 480, 640) on the CPU", semantic(data), rounds)
-        finally:
-            DatasetCatalog.remove(NAME)
-            MetadataCatalog.remove(NAME)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measures, prints, saves."""
-    parser = make_parser(__doc__, rounds=2)
-    parser.add_argument("--images", type=int, default=100)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    logging.getLogger("detectron2").setLevel(logging.ERROR)  # it warns of OpenCV, which plays no part here
-    rows = []
-    for measured in all_rows(options.images, options.rounds):
-        try:
-            rows.append(measured())
-        except ModuleNotFoundError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    rows += average_precision.measure(options.images, options.rounds)
-    for row in rows:
-        report(row)
-    save(options.json, "evaluators", rows, images=options.images)
-
-
-if __name__ == "__main__":
-    main()
+    assert found == expected, "the counts differ"
+    return 0.0

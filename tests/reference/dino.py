@@ -1,4 +1,4 @@
-"""DINO stated plainly, with the weights of a library model: what `benchmarks/dino_model.py` compares the library with.
+"""Reference implementation of DINO, which takes the weights of a library model.
 
 It computes what the published code computes, operation by operation: plain linear layers, one `grid_sample` a level,
 `nn.MultiheadAttention`'s function that also averages its weights, boxes of all tokens, positions at every call, and
@@ -9,7 +9,6 @@ Shapes: B images, N tokens of all levels, Q queries, C channels, L levels.
 
 import torch
 import torch.nn.functional as F
-from plain_focalnet import plain_block, plain_linear, plain_norm, plain_patches
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
@@ -23,8 +22,10 @@ from focalnet_d2.layers.deformable_encoder import get_encoder_reference_points, 
 from focalnet_d2.layers.position_encoding import encode_reference_points
 from focalnet_d2.set_prediction.targets import Targets
 
+from .focalnet import reference_block, reference_linear, reference_norm, reference_patches
 
-class PlainDINO:
+
+class ReferenceDINO:
     """The network and its losses.
 
     Args:
@@ -53,9 +54,9 @@ class PlainDINO:
         flat_mask, ratios = torch.cat([mask.flatten(1) for mask in masks], dim=1), get_valid_ratios(masks)
         points = get_encoder_reference_points(shapes, ratios)
         for layer in model.encoder.layers:
-            gathered = plain_deformable(layer.self_attn, tokens + position, points, tokens, shapes, flat_mask)
-            tokens = plain_norm(layer.norm1, tokens + gathered)
-            tokens = plain_norm(layer.norm2, tokens + plain_feed_forward(layer, tokens))
+            gathered = reference_deformable(layer.self_attn, tokens + position, points, tokens, shapes, flat_mask)
+            tokens = reference_norm(layer.norm1, tokens + gathered)
+            tokens = reference_norm(layer.norm2, tokens + reference_feed_forward(layer, tokens))
         proposals = self.propose(tokens, masks, selected)
         queries, boxes, blocked = proposals["queries"], proposals["box_logits"].detach(), None
         if noise is not None:
@@ -67,14 +68,14 @@ class PlainDINO:
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> L maps (B, C, H_l, W_l)."""
         neck, network = self.model.backbone, self.model.backbone.bottom_up
-        x, maps = plain_patches(network.patch_embed, padded(images, network.patch_embed.stride)), []
+        x, maps = reference_patches(network.patch_embed, padded(images, network.patch_embed.stride)), []
         for stage, layer in enumerate(network.layers):
             for block in layer.blocks:
-                x = plain_block(block, x)
+                x = reference_block(block, x)
             if f"res{stage + 2}" in network.out_features:
-                maps.append(plain_norm(getattr(network, f"norm{stage}"), x).permute(0, 3, 1, 2).contiguous())
+                maps.append(reference_norm(getattr(network, f"norm{stage}"), x).permute(0, 3, 1, 2).contiguous())
             if layer.downsample is not None:
-                x = plain_patches(layer.downsample, padded(x.permute(0, 3, 1, 2).contiguous(), 2))
+                x = reference_patches(layer.downsample, padded(x.permute(0, 3, 1, 2).contiguous(), 2))
         levels = []
         for index, projection in enumerate(neck.input_proj):
             source = maps[index] if index < len(maps) else maps[-1] if index == len(maps) else levels[-1]
@@ -85,9 +86,9 @@ class PlainDINO:
         """Class and box of every token, then the chosen ones."""
         head = self.model.query_selection
         anchors, valid = get_proposal_logits(masks)
-        encoded = plain_norm(head.enc_output_norm, plain_linear(head.enc_output, memory * valid[..., None]))
-        logits = plain_linear(head.class_embed, encoded)  # (B, N, K)
-        boxes = plain_mlp(head.bbox_embed, encoded) + anchors  # (B, N, 4)
+        encoded = reference_norm(head.enc_output_norm, reference_linear(head.enc_output, memory * valid[..., None]))
+        logits = reference_linear(head.class_embed, encoded)  # (B, N, K)
+        boxes = reference_mlp(head.bbox_embed, encoded) + anchors  # (B, N, 4)
         logits.max(-1).values.topk(head.num_queries, dim=1)
         chosen = [one.gather(1, selected[..., None].expand(-1, -1, one.shape[-1])) for one in (logits, boxes)]
         queries = head.tgt_embed.weight.expand(len(memory), -1, -1)
@@ -117,17 +118,17 @@ class PlainDINO:
         for index, layer in enumerate(decoder.layers):
             working = reference.detach()
             scaled = working[:, :, None] * ratios.repeat(1, 1, 2)[:, None]  # (B, Q, L, 4)
-            position = plain_mlp(decoder.ref_point_head, encode_reference_points(scaled[:, :, 0], decoder.dim // 2))
-            queries = plain_norm(
-                layer.norm2, queries + plain_attention(layer.self_attn, queries + position, queries, blocked)
+            position = reference_mlp(decoder.ref_point_head, encode_reference_points(scaled[:, :, 0], decoder.dim // 2))
+            queries = reference_norm(
+                layer.norm2, queries + reference_attention(layer.self_attn, queries + position, queries, blocked)
             )
-            read = plain_deformable(layer.cross_attn, queries + position, scaled, memory, shapes, mask)
-            queries = plain_norm(layer.norm1, queries + read)
-            queries = plain_norm(layer.norm3, queries + plain_feed_forward(layer, queries))
-            states, started = plain_norm(decoder.norm, queries), reference
-            reference = (plain_mlp(refine[index], queries) + inverse_sigmoid(working)).sigmoid()
-            boxes = (plain_mlp(refine[index], states) + inverse_sigmoid(started)).sigmoid()
-            outputs.append({"pred_logits": plain_linear(classify[index], states), "pred_boxes": boxes})
+            read = reference_deformable(layer.cross_attn, queries + position, scaled, memory, shapes, mask)
+            queries = reference_norm(layer.norm1, queries + read)
+            queries = reference_norm(layer.norm3, queries + reference_feed_forward(layer, queries))
+            states, started = reference_norm(decoder.norm, queries), reference
+            reference = (reference_mlp(refine[index], queries) + inverse_sigmoid(working)).sigmoid()
+            boxes = (reference_mlp(refine[index], states) + inverse_sigmoid(started)).sigmoid()
+            outputs.append({"pred_logits": reference_linear(classify[index], states), "pred_boxes": boxes})
         return outputs
 
     def losses(self, outputs: dict, targets: list[Targets], noise: DenoisingQueries) -> list[Tensor]:
@@ -148,13 +149,13 @@ class PlainDINO:
         """Cheapest pairs of each image."""
         matcher, pairs = self.model.criterion.matcher, []
         for logits, boxes, image in zip(outputs["pred_logits"], outputs["pred_boxes"], targets, strict=True):
-            p = logits.sigmoid()
+            p, wanted = logits.sigmoid(), image.boxes.to(boxes)
             found = matcher.alpha * (1 - p) ** matcher.gamma * -(p + 1e-8).log()
             denied = (1 - matcher.alpha) * p**matcher.gamma * -(1 - p + 1e-8).log()
-            overlap = generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, None], box_cxcywh_to_xyxy(image.boxes))
+            overlap = generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, None], box_cxcywh_to_xyxy(wanted))
             cost = (
                 matcher.class_weight * (found[:, image.labels] - denied[:, image.labels])
-                + matcher.bbox_weight * torch.cdist(boxes, image.boxes, p=1)
+                + matcher.bbox_weight * torch.cdist(boxes, wanted, p=1)
                 - matcher.giou_weight * overlap
             )
             pairs.append(tuple(torch.as_tensor(side) for side in linear_sum_assignment(cost.cpu())))
@@ -170,7 +171,7 @@ class PlainDINO:
         for index, (image, (query, target)) in enumerate(zip(targets, pairs, strict=True)):
             wanted_classes[index, query, image.labels[target]] = 1.0
             boxes.append(outputs["pred_boxes"][index, query])
-            wanted.append(image.boxes[target])
+            wanted.append(image.boxes[target].to(boxes[-1]))
         p, boxes, wanted = logits.sigmoid(), torch.cat(boxes), torch.cat(wanted)
         entropy = F.binary_cross_entropy_with_logits(logits, wanted_classes, reduction="none")
         truth = p * wanted_classes + (1 - p) * (1 - wanted_classes)
@@ -188,19 +189,19 @@ def padded(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple))
 
 
-def plain_mlp(mlp: nn.Module, x: Tensor) -> Tensor:
+def reference_mlp(mlp: nn.Module, x: Tensor) -> Tensor:
     """Linear layers with ReLU between them."""
     for layer in mlp.layers[:-1]:
-        x = F.relu(plain_linear(layer, x))
-    return plain_linear(mlp.layers[-1], x)
+        x = F.relu(reference_linear(layer, x))
+    return reference_linear(mlp.layers[-1], x)
 
 
-def plain_feed_forward(layer: nn.Module, x: Tensor) -> Tensor:
+def reference_feed_forward(layer: nn.Module, x: Tensor) -> Tensor:
     """(..., C) -> (..., C)."""
-    return plain_linear(layer.linear2, F.relu(plain_linear(layer.linear1, x)))
+    return reference_linear(layer.linear2, F.relu(reference_linear(layer.linear1, x)))
 
 
-def plain_attention(layer: nn.Module, positioned: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
+def reference_attention(layer: nn.Module, positioned: Tensor, value: Tensor, blocked: Tensor | None) -> Tensor:
     """(B, Q, C) self-attention as `nn.MultiheadAttention` computes it when it is also to return its weights."""
     positioned, value = positioned.transpose(0, 1), value.transpose(0, 1)
     gathered, _ = F.multi_head_attention_forward(
@@ -210,19 +211,19 @@ def plain_attention(layer: nn.Module, positioned: Tensor, value: Tensor, blocked
     return gathered.transpose(0, 1)
 
 
-def plain_deformable(
+def reference_deformable(
     layer: MultiScaleDeformableAttention, query: Tensor, points: Tensor, memory: Tensor, shapes: list, mask: Tensor
 ) -> Tensor:
     """(B, Q, C) queries, (B, Q, L, 2 or 4) points, (B, N, C) memory -> (B, Q, C)."""
     batch, queries, _ = query.shape
     per_point = (batch, queries, layer.num_heads, layer.num_levels, layer.num_points)
-    value = plain_linear(layer.value_proj, memory).masked_fill(mask[..., None], 0.0)
-    offsets = plain_linear(layer.sampling_offsets, query).view(*per_point, 2)
-    weights = plain_linear(layer.attention_weights, query).view(*per_point[:3], -1).softmax(-1).view(per_point)
+    value = reference_linear(layer.value_proj, memory).masked_fill(mask[..., None], 0.0)
+    offsets = reference_linear(layer.sampling_offsets, query).view(*per_point, 2)
+    weights = reference_linear(layer.attention_weights, query).view(*per_point[:3], -1).softmax(-1).view(per_point)
     if points.shape[-1] == 2:
         sides = torch.tensor([(w, h) for h, w in shapes], dtype=points.dtype)
         locations = points[:, :, None, :, None] + offsets / sides[:, None]
     else:
         locations = points[:, :, None, :, None, :2] + offsets / layer.num_points * points[:, :, None, :, None, 2:] * 0.5
     value = value.view(batch, -1, layer.num_heads, value.shape[-1] // layer.num_heads)
-    return plain_linear(layer.output_proj, deformable_attention(value, shapes, locations, weights, "grid_sample"))
+    return reference_linear(layer.output_proj, deformable_attention(value, shapes, locations, weights, "grid_sample"))

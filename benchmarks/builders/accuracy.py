@@ -1,33 +1,25 @@
 """What bf16 costs in accuracy: errors on the golden data; AP, PQ and mIoU of the shipped weights in both precisions.
 
-    python benchmarks/precision.py --json                                  (some minutes)
-    python benchmarks/precision.py --demos FLOAT32 BF16 --json             (two outputs of tools/demo.py in addition)
-    python benchmarks/precision.py --golden mini_L_fl3_97x131_b2 --images 2                             (smoke run)
-
 Golden errors are explained in tests/golden/bfloat16.py. DINO's weights are scored on generated scenes of the day,
 Mask2Former's on night scenes, neither seen in training, once with `train.amp=off` and once with `train.amp=bf16`. The
 demos are `python tools/demo.py --output FOLDER train.amp=off` (or bf16): trained and scored in that precision.
 """
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-import torch
-from measuring import make_parser, save
+import train_net
+from benchmarks.work import Facts, UnavailableError
+from focalnet_d2.data.generated import generate_dataset, register_generated
+from tests.golden import bfloat16
+from tests.golden.cases import dino_cases, focalnet_cases
+from tests.golden.mask2former_cases import mask2former_cases
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import train_net  # noqa: E402
-from focalnet_d2.data.generated import generate_dataset, register_generated  # noqa: E402
-from tests.golden import bfloat16  # noqa: E402
-from tests.golden.cases import dino_cases, focalnet_cases  # noqa: E402
-from tests.golden.mask2former_cases import mask2former_cases  # noqa: E402
-
+ROOT = Path(__file__).parents[2]
 METRICS = ("bbox/AP", "segm/AP", "panoptic_seg/PQ", "sem_seg/mIoU")
 SHIPPED = {  # name: recipe with its settings, weights, style of the scenes
     "DINO": (["dino_focalnet_mini_quickstart"], "dino_focalnet_mini_day.safetensors", "day"),
@@ -50,10 +42,10 @@ def golden_cases() -> Iterator[tuple[str, Callable[[dict], dict], dict]]:
     yield from (("Mask2Former training", bfloat16.mask2former_training_errors, case) for case in training)
 
 
-def golden_rows(names: list[str] | None) -> Iterator[dict]:
-    """Errors of every golden case, or of those with these names."""
+def golden_rows(only: str) -> Iterator[dict]:
+    """Errors of every golden case, or of the one of this name."""
     for model, errors, case in golden_cases():
-        if names is None or case["name"] in names:
+        if only in ("", case["name"]):
             found = {kind: float(f"{error:.2g}") for kind, error in errors(case).items()}
             yield {"case": f"{model}, {case['name']}", "errors": found}
 
@@ -90,32 +82,16 @@ def shipped_rows(images: int) -> Iterator[dict]:
     register_generated()
 
 
-def demo_rows(folders: list[Path]) -> Iterator[dict]:
+def demo_rows(float32_folder: str, bf16_folder: str) -> Iterator[dict]:
     """The demo's own training in either precision."""
+    if not (float32_folder and bf16_folder):
+        raise UnavailableError("--set float32_folder=FOLDER bf16_folder=FOLDER names two outputs of tools/demo.py")
+    folders = map(Path, (float32_folder, bf16_folder))
     float32, bf16 = (json.loads((folder / "results.json").read_text()) for folder in folders)
     for name, key in (("DINO", "dino"), ("Mask2Former", "mask2former")):
         yield metric_row(f"{name} after the demo's training", float32[key]["after"], bf16[key]["after"])
 
 
-def main() -> None:
-    """Measures, prints, saves."""
-    parser = make_parser(__doc__, rounds=1)
-    parser.add_argument("--golden", nargs="*", metavar="CASE", help="only these cases")
-    parser.add_argument("--images", type=int, default=150, help="of each style; 0: do not score")
-    parser.add_argument("--demos", nargs=2, type=Path, metavar="FOLDER", help="of tools/demo.py: float32, bf16")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    rows = []
-    for part in (
-        golden_rows(arguments.golden),
-        shipped_rows(arguments.images) if arguments.images else (),
-        demo_rows(arguments.demos) if arguments.demos else (),
-    ):
-        for row in part:
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    save(arguments.json, "precision", rows)
-
-
-if __name__ == "__main__":
-    main()
+def build(rows: Callable[..., Iterator[dict]], **settings: object) -> Facts:
+    """`golden_rows`, `shipped_rows` or `demo_rows`."""
+    return Facts(partial(rows, **settings))

@@ -1,4 +1,4 @@
-"""The rows of `evaluators.py` for box and mask AP: each installed backend beside pycocotools itself, on generated data.
+"""Box and mask AP: each installed backend beside pycocotools itself, on generated data.
 
 640x480 pixels, 80 classes, about 7 objects (one in a hundred a crowd) and 100 detections an image.
 """
@@ -10,17 +10,17 @@ import os
 
 os.environ.setdefault("RAYON_NUM_THREADS", "1")  # of hotcoco, which reads it once
 import tempfile
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pycocotools.mask
-from measuring import compare, make_row
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from benchmarks.work import Timed
 from focalnet_d2.evaluation.average_precision import average_precision, score_results_file
 from focalnet_d2.evaluation.coco_backends import BACKENDS, Backend
 from focalnet_d2.evaluation.coco_files import SHAPE_KEYS, read_ground_truth, read_results
@@ -33,11 +33,13 @@ class Data:
     """Annotations and results of some images, as files and as dicts; masks are ellipses.
 
     Args:
-        folder: empty, gets `truth.json` and, for each IoU type, its results.
         images: their number.
+
+    Attributes:
+        folder: with `truth.json` and, for each IoU type, its results, until the process ends.
     """
 
-    def __init__(self, folder: Path, images: int) -> None:
+    def __init__(self, images: int) -> None:
         rng = np.random.default_rng(0)
         annotations, results = [], []
         for image in range(1, images + 1):
@@ -59,9 +61,10 @@ class Data:
             iou_type: [{key: result[key] for key in (*keys, shape)} for result in results]
             for iou_type, shape in SHAPE_KEYS.items()
         }
-        self.folder = folder
+        self._temporary = tempfile.TemporaryDirectory()
+        self.folder = Path(self._temporary.name)
         for name, content in (("truth", self.truth), *self.results.items()):
-            (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+            (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def make_object(rng: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -110,7 +113,7 @@ def directly(truth: dict | str, results: list | str, iou_type: str) -> list[floa
     return evaluation.stats.tolist()
 
 
-def routes(data: Data, iou_type: str, *, from_files: bool) -> dict[str, Callable[[], list[float]]]:
+def tools(data: Data, iou_type: str, *, from_files: bool) -> dict[str, Callable[[], list[float]]]:
     """Name -> what gives the twelve numbers, the reference first."""
     files = str(data.folder / "truth.json"), str(data.folder / f"{iou_type}.json")
     installed = [backend for backend in BACKENDS.values() if backend.installed]
@@ -131,14 +134,16 @@ def routes(data: Data, iou_type: str, *, from_files: bool) -> dict[str, Callable
     return reference | {name: partial(score, backend) for name, backend in zip(names, installed)}
 
 
-def measure(images: int, rounds: int) -> Iterator[dict]:
-    """Rows for boxes and masks, from predictions in memory and from files."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Data(Path(folder), images)
-        for iou_type, name in (("bbox", "box"), ("segm", "mask")):
-            for source in ("memory", "files"):
-                tools = routes(data, iou_type, from_files=source == "files")
-                yield make_row(f"{name} AP, from {source}", compare(tools, rounds, difference=largest_difference))
+@cache
+def get_data(images: int) -> Data:
+    """The data, made once."""
+    return Data(images)
+
+
+def build(iou_type: str, *, from_files: bool, images: int) -> Timed:
+    """All backends that are installed."""
+    data = get_data(images)
+    return Timed(tools(data, iou_type, from_files=from_files), difference=largest_difference, about={"images": images})
 
 
 def largest_difference(expected: list[float], found: list[float]) -> float:

@@ -1,0 +1,306 @@
+"""All cases that `benchmarks/run.py` measures."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .builders import (
+    accuracy,
+    average_precision,
+    backbone,
+    compiled,
+    data_loading,
+    deformable_attention,
+    dino,
+    evaluators,
+    gpu,
+    mask2former,
+    memory_plan,
+    postprocessing,
+    training,
+)
+from .work import Work
+
+Size = tuple[int, int]
+BOTH = ("float32", "bfloat16")
+PASSES = {"forward": False, "forward + backward": True}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured, for every size and precision.
+
+    Attributes:
+        group: by which the command line finds it; its results stand in one file.
+        title: of its rows; {size} and other settings are filled in.
+        build: what makes the work, of `settings`, `size` and `precision`.
+        sizes, precisions: one row each; none where the case has none.
+        goals: how many times as fast as the reference it shall be, by precision ("" without): one number, or one by
+            implementation; of rows of memory the share.
+        settings: further arguments of `build`; `--set` changes them.
+        small: what takes the place of settings and of `size` in a small run.
+        rounds: A B B A turns.
+        file: of the results, without suffix; the group's name where it is empty; {recipe} and so on are filled in.
+        section: of that file.
+    """
+
+    group: str
+    title: str
+    build: Callable[..., Work]
+    sizes: Sequence[Size] = ()
+    precisions: Sequence[str] = ()
+    goals: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 2
+    file: str = ""
+    section: str = "rows"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case in one size and precision."""
+
+    case: Case
+    settings: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What the results call it."""
+        texts = {"size": "{}x{}".format(*self.settings["size"])} if "size" in self.settings else {}
+        return self.case.title.format(**{**self.settings, **texts})
+
+    @property
+    def precision(self) -> str | None:
+        """Of the library."""
+        return self.settings.get("precision")
+
+    def build(self) -> Work:
+        """The work."""
+        return self.case.build(**self.settings)
+
+
+def expand(case: Case, *, small: bool, changes: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows of a case.
+
+    Args:
+        small: settings are those of a small run.
+        changes: of settings; of those that the case does not have nothing is taken.
+    """
+    settings = {**case.settings, **(case.small if small else {})}
+    sizes = [settings.pop("size")] if "size" in settings else case.sizes
+    choices: dict[str, Sequence] = {"size": sizes, "precision": case.precisions}
+    settings |= {key: value for key, value in changes.items() if key in settings}
+    choices |= {key: [changes[key]] for key, found in choices.items() if found and key in changes}
+    for size in choices["size"] or [None]:
+        for precision in choices["precision"] or [None]:
+            own = {"size": size, "precision": precision}
+            yield Row(case, settings | {key: value for key, value in own.items() if value is not None})
+
+
+def _backbone() -> Iterator[Case]:
+    networks = {
+        "FocalNet-T": ("tiny_lrf", None),
+        "FocalNet-B": ("base_lrf", None),
+        "FocalNet-T 9,11,13": ("tiny_lrf", 9),
+    }
+    goals = {  # of usual windows, and of wide ones
+        "forward": ({"float32": 2.0, "bfloat16": 3.5}, {}),
+        "forward + backward": ({"float32": 2.0, "bfloat16": 3.2}, {"float32": 2.7, "bfloat16": 4.4}),
+    }
+    for name, (variant, windows) in networks.items():
+        for what, is_training in PASSES.items():
+            yield Case(
+                "backbone", f"{name} {what} {{size}}", backbone.build, [(320, 480), (512, 512)], BOTH,
+                goals[what][windows is not None],
+                {"variant": variant, "windows": windows, "training": is_training}, {"size": (64, 96)},
+            )  # fmt: skip
+
+
+def _deformable_attention() -> Iterator[Case]:
+    places = {
+        "encoder {size}": ([(320, 480), (480, 640), (800, 1333)], None),
+        "decoder {size}, 900 queries": ([(800, 1333)], 900),
+    }
+    goals = {
+        "forward": {"table_lookup": 4.0, "compiled": 15.0},
+        "forward + backward": {"table_lookup": 2.0, "compiled": 12.0},
+    }
+    for place, (sizes, queries) in places.items():
+        for what, is_training in PASSES.items():
+            for precision, names in (("float32", ("compiled", "table_lookup")), ("bfloat16", ("compiled",))):
+                yield Case(
+                    "deformable_attention", f"deformable attention, {place}, {what}", deformable_attention.build,
+                    sizes, [precision], {"float32": goals[what]},
+                    {"queries": queries, "names": names, "training": is_training}, {"size": (64, 96)}, rounds=4,
+                )  # fmt: skip
+
+
+def _gpu() -> Iterator[Case]:
+    def case(
+        title: str, build: Callable[..., Work], goal: float | None = None, small: Mapping | None = None, **own: Any
+    ):
+        goals = {} if goal is None else {"bfloat16": goal}
+        sizes = [own.pop("size")] if "size" in own else []
+        smaller = {**(small or {}), "tiny": True}
+        return Case(
+            "gpu", title, build, sizes, (), goals, {**own, "tiny": False}, smaller, rounds=10, file="gpu_{card}"
+        )
+
+    first = {"name": "T", "stage": 1}
+    for what, is_training in PASSES.items():
+        for name in gpu.LEVELS:
+            goal = 4.0 if name == "5-scale" and is_training else None
+            title, small = f"deformable attention, {{name}}, {what}", {"name": "5-scale"}
+            yield case(title, gpu.build_attention, goal, small, name=name, training=is_training)
+        for name, stage in itertools.product(gpu.CONTEXTS, range(1, 5)):
+            title = f"focal context, {{name}}, stage {{stage}}, {what}"
+            yield case(title, gpu.build_context, None, first, name=name, stage=stage, training=is_training)
+        yield case(f"focal context, L, stage 2, tiles, {what}", gpu.build_tiles, training=is_training)
+    for name, stage in itertools.product(gpu.CONTEXTS, range(1, 5)):
+        yield case("projection, {name}, stage {stage}", gpu.build_projection, None, first, name=name, stage=stage)
+    for variant in ("large_fl4", "huge_fl4"):
+        title, small = "FocalNet {variant} forward {size}", {"size": (16, 16)}
+        yield case(title, gpu.build_backbone, 3.0, small, variant=variant, size=(800, 1333))
+    small = {"recipe": "dino_focalnet_mini_demo", "size": (128, 160)}
+    yield case(
+        "{recipe} training step {size}", gpu.build_step, 3.0, small, recipe="dino_focalnet_huge", size=(800, 1333)
+    )
+
+
+_DINO = "dino_focalnet_tiny_lrf_4scale_12ep_detrex"
+_MASK2FORMER = "mask2former_focalnet_tiny_lrf_coco_panoptic"
+_SMALL_DINO = {"recipe": "dino_focalnet_mini_coco", "size": (90, 120)}
+_SMALL_MASK2FORMER = {"recipe": "mask2former_focalnet_mini_demo", "size": (64, 96)}
+_IMAGES = {"images": 24, "image_size": (480, 640), "coco": False}
+_FEW_IMAGES = {"images": 3, "image_size": (48, 64)}
+_STEP = {"recipe": "dino_focalnet_huge", "batch": 1, "objects": 8, "amp": "off", "device": "auto", "overrides": []}
+
+CASES: tuple[Case, ...] = (
+    *_backbone(),
+    *_deformable_attention(),
+    Case(
+        "dino", "DINO FocalNet-T inference {size}", dino.build, [(480, 640), (800, 1333)], BOTH,
+        {"float32": 3.0, "bfloat16": 5.0}, {"recipe": _DINO, "training": False}, _SMALL_DINO, file="dino_model",
+    ),
+    Case(
+        "dino", "DINO FocalNet-T training step {size}", dino.build, [(480, 640)], BOTH,
+        {"float32": 3.0, "bfloat16": 4.5}, {"recipe": _DINO, "training": True}, _SMALL_DINO, file="dino_model",
+    ),
+    Case(
+        "mask2former", "Mask2Former FocalNet-T inference {size}", mask2former.build, [(512, 512)], BOTH,
+        {"float32": 2.5, "bfloat16": 4}, {"recipe": _MASK2FORMER, "training": False}, _SMALL_MASK2FORMER,
+    ),
+    Case(
+        "mask2former", "Mask2Former FocalNet-T inference {size}", mask2former.build, [(800, 1344)], BOTH,
+        {"float32": 3, "bfloat16": 4.5}, {"recipe": _MASK2FORMER, "training": False}, _SMALL_MASK2FORMER,
+    ),
+    Case(
+        "mask2former", "Mask2Former FocalNet-T training step {size}", mask2former.build, [(512, 512)], BOTH,
+        {"float32": 2.5, "bfloat16": 4}, {"recipe": _MASK2FORMER, "training": True}, _SMALL_MASK2FORMER,
+    ),
+    Case(
+        "mask2former", "Mask2Former FocalNet-T training step {size}, peak memory", mask2former.build_memory,
+        [(1024, 1024)], (), {"": 0.6}, {"recipe": _MASK2FORMER}, _SMALL_MASK2FORMER,
+    ),
+    Case(
+        "postprocessing", "Mask2Former post-processing {size}", postprocessing.build, [(512, 512)], ["float32"],
+        {"float32": 2.6}, small={"size": (64, 96)}, rounds=4,
+    ),
+    Case(
+        "postprocessing", "Mask2Former post-processing {size}", postprocessing.build, [(800, 1344)], ["float32"],
+        {"float32": 3.6}, small={"size": (64, 96)}, rounds=4,
+    ),
+    Case(
+        "postprocessing_memory", "Mask2Former post-processing {size}, {queries} queries", postprocessing.build_memory,
+        [(4000, 5000)], settings={"queries": 200, "objects": 120, "check": True},
+        small={"size": (500, 700), "objects": 30},
+    ),
+    *(
+        Case(
+            "data_loading", f"{task}, {{images}} images", data_loading.build_mapper,
+            settings={"task": task, **_IMAGES}, small=_FEW_IMAGES,
+        )
+        for task in data_loading.TASKS
+    ),
+    *(
+        Case(
+            "data_loading", f"loader, {task}, {{images}} images twice", data_loading.build_loader,
+            settings={"task": task, **_IMAGES}, small=_FEW_IMAGES,
+        )
+        for task in ("DETR-800 boxes", "LSJ-1024 panoptic")
+    ),
+    *(
+        Case(
+            "data_loading", f"memory of {{records}} dataset dicts, {data_loading.WORKERS} workers by {method}",
+            data_loading.build_memory, settings={"method": method, "records": 50_000}, small={"records": 20_000},
+        )
+        for method in ("fork", "spawn")
+    ),
+    *(
+        Case("evaluators", title, evaluators.build, settings={"what": what, "images": 100}, small={"images": 2})
+        for what, title in (
+            ("panoptic memory", "panoptic quality, from memory"),
+            ("panoptic files", "panoptic quality, from files"),
+            ("semantic", "mIoU, scores (133, 480, 640) on the CPU"),
+        )
+    ),
+    *(
+        Case(
+            "evaluators", f"{name} AP, from {'files' if from_files else 'memory'}", average_precision.build,
+            settings={"iou_type": iou_type, "from_files": from_files, "images": 100}, small={"images": 2},
+        )
+        for iou_type, name in (("bbox", "box"), ("segm", "mask"))
+        for from_files in (False, True)
+    ),
+    Case(
+        "precision", "golden data", accuracy.build, settings={"rows": accuracy.golden_rows, "only": ""},
+        small={"only": "mini_L_fl3_97x131_b2"},
+    ),
+    Case(
+        "precision", "shipped weights", accuracy.build, settings={"rows": accuracy.shipped_rows, "images": 150},
+        small={"images": 2},
+    ),
+    Case(
+        "precision", "demo", accuracy.build,
+        settings={"rows": accuracy.demo_rows, "float32_folder": "", "bf16_folder": ""},
+    ),
+    *(
+        Case(
+            "compiled", f"{what} {passes} {{size}}", compiled.build, [(320, 480)], BOTH,
+            settings={"name": name, "training": is_training, "backend": "inductor"},
+            small={"size": (32, 48), "backend": "eager"}, rounds=3,
+        )
+        for name, what in (("backbone", "FocalNet-T"), ("encoder", "DINO's encoder"))
+        for passes, is_training in PASSES.items()
+    ),
+    *(
+        Case(
+            "memory", "{network} {size} forward + backward", training.build_recomputing, sizes,
+            settings={"network": network}, small={"size": (256, 256), "network": "tiny_lrf"},
+        )
+        for network, sizes in (
+            ("tiny_lrf", [(512, 512), (800, 1333)]), ("base_lrf", [(512, 512), (800, 1333)]), (_DINO, [(480, 640)]),
+        )
+    ),
+    Case(
+        "memory", "{recipe}@{size}", memory_plan.build, [(1200, 2000)], settings={"recipe": "dino_focalnet_huge"},
+        small={"recipe": "dino_focalnet_mini_quickstart", "size": (128, 160)}, section="plan",
+    ),
+    *(
+        Case(
+            "cpu_memory", f"{{recipe}} {what} {{size}}", training.build_kept_memory, [(480, 640)],
+            settings={"recipe": recipe, "training": is_training},
+            small={"recipe": "dino_focalnet_mini_demo", "size": (96, 128)}, rounds=3,
+        )
+        for recipe in ("dino_focalnet_mini_coco", _DINO)
+        for what, is_training in (("inference", False), ("forward + backward", True))
+    ),
+    Case(
+        "training_step", "{recipe} training step {size}, batch {batch}", training.TrainingStep, [(800, 1333)],
+        settings=_STEP, small={"recipe": "dino_focalnet_mini_demo", "size": (128, 160), "device": "cpu"}, rounds=10,
+        file="training_step_{recipe}",
+    ),
+    *_gpu(),
+)  # fmt: skip

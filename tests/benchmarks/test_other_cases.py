@@ -1,0 +1,59 @@
+"""Small runs of the cases that measure processes of their own, or find facts."""
+
+import platform
+import sys
+
+import pytest
+
+
+def test_a_large_image_differs_in_no_pixel_and_takes_little_memory(run_cases):
+    """Three maps of 200 queries at this size take 0.9 GB, those of 133 classes another 0.3 GB."""
+    [found] = run_cases("postprocessing_memory")["rows"]
+    assert found["different_pixels"] == {"semantic": 0, "instances": 0, "panoptic": 0}
+    assert found["segments"] > 10
+    assert found["gigabytes"] < 0.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory by process is read from /proc")
+def test_memory_of_dataset_dicts(run_cases):
+    [row] = run_cases("dataset dicts*fork")["rows"]
+    assert row["forms"]["library"]["bytes"] < row["forms"]["reference"]["bytes"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_kept_memory(run_cases):
+    rows = run_cases("cpu_memory")["rows"]
+    assert [row["case"].split()[1] for row in rows] == ["inference", "forward"]
+    for row in rows:
+        assert list(row["forms"]) == ["returns", "keeps"]
+        assert row["precision"] == "float32"
+        assert all(form["seconds"] > 0 and form["peak_bytes"] > 0 for form in row["forms"].values())
+
+
+def test_bf16_on_golden_data(run_cases):
+    [row] = run_cases("golden data")["rows"]
+    assert row["case"] == "FocalNet, mini_L_fl3_97x131_b2"
+    assert 0 < row["errors"]["features"] < 0.02
+
+
+def test_training_step(run_cases, capsys):
+    result = run_cases("training_step", "--set", "amp=bf16", 'overrides=["model.encoder.use_checkpoint=True"]')
+    [row] = result["rows"]
+    assert row["case"] == "dino_focalnet_mini_demo training step 128x160, batch 1"
+    assert row["precision"] == "bfloat16"
+    assert row["overrides"] == ["model.encoder.use_checkpoint=True"]
+    assert row["forms"]["library"]["seconds"] > 0
+    assert row["forms"]["library"]["peak_bytes"] > 1e8  # of the process
+    assert result["device"] == "cpu"
+    assert "GB" in capsys.readouterr().out
+
+
+def test_a_process_grows_by_what_was_counted(run_cases):
+    """Within a quarter, at a size where what libraries take for themselves is small; and the plan goes beside it."""
+    result = run_cases("memory")
+    [row] = result["rows"]
+    kept, recomputed = row["forms"]["kept"], row["forms"]["recomputed"]
+    assert kept["counted_bytes"] > 1.2 * recomputed["counted_bytes"]
+    assert kept["grown_bytes"] == pytest.approx(kept["counted_bytes"], rel=0.25)
+    assert recomputed["seconds"] > 0
+    assert [len(result["plan"]), result["plan"][0]["case"]] == [12, "dino_focalnet_mini_quickstart@128x160"]
