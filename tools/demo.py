@@ -20,6 +20,7 @@ from detectron2.engine import DefaultPredictor
 from tabulate import tabulate
 
 import train_net
+from focalnet_d2.commands.errors import end_with_one_line
 from focalnet_d2.data.generated import generate_dataset, register_generated
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
@@ -175,4 +176,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(end_with_one_line(main))

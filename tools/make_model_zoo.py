@@ -13,6 +13,7 @@ from pathlib import Path
 
 from detectron2.config import instantiate
 
+from focalnet_d2.commands.errors import end_with_one_line
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.model_zoo import list_models
 from focalnet_d2.model_zoo.counts import COUNTS
@@ -70,4 +71,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(end_with_one_line(main))

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.lazy import find_recipe, list_recipes, load_recipe
 from focalnet_d2.config.recipe_info import ANY_FILE, RecipeInfo, read_recipe_info
+from focalnet_d2.inference.loading import build_with_weights
 
 from .files import fetch_weights, find_weights
 from .weights import WEIGHT_FILES, WeightFile, trained_weights
@@ -124,10 +123,7 @@ class ZooModel:
             FileNotFoundError: there is no file, see `weights`.
             ValueError: the file does not fit the recipe.
         """
-        weights = self.weights
-        model = instantiate(self.recipe.model)
-        load_checkpoint(model, weights, complete=True)
-        return model.eval()
+        return build_with_weights(self.recipe, self.weights).eval()
 
     @property
     def _train_net(self) -> str:
