@@ -13,6 +13,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from focalnet_d2.kernels.argmax import index_of_largest
 from focalnet_d2.structures.packed_masks import PackedMasks
 
 
@@ -28,8 +29,8 @@ class SemanticMap:
     def __init__(self, class_probs: Tensor, *, size: tuple[int, int], dense: bool):
         self.weights = class_probs.T.contiguous()  # (K, Q)
         self.queries = torch.arange(len(class_probs), device=class_probs.device)
-        self.scores = class_probs.new_empty(len(self.weights), *size) if dense else None
-        self.classes = None if dense else torch.empty(size, dtype=torch.int16, device=class_probs.device)
+        self.scores = class_probs.new_empty(len(self.weights), *size) if dense else None  # else the best classes:
+        self.classes = torch.empty((0, 0) if dense else size, dtype=torch.int16, device=class_probs.device)
 
     def class_scores(self, mask_probs: Tensor) -> Tensor:
         """Sum over queries of class times mask probability: (Q, R, W) -> (K, R, W)."""
@@ -93,7 +94,7 @@ class PanopticMap:
         if count == 0:
             return
         mask_probs = mask_probs.index_select(0, query_index)  # (G, R, W)
-        owner = index_of_largest(mask_probs * self.scores[:, None, None])  # (R, W)
+        owner = index_of_largest(mask_probs * self.scores[:, None, None]).long()  # (R, W)
         inside = mask_probs.gather(0, owner[None])[0] >= 0.5  # (R, W)
         owner += count * inside
         self.owners[start : start + len(owner)] = owner
@@ -197,18 +198,6 @@ class InstanceList:
         instances.scores = self.class_scores * mask_scores[self.places].to(self.class_scores.dtype)
         instances.pred_classes = self.classes
         return instances
-
-
-def index_of_largest(maps: Tensor) -> Tensor:
-    """First index of the largest value along the first axis: (C, R, W) -> (R, W) int64.
-
-    `argmax(0)`, several times faster on a CPU, where `argmax` does not vectorise and comparing and `amax` do.
-    """
-    count = len(maps)
-    largest = torch.eq(maps, maps.amax(0), out=torch.empty_like(maps))  # (C, R, W) of 0 and 1
-    rank = torch.arange(count, 0, -1, dtype=maps.dtype, device=maps.device)  # the first one counts most
-    first = count - largest.mul_(rank[:, None, None]).amax(0).long()
-    return first.clamp_(max=count - 1)  # not a number: no value is the largest
 
 
 def ones_where(compare, maps: Tensor, bound: float) -> Tensor:

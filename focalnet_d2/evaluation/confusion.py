@@ -1,45 +1,11 @@
-"""The maths of semantic segmentation scores: from class scores of pixels to a confusion matrix to IoU and accuracy."""
+"""The maths of semantic segmentation scores: from classes of pixels to a confusion matrix to IoU and accuracy."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from focalnet_d2.data.panoptic_labels import label_runs
 from focalnet_d2.utils.text import some_of
-
-_TILE = 16384  # pixels whose running maximum stays in the cache
-
-
-def classes_of_scores(scores: Tensor) -> np.ndarray:
-    """The class with the highest score at every pixel, the first of equals: (K, H, W) -> (H, W).
-
-    On the CPU a running maximum over the classes, tile after tile, replaces `argmax`, which walks through memory in
-    steps of a whole channel.
-    """
-    if scores.device.type != "cpu":
-        return scores.argmax(0).cpu().numpy()
-    if scores.dtype in (torch.float16, torch.bfloat16):
-        scores = scores.float()
-    rows = scores.reshape(len(scores), -1).numpy()  # (K, H * W)
-    classes = np.zeros(rows.shape[1], np.uint8 if len(rows) <= 256 else np.int32)
-    best = rows[0].copy()
-    for start in range(0, rows.shape[1], _TILE):
-        tile = slice(start, start + _TILE)
-        _running_argmax(rows[:, tile], best[tile], classes[tile])
-    if np.isnan(best).any():  # of rare use: a nan is the maximum for argmax
-        classes = scores.argmax(0).numpy()
-    return classes.reshape(scores.shape[1:])
-
-
-def _running_argmax(rows: np.ndarray, best: np.ndarray, classes: np.ndarray) -> None:
-    """Fill `classes` (N,) for scores (K, N); `best` (N,) goes from the first row to the maximum."""
-    higher = np.empty(len(best), bool)
-    for index in range(1, len(rows)):
-        np.greater(rows[index], best, out=higher)
-        np.maximum(classes, higher.view(np.uint8) * classes.dtype.type(index), out=classes)
-        np.maximum(best, rows[index], out=best)
 
 
 def count_confusion(

@@ -21,9 +21,10 @@ from tabulate import tabulate
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic
 from focalnet_d2.data.preparation.jobs import run_jobs
 from focalnet_d2.data.semantic_labels import read_semantic_labels
+from focalnet_d2.kernels.argmax import index_of_largest
 
 from .coco_files import write_json
-from .confusion import ConfusionTally, classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
+from .confusion import ConfusionTally, count_confusion, has_unfounded_classes, semantic_results
 from .deduplication import merge_by_image
 from .metadata import loaded_metadata
 from .streaming import CountingEvaluator
@@ -114,7 +115,7 @@ class SemanticEvaluator(CountingEvaluator):
         """(H, W) classes of scores or classes."""
         prediction = torch.as_tensor(prediction).detach()
         if prediction.ndim == 3 and len(prediction) == len(self.class_names):
-            return classes_of_scores(prediction)
+            return index_of_largest(prediction).cpu().numpy()
         if prediction.ndim == 2 and not prediction.is_floating_point():
             return prediction.cpu().numpy()
         raise ValueError(

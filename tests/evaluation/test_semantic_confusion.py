@@ -1,44 +1,16 @@
-"""The maths of semantic scores: the class of every pixel, the confusion matrix, and the numbers that follow from it."""
+"""The maths of semantic scores: the confusion matrix, and the numbers that follow from it."""
 
 import math
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from focalnet_d2.evaluation.confusion import classes_of_scores, count_confusion, has_unfounded_classes, semantic_results
+from focalnet_d2.evaluation.confusion import count_confusion, has_unfounded_classes, semantic_results
 
 NAMES = ["fox", "hen", "sky"]
-
-
-@given(scores=arrays(np.int8, st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5))))
-def test_the_first_of_the_highest_scores_wins(scores):
-    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64):
-        given_scores = torch.from_numpy(scores // 40).to(dtype)  # few values: many ties
-        np.testing.assert_array_equal(classes_of_scores(given_scores), (scores // 40).argmax(0))
-
-
-@pytest.mark.parametrize("num_classes", [133, 256, 257, 300])
-def test_many_classes_and_more_pixels_than_a_tile(num_classes):
-    scores = torch.randn(num_classes, 130, 150)
-    scores[-1, 0, 0] = scores[num_classes - 2, -1, -1] = 100
-    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
-
-
-def test_layout_of_the_scores_does_not_matter():
-    scores = torch.randn(20, 30, 7).permute(2, 0, 1)[:, ::2]
-    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
-
-
-def test_scores_that_are_no_numbers_are_the_highest_as_in_argmax():
-    scores = torch.randn(5, 3, 4)
-    scores[3, 1, 1] = scores[4, 1, 1] = scores[0, 0, 0] = math.nan
-    scores[2, 2, 2] = math.inf
-    scores[:, 2, 3] = -math.inf
-    np.testing.assert_array_equal(classes_of_scores(scores), scores.argmax(0).numpy())
 
 
 PREDICTED = np.array([[0, 0, 1], [1, 2, 2]], np.uint8)

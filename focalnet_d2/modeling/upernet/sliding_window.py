@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from focalnet_d2.kernels.argmax import index_of_largest
+
 Window = tuple[slice, slice]  # rows and columns
 
 
@@ -103,14 +105,18 @@ class WindowInference:
 
 def _best_classes(maps: Iterable[Tensor]) -> Tensor:
     """The class of the largest logit, the first of equal ones: (c, H, W), some classes after others -> (H, W) int16."""
-    best, classes, start = None, None, 0
+    best = classes = None
+    start = 0
     for part in maps:
-        values, found = part.max(0)  # (H, W), (H, W)
+        found = index_of_largest(part).long()  # (H, W)
+        values = part.gather(0, found[None])[0]
         found = (found + start).to(torch.int16)
         start += len(part)
-        if best is None:
+        if best is None or classes is None:
             best, classes = values, found
         else:
             classes = torch.where(values > best, found, classes)
             best = torch.maximum(values, best)
+    if classes is None:
+        raise ValueError("There are no classes to choose from.")
     return classes
