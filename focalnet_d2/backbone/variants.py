@@ -4,6 +4,8 @@
 and thinner networks of table 3, `iso` the isotropic ones with a single stage. Dense tasks enlarge `focal_windows`.
 """
 
+SIZE_LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL", "huge": "H"}  # of the paper
+
 
 def _four_stages(embed_dim: int, depths: tuple[int, ...], level: int, window: int = 3, **flags) -> dict:
     return dict(embed_dim=embed_dim, depths=depths, focal_levels=(level,) * 4, focal_windows=(window,) * 4, **flags)

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
+from focalnet_d2.backbone.variants import FOCALNET_VARIANTS, SIZE_LETTERS
 
 from .layout import ArchitectureCheck, RequiredSetting, State
 
-_LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL", "huge": "H"}
 _KINDS = ("deeper", "iso")
 
 
@@ -46,7 +45,7 @@ class FocalNetArchitecture:
         for name, flags in FOCALNET_VARIANTS.items():
             if self._has_size_of(flags):
                 size, kind = name.split("_")[:2]
-                return f"FocalNet-{_LETTERS[size]}" + (f" {kind}" if kind in _KINDS else "")
+                return f"FocalNet-{SIZE_LETTERS[size]}" + (f" {kind}" if kind in _KINDS else "")
         parts = [f"width {self.embed_dim}", f"depths {_commas(self.depths)}", f"a {self.stem_kernel}x stem"]
         parts += ["layer scale"] * self.use_layerscale + ["a norm in the modulation"] * self.use_postln_in_modulation
         return f"a FocalNet ({', '.join(parts)})"

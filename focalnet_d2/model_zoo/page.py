@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from omegaconf import OmegaConf
 
+from focalnet_d2.backbone.variants import SIZE_LETTERS
+
 from . import ZooModel, get, list_models
 from .families import FAMILIES, Family, counted_size
 from .published import PARAMETERS_TOLERANCE, PublishedCounts, published_counts
@@ -52,7 +54,6 @@ COLUMNS = (
     "trained weights", "licence of the weights",
 )  # fmt: skip
 FILE_COLUMNS = ("file", "content", "licence", "size", "sha256", "addresses")
-_LETTERS = {"tiny": "T", "small": "S", "base": "B", "large": "L", "xlarge": "XL", "huge": "H", "mini": "mini"}
 _KINDS = {"deeper": "deeper and thinner", "iso": "isotropic", "conv": "overlapping patches"}
 
 
@@ -129,7 +130,7 @@ def _backbone(model: ZooModel) -> str:
     kinds = [kind for word, kind in _KINDS.items() if word in words]
     windows = list(node.focal_windows)
     first = windows if len(set(windows)) > 1 else windows[:1]
-    parts = [f"FocalNet-{_LETTERS[words[0]]}", *kinds, f"{node.focal_levels[0]} levels"]
+    parts = [f"FocalNet-{SIZE_LETTERS.get(words[0], words[0])}", *kinds, f"{node.focal_levels[0]} levels"]
     return f"{', '.join(parts)} from {'-'.join(map(str, first))}"
 
 
