@@ -73,7 +73,7 @@ _FOCALNET_DINO_RULES = (
 )
 
 
-def _focalnet_dino_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+def _focalnet_dino_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
     layers = count_numbers(names, "transformer.decoder.layers") or len(model.decoder.layers)
     return _FOCALNET_DINO_RULES + tuple(
         merge(f"{prefix}{head.format(layer)}.{_WB}", f"{head.format(0 if model.shared_heads else layer)}.<>", _ONE_HEAD)
@@ -109,7 +109,7 @@ _DETREX_RULES = (
 )
 
 
-def _detrex_rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+def _detrex_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
     """The table; the index of the extra level and of the encoder's heads depend on the file's sizes.
 
     Raises:
@@ -227,11 +227,11 @@ def _drop_spare_labels(tensors: dict[str, Tensor]) -> dict[str, str]:
     return {_LABELS: f"{labels.shape[0] - head.shape[0]} unused label row is left out"}
 
 
-def _add_rows(model: nn.Module, tensors: dict[str, Tensor], class_names: Sequence[str] | None) -> list[str]:
+def _add_rows(model: Any, tensors: dict[str, Tensor], class_names: Sequence[str] | None) -> list[str]:
     """FocalNet-DINO's rows: one for every category id of COCO or Objects365, and the spare label."""
     notes, known = [], _detrex_names(model.num_classes)
     wanted = next((rows for rows, classes in _SELECTIONS if classes == model.num_classes), None)
-    if wanted is not None and (None in (class_names, known) or list(class_names) == known):
+    if wanted is not None and (class_names is None or known is None or list(class_names) == known):
         for name in ClassRows(_CLASS_TENSORS).keys(tensors):
             fill = prior_bias() if name.endswith(".bias") else 0
             tensors[name] = spread_rows(tensors[name], wanted, _SELECTIONS[wanted, model.num_classes], fill)

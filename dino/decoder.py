@@ -92,8 +92,9 @@ class DINODecoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(dim, ffn_dim, dropout, **attention) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
         self.ref_point_head = MLP(2 * dim, dim, dim, num_layers=2)
-        for linear in self.ref_point_head.layers:
-            nn.init.xavier_uniform_(linear.weight)
+        for parameter in self.ref_point_head.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
 
     def forward(
         self,

@@ -15,6 +15,6 @@ def class_head(dim: int, num_classes: int) -> nn.Linear:
 def box_head(dim: int) -> MLP:
     """Three-layer MLP that starts by moving nothing: (..., C) -> (..., 4) changes of box logits."""
     head = MLP(dim, dim, 4, num_layers=3)
-    nn.init.zeros_(head.layers[-1].weight)
-    nn.init.zeros_(head.layers[-1].bias)
+    for parameter in head.layers[-1].parameters():
+        nn.init.zeros_(parameter)
     return head

@@ -218,8 +218,11 @@ class DINO(ImageModel):
     ) -> DINOOutputs:
         """Parts the decoder's predictions into denoising and matched queries, the last layer first in each."""
         count = denoising.num_queries if denoising is not None else 0
+        matched = _of_queries(layers, slice(count, None))
         outputs: DINOOutputs = {
-            **_of_queries(layers, slice(count, None)),
+            "pred_logits": matched["pred_logits"],
+            "pred_boxes": matched["pred_boxes"],
+            "aux_outputs": matched["aux_outputs"],
             "enc_outputs": {
                 "pred_logits": selected.pred_logits,
                 "pred_boxes": selected.box_logits.sigmoid(),
@@ -246,11 +249,12 @@ class DINO(ImageModel):
 
 def _of_queries(layers: Sequence[LayerOutputs], queries: slice) -> QueryOutputs:
     """Some queries' predictions, the last layer's first."""
-    *earlier, last = (
-        LayerOutputs(pred_logits=layer["pred_logits"][:, queries], pred_boxes=layer["pred_boxes"][:, queries])
+    selected: list[LayerOutputs] = [
+        {"pred_logits": layer["pred_logits"][:, queries], "pred_boxes": layer["pred_boxes"][:, queries]}
         for layer in layers
-    )
-    return {**last, "aux_outputs": earlier}
+    ]
+    *earlier, last = selected
+    return {"pred_logits": last["pred_logits"], "pred_boxes": last["pred_boxes"], "aux_outputs": earlier}
 
 
 def _resize_mask(mask: Tensor, size: Sequence[int]) -> Tensor:

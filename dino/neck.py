@@ -1,12 +1,15 @@
 """From backbone maps to DINO's feature pyramid: one width, and coarser levels than the backbone has."""
 
 import math
+from collections.abc import Iterable
+from typing import cast
 
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from focalnet_d2.kernels.linear import pointwise
+from focalnet_d2.layers.projection import by_stride, fill_projection
 
 
 class MultiScaleNeck(Backbone):
@@ -24,7 +27,7 @@ class MultiScaleNeck(Backbone):
     def __init__(self, bottom_up: Backbone, *, dim: int = 256, num_levels: int = 4):
         super().__init__()
         self.bottom_up = bottom_up
-        shapes = sorted(bottom_up.output_shape().items(), key=lambda item: item[1].stride)
+        shapes = by_stride(bottom_up.output_shape())
         self.in_features = [name for name, _ in shapes]
         if num_levels < len(shapes):
             raise ValueError(
@@ -41,8 +44,7 @@ class MultiScaleNeck(Backbone):
             channels_in = dim
         self.input_proj = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, dim)) for conv in projections)
         for conv in projections:
-            nn.init.xavier_uniform_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            fill_projection(conv)
         names = [f"p{int(math.log2(stride))}" for stride in strides]
         self._shapes = {
             name: ShapeSpec(channels=dim, stride=stride) for name, stride in zip(names, strides, strict=True)
@@ -56,7 +58,7 @@ class MultiScaleNeck(Backbone):
         features = self.bottom_up(images)
         inputs = [features[name] for name in self.in_features]
         levels = []
-        for index, projection in enumerate(self.input_proj):
+        for index, projection in enumerate(cast(Iterable[nn.Sequential], self.input_proj)):
             source = inputs[index] if index < len(inputs) else inputs[-1] if index == len(inputs) else levels[-1]
             levels.append(_project(projection, source))
         return dict(zip(self._shapes, levels, strict=True))
@@ -68,5 +70,5 @@ class MultiScaleNeck(Backbone):
 
 def _project(projection: nn.Sequential, source: Tensor) -> Tensor:
     """Convolution and norm."""
-    conv, norm = projection
+    conv, norm = cast(tuple[nn.Conv2d, nn.GroupNorm], tuple(projection))
     return norm(pointwise(conv, source) if conv.kernel_size == (1, 1) else conv(source))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from torch import nn
+from torch import Tensor, nn
 
 from focalnet_d2.checkpoint.focalnet import focalnet_rules
 from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
@@ -112,6 +112,10 @@ def _official_names(classes: int) -> list[str] | None:
     return next((names for names in _OFFICIAL_CLASSES if len(names) == classes), None)
 
 
+def _constants(model: Any) -> dict[str, Tensor]:
+    return {"criterion.empty_weight": model.criterion.empty_weight}
+
+
 _CLASS_TENSORS = (f"decoder.class_embed.{_WB}",)
 
 
@@ -123,7 +127,7 @@ LAYOUTS = (
         checks=CHECKS,
         settings=_official_settings,
         classes=ClassRows(_CLASS_TENSORS, _official_names, extra_rows=1),  # no object
-        constants=lambda model: {"criterion.empty_weight": model.criterion.empty_weight},
+        constants=_constants,
     ),
     native_layout("pixel_decoder.*", focalnet=FOCALNET, checks=CHECKS, classes=ClassRows(_CLASS_TENSORS, extra_rows=1)),
 )

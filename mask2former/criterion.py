@@ -10,6 +10,8 @@ all predictions of an image, P points.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +64,7 @@ class Mask2FormerCriterion(nn.Module):
         draw_points: DrawPoints = uniform_points,
     ):
         super().__init__()
+        self.empty_weight: Tensor
         self.matcher = matcher
         self.class_weight = class_weight
         self.mask_weight = mask_weight
@@ -130,7 +133,7 @@ class Mask2FormerCriterion(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Cross-entropy and dice loss of each prediction, summed over its pairs: (L,), (L,)."""
         draws = [self._draw(indices, mask_features) for indices in matched]  # L x B pairs of points
-        sums = 0.0
+        sums = []  # B x (2, L)
         # unbind once: each mask_features[image] would have a gradient of all images
         for image, (features, target) in enumerate(zip(mask_features.unbind(), targets, strict=True)):
             pairs = [indices[image] for indices in matched]
@@ -142,8 +145,9 @@ class Mask2FormerCriterion(nn.Module):
                 torch.cat(points) for points in zip(*(draw[image] for draw in draws), strict=True)
             )
             losses = self._pair_losses(features, target.masks, embed, chosen, candidates, random_points)  # (2, N)
-            sums = sums + torch.stack([part.sum(1) for part in losses.split([len(indices) for _, indices in pairs], 1)])
-        return sums.unbind(1)
+            sums.append(torch.stack([part.sum(1) for part in losses.split([len(indices) for _, indices in pairs], 1)]))
+        mask_sums, dice_sums = reduce(torch.add, sums).unbind(1)  # (L,) each
+        return mask_sums, dice_sums
 
     def _draw(self, indices: Indices, like: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Points of a prediction's pairs: for each image the candidates for uncertain points, and others."""
@@ -170,10 +174,10 @@ class Mask2FormerCriterion(nn.Module):
             return self._point_losses(features, masks, *of_pairs)
         parts = zip(*(part.split(self.pairs_at_once) for part in of_pairs), strict=True)
         if torch.is_grad_enabled():
-            found = [checkpoint(self._point_losses, features, masks, *part, use_reentrant=False) for part in parts]
+            losses = [checkpoint(self._point_losses, features, masks, *part, use_reentrant=False) for part in parts]
         else:
-            found = [self._point_losses(features, masks, *part) for part in parts]
-        return torch.cat(found, dim=1)
+            losses = [self._point_losses(features, masks, *part) for part in parts]
+        return torch.cat(cast(list[Tensor], losses), dim=1)
 
     def _point_losses(
         self, features: Tensor, masks: Tensor, embed: Tensor, chosen: Tensor, candidates: Tensor, random_points: Tensor

@@ -92,7 +92,12 @@ class Mask2Former(ImageModel):
         """Predictions of all queries; the targets are not looked at."""
         mask_features, multi_scale_features = self.pixel_decoder(self.backbone(images.tensor))
         *earlier, last = self.decoder(mask_features, multi_scale_features)
-        return {**last, "mask_features": mask_features, "aux_outputs": earlier}
+        return {
+            "pred_logits": last["pred_logits"],
+            "mask_embed": last["mask_embed"],
+            "mask_features": mask_features,
+            "aux_outputs": earlier,
+        }
 
     def losses(self, outputs: Mask2FormerOutputs, targets: Sequence[MaskTargets]) -> dict[str, Tensor]:
         """Weighted losses by name, see `Mask2FormerCriterion`."""

@@ -7,8 +7,9 @@ their channels last in memory, as the backbone has them.
 Shapes: B images, C channels, E channels of the mask features, N tokens of all levels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import fvcore.nn.weight_init as weight_init
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from focalnet_d2.kernels.linear import pointwise
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
+from focalnet_d2.layers.projection import by_stride, fill_projection
 
 
 class PixelDecoder(nn.Module):
@@ -47,8 +49,8 @@ class PixelDecoder(nn.Module):
         mask_dim: int = 256,
     ):
         super().__init__()
-        shapes = sorted(input_shape.items(), key=lambda item: item[1].stride, reverse=True)
-        *coarse, (self.finest, finest_shape) = shapes
+        (self.finest, finest_shape), *finer_first = by_stride(input_shape)
+        coarse = finer_first[::-1]
         self.in_features = [name for name, _ in coarse]
         if len(coarse) != encoder.num_levels:
             raise ValueError(
@@ -58,12 +60,10 @@ class PixelDecoder(nn.Module):
         self.position_embedding = position_embedding
         self.encoder = encoder
         self.level_embed = nn.Parameter(torch.randn(len(coarse), dim))
-        self.input_proj = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(shape.channels, dim, kernel_size=1), nn.GroupNorm(32, dim)) for _, shape in coarse
-        )
-        for projection in self.input_proj:
-            nn.init.xavier_uniform_(projection[0].weight)
-            nn.init.zeros_(projection[0].bias)
+        projections = [nn.Conv2d(shape.channels, dim, kernel_size=1) for _, shape in coarse]
+        self.input_proj = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, dim)) for conv in projections)
+        for conv in projections:
+            fill_projection(conv)
         self.lateral = Conv2d(finest_shape.channels, dim, kernel_size=1, bias=False, norm=nn.GroupNorm(32, dim))
         self.smooth = Conv2d(
             dim, dim, kernel_size=3, padding=1, bias=False, norm=nn.GroupNorm(32, dim), activation=F.relu
@@ -93,9 +93,8 @@ class PixelDecoder(nn.Module):
 
     def encode(self, sources: list[Tensor]) -> list[Tensor]:
         """Lets the cells of all levels exchange what they hold: L maps (B, ., H_l, W_l) -> L maps (B, C, H_l, W_l)."""
-        projected = [
-            norm(pointwise(conv, source)) for (conv, norm), source in zip(self.input_proj, sources, strict=True)
-        ]
+        projections = cast(Iterable[tuple[nn.Conv2d, nn.GroupNorm]], self.input_proj)
+        projected = [norm(pointwise(conv, source)) for (conv, norm), source in zip(projections, sources, strict=True)]
         spatial_shapes = [tuple(level.shape[-2:]) for level in projected]
         positions = [
             (self.position_embedding.of_size(shape, embed) + embed.view(-1, 1, 1)).to(projected[0].dtype)

@@ -9,7 +9,7 @@ Shapes: Q queries, K classes, H x W pixels of the result, R rows of a tile.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -174,7 +174,7 @@ class SegmentationInference:
             results = self._start(class_probs, grid.output_size)
             row_bytes = max(class_logits.shape) * grid.widest * mask_logits.element_size()  # of one map of a tile
             if list(results) == ["sem_seg"] and grid.image_size != grid.output_size:
-                self._fill_by_class(results["sem_seg"], mask_logits, grid, row_bytes)
+                self._fill_by_class(cast(SemanticMap, results["sem_seg"]), mask_logits, grid, row_bytes)
             else:
                 self._fill(list(results.values()), mask_logits, grid, row_bytes)
             return {name: result.result() for name, result in results.items()}

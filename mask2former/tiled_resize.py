@@ -83,7 +83,7 @@ class MaskGrid:
     ):
         self.padded_size = tuple(padded_size)
         self.image_size = tuple(image_size)
-        self.output_size = tuple(output_size)
+        self.output_size = (output_size[0], output_size[1])
         self.to_image = linear_interpolation(mask_logits.shape[1], padded_size[0], mask_logits).slice(0, image_size[0])
         self.to_output = linear_interpolation(image_size[0], output_size[0], mask_logits)
         # First and last row of the image, and of the logits, that a row is made of; numbers, no tile asks the device.

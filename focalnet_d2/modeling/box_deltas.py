@@ -18,7 +18,8 @@ class BoxDeltas:
     """
 
     def __init__(self, weights: Sequence[float]):
-        self.weights = tuple(weights)
+        x, y, width, height = weights
+        self.weights = (x, y, width, height)
         self.transform = Box2BoxTransform(self.weights)
 
     def get_deltas(self, boxes: Tensor, target_boxes: Tensor) -> Tensor:

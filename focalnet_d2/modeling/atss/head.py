@@ -4,8 +4,8 @@ Shapes: B images, D channels, K classes, H x W cells of a level.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
 
 import fvcore.nn.weight_init as weight_init
 import torch
@@ -84,13 +84,15 @@ class ATSSHead(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
-        for conv in (self.atss_reg, self.atss_centerness):
-            nn.init.zeros_(conv.bias)
-        nn.init.constant_(self.atss_cls.bias, prior_bias())
+        for conv, bias in ((self.atss_reg, 0.0), (self.atss_centerness, 0.0), (self.atss_cls, prior_bias())):
+            nn.init.constant_(cast(Tensor, conv.bias), bias)
 
     def forward(self, features: Sequence[Tensor]) -> list[DensePredictions]:
         """(B, D, H, W) of each level, fine to coarse -> predictions of each level, in float32 at least."""
-        return [self._predict(feature, scale) for feature, scale in zip(features, self.scales, strict=True)]
+        return [
+            self._predict(feature, scale)
+            for feature, scale in zip(features, cast(Iterable[Scale], self.scales), strict=True)
+        ]
 
     def _predict(self, feature: Tensor, scale: Scale) -> DensePredictions:
         about_class = about_box = feature

@@ -16,6 +16,8 @@ from detectron2.modeling import Backbone
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
+from focalnet_d2.layers.projection import by_stride
+
 from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Size
 from .assigner import cells_of_images, square_anchors
 from .checkpoint import LAYOUTS
@@ -83,7 +85,7 @@ class ATSS(ImageModel):
     ):
         super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         self.backbone = backbone
-        self.strides = [shape.stride for shape in backbone.output_shape().values()]
+        self.strides = [shape.stride for _, shape in by_stride(backbone.output_shape())]
         self.bbox_head = bbox_head
         self.criterion = criterion
         self.score_threshold = score_threshold

@@ -19,7 +19,7 @@ _IMAGENET_FIRST = {(21842, 1000): range(1000)}  # the released 22K heads have th
 def _layout(source: ClassifierNames) -> Layout:
     """A file of a whole classifier, all of which is loaded."""
 
-    def rules(model: nn.Module, names: Sequence[str]) -> tuple[Rule, ...]:
+    def rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
         last = len(model.backbone.depths) - 1
         norm = rename(source.norm, f"{FOCALNET}norm{last}.<>")
         return (norm, rename(source.head, "head.<>"), *source.rules(model, FOCALNET))

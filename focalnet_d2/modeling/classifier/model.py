@@ -38,7 +38,7 @@ class BatchMixing:
     def __init__(self, *, mixup: float = 0.8, cutmix: float = 0.8, prob: float = 1.0, switch_prob: float = 0.5):
         if mixup <= 0 and cutmix <= 0:
             raise ValueError(f"mixup {mixup} and cutmix {cutmix} mix nothing: set model.mixing=null instead")
-        self.options = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch_prob)
+        self.options: dict[str, Any] = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch_prob)
 
     def __call__(
         self, images: Tensor, classes: Tensor, num_classes: int, label_smoothing: float
@@ -50,7 +50,7 @@ class BatchMixing:
             ValueError: an odd number of images.
         """
         try:
-            from timm.data import Mixup  # an optional extra
+            from timm.data.mixup import Mixup  # an optional extra
         except ImportError as error:
             raise ImportError(
                 "mixup and CutMix need timm: pip install focalnet-d2[classification], or set model.mixing=null"

@@ -13,7 +13,9 @@ As the FocalNet configurations of mmdetection have it; Detectron2's own cascade 
 Shapes: B images, N boxes of all images, K classes, S stages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import cast
 
 import torch
 from detectron2.modeling.roi_heads import select_foreground_proposals
@@ -23,7 +25,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
-from ..box_deltas import refine_boxes
+from ..box_deltas import BoxDeltas, refine_boxes
 from .proposal_sampling import MaxIoUMatcher, sample_proposals
 
 
@@ -86,7 +88,7 @@ class CascadeHeads(nn.Module):
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """Proposals -> weighted losses of all stages in training, detections with masks in evaluation."""
         boxes = [image.proposal_boxes for image in proposals]
-        if self.training:
+        if targets is not None:
             return proposals, self.losses([features[name] for name in self.in_features], boxes, targets)
         sizes = [image.image_size for image in proposals]
         detections = self.detect([features[name] for name in self.in_features], boxes, sizes)
@@ -104,7 +106,7 @@ class CascadeHeads(nn.Module):
             samples = [self._sample(stage, *image) for image in zip(boxes, targets, strict=True)]
             predictions = self._predict(stage, features, [image.proposal_boxes for image in samples])
             with get_event_storage().name_scope(f"stage{stage}"):
-                found = self.box_predictor[stage].losses(predictions, samples)
+                found = self._predictor(stage).losses(predictions, samples)
                 found |= self._mask_losses(stage, features, samples)
             losses |= {f"{name}_stage{stage}": weight * value for name, value in found.items()}
             boxes = self._next_boxes(stage, predictions, samples)
@@ -117,17 +119,17 @@ class CascadeHeads(nn.Module):
             features: L x (B, C, H_l, W_l).
             boxes: proposals of each image; image_sizes: (h, w) of each.
         """
-        counts, last_stage, total = [len(image) for image in boxes], len(self.box_predictor) - 1, 0.0
+        counts, last_stage, of_stages = [len(image) for image in boxes], len(self.box_predictor) - 1, []
         for stage in range(last_stage + 1):
             logits, deltas = self._predict(stage, features, boxes)
-            total = total + logits  # (N, K + 1)
+            of_stages.append(logits)  # (N, K + 1)
             if stage < last_stage:
                 boxes = self._refine(stage, boxes, deltas, logits[:, :-1].argmax(dim=1), image_sizes)
-        scores = (total / (last_stage + 1)).softmax(dim=-1)
-        predictor = self.box_predictor[last_stage]
+        scores = (reduce(torch.add, of_stages) / len(of_stages)).softmax(dim=-1)
+        predictor = self._predictor(last_stage)
         last = predictor.box2box_transform.apply_deltas(deltas, Boxes.cat(boxes).tensor)  # (N, 4 K)
         detections, _ = fast_rcnn_inference(
-            last.split(counts), scores.split(counts), image_sizes,
+            list(last.split(counts)), list(scores.split(counts)), image_sizes,
             predictor.test_score_thresh, predictor.test_nms_thresh, predictor.test_topk_per_image,
         )  # fmt: skip
         return detections
@@ -136,10 +138,10 @@ class CascadeHeads(nn.Module):
         """Adds `pred_masks` to detections: (detections, 1, size, size) probabilities within the box."""
         pooled = self.mask_pooler([features[name] for name in self.in_features], [i.pred_boxes for i in instances])
         classes = torch.cat([image.pred_classes for image in instances])  # (N,)
-        rows, total = torch.arange(len(classes), device=classes.device), 0.0
-        for head in self.mask_head:
-            total = total + head.layers(pooled)[rows, classes].sigmoid()  # (N, size, size)
-        masks = (total / len(self.mask_head))[:, None]
+        rows = torch.arange(len(classes), device=classes.device)
+        heads = cast(Iterable[BaseMaskRCNNHead], self.mask_head)
+        of_stages = [head.layers(pooled)[rows, classes].sigmoid() for head in heads]  # S x (N, size, size)
+        masks = (reduce(torch.add, of_stages) / len(of_stages))[:, None]
         for image, part in zip(instances, masks.split([len(image) for image in instances]), strict=True):
             image.pred_masks = part
         return instances
@@ -153,6 +155,9 @@ class CascadeHeads(nn.Module):
             num_samples=self.num_samples,
             positive_fraction=self.positive_fraction,
         )
+
+    def _predictor(self, stage: int) -> FastRCNNOutputLayers:
+        return cast(FastRCNNOutputLayers, self.box_predictor[stage])
 
     def _predict(self, stage: int, features: list[Tensor], boxes: list[Boxes]) -> tuple[Tensor, Tensor]:
         """Class logits (N, K + 1) and deltas (N, 4 K) of the boxes of all images."""
@@ -182,6 +187,6 @@ class CascadeHeads(nn.Module):
         image_sizes: list[tuple[int, int]],
     ) -> list[Boxes]:
         """Boxes of each image after a stage, by the deltas (N, 4 K) of their classes (N,)."""
-        counts, transform = [len(image) for image in boxes], self.box_predictor[stage].box2box_transform
+        counts, transform = [len(image) for image in boxes], cast(BoxDeltas, self._predictor(stage).box2box_transform)
         images = zip(boxes, deltas.split(counts), classes.split(counts), image_sizes, strict=True)
         return [refine_boxes(*image[:3], transform, image[3]) for image in images]

@@ -127,13 +127,13 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
 
     def losses(self, outputs: RCNNOutputs, targets: list[Instances]) -> dict[str, Tensor]:
         """Weighted losses by name, as `predict` found them."""
-        return outputs["losses"]
+        return outputs.get("losses", {})
 
     def postprocess(self, outputs: RCNNOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image, scaled and its masks pasted at its output size."""
         return [
             {"instances": detector_postprocess(image, *size)}
-            for image, size in zip(outputs["detections"], sizes.outputs, strict=True)
+            for image, size in zip(outputs.get("detections", []), sizes.outputs, strict=True)
         ]
 
     def static_forward(self, images: ImageBatch) -> None:

@@ -7,7 +7,7 @@ Shapes: B images, Q proposals, K classes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.modeling import Backbone
@@ -80,7 +80,7 @@ class SparseRCNN(ImageModel):
         """Predictions of every stage, boxes not clipped; the targets are not looked at."""
         features = list(self.backbone(images.tensor).values())  # (B, C, H_l, W_l) each, fine to coarse
         *earlier, last = self.head(features, images.sizes.images)
-        return {**last, "aux_outputs": earlier}
+        return {"pred_logits": last["pred_logits"], "pred_boxes": last["pred_boxes"], "aux_outputs": earlier}
 
     def losses(self, outputs: QueryOutputs, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Weighted losses by name, see `SetCriterion`."""
@@ -96,6 +96,8 @@ class SparseRCNN(ImageModel):
         """Pyramid, then all stages on the proposals' features and regions of the size that the stages take."""
         self.backbone(images.tensor)
         proposals = self.head.init_proposal_features.weight[None]  # (1, Q, C)
-        regions = torch.empty(*proposals.shape[1:], *self.head.pooler.output_size)  # (Q, C, S, S)
+        regions = torch.empty(
+            *proposals.shape[1:], *cast(tuple[int, int], self.head.pooler.output_size)
+        )  # (Q, C, S, S)
         for stage in self.head.stages:
             stage(proposals, regions)

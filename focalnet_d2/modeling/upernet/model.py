@@ -9,7 +9,7 @@ Shapes: B images, C channels, K classes, H x W pixels of the network's input.
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from detectron2.utils import comm
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from typing_extensions import NotRequired, TypedDict
+
+from focalnet_d2.layers.projection import by_stride
 
 from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
@@ -46,7 +48,7 @@ class PixelClassifier(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = nn.Conv2d(dim, num_classes, 1)
         nn.init.normal_(self.conv_seg.weight, std=0.01)
-        nn.init.zeros_(self.conv_seg.bias)
+        nn.init.zeros_(cast(Tensor, self.conv_seg.bias))
 
     def classify(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, K, h, w)."""
@@ -75,7 +77,7 @@ class UPerHead(PixelClassifier):
     ):
         super().__init__(dim, num_classes, dropout)
         self.in_features = tuple(input_shape)
-        *finer, coarsest = (shape.channels for shape in input_shape.values())
+        *finer, coarsest = (shape.channels for _, shape in by_stride(input_shape))
         self.psp_modules = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(size), conv_bn_relu(coarsest, dim, 1)) for size in tuple(pool_sizes)
         )
@@ -129,7 +131,7 @@ class FCNHead(PixelClassifier):
     ):
         super().__init__(dim, num_classes, dropout)
         self.in_feature = in_feature
-        self.convs = nn.ModuleList([conv_bn_relu(input_shape[in_feature].channels, dim, 3)])
+        self.convs = nn.ModuleList([conv_bn_relu(dict(by_stride(input_shape))[in_feature].channels, dim, 3)])
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         """Maps of the backbone -> (B, K, h, w) logits at the resolution of one of them."""
@@ -257,7 +259,7 @@ class UPerNet(ImageModel):
         """`loss_seg` and `loss_seg_aux`, weighted."""
         loss, auxiliary = (
             pixel_cross_entropy(logits, targets, self.ignore_label)
-            for logits in (outputs["logits"], outputs["aux_logits"])
+            for logits in (outputs["logits"], cast(Tensor, outputs.get("aux_logits")))
         )
         return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
 
