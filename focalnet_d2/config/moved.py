@@ -61,6 +61,7 @@ _MODULES = {
     "layers.triton_focal_context": "kernels.focal_context_triton",
     "model_zoo.__main__": "commands.zoo",
     "model_zoo.command": "commands.zoo",
+    "model_zoo.notes": "model_zoo",
     "modeling.atss_assignment": "modeling.atss.assigner",
     "modeling.atss_criterion": "modeling.atss.criterion",
     "modeling.atss_head": "modeling.atss.head",
@@ -101,6 +102,10 @@ _NAMES = {
     },
     "evaluation.panoptic_tally": {"PanopticTally": "PanopticStats"},
     "evaluation.shares": {"ScoredImages": "ImageDeduplicator", "join_shares": "merge_by_image"},
+    "evaluation.testing": {
+        "results_table": "evaluation.report.results_table",
+        "write_results": "evaluation.report.write_results",
+    },
     "layers.deformable_attention": {"deformable_attention": "kernels.deformable_attention.deformable_attention"},
     "layers.fused_linear": {"linear_with": "linear_act"},
     "layers.recompute": {"run_layer": "maybe_checkpoint"},
