@@ -133,7 +133,7 @@ class ContrastiveDenoising(nn.Module):
         return labels, box_xyxy_to_cxcywh(corners.clamp(0.0, 1.0))
 
     def forward(self, targets: Sequence[Targets], noise: NoiseSamples | None = None) -> DenoisingQueries:
-        """Queries for a batch; `noise` replays recorded draws."""
+        """Denoising queries (B, P, C) for a batch; `noise` replays recorded samples."""
         device, dtype = self.label_enc.weight.device, self.label_enc.weight.dtype
         counts = [len(image) for image in targets]
         most, total = (max(counts), sum(counts)) if self.dn_number else (0, 0)

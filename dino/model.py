@@ -150,7 +150,7 @@ class DINO(ImageModel):
         return self.run_network(images.tensor, images.padding_mask, denoising)
 
     def losses(self, outputs: DINOOutputs, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """Weighted losses by name, see `DINOCriterion`."""
+        """Weighted losses by name, scalars; see `DINOCriterion`."""
         return self.criterion(outputs, targets, outputs.get("dn_queries"))
 
     def run_network(

@@ -111,7 +111,7 @@ class Mask2FormerCriterion(nn.Module):
     def match(
         self, predictions: Sequence[Mapping[str, Tensor]], mask_features: Tensor, targets: Sequence[MaskTargets]
     ) -> list[Indices]:
-        """For every prediction the pairs of each image."""
+        """For every prediction the pairs of each image, indices (P,) of queries and of targets."""
         found = []  # B x L pairs
         for image, (features, target) in enumerate(zip(mask_features, targets, strict=True)):
             points = self.draw_points(1, self.num_points, features)  # (1, P, 2)

@@ -100,7 +100,7 @@ class Mask2Former(ImageModel):
         }
 
     def losses(self, outputs: Mask2FormerOutputs, targets: Sequence[MaskTargets]) -> dict[str, Tensor]:
-        """Weighted losses by name, see `Mask2FormerCriterion`."""
+        """Weighted losses by name, scalars; see `Mask2FormerCriterion`."""
         last: MaskPredictions = {"pred_logits": outputs["pred_logits"], "mask_embed": outputs["mask_embed"]}
         return self.criterion([*outputs["aux_outputs"], last], outputs["mask_features"], targets)
 

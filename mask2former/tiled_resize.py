@@ -32,7 +32,7 @@ class LinearInterpolation(NamedTuple):
         return LinearInterpolation(self.below[start:stop], self.above[start:stop], self.weight[start:stop])
 
     def select(self, points: Tensor) -> "LinearInterpolation":
-        """Those of the given points."""
+        """Those of the given points (M,) of the N, in their order."""
         return LinearInterpolation(self.below[points], self.above[points], self.weight[points])
 
     def offset(self, first: int) -> "LinearInterpolation":
@@ -41,7 +41,7 @@ class LinearInterpolation(NamedTuple):
 
 
 def linear_interpolation(size_in: int, size_out: int, like: Tensor) -> LinearInterpolation:
-    """Of an axis of `size_in` points resized to `size_out`, as `F.interpolate` has it with align_corners off.
+    """Interpolation (size_out,) of an axis of `size_in` points resized to `size_out`, as `F.interpolate` has it.
 
     Positions are computed in the type of `like`, as they are there; exact when size_out is size_in times a power of 2.
     """

@@ -370,3 +370,34 @@ def test_no_path_of_a_machine():
             if MACHINE_PATH.search(line):
                 breaches.append(f"{name_of(path)}:{number}: {line.strip()[:100]}")
     assert breaches == []
+
+
+SHAPE = re.compile(
+    r"\((?:\.{3}|\w[\w*+/ .-]*)\s*,[^()]*\)|\bscalars?\b|\b(?:any|one|that|same|its|equal) shapes?\b", re.IGNORECASE
+)
+
+
+def tensor_functions(path: Path) -> Iterator[ast.FunctionDef]:
+    """Every `forward`, and the public functions that take or return tensors or arrays."""
+
+    def inside(node: ast.AST, is_private: bool) -> Iterator[ast.FunctionDef]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                yield from inside(child, is_private or child.name.startswith("_"))
+            elif isinstance(child, ast.FunctionDef):
+                head = " ".join(map(ast.unparse, (child.args, child.returns) if child.returns else (child.args,)))
+                is_public = not is_private and not child.name.startswith("_")
+                if child.name == "forward" or (is_public and re.search(r"\bTensor\b|\bndarray\b", head)):
+                    yield child
+
+    return inside(tree_of(path), False)
+
+
+def test_functions_of_tensors_state_shapes():
+    breaches = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in python_files(*LIBRARIES)
+        for node in tensor_functions(path)
+        if not SHAPE.search(ast.get_docstring(node) or "")
+    ]
+    assert breaches == []

@@ -30,7 +30,7 @@ def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
 def save_weights(
     path: str | os.PathLike, model: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes weights alone as `.safetensors`, with `metadata` (anything JSON can say) in the file's header."""
+    """Writes weights of any shape as `.safetensors`, with `metadata` (anything JSON can say) in its header."""
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Copies: the format refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}

@@ -37,6 +37,7 @@ class SsdColorJitter(T.Augmentation):
         self.contrast, self.saturation = tuple(contrast), tuple(saturation)
 
     def get_transform(self, image: np.ndarray) -> "ColorTransform":
+        """A change drawn for an image (H, W, 3)."""
         return ColorTransform(
             brightness=_half_the_time(np.random.uniform, -self.brightness, self.brightness, neutral=0.0),
             contrast=_half_the_time(np.random.uniform, *self.contrast, neutral=1.0),
@@ -72,6 +73,7 @@ class ColorTransform(Transform):
     contrast_first: bool = True
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> the same with other colors."""
         table = _to_8_bit(np.arange(256) + self.brightness)
         contrast = _to_8_bit(np.arange(256) * self.contrast)
         if self.saturation == 1 and self.hue == 0:
@@ -86,9 +88,11 @@ class ColorTransform(Transform):
         return hsv_to_rgb(hue, _to_8_bit(np.arange(256) * self.saturation)[saturation], value)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """(N, 2) points, which stay where they are."""
         return coords
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """(H, W) labels, which stay what they are."""
         return segmentation
 
 

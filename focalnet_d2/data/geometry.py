@@ -125,9 +125,11 @@ class GeometricTransform(Transform):
         return sources
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """(N, 2) points as (x, y) -> (N, 2)."""
         return self.in_turn.apply_coords(coords)
 
     def apply_polygons(self, polygons: list[np.ndarray]) -> list[np.ndarray]:
+        """Polygons of (N, 2) points as (x, y) -> as many polygons, cut by the crops."""
         return self.in_turn.apply_polygons(polygons)
 
 

@@ -144,7 +144,10 @@ def label_runs(*maps: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def locate(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of each value in a sorted list, and whether it is there; the index is only valid where it is."""
+    """Index of each value in a sorted list, and whether it is there: (N,), any shape -> two of that shape.
+
+    The index is only valid where the value is there.
+    """
     positions = np.searchsorted(known, values)
     found = np.append(known, -1)[positions] == values  # -1 is no id
     return positions, found

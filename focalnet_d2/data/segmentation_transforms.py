@@ -17,6 +17,7 @@ class ScaleJitter(T.ResizeScale):
     """Detectron2's `ResizeScale`; a side never shrinks to nothing, as it does in very long images."""
 
     def get_transform(self, image: np.ndarray) -> T.ResizeTransform:
+        """A resizing drawn for an image (H, W, 3)."""
         resize = super().get_transform(image)
         height, width = max(resize.new_h, 1), max(resize.new_w, 1)
         return T.ResizeTransform(resize.h, resize.w, height, width, resize.interp)
@@ -75,6 +76,7 @@ class RandomRatioResize(T.Augmentation):
         self.ratios = tuple(ratios)
 
     def get_transform(self, image: np.ndarray) -> T.ResizeTransform:
+        """A resizing drawn for an image (H, W, 3)."""
         ratio = np.random.uniform(*self.ratios)
         limits = int(self.short_side * ratio), int(self.long_side * ratio)
         height, width = image.shape[:2]

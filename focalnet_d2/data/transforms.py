@@ -32,6 +32,7 @@ class RandomSizeCrop(T.Augmentation):
         self.low, self.high = int(low), int(high)
 
     def get_transform(self, image: np.ndarray) -> Transform:
+        """A crop drawn for an image (H, W, 3)."""
         height, width = image.shape[:2]
         crop_height, crop_width = self._draw_side(height), self._draw_side(width)
         top = np.random.randint(height - crop_height + 1)

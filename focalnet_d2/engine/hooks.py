@@ -63,11 +63,11 @@ class EMAHook(HookBase):
             self.model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights by the model's names."""
+        """The averaged weights by the model's names, each of its shape."""
         return dict(self.average)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over averaged weights."""
+        """Take over averaged weights by the model's names, each of its shape."""
         for name, value in self.average.items():
             value.copy_(state[name])
 

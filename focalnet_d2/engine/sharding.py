@@ -94,7 +94,7 @@ def is_sharded(value: Any) -> bool:
 
 
 def local_shard(tensor: Tensor) -> Tensor:
-    """What this rank has of a tensor; a whole one as it is."""
+    """What this rank has of a tensor of any shape; a tensor that is not sharded comes back as it is."""
     return tensor.to_local() if is_sharded(tensor) else tensor
 
 
@@ -121,7 +121,7 @@ def shard_like(value: Any, like: Any) -> Any:
 
 
 def shard_state_dict(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state dict cut as those of the same names."""
+    """The tensors of a state dict, of any shape, sharded as those of the same names are."""
     return {name: shard_like(value, like.get(name)) for name, value in state.items()}
 
 
@@ -142,7 +142,7 @@ def shard_optimizer_state_dict(state: Mapping[str, Any], optimizer: torch.optim.
 
 
 def total_norm(tensors: list[Tensor]) -> Tensor:
-    """L2 norm of all tensors together, the same on all ranks where they are cut."""
+    """L2 norm of all tensors together, of any shape: a scalar, the same on all ranks where they are sharded."""
     norm = get_total_norm([local_shard(tensor) for tensor in tensors])
     if any(map(is_sharded, tensors)):
         square = norm**2

@@ -106,7 +106,7 @@ class Trainer(TrainerBase):
         self.write_metrics(losses, grad_norm, max(rank["data_time"] for rank in ranks))
 
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
-        """Losses of one part times its weight, detached; their gradients are added to the parameters'."""
+        """Losses of a microbatch times its weight, as detached scalars; their gradients join the parameters'."""
         with nullcontext() if is_last else no_sync(self.model), fast_cpu_matmul(self.device):
             with autocast(self.device, self.amp_dtype):
                 losses = {name: weight * loss for name, loss in self.model(part).items()}

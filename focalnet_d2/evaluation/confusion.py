@@ -90,6 +90,9 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
 
 
 def has_unfounded_classes(confusion: np.ndarray) -> bool:
-    """Whether a class is predicted on counted pixels without occurring: the two rules of mIoU then differ."""
+    """Whether a confusion matrix (K + 1, K + 1) has a class that is predicted on counted pixels without occurring.
+
+    The two rules of mIoU then differ.
+    """
     counted = confusion[:-1, :-1]
     return bool(((counted.sum(1) > 0) & (counted.sum(0) == 0)).any())

@@ -133,7 +133,7 @@ class ImageScore:
 
 
 def score_segments(overlaps: np.ndarray, truth: Segments, predicted: Segments, *, official: bool) -> ImageScore:
-    """Match the segments of an image.
+    """Match the segments of an image, maps (H, W) of ids.
 
     Args:
         overlaps: of `count_overlaps`; every predicted segment has pixels.

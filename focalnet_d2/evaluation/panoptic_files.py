@@ -105,7 +105,7 @@ class PanopticSubmission:
         self.entries: dict[str, dict] = {}
 
     def add(self, sample: Mapping, predicted_map: np.ndarray, predicted: Segments) -> None:
-        """Write the map of an image, named like the image file."""
+        """Write the map (H, W) of an image, named like the image file."""
         name = f"{Path(sample['file_name']).stem}.png"
         if name in self.entries:
             raise ValueError(f"Two images have predictions called {name}: their file names must differ.")

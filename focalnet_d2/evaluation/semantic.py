@@ -184,13 +184,13 @@ def score_semantic_files(
 
 
 def compare_files(num_classes: int, ignore_label: int, pair: tuple[Path, Path]) -> np.ndarray:
-    """Confusion matrix of one predicted and one true file."""
+    """Confusion matrix (K + 1, K + 1) of one predicted and one true file."""
     predicted, truth = map(read_semantic_labels, pair)
     return count_confusion(predicted, truth, num_classes, ignore_label, str(pair[0]))
 
 
 def summarize(confusion: np.ndarray, names: Sequence[str], *, official: bool) -> dict[str, dict[str, float]]:
-    """Results of every task to report, in percent; the means are logged."""
+    """Results of every task to report, in percent, of its confusion matrix (K + 1, K + 1); logs the means."""
     results = {TASK: semantic_results(confusion, names, official=official)}
     if official and has_unfounded_classes(confusion):
         results[CORRECTED_TASK] = semantic_results(confusion, names, official=False)

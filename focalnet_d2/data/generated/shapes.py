@@ -16,34 +16,42 @@ Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def disk(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a disk of radius 0.95, negative inside: x and y of one shape -> that shape."""
     return np.sqrt(x * x + y * y) - 0.95
 
 
 def ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a ring of radii 0.49 and 0.99, negative inside: x and y of one shape -> that shape."""
     return np.abs(np.sqrt(x * x + y * y) - 0.74) - 0.25
 
 
 def box_distance(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    """Signed distance to an axis-aligned rectangle around the origin."""
+    """Signed distance to an axis-aligned rectangle around the origin: x and y of one shape -> that shape."""
     dx, dy = np.abs(x) - half_width, np.abs(y) - half_height
     outside_x, outside_y = np.maximum(dx, 0), np.maximum(dy, 0)
     return np.sqrt(outside_x * outside_x + outside_y * outside_y) + np.minimum(np.maximum(dx, dy), 0)
 
 
 def square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a square with round corners, negative inside: x and y of one shape -> that shape."""
     return box_distance(x, y, 0.7, 0.7) - 0.1
 
 
 def cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a cross with round corners, negative inside: x and y of one shape -> that shape."""
     return np.minimum(box_distance(x, y, 0.95, 0.27), box_distance(x, y, 0.27, 0.95)) - 0.05
 
 
 def pill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a lying pill, negative inside: x and y of one shape -> that shape."""
     return box_distance(x, y, 0.6, 0.0) - 0.4
 
 
 def moon(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A disk of radius 0.95 less one of 0.72 half a unit to the right; beyond the horns their tips count."""
+    """Signed distance to a moon, x and y of one shape -> that shape.
+
+    The moon is a disk of radius 0.95 less one of 0.72 half a unit to the right; beyond the horns their tips count.
+    """
     outer, inner, shift = 0.95, 0.72, 0.5
     tip_x = (outer**2 - inner**2 + shift**2) / (2 * shift)
     tip_y = math.sqrt(outer**2 - tip_x**2)
@@ -55,7 +63,10 @@ def moon(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def flower(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Six petals: radius 0.74 + 0.2 cos(6 angle), the cosine as a polynomial of cos(angle)."""
+    """Signed distance to a flower, x and y of one shape -> that shape.
+
+    It has six petals: radius 0.74 + 0.2 cos(6 angle), the cosine as a polynomial of cos(angle).
+    """
     radius = np.sqrt(x * x + y * y)
     cosine = x / np.maximum(radius, 1e-6)
     square_cosine = cosine * cosine
@@ -110,22 +121,27 @@ _BOLT = np.array([(0.25, -1.05), (-0.6, 0.15), (-0.08, 0.15), (-0.25, 1.05), (0.
 
 
 def triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a triangle with round corners, negative inside: x and y of one shape -> that shape."""
     return polygon_distance(x, y - 0.12, _TRIANGLE) - 0.07
 
 
 def star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a star with five points, negative inside: x and y of one shape -> that shape."""
     return polygon_distance(x, y, _STAR)
 
 
 def heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a heart, negative inside: x and y of one shape -> that shape."""
     return polygon_distance(x, y, _HEART)
 
 
 def arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to an arrow that points up, negative inside: x and y of one shape -> that shape."""
     return polygon_distance(x, y, _ARROW) - 0.03
 
 
 def bolt(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Signed distance to a flash of lightning, negative inside: x and y of one shape -> that shape."""
     return polygon_distance(x, y, _BOLT) - 0.04
 
 

@@ -24,7 +24,7 @@ class SemanticSegMapper(SemanticMaskMapper):
     """
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
-        """Image and labels; raises ValueError or FileNotFoundError where the labels cannot be used."""
+        """Image (H, W, 3) and labels (H, W); raises ValueError or FileNotFoundError where the labels cannot be used."""
         if not self.is_train:
             return super().augmentation_input(dataset_dict, image)
         return LabeledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))

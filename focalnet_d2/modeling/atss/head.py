@@ -46,6 +46,7 @@ class Scale(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> that shape."""
         return x * self.scale
 
 

@@ -109,7 +109,7 @@ class ATSS(ImageModel):
         return {"levels": self.bbox_head(features), "anchors": anchors, "shapes": shapes}
 
     def losses(self, outputs: ATSSOutputs, targets: ATSSTargets) -> dict[str, Tensor]:
-        """Weighted losses by name, see `ATSSCriterion`.
+        """Weighted losses by name, scalars; see `ATSSCriterion`.
 
         Raises:
             ValueError: a class index outside 0..num_classes - 1.

@@ -145,7 +145,7 @@ class ImageClassifier(ImageModel):
         return torch.tensor(class_ids, device=self.device)
 
     def predict(self, images: ImageBatch, targets: Tensor | None = None) -> ClassifierOutputs:
-        """Logits; with targets and a model that mixes, of mixed images."""
+        """(B, K) logits; with targets (B,) and a model that mixes, of mixed images."""
         if targets is None or self.mixing is None:
             return {"logits": self.run_network(images.tensor)}
         mixed, shares = self.mixing(images.tensor, targets, self.num_classes, self.label_smoothing)
@@ -157,7 +157,7 @@ class ImageClassifier(ImageModel):
         return self.head(features.mean((2, 3)))
 
     def losses(self, outputs: ClassifierOutputs, targets: Tensor) -> dict[str, Tensor]:
-        """`loss_class`: cross entropy, with label smoothing whether the images are mixed or not."""
+        """`loss_class`, a scalar: cross entropy, with label smoothing whether the images are mixed or not."""
         if "target_shares" in outputs:  # smoothed by what mixed them
             return {"loss_class": F.cross_entropy(outputs["logits"], outputs["target_shares"])}
         return {"loss_class": F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)}

@@ -86,7 +86,10 @@ class CascadeHeads(nn.Module):
         proposals: list[Instances],
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals -> weighted losses of all stages in training, detections with masks in evaluation."""
+        """Proposals -> weighted losses of all stages, scalars, in training, detections with masks in evaluation.
+
+        The features are (B, C, H_l, W_l) by their names.
+        """
         boxes = [image.proposal_boxes for image in proposals]
         if targets is not None:
             return proposals, self.losses([features[name] for name in self.in_features], boxes, targets)

@@ -126,7 +126,7 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         return {"losses": {**head_losses, **proposal_losses}}
 
     def losses(self, outputs: RCNNOutputs, targets: list[Instances]) -> dict[str, Tensor]:
-        """Weighted losses by name, as `predict` found them."""
+        """Weighted losses by name, scalars, as `predict` found them."""
         return outputs.get("losses", {})
 
     def postprocess(self, outputs: RCNNOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
@@ -199,7 +199,10 @@ class RegionProposals(RPN):
         pred_anchor_deltas: list[Tensor],
         image_sizes: list[tuple[int, int]],
     ) -> list[Instances]:
-        """Detectron2's, from float32 scores: suppression takes no others."""
+        """Detectron2's proposals, from float32 scores, since suppression takes no others.
+
+        Of each level, scores (B, N_l) and deltas (B, N_l, 4).
+        """
         logits = [level.float() for level in pred_objectness_logits]
         return super().predict_proposals(anchors, logits, pred_anchor_deltas, image_sizes)
 

@@ -83,7 +83,7 @@ class SparseRCNN(ImageModel):
         return {"pred_logits": last["pred_logits"], "pred_boxes": last["pred_boxes"], "aux_outputs": earlier}
 
     def losses(self, outputs: QueryOutputs, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """Weighted losses by name, see `SetCriterion`."""
+        """Weighted losses by name, scalars; see `SetCriterion`."""
         return self.criterion(outputs, targets)
 
     def postprocess(self, outputs: QueryOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:

@@ -238,7 +238,7 @@ class UPerNet(ImageModel):
         return labels.to(self.device)
 
     def predict(self, images: ImageBatch, targets: Tensor | None = None) -> UPerNetOutputs:
-        """Logits of the head, in training also of the auxiliary one; the targets are not looked at."""
+        """Logits (B, K, H/4, W/4), in training also of the auxiliary head; the targets are not looked at."""
         features = self.backbone(images.tensor)
         outputs: UPerNetOutputs = {"logits": self.decode_head(features)}
         if self.training:
@@ -256,7 +256,7 @@ class UPerNet(ImageModel):
         return outputs
 
     def losses(self, outputs: UPerNetOutputs, targets: Tensor) -> dict[str, Tensor]:
-        """`loss_seg` and `loss_seg_aux`, weighted."""
+        """`loss_seg` and `loss_seg_aux`, weighted scalars, for labels (B, H, W)."""
         loss, auxiliary = (
             pixel_cross_entropy(logits, targets, self.ignore_label)
             for logits in (outputs["logits"], cast(Tensor, outputs.get("aux_logits")))
@@ -264,7 +264,7 @@ class UPerNet(ImageModel):
         return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
 
     def postprocess(self, outputs: Sequence[WindowOutputs], sizes: ImageSizes) -> list[dict[str, Tensor]]:
-        """`sem_seg` of each image at its output size, see `WindowInference`."""
+        """`sem_seg` (K, H, W) of each image at its output size, see `WindowInference`."""
         return [
             {"sem_seg": self.inference(*image, image_size=image_size, output_size=output_size)}
             for image, image_size, output_size in zip(outputs, sizes.images, sizes.outputs, strict=True)
@@ -272,7 +272,7 @@ class UPerNet(ImageModel):
 
 
 def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:
-    """Raises ValueError unless a label map has the size of its image and nothing but classes and the ignored label."""
+    """Raises ValueError unless a label map (H, W) fits its image and holds classes and the ignored label only."""
     if labels is None:
         raise ValueError("a training image has no sem_seg: UPerNet needs label maps, as SemanticSegMapper makes them")
     if tuple(labels.shape) != image_size:
