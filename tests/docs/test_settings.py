@@ -1,12 +1,14 @@
-"""The settings of tests and hooks say what is there."""
+"""What pages and settings say about tests, hooks and floors is what is there."""
 
 import re
 
 import yaml
 
 from tests.conftest import FOLDER, SLOW
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, blocks
 from tests.docs.shell import registered_markers
+from tests.docs.test_links import expanded
+from tests.test_architecture import FLOORS
 
 
 def test_slow_tests_exist():
@@ -25,3 +27,14 @@ def test_hooks_before_a_commit_run_the_ruff_of_make_lint():
     lint = re.findall(r"-m ruff (\w+)", makefile[makefile.index("\nlint:") :])
     assert [entry.split()[1] for entry in entries] == lint[: len(entries)] == ["check", "format"]
     assert all(entry.startswith(".venv/bin/ruff ") for entry in entries)
+
+
+def test_the_drawn_floors_are_those_that_imports_keep_to():
+    drawing = blocks(ROOT / "docs" / "architecture.md", "text")[0].text
+    floors = re.split(r"^ [1-8] ", drawing, flags=re.MULTILINE)[1:]
+    drawn = [
+        {path.rstrip("/").removesuffix(".py").replace("/", ".") for name in re.findall(r"focalnet_d2/(\S+)", floor)
+         for path in expanded(name)}
+        for floor in reversed(floors)
+    ]  # fmt: skip
+    assert drawn == [set(floor) - {"modeling"} for floor in FLOORS]
