@@ -116,7 +116,9 @@ def _detrex_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
         ValueError: such a file is to be written from a model with one head for all decoder layers.
     """
     if model.shared_heads and not names:
-        raise ValueError("a detrex file has heads for every decoder layer: set model.shared_heads=False before loading")
+        raise ValueError(
+            "A detrex file has heads for every decoder layer: set model.shared_heads=False before loading."
+        )
     extra = count_numbers(names, "neck.convs") or len(model.backbone.in_features)
     encoder = count_numbers(names, "transformer.decoder.layers") or len(model.decoder.layers)
     heads = tuple(

@@ -118,7 +118,7 @@ class DINO(ImageModel):
         if num_select > query_selection.num_queries * num_classes:
             raise ValueError(
                 f"num_select {num_select} is more than {query_selection.num_queries} queries times {num_classes} "
-                "classes: raise query_selection.num_queries or lower num_select"
+                "classes: raise query_selection.num_queries or lower num_select."
             )
         self.backbone = backbone
         self.position_embedding = position_embedding

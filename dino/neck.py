@@ -32,7 +32,7 @@ class MultiScaleNeck(Backbone):
         if num_levels < len(shapes):
             raise ValueError(
                 f"backbone.num_levels is {num_levels}, but the backbone returns {self.in_features}: "
-                "shorten backbone.bottom_up.out_features or raise backbone.num_levels"
+                "shorten backbone.bottom_up.out_features or raise backbone.num_levels."
             )
         channels = [shape.channels for _, shape in shapes]
         projections = [nn.Conv2d(c, dim, kernel_size=1) for c in channels]

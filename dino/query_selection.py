@@ -97,7 +97,7 @@ class QuerySelection(nn.Module):
         if tokens < self.num_queries:
             raise ValueError(
                 f"{self.num_queries} queries need as many tokens, but levels of sizes {list(spatial_shapes)} have "
-                f"{tokens}: use larger images or fewer query_selection.num_queries"
+                f"{tokens}: use larger images or fewer query_selection.num_queries."
             )
         dtype = torch.promote_types(memory.dtype, torch.float32)
         proposal_logits, valid = get_proposal_logits(padding_masks)

@@ -54,8 +54,8 @@ class PixelDecoder(nn.Module):
         self.in_features = [name for name, _ in coarse]
         if len(coarse) != encoder.num_levels:
             raise ValueError(
-                f"the backbone returns {sorted(input_shape)}, of which all but the finest go to the encoder, but "
-                f"pixel_decoder.encoder.num_levels is {encoder.num_levels}: set one to fit the other"
+                f"The backbone returns {sorted(input_shape)}, of which all but the finest go to the encoder, but "
+                f"pixel_decoder.encoder.num_levels is {encoder.num_levels}: set one to fit the other."
             )
         self.position_embedding = position_embedding
         self.encoder = encoder

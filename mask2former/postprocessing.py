@@ -79,7 +79,7 @@ class InstanceInference:
         if self.top_k > num_queries * num_classes:
             raise ValueError(
                 f"top_k {self.top_k} of the instance inference is more than {num_queries} queries times {num_classes} "
-                "classes: raise the decoder's num_queries or lower top_k"
+                "classes: raise the decoder's num_queries or lower top_k."
             )
 
     def start(self, class_probs: Tensor, size: tuple[int, int], only: Sequence[int] | None) -> InstanceList:
@@ -121,7 +121,7 @@ class SegmentationInference:
         instance: InstanceInference | None = None,
     ):
         if semantic is None and panoptic is None and instance is None:
-            raise ValueError("nothing to infer: give at least one of semantic, panoptic, instance")
+            raise ValueError("Nothing to infer: give at least one of semantic, panoptic, instance.")
         self.thing_ids = tuple(thing_ids)
         self.semantic = semantic
         self.panoptic = panoptic

@@ -47,7 +47,7 @@ class ImageNetAugmentation:
         try:
             from timm.data import create_transform  # an optional extra
         except ImportError as error:
-            raise ImportError("ImageNetAugmentation needs timm: pip install focalnet-d2[classification]") from error
+            raise ImportError("ImageNetAugmentation needs timm: pip install focalnet-d2[classification].") from error
         self._transform = create_transform(
             size, is_training=True, auto_augment=auto_augment, color_jitter=color_jitter, interpolation="bicubic",
             mean=_MEAN, std=_STD, re_prob=erase_prob, re_mode="pixel", re_count=1,

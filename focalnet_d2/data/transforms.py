@@ -27,7 +27,7 @@ class RandomSizeCrop(T.Augmentation):
         super().__init__()
         if not 0 < low <= high:
             raise ValueError(
-                f"crop range ({low}, {high}) must be (smallest, largest) side with 0 < smallest <= largest."
+                f"Crop range ({low}, {high}) must be (smallest, largest) side with 0 < smallest <= largest."
             )
         self.low, self.high = int(low), int(high)
 

@@ -92,7 +92,7 @@ class RunState:
         if missing:
             raise ValueError(
                 f"it holds no {', '.join(sorted(missing))}, so a run cannot continue from it; give it as "
-                f"train.init_checkpoint without --resume to start from its weights"
+                f"train.init_checkpoint without --resume to start from its weights."
             )
         own = self.model.state_dict()
         self.model.load_state_dict(shard_state_dict(state.get("training_model", state["model"]), own))
@@ -174,7 +174,7 @@ def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | Non
     try:
         state.load_state_dict(content)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"Cannot resume from {path}: {error}") from error
+        raise ValueError(f"Cannot resume from {path}: {error}.") from error
     iteration, rng = content["iteration"], content["rng"]
     best = folder / BEST  # the evaluation of the last iteration comes after its checkpoint
     if best.is_file() and (known := json.loads(best.read_text(encoding="utf-8")))["iteration"] <= iteration:

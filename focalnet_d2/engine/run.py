@@ -104,7 +104,7 @@ def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
     loader, augmentation = recipe.dataloader.test, recipe.train.test_time_augmentation
     if augmentation.enabled:
         if augmentation.wrapper is None:
-            raise ValueError("train.test_time_augmentation.enabled is True, but this recipe has no wrapper for it")
+            raise ValueError("train.test_time_augmentation.enabled is True, but this recipe has no wrapper for it.")
         model = _instantiate_with(augmentation.wrapper, model=model)
         loader = loader.copy()
         loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size

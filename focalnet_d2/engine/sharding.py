@@ -54,7 +54,7 @@ def _load_fully_shard() -> Any:
     if not known:
         raise ValueError(
             f"train.parallel=fsdp needs torch.distributed.fsdp.fully_shard of a newer torch than {torch.__version__}: "
-            "update torch, or set train.parallel=ddp"
+            "update torch, or set train.parallel=ddp."
         )
     return fully_shard
 

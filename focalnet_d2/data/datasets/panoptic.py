@@ -114,7 +114,7 @@ def _read_json(panoptic_json: str) -> dict:
     if any("segments_info" not in annotation for annotation in content["annotations"]):
         raise ValueError(
             f"{panoptic_json} has annotations without segments_info, so it is not in COCO's panoptic format; "
-            "is it an instances file?"
+            "is it an instances file?."
         )
     return content
 

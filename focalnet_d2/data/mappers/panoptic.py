@@ -64,6 +64,6 @@ def read_segments(dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
     if unlisted := sorted(set(np.unique(values).tolist()) - listed - {0}):
         raise ValueError(
             f"The panoptic label file {label_file} has the segment ids {some_of(unlisted, 5)}, which segments_info of "
-            "the image does not list; are PNG and JSON of the same version?"
+            "the image does not list; are PNG and JSON of the same version?."
         )
     return ids

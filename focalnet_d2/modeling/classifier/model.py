@@ -37,7 +37,7 @@ class BatchMixing:
 
     def __init__(self, *, mixup: float = 0.8, cutmix: float = 0.8, prob: float = 1.0, switch_prob: float = 0.5):
         if mixup <= 0 and cutmix <= 0:
-            raise ValueError(f"mixup {mixup} and cutmix {cutmix} mix nothing: set model.mixing=null instead")
+            raise ValueError(f"Mixup {mixup} and cutmix {cutmix} mix nothing: set model.mixing=null instead.")
         self.options: dict[str, Any] = dict(mixup_alpha=mixup, cutmix_alpha=cutmix, prob=prob, switch_prob=switch_prob)
 
     def __call__(
@@ -53,12 +53,12 @@ class BatchMixing:
             from timm.data.mixup import Mixup  # an optional extra
         except ImportError as error:
             raise ImportError(
-                "mixup and CutMix need timm: pip install focalnet-d2[classification], or set model.mixing=null"
+                "Mixup and CutMix need timm: pip install focalnet-d2[classification], or set model.mixing=null."
             ) from error
         if len(images) % 2:
             raise ValueError(
-                f"a batch of {len(images)} images cannot be mixed in pairs: set dataloader.train.total_batch_size to "
-                "an even number of images for each process and part of train.accumulation, or model.mixing=null"
+                f"A batch of {len(images)} images cannot be mixed in pairs: set dataloader.train.total_batch_size to "
+                "an even number of images for each process and part of train.accumulation, or model.mixing=null."
             )
         return Mixup(**self.options, label_smoothing=label_smoothing, num_classes=num_classes)(images, classes)
 
@@ -106,8 +106,8 @@ class ImageClassifier(ImageModel):
         last = STAGE_NAMES[len(backbone.depths) - 1]
         if backbone.out_features != (last,):
             raise ValueError(
-                f"a classifier takes the last stage of its backbone and nothing else, not "
-                f"{list(backbone.out_features)}: set model.backbone.out_features=[{last}]"
+                f"A classifier takes the last stage of its backbone and nothing else, not "
+                f"{list(backbone.out_features)}: set model.backbone.out_features=[{last}]."
             )
         self.backbone = backbone
         self.label_smoothing = label_smoothing
@@ -125,8 +125,8 @@ class ImageClassifier(ImageModel):
         images = self.normalize_and_pad(batched_inputs)
         if len(sizes := set(images.sizes.images)) > 1:
             raise ValueError(
-                f"the images of a batch have the sizes (height, width) {sorted(sizes)[:3]}: a classifier needs "
-                "one size, as center_crop and ImageNetAugmentation give, or batches of one image"
+                f"The images of a batch have the sizes (height, width) {sorted(sizes)[:3]}: a classifier needs "
+                "one size, as center_crop and ImageNetAugmentation give, or batches of one image."
             )
         return images
 
@@ -139,8 +139,8 @@ class ImageClassifier(ImageModel):
         class_ids = [image["class_id"] for image in batched_inputs]
         if unknown := [class_id for class_id in class_ids if not 0 <= class_id < self.num_classes]:
             raise ValueError(
-                f"class {unknown[0]} is none of the model's {self.num_classes}, which count from 0: set "
-                "model.num_classes to the number of class folders"
+                f"Class {unknown[0]} is none of the model's {self.num_classes}, which count from 0: set "
+                "model.num_classes to the number of class folders."
             )
         return torch.tensor(class_ids, device=self.device)
 

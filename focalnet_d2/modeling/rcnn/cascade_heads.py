@@ -68,7 +68,7 @@ class CascadeHeads(nn.Module):
         if len(set(lengths)) != 1:
             raise ValueError(
                 "box_head, box_predictor, mask_head, proposal_matchers and stage_weights need an entry for each stage, "
-                f"got {', '.join(map(str, lengths))}"
+                f"got {', '.join(map(str, lengths))}."
             )
         self.in_features = tuple(in_features)
         self.box_pooler, self.mask_pooler = box_pooler, mask_pooler

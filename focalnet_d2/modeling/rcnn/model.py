@@ -89,7 +89,7 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         if roi_heads.num_classes != num_classes:
             raise ValueError(
                 f"num_classes is {num_classes}, but roi_heads.num_classes is {roi_heads.num_classes}: set num_classes "
-                "alone, to which the recipe's heads are linked"
+                "alone, to which the recipe's heads are linked."
             )
         self.num_classes = num_classes
 
@@ -106,7 +106,9 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         for image in batched_inputs:
             checked_labels(image["instances"], self.device, self.num_classes)
             if not image["instances"].has("gt_masks"):
-                raise ValueError("the mask heads need gt_masks: use BoxAndMaskMapper and a data set with segmentations")
+                raise ValueError(
+                    "The mask heads need gt_masks: use BoxAndMaskMapper and a data set with segmentations."
+                )
         return [image["instances"].to(self.device) for image in batched_inputs]
 
     def predict(self, images: ImageBatch, targets: list[Instances] | None = None) -> RCNNOutputs:

@@ -26,7 +26,7 @@ class MaxIoUMatcher:
 
     def __init__(self, positive: float, negative: float, *, best_from: float | None = None):
         if not 0 < negative <= positive <= 1:
-            raise ValueError(f"IoU thresholds need 0 < negative <= positive <= 1, got {negative} and {positive}")
+            raise ValueError(f"IoU thresholds need 0 < negative <= positive <= 1, got {negative} and {positive}.")
         self.positive, self.negative, self.best_from = positive, negative, best_from
 
     def __call__(self, iou: Tensor) -> tuple[Tensor, Tensor]:

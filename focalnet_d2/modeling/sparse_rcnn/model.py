@@ -57,7 +57,7 @@ class SparseRCNN(ImageModel):
         if num_select > head.num_proposals * num_classes:
             raise ValueError(
                 f"num_select {num_select} is more than {head.num_proposals} proposals times {num_classes} classes: "
-                "raise head.num_proposals or lower num_select"
+                "raise head.num_proposals or lower num_select."
             )
         self.backbone = backbone
         self.head = head

@@ -216,7 +216,7 @@ class UPerNet(ImageModel):
         if len(batched_inputs) * comm.get_world_size() == 1:
             raise ValueError(
                 "UPerNet cannot train on one image at a time: batch norm needs several numbers, and pooling leaves one "
-                "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation"
+                "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation."
             )
         bottom, right = (max(0, self.train_size - side) for side in images.sizes.padded)
         return ImageBatch(
@@ -274,14 +274,14 @@ class UPerNet(ImageModel):
 def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:
     """Raises ValueError unless a label map (H, W) fits its image and holds classes and the ignored label only."""
     if labels is None:
-        raise ValueError("a training image has no sem_seg: UPerNet needs label maps, as SemanticSegMapper makes them")
+        raise ValueError("A training image has no sem_seg: UPerNet needs label maps, as SemanticSegMapper makes them.")
     if tuple(labels.shape) != image_size:
-        raise ValueError(f"sem_seg has the shape {tuple(labels.shape)}, its image {image_size}")
+        raise ValueError(f"sem_seg has the shape {tuple(labels.shape)}, its image {image_size}.")
     wrong = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)]
     if len(wrong):
         few = ", ".join(map(str, wrong.unique()[:5].tolist()))
         raise ValueError(
-            f"sem_seg has the labels {few}; the model has the classes 0..{num_classes - 1} and ignores {ignore_label}"
+            f"sem_seg has the labels {few}; the model has the classes 0..{num_classes - 1} and ignores {ignore_label}."
         )
 
 

@@ -39,7 +39,7 @@ class WindowInference:
 
     def __init__(self, *, window: int = 0, stride: int = 0, dense_bytes: int = 2**30, chunk_bytes: int = 2**26):
         if window and not 0 < stride <= window:
-            raise ValueError(f"stride={stride} must be from 1 to the window's {window} pixels, or windows leave gaps")
+            raise ValueError(f"stride={stride} must be from 1 to the window's {window} pixels, or windows leave gaps.")
         self.window, self.stride = window, stride
         self.dense_bytes, self.chunk_bytes = dense_bytes, chunk_bytes
 
