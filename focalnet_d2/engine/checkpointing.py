@@ -174,7 +174,7 @@ def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | Non
     try:
         state.load_state_dict(content)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"Cannot resume from {path}: {error}.") from error
+        raise ValueError(f"Cannot resume from {path}: {error}") from error
     iteration, rng = content["iteration"], content["rng"]
     best = folder / BEST  # the evaluation of the last iteration comes after its checkpoint
     if best.is_file() and (known := json.loads(best.read_text(encoding="utf-8")))["iteration"] <= iteration:

@@ -132,5 +132,5 @@ def test_lists_of_a_recipe_are_accepted():
 
 
 def test_bad_crop_range():
-    with pytest.raises(ValueError, match=r"crop range \(60, 38\)"):
+    with pytest.raises(ValueError, match=r"Crop range \(60, 38\)"):
         RandomSizeCrop(60, 38)

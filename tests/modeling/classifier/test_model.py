@@ -149,7 +149,7 @@ def test_mixing_without_timm_says_what_to_install(monkeypatch):
 
 
 def test_mixing_of_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"mixup 0 and cutmix 0 mix nothing"):
+    with pytest.raises(ValueError, match=r"Mixup 0 and cutmix 0 mix nothing"):
         BatchMixing(mixup=0, cutmix=0)
 
 
@@ -163,7 +163,7 @@ def test_images_of_different_sizes_are_refused():
 
 @pytest.mark.parametrize("class_id", [4, -1])
 def test_a_class_that_the_model_does_not_have_is_refused(class_id):
-    with pytest.raises(ValueError, match=rf"class {class_id} is none of the model's 4"):
+    with pytest.raises(ValueError, match=rf"Class {class_id} is none of the model's 4"):
         build().train()(inputs((32, 32), classes=[class_id]))
 
 
