@@ -96,7 +96,8 @@ class _RegistrationFinder:
     def _ask_others(self, name: str, path: Any, target: ModuleType | None) -> ModuleSpec | None:
         self._thread.is_searching = True
         try:
-            specs = (finder.find_spec(name, path, target) for finder in list(sys.meta_path) if finder is not self)
+            others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+            specs = (finder.find_spec(name, path, target) for finder in others)
             return next((spec for spec in specs if spec is not None), None)
         finally:
             self._thread.is_searching = False

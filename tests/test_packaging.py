@@ -93,10 +93,12 @@ def test_every_package_has_an_init_file():
 
 def test_wheel_holds_every_module_and_recipe(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    compiled_on_first_use, typed = files_named("*.cpp"), files_named("py.typed")
+    compiled_on_first_use, typed, stubs = files_named("*.cpp"), files_named("py.typed"), files_named("*.pyi")
     assert compiled_on_first_use
     assert [str(path.parent) for path in typed] == ["dino", "focalnet_d2", "mask2former"]
-    assert {installed_name(path) for path in (*source_files(), *compiled_on_first_use, *typed)} - names == set()
+    assert [str(path) for path in stubs] == ["focalnet_d2/__init__.pyi"]
+    wanted = (*source_files(), *compiled_on_first_use, *typed, *stubs)
+    assert {installed_name(path) for path in wanted} - names == set()
     assert "train_net.py" in names
     assert not [name for name in names if name.startswith(("tests", "configs", "tools"))]
     assert [name for name in names if name.endswith("LICENSE")]
@@ -161,22 +163,54 @@ def test_message_and_pin_name_the_same_detectron2():
     assert f"{name}=={version}" in INSTALL_DETECTRON2
 
 
-def test_import_without_detectron2_says_what_to_type(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(BLOCK_DETECTRON2, encoding="utf-8")
-    done = run_python("-c", "import focalnet_d2", cwd=ROOT, PYTHONPATH=str(tmp_path))
-    assert done.returncode == 1
-    message = done.stderr[done.stderr.index("ImportError: focalnet_d2 needs Detectron2") :]
+def without(package: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs Python where a package is not installed."""
+    blocked = BLOCK_DETECTRON2.replace('"detectron2"', f'"{package}"')
+    (folder / "sitecustomize.py").write_text(blocked, encoding="utf-8")
+    return run_python(*arguments, cwd=ROOT, PYTHONPATH=str(folder))
+
+
+def assert_says_what_to_type(message: str) -> None:
+    assert "focalnet_d2 needs Detectron2" in message
     assert "pip install --python" in message
     assert "--no-deps --python-version 3.10 sal-detectron2==" in message
     assert "--no-build-isolation git+https://github.com/facebookresearch/detectron2" in message
+
+
+def test_import_works_without_detectron2(tmp_path):
+    done = without("detectron2", tmp_path, "-c", "import focalnet_d2; print(focalnet_d2.__version__)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == focalnet_d2.__version__
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import focalnet_d2; focalnet_d2.load_model",
+        "from focalnet_d2 import list_recipes",
+        "import focalnet_d2.registration as r; r.register()",
+        "import focalnet_d2.data.datasets",
+    ],
+)
+def test_first_use_without_detectron2_says_what_to_type(tmp_path, use):
+    done = without("detectron2", tmp_path, "-c", use)
+    assert done.returncode == 1
+    assert_says_what_to_type(done.stderr[done.stderr.index("ImportError: ") :])
     assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("command", [("zoo", "--list"), ("train", "dino_focalnet_huge")])
+def test_command_line_without_detectron2_says_what_to_type(tmp_path, command):
+    done = without("detectron2", tmp_path, "-m", "focalnet_d2.commands.main", *command)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert_says_what_to_type(done.stderr)
+    assert "Traceback" not in done.stderr
 
 
 def test_import_error_inside_detectron2_is_not_hidden(tmp_path):
     """A Detectron2 that is there but lacks a package of its own names that package, not Detectron2."""
-    blocked = BLOCK_DETECTRON2.replace('"detectron2"', '"fvcore"')
-    (tmp_path / "sitecustomize.py").write_text(blocked, encoding="utf-8")
-    done = run_python("-c", "import focalnet_d2", cwd=ROOT, PYTHONPATH=str(tmp_path))
+    done = without("fvcore", tmp_path, "-c", "import focalnet_d2; focalnet_d2.load_model")
     assert done.returncode == 1
     assert "No module named 'fvcore" in done.stderr
     assert "needs Detectron2" not in done.stderr

@@ -8,6 +8,7 @@ import torch
 import train_net
 from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.engine import jobs
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
 from tests.tiny_run import RECIPE, TINY, tiny_dataset
 
@@ -95,7 +96,7 @@ def test_evaluation_on_the_way_changes_nothing(finished, dataset, tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(dataset, tmp_path, monkeypatch):
-    forward = train_net.build_model
+    forward = jobs.build_model
 
     def noised(recipe):
         model = forward(recipe)
@@ -112,7 +113,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(dataset, tmp
         model.criterion.compute_losses = score_badly
         return model
 
-    monkeypatch.setattr(train_net, "build_model", noised)
+    monkeypatch.setattr(jobs, "build_model", noised)
     with pytest.raises(NonFiniteError, match=r"loss_giou.*iteration 3.*1\.png"):
         run(tmp_path, "train.max_iter=9", "train.checkpoint_period=2")
     report = json.loads((tmp_path / NAN_REPORT).read_text())

@@ -68,4 +68,4 @@ def is_users_mistake(error: BaseException) -> bool:
 def _message(error: Exception) -> str:
     """What to print about a mistake: one line, but commands that install something stay lines to copy."""
     text = str(error) or type(error).__name__
-    return text if isinstance(error, ImportError) else " ".join(text.split("\n"))
+    return text if isinstance(error, ImportError) else " ".join(line.strip() for line in text.splitlines())

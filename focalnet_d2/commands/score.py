@@ -12,6 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from focalnet_d2.evaluation import panoptic_stats, semantic
+from focalnet_d2.evaluation.average_precision import score_results_file
+from focalnet_d2.evaluation.coco_files import write_json
+from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
 from focalnet_d2.evaluation.report import results_table, write_results
 
 from .errors import run_command
@@ -86,10 +90,6 @@ def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Names
 
 
 def _score_panoptic(options: argparse.Namespace) -> Results:
-    from focalnet_d2.evaluation.coco_files import write_json
-    from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
-    from focalnet_d2.evaluation.panoptic_stats import summarize
-
     classes = read_classes(options.truth)
     truth = index_truth_files(options.truth, options.truth_folder)
     predictions = index_truth_files(options.predictions, options.predictions_folder)
@@ -98,25 +98,21 @@ def _score_panoptic(options: argparse.Namespace) -> Results:
     if options.counts is not None:
         counts = tally.counts(official=official)
         write_json(options.counts, {task: counted.to_dict(classes.names) for task, counted in counts.items()})
-    return summarize(tally, classes, official=official)
+    return panoptic_stats.summarize(tally, classes, official=official)
 
 
 def _score_semantic(options: argparse.Namespace) -> Results:
-    from focalnet_d2.evaluation.semantic import score_semantic_files, summarize
-
     if options.categories is None:
         names = [str(index) for index in range(options.num_classes)]
     else:
         names = [category["name"] for category in json.loads(options.categories.read_bytes())["categories"]]
-    confusion = score_semantic_files(
+    confusion = semantic.score_semantic_files(
         options.truth, options.predictions, len(names), ignore_label=options.ignore_label, workers=options.workers
     )
-    return summarize(confusion, names, official=not options.corrected)
+    return semantic.summarize(confusion, names, official=not options.corrected)
 
 
 def _score_boxes(options: argparse.Namespace) -> Results:
-    from focalnet_d2.evaluation.average_precision import score_results_file
-
     results = {}
     for iou_type in options.iou_type:
         results |= score_results_file(

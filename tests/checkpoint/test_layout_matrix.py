@@ -12,8 +12,8 @@ import torch
 
 from focalnet_d2.checkpoint import check_checkpoint, select_weights
 from focalnet_d2.checkpoint.export import export_state, save_as
-from focalnet_d2.commands import inspect as inspection
-from focalnet_d2.commands.inspect import inspect_checkpoint
+from focalnet_d2.model_zoo import inspection
+from focalnet_d2.model_zoo.inspection import inspect_checkpoint
 from tests.checkpoint import published_layouts as published
 from tests.recipes import RECIPES, meta_model, recipe_named
 
@@ -253,7 +253,7 @@ PANOPTIC, CLASSIFIER = "mask2former_focalnet_large_fl3_coco_panoptic", "classifi
     ],
 )  # fmt: skip
 def test_a_wrong_size_is_named(file, recipe, cause):
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(meta_model(recipe), file)
     assert [words for words in cause if words not in str(error.value)] == []
     assert "\n" not in str(error.value)
@@ -284,7 +284,7 @@ def test_a_file_of_another_model_is_named_unless_its_backbone_is_asked_for(held,
     if held == wanted:
         assert not check_checkpoint(model, file).missing
         return
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(model, file)
     assert f"a {held}" in str(error.value) or f"an {held}" in str(error.value)
     assert wanted.replace(" ", "").replace("-", "") in str(error.value).replace(" ", "").replace("-", "")

@@ -1,0 +1,82 @@
+"""`focalnet-d2`: every subcommand is there, and ends with one line when its user is wrong."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from focalnet_d2.commands import train
+from focalnet_d2.commands.main import COMMANDS, main
+from focalnet_d2.engine import jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_subcommand_explains_itself(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        import_module(COMMANDS[name].module).main(["--help"])
+    assert ended.value.code == 0
+    assert f"usage: focalnet-d2 {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "dino_focalnet_hug"], "dino_focalnet_huge"),
+        (["train", "dino_focalnet_huge", "train.max_itr=3"], "train.max_iter"),
+        (["train", "--num-gpus", "2", "dino_focalnet_huge", "train.device=cpu"], "--num-processes"),
+        (["evaluate", "dino_focalnet_huge", "train.nonsense=3", "--num-processes", "2"], "train.nonsense"),
+        (["inspect", "nowhere.pth"], "nowhere.pth"),
+        (["convert", "nowhere.pth", "out.pth"], "nowhere.pth"),
+        (["zoo", "--list", "resnet"], "resnet"),
+        (["score", "panoptic", "nowhere.json", "other.json"], "nowhere.json"),
+        (["prepare", "ade20k", "--root", "nowhere"], "nowhere"),
+        (["prepare", "coco-semantic", "--root", "nowhere"], "nowhere"),
+        (["generate", "--root", "there", "--train", "-1"], "-1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert words in printed.err
+    assert main.__module__ == "focalnet_d2.commands.main"
+
+
+def test_debug_shows_the_traceback_of_a_mistake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+        main(["inspect", "nowhere.pth", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "job"),
+    [
+        (["train", "a", "x=1", "--resume", "y=2"], jobs.Job("a", ("x=1", "y=2"), resume=True)),
+        (["evaluate", "x/a.py", "x=1"], jobs.Job("x/a.py", ("x=1",), evaluate_only=True)),
+    ],
+)
+def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
+    launched = []
+    monkeypatch.setattr(jobs, "launch_job", lambda job, **options: launched.append((job, options)))
+    assert main([*arguments, "--num-gpus", "4", "--num-machines", "2", "--dist-url", "tcp://a:1"]) == 0
+    options = dict(num_gpus=4, num_processes=1, num_machines=2, machine_rank=0, dist_url="tcp://a:1")
+    assert launched == [(job, options)]
+    assert set(options) == set(train.PROCESSES)
+
+
+def test_a_mistake_that_only_the_processes_meet_is_one_line_too(tmp_path):
+    """The processes are spawned, and each of them finds that the weights are missing."""
+    command = [sys.executable, str(ROOT / "train_net.py"), "--config-file", "dino_focalnet_mini_quickstart"]
+    settings = ["train.device=cpu", "train.init_checkpoint=nowhere.pth", f"train.output_dir={tmp_path}"]
+    done = subprocess.run(
+        [*command, "--eval-only", "--num-processes", "2", *settings], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert [line for line in done.stderr.splitlines() if "nowhere.pth" in line and line.startswith("error: ")]
+    assert "Traceback" not in done.stdout + done.stderr
