@@ -323,7 +323,7 @@ def test_command_line(folder, capsys):
     arguments = ["--root", folder.parent, "--splits", "train", "--workers"]
     assert run_tool(*arguments, 1, "--published-areas") == 0
     assert load(folder, "panoptic")["info"]["published_areas"] is True
-    assert run_tool("--root", folder, "--workers", 1) == 1
+    assert run_tool("--root", folder, "--workers", 1) == 2
     assert capsys.readouterr().err.startswith("error: The folder ")
     with pytest.raises(SystemExit):
         run_tool(*arguments, 0)

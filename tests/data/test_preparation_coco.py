@@ -45,7 +45,7 @@ def test_command_line_leaves_finished_files_alone(folder, capsys):
         times = [path.stat().st_mtime_ns for path in made]
     assert [path.stat().st_mtime_ns for path in made] == times
     shutil.rmtree(folder / "panoptic_val2017")
-    assert runpy.run_path(str(TOOL))["main"](["--root", str(folder.parent), "--splits", "val"]) == 1
+    assert runpy.run_path(str(TOOL))["main"](["--root", str(folder.parent), "--splits", "val"]) == 2
     assert "panoptic_val2017 does not exist" in capsys.readouterr().err
 
 
