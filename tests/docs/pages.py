@@ -16,8 +16,9 @@ WITH_EXAMPLES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "weights" / "README.md",
     ROOT / "tests" / "golden" / "README.md",
+    ROOT / "benchmarks" / "README.md",
 ]
-PAGES = [*WITH_EXAMPLES, ROOT / "CHANGELOG.md", ROOT / "MODEL_ZOO.md", ROOT / "benchmarks" / "README.md"]
+PAGES = [*WITH_EXAMPLES, ROOT / "CHANGELOG.md", ROOT / "MODEL_ZOO.md"]
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _MEASURED = re.compile(r"<!-- speed: \w+ -->.*?<!-- end of speed -->", re.DOTALL)

@@ -170,14 +170,21 @@ def check_subcommand(arguments: Sequence[str]) -> None:
 
 
 def check_python(arguments: Sequence[str]) -> None:
-    """`python SCRIPT ...` or `python -m pytest ...`."""
-    if arguments[0] == "-m":
-        assert arguments[1] == "pytest", f"python -m {arguments[1]} is not known here"
+    """`python SCRIPT ...`, `python -m pytest ...`, or `python -m` one of our modules."""
+    if arguments[0] == "-m" and arguments[1] == "pytest":
         check_pytest(arguments[2:])
+    elif arguments[0] == "-m":
+        check_script(arguments[1].replace(".", "/") + ".py", *arguments[2:])
     elif arguments[0] == "benchmarks/run.py":
-        assert benchmarks.main([*arguments[1:], "--list"]) == 0
+        check_benchmarks(arguments[1:])
     else:
         check_script(*arguments)
+
+
+def check_benchmarks(arguments: Sequence[str]) -> None:
+    """The cases are there; another checkout would be the reader's, and this one takes its place."""
+    words = [str(ROOT) if before == "--against" else word for before, word in zip(["", *arguments], arguments)]
+    assert benchmarks.main([*words, "--list"]) == 0
 
 
 def check_script(script: str, *arguments: str) -> None:
