@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.cases import Row
 
 OTHER, THIS = "other checkout", "this checkout"
+AT_LEAST_S = 0.2  # of what is timed in one turn
 
 
 class Worker:
@@ -43,10 +44,11 @@ class Worker:
     """
 
     def __init__(self, checkout: Path, options: argparse.Namespace):
-        program = checkout / "benchmarks" / "against.py"
-        if not program.is_file():
-            raise FileNotFoundError(f"{program} does not exist: --against needs a checkout that has it.")
-        command = [sys.executable, str(program), json.dumps([options.small, options.set, options.threads])]
+        command = [
+            sys.executable,
+            str(find_program(checkout)),
+            json.dumps([options.small, options.set, options.threads]),
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
         self.process = subprocess.Popen(command, cwd=checkout, **pipes)
@@ -56,12 +58,13 @@ class Worker:
 
         Raises:
             UnavailableError: the case cannot be measured there.
+            RuntimeError: the process has ended.
         """
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise UnavailableError(f"the process of {self.process.args[1]} ended with status {self.process.wait()}")
+            raise RuntimeError(f"The process of {self.process.args[1]} ended with status {self.process.wait()}.")
         answer = json.loads(line)
         if "unavailable" in answer:
             raise UnavailableError(answer["unavailable"])
@@ -71,6 +74,18 @@ class Worker:
         """Ends the process."""
         self.process.stdin.close()
         self.process.wait()
+
+
+def find_program(checkout: Path) -> Path:
+    """This file in another checkout.
+
+    Raises:
+        FileNotFoundError: it has none.
+    """
+    program = checkout.resolve() / "benchmarks" / "against.py"
+    if not program.is_file():
+        raise FileNotFoundError(f"{program} does not exist: --against needs a checkout that has it.")
+    return program
 
 
 def compare_checkouts(rows: Sequence["Row"], other: Path, options: argparse.Namespace) -> int:
@@ -148,7 +163,14 @@ def serve(questions: Iterator[str], find: Callable[[str, str | None], Timed], an
         elif what == "digest":
             answer({"digest": digest(work.implementations[value]())})
         else:
-            answer({"seconds": work.seconds(work.implementations[value])})
+            answer({"seconds": steady_seconds(work, value)})
+
+
+def steady_seconds(work: Timed, name: str) -> float:
+    """Seconds of a call; of what is quick the mean of several calls after one, so that caches are warm."""
+    first = work.seconds(work.implementations[name])
+    calls = min(int(AT_LEAST_S / first), 50)
+    return first if calls < 2 else sum(work.seconds(work.implementations[name]) for _ in range(calls)) / calls
 
 
 def main() -> None:

@@ -26,10 +26,11 @@ sys.path.insert(0, str(ROOT))  # this checkout's packages, and the reference imp
 
 import torch  # noqa: E402
 
-from benchmarks.against import compare_checkouts  # noqa: E402
+from benchmarks.against import compare_checkouts, find_program  # noqa: E402
 from benchmarks.cases import CASES, Row, expand  # noqa: E402
 from benchmarks.measuring import machine  # noqa: E402
 from benchmarks.work import UnavailableError  # noqa: E402
+from focalnet_d2.utils.text import some_of  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -197,7 +198,7 @@ class Files:
 
 def measure_all(rows: Sequence[Row], options: argparse.Namespace, command: str) -> int:
     """Measures, prints, saves; the number of finished rows."""
-    files, count = Files(options.json, command), 0
+    files, count, left_out = Files(options.json, command), 0, {}
     for row in rows:
         try:
             for found, about in measure(row, options.rounds):
@@ -205,7 +206,9 @@ def measure_all(rows: Sequence[Row], options: argparse.Namespace, command: str) 
                 files.add(row, found, about)
                 count += 1
         except (UnavailableError, ModuleNotFoundError) as error:
-            print(f"{row.title} is left out: {error}.", file=sys.stderr)
+            left_out.setdefault(str(error), []).append(row.title)
+    for reason, titles in left_out.items():
+        print(f"Left out are {some_of(titles)}: {reason}.", file=sys.stderr)
     return count
 
 
@@ -220,7 +223,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = select(everything, options.cases or (["all", "gpu"] if options.list else []))
         check_changes(rows, changes)
         check_whole(rows, everything, options)
-    except ValueError as error:
+        if options.against:
+            find_program(Path(options.against))
+    except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     if options.list:
         print("\n".join(f"{row.case.group:<22} {row.title}, {row.precision or ''}".rstrip(", ") for row in rows))
