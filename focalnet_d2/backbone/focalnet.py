@@ -264,14 +264,14 @@ class FocalNet(Backbone):
         stages = len(self.depths)
         if not 1 <= stages <= 4 or not stages == len(self.focal_levels) == len(self.focal_windows):
             raise ValueError(
-                "depths, focal_levels and focal_windows need one entry for each of 1 to 4 stages, "
-                f"got {self.depths}, {self.focal_levels}, {self.focal_windows}"
+                "The arguments depths, focal_levels and focal_windows need one entry for each of 1 to 4 stages, "
+                f"got {self.depths}, {self.focal_levels}, {self.focal_windows}."
             )
         if any(window % 2 == 0 for window in self.focal_windows):
-            raise ValueError(f"focal_windows must be odd, got {self.focal_windows}")
+            raise ValueError(f"All of focal_windows must be odd, got {self.focal_windows}.")
         unknown = [name for name in self.out_features if name not in STAGE_NAMES[:stages]]
         if unknown or not self.out_features:
-            raise ValueError(f"out_features {list(self.out_features)} must be among {list(STAGE_NAMES[:stages])}")
+            raise ValueError(f"The out_features {list(self.out_features)} must be among {list(STAGE_NAMES[:stages])}.")
 
     def channels(self, stage: int) -> int:
         """Channels of a stage, counted from 0."""
@@ -281,7 +281,7 @@ class FocalNet(Backbone):
         if not self.use_conv_embed:
             return PatchEmbed(in_chans, self.embed_dim, kernel=self.patch_size, stride=self.patch_size, norm=norm)
         if self.patch_size != 4:
-            raise ValueError(f"use_conv_embed has a stride of 4, not patch_size {self.patch_size}")
+            raise ValueError(f"With use_conv_embed the stride is 4: set patch_size to 4, not {self.patch_size}.")
         return PatchEmbed(in_chans, self.embed_dim, kernel=7, stride=4, padding=self.stem_padding, norm=norm)
 
     def _stages(self, options: BlockOptions, drop_path_rate: float, use_checkpoint: bool) -> Iterator[FocalStage]:

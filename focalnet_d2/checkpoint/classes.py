@@ -104,7 +104,11 @@ def spread_rows(tensor: Tensor, rows: int, places: Sequence[int], fill: float = 
 def fit_class_rows(
     tensors: dict[str, Tensor], model_state: State, classes: ClassRows, row_map: RowMap
 ) -> dict[str, str]:
-    """Brings all class tensors to the model's rows, in place; returns name -> what was done."""
+    """Brings all class tensors from (rows of the file, ...) to (rows of the model, ...); returns name -> what was done.
+
+    Args:
+        tensors: the file's tensors by the model's names, changed in place.
+    """
     resized, maps = {}, dict.fromkeys(classes.keys(tensors), row_map)
     maps |= {name: row_map.in_blocks(size) for name, size in classes.block_sizes(tensors).items()}
     for name, moves in maps.items():

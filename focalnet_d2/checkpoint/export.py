@@ -61,7 +61,7 @@ def save_as(
     """
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path} must end in {' or '.join(SUFFIXES)}, which tells the format to write")
+        raise ValueError(f"The name of {path} must end in {' or '.join(SUFFIXES)}, which tells the format to write.")
     if suffix == ".pth":
         save_checkpoint(path, content)
     else:
@@ -87,8 +87,8 @@ def export_state(
     tensors = {name: value.detach() for name, value in model.state_dict().items()}
     if layout.backbone_only and focalnet_prefix(model):
         raise ValueError(
-            f"a file of {layout.name} layout has no place for the heads of a {type(model).__name__}: export its "
-            "backbone alone"
+            f"A file of {layout.name} layout has no place for the heads of a {type(model).__name__}: export its "
+            "backbone alone."
         )
     _check_settings(layout, model, tensors, keep_settings)
     notes = layout.restore(model, tensors, class_names)
@@ -97,7 +97,7 @@ def export_state(
         tensors = _without_output_norms(tensors, notes)
         named, unplaced = apply_inverse(layout.rules(model, ()), tensors)
     if unplaced:
-        raise ValueError(f"a file of {layout.name} layout has no place for {counted(unplaced)} of the model")
+        raise ValueError(f"A file of {layout.name} layout has no place for {counted(unplaced)} of the model.")
     exported = ExportedState(layout.name, {**named, **layout.constants(model)}, layout.container, notes)
     _check_readable(exported, model, class_names, keep_settings)
     return exported
@@ -109,8 +109,8 @@ def _find_layout(model: nn.Module, name: str) -> Layout:
         if _plain(layout.name) == _plain(name):
             return layout
     raise ValueError(
-        f"a {type(model).__name__} cannot be written in the layout {name!r}; there are "
-        f"{', '.join(dict.fromkeys(layout.name for layout in layouts))}"
+        f"A {type(model).__name__} cannot be written in the layout {name!r}; there are "
+        f"{', '.join(dict.fromkeys(layout.name for layout in layouts))}."
     )
 
 
@@ -123,14 +123,15 @@ def _check_settings(layout: Layout, model: nn.Module, tensors: State, keep_setti
     if unmet and not keep_settings:
         wanted = ", ".join(f"{setting.path} {setting.value} (here {value})" for setting, value in unmet)
         raise ValueError(
-            f"whoever reads a file of {layout.name} layout takes it to go with {wanted}: load the weights into a model "
-            "with those settings, or keep the settings and give them along with the file"
+            f"Whoever reads a file of {layout.name} layout takes it to go with {wanted}: load the weights into a model "
+            "with those settings, or keep the settings and give them along with the file."
         )
 
 
 def apply_inverse(rules: Sequence[Rule], state: State) -> tuple[dict[str, Tensor], list[str]]:
     """Our names -> the file's by a key table read backwards, and the names that it has no place for.
 
+    Tensors of any shape stay as they are.
     The first rule that leads to a name of ours decides; where it is a copy, all of the copies are written.
     """
     inverses = [inverse for rule in rules if (inverse := rule.inverse()) is not None]
@@ -157,6 +158,6 @@ def _check_readable(
     report = check_checkpoint(model, exported.content(), class_names=class_names, keep_settings=keep_settings)
     if report.layout != exported.layout:
         raise ValueError(
-            f"a file of {exported.layout} layout holds more than a {type(model).__name__} has; written like this it "
-            f"would be read as one of {report.layout} layout"
+            f"A file of {exported.layout} layout holds more than a {type(model).__name__} has; written like this it "
+            f"would be read as one of {report.layout} layout."
         )

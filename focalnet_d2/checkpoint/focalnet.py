@@ -56,7 +56,7 @@ def focalnet_prefix(model: nn.Module) -> str | None:
     """
     names = [name for name, module in model.named_modules() if isinstance(module, FocalNet)]
     if len(names) > 1:
-        raise ValueError(f"the model has several FocalNets ({', '.join(names)}): load each of them by itself")
+        raise ValueError(f"The model has several FocalNets ({', '.join(names)}): load each of them by itself.")
     return None if not names else names[0] + "." if names[0] else ""
 
 

@@ -21,7 +21,7 @@ class ClassifierNames:
 
     Args:
         name: what messages call it.
-        recognise: names in the file -> whether its FocalNet is in it.
+        recognize: names in the file -> whether its FocalNet is in it.
         rules: (model, prefix of its FocalNet) -> key table of the FocalNet without the last norm.
         norm, head: patterns of the last norm and the head.
         flags: what no shape shows.

@@ -43,7 +43,14 @@ def added_kernels(tensors: State, model_state: State, prefix: str) -> set[str]:
 
 
 def grow(tensors: dict[str, Tensor], model_state: State, prefix: str) -> dict[str, str]:
-    """Brings kernels and gates below a prefix to the model's sizes, in place; returns name -> what was done."""
+    """Brings kernels (C, 1, k, k) and gates (2C+L+1, ...) below a prefix to the model's sizes.
+
+    Args:
+        tensors: the file's tensors by the model's names, changed in place.
+
+    Returns:
+        Name -> what was done.
+    """
     resized = {}
     for name, tensor in tensors.items():
         wanted = model_state[name].shape if name in model_state else tensor.shape

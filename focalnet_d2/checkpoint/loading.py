@@ -71,12 +71,16 @@ def load_checkpoint(
     """
     weights = _weights(checkpoint, ema)
     if any(value.is_meta for value in model.state_dict().values()):
-        raise ValueError(f"{weights.source} cannot be loaded into a model on the meta device: use model.to_empty first")
+        raise ValueError(
+            f"The checkpoint {weights.source} cannot be loaded into a model on the meta device: use model.to_empty "
+            "first."
+        )
     tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, class_names))
     if complete and report.missing:
         raise ValueError(
-            f"{weights.source} ({report.layout}) holds only a part of the model: {counted(report.missing)} would stay "
-            "random. Train from it, or give a checkpoint of the whole model to evaluate"
+            f"The checkpoint {weights.source} ({report.layout}) holds only a part of the model: "
+            f"{counted(report.missing)} would stay random; train from it, or give a checkpoint of the whole model to "
+            "evaluate."
         )
     state = _unwrapped(model).state_dict()
     with torch.no_grad():
@@ -148,7 +152,7 @@ def layouts_of(model: nn.Module, backbone_only: bool = False) -> list[Layout]:
     prefix = focalnet_prefix(model)
     if backbone_only:
         if prefix is None:
-            raise ValueError(f"{type(model).__name__} has no FocalNet: set train.backbone_only=False")
+            raise ValueError(f"The {type(model).__name__} has no FocalNet: set train.backbone_only=False.")
         return [*backbone_layouts(prefix), *detector_layouts(prefix)]
     layouts = getattr(model, "layouts", None)
     own = [_own_layout(prefix)] if layouts is None else list(layouts)
@@ -162,8 +166,8 @@ def _recognize(model: nn.Module, weights: Weights, state: State, backbone_only: 
     names, layouts, prefix = list(weights.tensors), layouts_of(model, backbone_only), focalnet_prefix(model)
     if prefix is not None and (other := other_backbone(names)):
         raise ValueError(
-            f"{weights.source} holds a {other} and not a FocalNet, which {type(model).__name__} has here: give a file "
-            "of a model with the same backbone"
+            f"The checkpoint {weights.source} holds a {other} and not a FocalNet, which {type(model).__name__} has here"
+            ": give a file of a model with the same backbone."
         )
     for layout in layouts:
         if layout.recognize(names, state):
@@ -172,12 +176,12 @@ def _recognize(model: nn.Module, weights: Weights, state: State, backbone_only: 
         if layout.recognize(names, state):
             held = weights.metadata.get("model") or published_model(names)
             raise ValueError(
-                f"{weights.source} ({layout.name} layout) holds {_a(held) if held else 'another model'} and not "
-                f"{_a(type(model).__name__)}; to take its backbone alone, set train.backbone_only=True"
+                f"The checkpoint {weights.source} ({layout.name} layout) holds {_a(held) if held else 'another model'} "
+                f"and not {_a(type(model).__name__)}; to take its backbone alone, set train.backbone_only=True."
             )
     raise ValueError(
-        f"{weights.source} has no layout that {type(model).__name__} can load "
-        f"({', '.join(layout.name for layout in layouts)}); it holds {counted(names)}"
+        f"The checkpoint {weights.source} has no layout that {type(model).__name__} can load "
+        f"({', '.join(layout.name for layout in layouts)}); it holds {counted(names)}."
     )
 
 
@@ -225,7 +229,9 @@ def _compare_architectures(checks: Sequence[ArchitectureCheck], tensors: State, 
         has = ", ".join(check.say(b) for check, _, b in wrong)
         overrides = " ".join(check.override.format(check.show(a)) for check, a, _ in wrong if check.override)
         advice = f" (to fit the file: {overrides})" if overrides else ""
-        raise ValueError(f"{source} does not fit the model: it holds {holds}; the model has {has}{advice}")
+        raise ValueError(
+            f"The checkpoint {source} does not fit the model: it holds {holds}; the model has {has}{advice}."
+        )
 
 
 _ABSENT = object()
@@ -260,8 +266,8 @@ def _check_settings(
         wanted = " ".join(f"model.{setting.path}={setting.value}" for setting, _ in wrong)
         present = ", ".join(f"{setting.path.rpartition('.')[2]} {value}" for setting, value in wrong)
         raise ValueError(
-            f"{source} ({layout}) goes with settings that the model does not have ({present}): "
-            f"set {wanted}, or train.keep_settings=True to keep the model's"
+            f"The checkpoint {source} ({layout}) goes with settings that the model does not have ({present}): "
+            f"set {wanted}, or train.keep_settings=True to keep the model's."
         )
     return notes
 
@@ -269,8 +275,8 @@ def _check_settings(
 def _check_conflicts(renamed: Renamed, source: str) -> None:
     for first, second, otherwise in renamed.conflicts:
         raise ValueError(
-            f"{source} holds different values under {first} and {second}, which are one tensor in this model; "
-            + otherwise
+            f"The checkpoint {source} holds different values under {first} and {second}, which are one tensor in this "
+            f"model; {otherwise}."
         )
 
 
@@ -286,8 +292,8 @@ def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weigh
             strange = set(options.class_names or ()) - set(names or classes.names(counts[0]) or ())
             what += f", among them {some_of(sorted(strange))}, which the file does not know"
         raise ValueError(
-            f"{weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own class list, or "
-            "train.new_classes=True to start with a new one"
+            f"The checkpoint {weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own "
+            "class list, or train.new_classes=True to start with a new one."
         )
     return row_map
 
@@ -330,4 +336,4 @@ def _check_complete(
         if names
     ]
     if problems:
-        raise ValueError(f"{source} ({layout}) does not fit the model: {'; '.join(problems)}")
+        raise ValueError(f"The checkpoint {source} ({layout}) does not fit the model: {'; '.join(problems)}.")

@@ -35,7 +35,7 @@ def mmdetection_layout(
     Args:
         patterns: names by which such a file is known; each is in it.
         rules: the table of what is not the FocalNet.
-        checks, classes: as of `Layout`.
+        checks, classes: see `Layout`.
     """
     table = (*focalnet_rules("backbone.", FOCALNET), *rules)
     return Layout(

@@ -14,8 +14,8 @@ def native_layout(
     Args:
         patterns: names by which such a file is known; each is in it.
         focalnet: prefix of the model's FocalNet.
-        checks, classes: as of `Layout`.
-        others: settings to note beside those of the FocalNet.
+        checks, classes: see `Layout`.
+        others: settings that the file notes beside those of the FocalNet.
     """
     return Layout(
         "focalnet_d2",

@@ -218,9 +218,8 @@ def select_weights(content: Mapping[str, Any], source: str = "(a dictionary)", *
         ValueError: there is no tensor, or `ema` is asked for and the file has no averaged weights.
     """
     if ema and not isinstance(content.get("ema_model"), Mapping):
-        raise ValueError(
-            f"The checkpoint {source} holds no averaged weights (ema_model); it holds {some_of(content, 5) or 'nothing'}."
-        )
+        held = some_of(content, 5) or "nothing"
+        raise ValueError(f"The checkpoint {source} holds no averaged weights (ema_model); it holds {held}.")
     containers = ("ema_model",) if ema else ("model", "state_dict", "teacher")
     inside = next((content[name] for name in containers if isinstance(content.get(name), Mapping)), content)
     tensors, skipped = {}, {}

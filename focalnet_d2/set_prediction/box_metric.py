@@ -25,7 +25,7 @@ class CxcywhBoxMetric(BoxMetric):
     giou_eps = 1e-6
 
     def coordinates(self, boxes: Tensor) -> Tensor:
-        """The boxes themselves."""
+        """(..., 4) cxcywh, as they are."""
         return boxes
 
 

@@ -5,12 +5,14 @@ Shapes: B images, Q queries, K classes, P matched pairs.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .losses import giou_loss, l1_loss, sigmoid_focal_loss
 from .matcher import HungarianMatcher, Indices
+from .outputs import LayerOutputs
 from .targets import Targets, count_targets
 
 
@@ -22,7 +24,7 @@ class SetCriterion(nn.Module):
     Args:
         matcher: assigns queries to objects; boxes are judged by its `box_metric` too.
         class_weight, bbox_weight, giou_weight: weights of the three losses.
-        alpha, gamma: of the focal loss.
+        alpha: weight of positives in the focal loss; gamma: its focusing exponent.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class SetCriterion(nn.Module):
 
     def compute_losses(
         self,
-        predictions: Sequence[Mapping[str, Tensor]],
+        predictions: Sequence[LayerOutputs],
         targets: Sequence[Targets],
         assignments: Sequence[Indices],
         num_targets: float,
@@ -55,13 +57,14 @@ class SetCriterion(nn.Module):
         Args:
             predictions: (B, Q, K) `pred_logits` and (B, Q, 4) `pred_boxes` of each set.
             targets: objects of each image.
-            assignments: of each set.
+            assignments: the matched pairs of each set, as its matcher returns them.
             num_targets: what the losses are divided by.
 
         Returns:
             The named losses of each set.
         """
-        logits, boxes = (_stack(predictions, name) for name in ("pred_logits", "pred_boxes"))  # (S, B, Q, K or 4)
+        logits = _stack([one["pred_logits"] for one in predictions])  # (S, B, Q, K)
+        boxes = _stack([one["pred_boxes"] for one in predictions])  # (S, B, Q, 4)
         matched, objects, counts = _flatten(assignments, targets, queries=boxes.shape[2])
         matched, objects = torch.stack([matched, objects]).to(logits.device)  # (P,) each, in one copy
         labels = torch.cat([image.labels for image in targets])[objects]
@@ -84,14 +87,19 @@ class SetCriterion(nn.Module):
         ]
 
     def match_and_compute_losses(
-        self, predictions: Mapping[str, Mapping[str, Tensor]], targets: Sequence[Targets], num_targets: float
+        self, predictions: Mapping[str, LayerOutputs], targets: Sequence[Targets], num_targets: float
     ) -> dict[str, Tensor]:
-        """`compute_losses` with the matcher's assignments; the names of the sets are the losses' suffixes."""
+        """`compute_losses` with the matcher's assignments.
+
+        Args:
+            predictions: suffix of the losses' names -> (B, Q, K) `pred_logits` and (B, Q, 4) `pred_boxes`.
+            targets, num_targets: see `compute_losses`.
+        """
         sets = list(predictions.values())
         losses = self.compute_losses(sets, targets, self.matcher.match_sets(sets, targets), num_targets)
         return suffixed(dict(zip(predictions, losses, strict=True)))
 
-    def forward(self, outputs: Mapping, targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def forward(self, outputs: Mapping[str, Any], targets: Sequence[Targets]) -> dict[str, Tensor]:
         """All losses of a training step.
 
         Args:
@@ -106,18 +114,22 @@ class SetCriterion(nn.Module):
             return self.match_and_compute_losses(by_layer(outputs), targets, count_targets(targets, device))
 
 
-def by_layer(outputs: Mapping) -> dict[str, Mapping[str, Tensor]]:
-    """Predictions by the suffix of their losses: none for the last layer, `_0`, `_1`, ... for those before it."""
-    return {"": outputs} | {f"_{layer}": earlier for layer, earlier in enumerate(outputs["aux_outputs"])}
+def by_layer(outputs: Mapping[str, Any]) -> dict[str, LayerOutputs]:
+    """Predictions by the suffix of their losses: none for the last layer, `_0`, `_1`, ... for those before it.
+
+    Each has (B, Q, K) `pred_logits` and (B, Q, 4) `pred_boxes`.
+    """
+    last = LayerOutputs(pred_logits=outputs["pred_logits"], pred_boxes=outputs["pred_boxes"])
+    return {"": last, **{f"_{layer}": earlier for layer, earlier in enumerate(outputs["aux_outputs"])}}
 
 
 def suffixed(losses: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Suffix -> losses, as losses by their whole names."""
+    """Suffix -> losses, which are scalars (), as losses by their whole names."""
     return {name + suffix: loss for suffix, named in losses.items() for name, loss in named.items()}
 
 
-def _stack(predictions: Sequence[Mapping[str, Tensor]], name: str) -> Tensor:
-    stacked = torch.stack([one[name] for one in predictions])
+def _stack(tensors: list[Tensor]) -> Tensor:
+    stacked = torch.stack(tensors)
     return stacked.to(torch.promote_types(stacked.dtype, torch.float32))
 
 

@@ -1,7 +1,7 @@
 """One-to-one assignment of predictions to targets (DETR, arXiv:2005.12872, equation 1)."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -16,6 +16,7 @@ from .costs import (
     pairwise_l1_cost,
     pairwise_mask_cost,
 )
+from .outputs import LayerOutputs
 from .targets import Targets
 
 Pairs = tuple[Tensor, Tensor]  # predictions, targets (P,) each
@@ -57,7 +58,7 @@ class HungarianMatcher(HungarianAssignment):
 
     Args:
         class_weight, bbox_weight, giou_weight: weights of the three costs.
-        alpha, gamma: of the focal cost.
+        alpha: weight of positives in the focal cost; gamma: its focusing exponent.
         box_metric: how boxes are compared, here and by the criterion that uses the matcher; default: DETR's.
     """
 
@@ -95,12 +96,13 @@ class HungarianMatcher(HungarianAssignment):
         return self.match_sets([{"pred_logits": pred_logits, "pred_boxes": pred_boxes}], targets)[0]
 
     @torch.no_grad()
-    def match_sets(self, predictions: Sequence[Mapping[str, Tensor]], targets: Sequence[Targets]) -> list[Indices]:
-        """S times `pred_logits` and `pred_boxes` of one shape -> the pairs of each set, each matched by itself.
+    def match_sets(self, predictions: Sequence[LayerOutputs], targets: Sequence[Targets]) -> list[Indices]:
+        """S times (B, Q, K) `pred_logits` and (B, Q, 4) `pred_boxes` -> the pairs of each set, matched by itself.
 
         An image's costs are computed for all sets at once, and all of them leave the device in one copy.
         """
-        logits, boxes = (torch.stack([one[name] for one in predictions]) for name in ("pred_logits", "pred_boxes"))
+        logits = torch.stack([one["pred_logits"] for one in predictions])  # (S, B, Q, K)
+        boxes = torch.stack([one["pred_boxes"] for one in predictions])  # (S, B, Q, 4)
         sets, _, queries, _ = boxes.shape
         with torch.autocast(boxes.device.type, enabled=False):
             costs = [
@@ -142,7 +144,12 @@ class MaskMatcher(HungarianAssignment):
     def forward(
         self, logits: Iterable[Tensor], mask_logits: Iterable[Tensor], labels: Tensor, target_masks: Tensor
     ) -> list[Pairs]:
-        """One image, several predictions: the arguments of `cost`, the first two for each -> the pairs of each."""
+        """One image, S predictions of it -> the pairs of each.
+
+        Args:
+            logits: S times (Q, K + 1); mask_logits: S times (Q, P).
+            labels: (M,); target_masks: (M, P) in [0, 1].
+        """
         with torch.autocast(target_masks.device.type, enabled=False):
             costs = [self.cost(*one, labels, target_masks) for one in zip(logits, mask_logits, strict=True)]
             return [self.assign(cost) for cost in torch.stack(costs).cpu()]  # one copy from the device

@@ -44,7 +44,7 @@ class MaskTargets:
 
 
 def prepare_targets(instances: Sequence[Instances], device: torch.device, num_classes: int) -> list[Targets]:
-    """Ground truth of a batch: `gt_classes` and `gt_boxes` (XYXY pixels of `image_size`) of each image.
+    """Ground truth of a batch: `gt_classes` (M,) and `gt_boxes` (M, 4), XYXY pixels of `image_size`, of each image.
 
     Raises:
         ValueError: a class index outside 0..num_classes - 1.
@@ -59,7 +59,7 @@ def prepare_targets(instances: Sequence[Instances], device: torch.device, num_cl
 
 
 def prepare_mask_targets(instances: Sequence[Instances], device: torch.device, num_classes: int) -> list[MaskTargets]:
-    """Ground truth of a batch: `gt_classes` and `gt_masks` (BitMasks of `image_size`) of each image.
+    """Ground truth of a batch: `gt_classes` (M,) and `gt_masks` (M, H, W), BitMasks of `image_size`, of each image.
 
     An image without objects needs no `gt_masks`.
 
@@ -74,15 +74,15 @@ def prepare_mask_targets(instances: Sequence[Instances], device: torch.device, n
             masks = image.gt_masks.tensor.to(device)
         if tuple(masks.shape) != (len(labels), *image.image_size):
             raise ValueError(
-                f"gt_masks has the shape {tuple(masks.shape)}, expected {(len(labels), *image.image_size)}: one mask "
-                "of the size of the augmented image for each of gt_classes"
+                f"The gt_masks have the shape {tuple(masks.shape)}, expected {(len(labels), *image.image_size)}: one "
+                "mask of the size of the augmented image for each of gt_classes."
             )
         targets.append(MaskTargets(labels, masks))
     return targets
 
 
 def checked_labels(image: Instances, device: torch.device, num_classes: int) -> Tensor:
-    """`gt_classes` of an image.
+    """(M,) `gt_classes` of an image.
 
     Raises:
         ValueError: a class index outside 0..num_classes - 1.
@@ -90,8 +90,8 @@ def checked_labels(image: Instances, device: torch.device, num_classes: int) -> 
     labels = image.gt_classes.to(device)
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         raise ValueError(
-            f"gt_classes has {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
-            "set the recipe's num_classes to the number of classes of the data set"
+            f"The gt_classes are {sorted(set(labels.tolist()))}, outside the model's 0..{num_classes - 1}: "
+            "set the recipe's num_classes to the number of classes of the data set."
         )
     return labels
 
@@ -103,7 +103,7 @@ def count_targets(targets: Sequence[Sized], device: torch.device) -> float:
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a scalar that every process has, without gradient."""
+    """The mean of a scalar () that every process has, without gradient."""
     total = value.detach().clone()
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(total)

@@ -42,7 +42,7 @@ class PackedMasks:
 
     @classmethod
     def pack(cls, masks: Tensor) -> "PackedMasks":
-        """Of (N, H, W) bool."""
+        """Packs (N, H, W) bool."""
         return cls(_pack_rows(masks), width=masks.shape[-1])
 
     @staticmethod

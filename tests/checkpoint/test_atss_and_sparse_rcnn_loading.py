@@ -82,7 +82,7 @@ def test_published_sizes(kind, levels):
 )
 def test_a_mismatch_is_one_sentence_with_its_cause(kind, sizes, cause):
     shapes = SHAPES[kind]({**FOCALNET_T, "focal_levels": (3, 3, 3, 3)}, **sizes)
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(meta_model(f"{kind}_focalnet_tiny_lrf_3x"), on_meta(shapes))
     assert all(part in str(error.value) for part in cause), error.value
 

@@ -113,7 +113,7 @@ def test_detrex_files_fit(variant, scales, state):
 )
 def test_a_mismatch_is_one_sentence_with_its_cause(state, model, cause):
     variant, scales, changes = model
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(meta_dino(variant, scales, **changes), state)
     for part in cause:
         assert part in str(error.value)

@@ -172,7 +172,7 @@ def test_a_truncated_file_is_named(official, tmp_path):
     ],
 )
 def test_a_mismatch_is_one_sentence_with_its_cause(file, model, cause):
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(meta_mask2former(**model), official_shapes(file))
     for part in cause:
         assert part in str(error.value)

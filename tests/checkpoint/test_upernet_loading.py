@@ -125,7 +125,7 @@ def test_names_of_distributed_training():
     ],
 )
 def test_a_mismatch_is_named_by_its_cause(file, cause):
-    with pytest.raises(ValueError, match="the checkpoint") as error:
+    with pytest.raises(ValueError, match="The checkpoint") as error:
         check_checkpoint(meta_model("upernet_focalnet_tiny_lrf"), {"state_dict": mmseg_shapes(**file)})
     assert all(part in str(error.value) for part in cause), str(error.value)
 

@@ -93,14 +93,14 @@ def test_recomputation_gives_the_same_gradients(model):
 
 
 def test_a_class_outside_the_model_is_named(model):
-    with pytest.raises(ValueError, match=r"gt_classes has \[0, 5\], outside the model's 0\.\.4"):
+    with pytest.raises(ValueError, match=r"gt_classes are \[0, 5\], outside the model's 0\.\.4"):
         model.train()([mapper_dict(labels=(0, 5))])
 
 
 def test_masks_of_another_size_are_named(model):
     sample = mapper_dict()
     sample["instances"]._image_size = (40, 60)
-    with pytest.raises(ValueError, match=r"gt_masks has the shape \(2, 40, 56\), expected \(2, 40, 60\)"):
+    with pytest.raises(ValueError, match=r"gt_masks have the shape \(2, 40, 56\), expected \(2, 40, 60\)"):
         model.train()([sample])
 
 

@@ -149,7 +149,7 @@ def test_regions_of_half_precision_maps_are_not_moved():
 def test_bad_targets_are_refused(detector):
     model, image = tiny_rcnn(detector).train(), rcnn_input()
     image["instances"].gt_classes[0] = 7
-    with pytest.raises(ValueError, match=r"gt_classes has .*7.*0\.\.4.*num_classes"):
+    with pytest.raises(ValueError, match=r"gt_classes are .*7.*0\.\.4.*num_classes"):
         model([image])
     image = rcnn_input()
     image["instances"].remove("gt_masks")
