@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.backbone.focalnet import STAGE_NAMES, FocalNet
+from focalnet_d2.utils.text import some_of
 
 from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
@@ -125,7 +126,7 @@ class ImageClassifier(ImageModel):
         images = self.normalize_and_pad(batched_inputs)
         if len(sizes := set(images.sizes.images)) > 1:
             raise ValueError(
-                f"The images of a batch have the sizes (height, width) {sorted(sizes)[:3]}: a classifier needs "
+                f"The images of a batch have the sizes (height, width) {some_of(sorted(sizes))}: a classifier needs "
                 "one size, as center_crop and ImageNetAugmentation give, or batches of one image."
             )
         return images

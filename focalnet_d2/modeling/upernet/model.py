@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.layers.projection import by_stride
+from focalnet_d2.utils.text import some_of
 
 from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
 from .checkpoint import LAYOUTS
@@ -279,7 +280,7 @@ def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes
         raise ValueError(f"sem_seg has the shape {tuple(labels.shape)}, its image {image_size}.")
     wrong = labels[((labels < 0) | (labels >= num_classes)) & (labels != ignore_label)]
     if len(wrong):
-        few = ", ".join(map(str, wrong.unique()[:5].tolist()))
+        few = some_of(wrong.unique().tolist(), 5)
         raise ValueError(
             f"sem_seg has the labels {few}; the model has the classes 0..{num_classes - 1} and ignores {ignore_label}."
         )
