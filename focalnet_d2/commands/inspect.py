@@ -4,12 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from focalnet_d2.model_zoo.inspection import Inspection, inspect_checkpoint
+from focalnet_d2.model_zoo.inspection import inspect_checkpoint
 
 from .errors import run_command
-
-__all__ = ["Inspection", "inspect_checkpoint", "main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""

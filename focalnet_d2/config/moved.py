@@ -19,7 +19,7 @@ _MODULES = {
     "checkpoint.command": "commands.convert",
     "checkpoint.focalnet_facts": "checkpoint.focalnet_architecture",
     "checkpoint.growth": "checkpoint.kernel_inflation",
-    "checkpoint.inspection": "commands.inspect",
+    "checkpoint.inspection": "model_zoo.inspection",
     "checkpoint.own": "checkpoint.native",
     "checkpoint.rcnn": "modeling.rcnn.checkpoint",
     "checkpoint.sparse_rcnn": "modeling.sparse_rcnn.checkpoint",
