@@ -8,6 +8,7 @@ from focalnet_d2.model_zoo.inspection import inspect_checkpoint
 
 from .errors import run_command
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="focalnet-d2 inspect", description="Tells what a checkpoint is.")
