@@ -100,8 +100,8 @@ def attention_cases(tiny: bool) -> list[Case]:
     """One for every size; only the values have the type that is checked, locations and weights stay in float32."""
 
     def case(levels: list[tuple[int, int]], *sizes: int) -> Case:
-        def compute(name: str, *inputs: Tensor) -> Sequence[Tensor]:
-            return [deformable_attention(inputs[0], levels, *inputs[1:], name)]
+        def compute(name: str, value: Tensor, locations: Tensor, weights: Tensor) -> Sequence[Tensor]:
+            return [deformable_attention(value, levels, locations, weights, name)]
 
         return Case(compute, "grid_sample", attention_inputs(levels, *sizes), narrow=1)
 
@@ -114,7 +114,8 @@ def context_cases(tiny: bool) -> list[Case]:
     def compute(name: str, context: Tensor, gates: Tensor, *kernels: Tensor) -> Sequence[Tensor]:
         return focal_context(context, gates, kernels, name)
 
-    all_inputs = [context_inputs(*sizes) for sizes in (TINY_CONTEXT_SIZES if tiny else CONTEXT_SIZES)]
+    all_sizes = TINY_CONTEXT_SIZES if tiny else CONTEXT_SIZES
+    all_inputs = [context_inputs(shape, kernels) for shape, kernels in all_sizes]
     return [Case(compute, "plain", inputs, narrow=len(inputs)) for inputs in all_inputs]
 
 
