@@ -27,6 +27,15 @@ def deformable_attention_cpp(
 
     Values in bfloat16 are read as they are; of another half precision a copy in float32 is.
 
+    Args:
+        value: (B, N, M, D).
+        spatial_shapes: (h, w) of every level.
+        locations: (B, Q, M, L, P, 2).
+        weights: (B, Q, M, L, P).
+
+    Returns:
+        (B, Q, M*D).
+
     Raises:
         ValueError: shapes that do not fit each other, which would have the library read other memory.
     """

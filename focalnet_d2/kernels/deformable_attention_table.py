@@ -27,7 +27,17 @@ _BORDER = 2  # texels
 def deformable_attention_table(
     value: Tensor, spatial_shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """The sum of `deformable_attention` in float32 or float64, differentiable once."""
+    """The sum of `deformable_attention` in float32 or float64, differentiable once.
+
+    Args:
+        value: (B, N, M, D).
+        spatial_shapes: (h, w) of every level.
+        locations: (B, Q, M, L, P, 2).
+        weights: (B, Q, M, L, P).
+
+    Returns:
+        (B, Q, M*D).
+    """
     sides = [int(side) for shape in spatial_shapes for side in shape]
     return OPERATOR(value, sides, locations, weights)
 
@@ -51,6 +61,7 @@ class _Table:
         index = torch.int32 if texels * heads * len(value) < 2**31 else torch.int64
 
         def of_points(numbers: Sequence[int], dtype: torch.dtype) -> Tensor:
+            """A number for each level -> (M * K,)."""
             by_level = torch.tensor(numbers, dtype=dtype, device=value.device)
             return by_level.repeat_interleave(points).repeat(heads)
 

@@ -20,16 +20,18 @@ _MEASURED = ("AVX2", "AVX512")  # instruction sets
 
 
 class _DepthwiseConv(torch.autograd.Function):
-    """The convolution with both gradients as convolutions: (B, C, H, W), (C, 1, k, k) -> (B, C, H, W)."""
+    """The convolution, with both gradients as convolutions."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+        """(B, C, H, W), (C, 1, k, k) -> (B, C, H, W)."""
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
+        """(B, C, H, W) -> (B, C, H, W), (C, 1, k, k); None where nobody needs it."""
         x, weight = ctx.saved_tensors
         x_grad = weight_grad = None
         if ctx.needs_input_grad[0]:

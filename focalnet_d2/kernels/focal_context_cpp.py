@@ -40,6 +40,14 @@ OPERATOR = torch.ops.focalnet_d2.focal_context
 def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The sums of `focal_context` on the CPU, differentiable once.
 
+    Args:
+        context: (B, H, W, C).
+        gates: (B, H, W, L).
+        kernels: L of shape (C, 1, k, k) with k odd, at least one.
+
+    Returns:
+        (B, H, W, C) sum and (B, C) mean.
+
     Raises:
         ValueError: shapes that do not fit each other, which would have the library read other memory.
     """
@@ -55,12 +63,15 @@ def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor])
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact GELU of a tensor for which `supports` is true, without a gradient."""
+    """The exact GELU on the CPU of a tensor of one of `DTYPES`, without a gradient: (...) -> (...)."""
     return _elementwise("gelu_forward", 1, x)[0]
 
 
 def gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either."""
+    """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either.
+
+    (...), (...) -> (...), (...).
+    """
     result, x_grad = _elementwise("gelu_backward", 2, x, grad)
     return result, x_grad
 

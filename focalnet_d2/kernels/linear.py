@@ -77,12 +77,14 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)."""
         ctx.save_for_backward(x, weight)
         return _product(x, weight, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
+        """(..., C_out) -> gradients of input, weight and bias; None where nobody needs it."""
         x, weight = ctx.saved_tensors
         rows, grads = x.flatten(0, -2), grad.flatten(0, -2)  # (N, C_in) and (N, C_out)
         x_grad = weight_grad = bias_grad = None
@@ -143,6 +145,7 @@ class _FeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight1, bias1, weight2, bias2, activation: str) -> Tensor:
+        """(..., C), (hidden, C), (hidden,), (C, hidden), (C,) -> (..., C)."""
         ctx.activation = activation
         rows = x.flatten(0, -2)  # (N, C)
         kept = _product(rows, weight1, bias1, "none" if activation == "gelu" else activation)  # (N, hidden)
@@ -153,6 +156,7 @@ class _FeedForward(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
+        """(..., C) -> gradients of input, weights and biases."""
         rows, weight1, weight2, kept = ctx.saved_tensors
         grads, x_grad, totals = grad.flatten(0, -2), torch.empty_like(rows), []
         parts = (one.split(ROWS_AT_ONCE) for one in (rows, kept, grads, x_grad))
