@@ -15,13 +15,16 @@ FOLDER = Path(__file__).parent
 # Files and folders whose tests train, compile, build a package, or start processes that import everything again.
 SLOW = (
     "benchmarks",
+    "docs/test_examples.py",
     "engine/test_distributed.py",
     "engine/test_sharding.py",
     "kernels/test_compiler.py",
     "kernels/test_deformable_attention_triton.py",
     "kernels/test_focal_context_triton.py",
     "kernels/test_triton_compiling.py",
+    "test_front_door.py",
     "test_model_zoo.py",
+    "test_old_files.py",
     "test_packaging.py",
     "test_torch_compile.py",
     "test_train_classifier.py",

@@ -4,11 +4,14 @@ import re
 
 import yaml
 
+from focalnet_d2.config.moved import ARGUMENTS, SETTINGS, VALUES, current_name
 from tests.conftest import FOLDER, SLOW
 from tests.docs.pages import ROOT, blocks
 from tests.docs.shell import registered_markers
 from tests.docs.test_links import expanded
 from tests.test_architecture import FLOORS
+
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_slow_tests_exist():
@@ -38,3 +41,16 @@ def test_the_drawn_floors_are_those_that_imports_keep_to():
         for floor in reversed(floors)
     ]  # fmt: skip
     assert drawn == [set(floor) - {"modeling"} for floor in FLOORS]
+
+
+def test_names_of_the_changelog_are_those_that_are_served():
+    rows = re.findall(r"^\| `(focalnet_d2[\w.]+)` \| `(focalnet_d2[\w.]+)`", CHANGELOG, re.MULTILINE)
+    assert len(rows) > 10
+    assert {old: current_name(old) for old, _ in rows} == dict(rows)
+
+
+def test_old_values_and_settings_of_the_changelog_are_those_that_are_served():
+    renamed = [pair for group in (*SETTINGS.values(), *ARGUMENTS.values(), *VALUES.values()) for pair in group.items()]
+    lines = [line for line in CHANGELOG.splitlines() if line.startswith("| ")]
+    missing = [old for old, new in renamed if not any(old in line and new in line for line in lines)]
+    assert missing == []
