@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import runpy
 import subprocess
 import sys
 import warnings
@@ -89,11 +90,22 @@ def test_a_name_that_never_was_is_no_name():
 
 
 @pytest.mark.parametrize("old", COMMANDS)
-def test_python_m_runs_the_command_of_today(old):
-    command = [sys.executable, "-m", old.removesuffix(".__main__"), "--help"]
+def test_the_module_of_an_old_command_runs_that_of_today(old, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["python -m", "--help"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_module(old.removesuffix(".__main__"), run_name="__main__", alter_sys=True)
+    assert not stop.value.code
+    assert capsys.readouterr().out.startswith("usage: ")
+    assert any(f"python -m {MODULES[old]}" in str(warning.message) for warning in caught)
+
+
+def test_python_m_of_an_old_command():
+    command = [sys.executable, "-m", "focalnet_d2.cli", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert done.stdout.startswith("usage: ")
-    assert f"python -m {MODULES[old]}" in done.stderr
+    assert "python -m focalnet_d2.commands.main" in done.stderr
 
 
 def test_install_twice_changes_nothing():
