@@ -1,4 +1,4 @@
-"""The rules of the code base that a syntax tree shows: who imports whom, sizes, and what never stands in it."""
+"""Who imports whom: the floors of the house."""
 
 import ast
 import re
@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from focalnet_d2.commands.main import COMMANDS
-
-ROOT = Path(__file__).resolve().parents[1]
-LIBRARIES = ("focalnet_d2", "dino", "mask2former")
-PLACES = (*LIBRARIES, "configs", "tools", "tests", "train_net.py")
+from tests.syntax_trees import LIBRARIES, PLACES, ROOT, module_name, name_of, python_files, tree_of
 
 _PROJECT = "focalnet_d2"
 _MODELS = tuple(f"modeling.{model}" for model in ("atss", "classifier", "rcnn", "sparse_rcnn", "upernet"))
@@ -65,33 +61,6 @@ MAY_IMPORT = {
     "train_net": _ours("commands"),
     "tools": (*LIBRARIES, "configs", "train_net", "tools"),
 }
-MAX_FILE, MAX_FUNCTION, MAX_FORWARD, MAX_RECIPE = 400, 45, 40, 30
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|mnt|scratch|work)/\w")
-GENERATED = ("output", "build", "dist", "datasets")
-TEXTS = (".py", ".md", ".cfg", ".toml", ".txt", ".sh", ".yml", ".yaml", ".json", "")
-
-
-def python_files(*places: str) -> list[Path]:
-    """Python files below these places of the repository, those that exist."""
-    found = []
-    for place in places:
-        path = ROOT / place
-        found += [path] if path.is_file() else sorted(path.rglob("*.py"))
-    return found
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def module_name(path: Path) -> str:
-    """`dino/model.py` -> "dino.model"; the package itself for `__init__.py`."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def absolute_base(path: Path, node: ast.ImportFrom) -> str:
@@ -180,23 +149,6 @@ def floor_of(package: str) -> int:
     return next(n for n, floor in enumerate(FLOORS) if package.removeprefix(f"{_PROJECT}.") in floor)
 
 
-def functions(path: Path) -> Iterator[tuple[ast.FunctionDef, list[ast.stmt]]]:
-    """Every function and its statements without the docstring."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node, node.body[1:] if ast.get_docstring(node) is not None else node.body
-
-
-def calls(path: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
-
-
-def test_the_walk_sees_the_packages():
-    assert len(python_files("focalnet_d2")) > 30
-    assert len(python_files("dino")) >= 8
-    assert (ROOT / "train_net.py") in python_files(*PLACES)
-
-
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "tests"])
 def test_imports_point_in_one_direction(place):
     assert [breach for path in python_files(place) for breach in forbidden_imports(path)] == []
@@ -265,7 +217,7 @@ def test_an_import_inside_a_function_says_why():
     ],
 )
 def test_the_import_rule_tells_right_from_wrong(tmp_path, monkeypatch, file, line, allowed):
-    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    monkeypatch.setattr("tests.syntax_trees.ROOT", tmp_path)
     path = tmp_path / file
     path.parent.mkdir(parents=True)
     path.write_text(line, encoding="utf-8")
@@ -282,122 +234,3 @@ def test_shared_code_names_no_module_of_a_head():
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and dotted.fullmatch(node.value)
     ]
     assert [b for b in breaches if not b.endswith((".py'", ".yaml'"))] == []
-
-
-def test_no_tensor_is_sent_to_cuda_by_name():
-    """`.cuda()` breaks CPU and MPS: device and dtype come from the input."""
-    breaches = [
-        f"{name_of(path)}:{call.lineno}"
-        for path in python_files(*PLACES)
-        for call in calls(path)
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "cuda"
-    ]
-    assert breaches == []
-
-
-def test_no_bare_except():
-    breaches = [
-        f"{name_of(path)}:{node.lineno}"
-        for path in python_files(*PLACES)
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.ExceptHandler) and node.type is None
-    ]
-    assert breaches == []
-
-
-def test_libraries_log_and_do_not_print():
-    """Only the subcommands of `focalnet-d2` talk to a terminal."""
-    commands = {command.module for command in COMMANDS.values()}
-    breaches = [
-        f"{name_of(path)}:{call.lineno}"
-        for path in python_files(*LIBRARIES, "configs")
-        if module_name(path) not in commands
-        for call in calls(path)
-        if isinstance(call.func, ast.Name) and call.func.id in ("print", "breakpoint")
-    ]
-    assert breaches == []
-
-
-def test_files_are_short():
-    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files(*PLACES)}
-    assert {name: length for name, length in lengths.items() if length > MAX_FILE} == {}
-
-
-def test_functions_are_short():
-    too_long = {}
-    for path in python_files(*PLACES):
-        for node, body in functions(path):
-            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-            if length > (MAX_FORWARD if node.name == "forward" else MAX_FUNCTION):
-                too_long[f"{name_of(path)}:{node.lineno} {node.name}"] = length
-    assert too_long == {}
-
-
-def test_no_function_stands_twice():
-    places = defaultdict(list)
-    for path in python_files(*LIBRARIES, "tools", "train_net.py"):
-        for node, body in functions(path):
-            if body and body[-1].end_lineno - body[0].lineno >= 3:
-                places[ast.dump(ast.Module(body, []))].append(f"{name_of(path)}:{node.lineno} {node.name}")
-    assert [same for same in places.values() if len(same) > 1] == []
-
-
-def test_recipes_are_short_and_hold_no_code():
-    recipes = sorted((ROOT / "configs").glob("*.py"))
-    assert recipes
-    for path in recipes:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_RECIPE, name_of(path)
-        code = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.Lambda)]
-        assert code == [], name_of(path)
-
-
-def text_files() -> Iterator[Path]:
-    """What a person would read: sources, documents and settings, not data, caches or virtual environments."""
-    for top in sorted(ROOT.iterdir()):
-        if top.name in GENERATED or (top.name.startswith(".") and top.name not in (".ci", ".gitignore")):
-            continue
-        for path in [top] if top.is_file() else sorted(top.rglob("*")):
-            if path.is_file() and path.suffix in TEXTS and "__pycache__" not in path.parts:
-                yield path
-
-
-def test_no_path_of_a_machine():
-    breaches = []
-    for path in text_files():
-        if path == Path(__file__).resolve() or path.stat().st_size > 1_000_000:
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if MACHINE_PATH.search(line):
-                breaches.append(f"{name_of(path)}:{number}: {line.strip()[:100]}")
-    assert breaches == []
-
-
-SHAPE = re.compile(
-    r"\((?:\.{3}|\w[\w*+/ .-]*)\s*,[^()]*\)|\bscalars?\b|\b(?:any|one|that|same|its|equal) shapes?\b", re.IGNORECASE
-)
-
-
-def tensor_functions(path: Path) -> Iterator[ast.FunctionDef]:
-    """Every `forward`, and the public functions that take or return tensors or arrays."""
-
-    def inside(node: ast.AST, is_private: bool) -> Iterator[ast.FunctionDef]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ClassDef):
-                yield from inside(child, is_private or child.name.startswith("_"))
-            elif isinstance(child, ast.FunctionDef):
-                head = " ".join(map(ast.unparse, (child.args, child.returns) if child.returns else (child.args,)))
-                is_public = not is_private and not child.name.startswith("_")
-                if child.name == "forward" or (is_public and re.search(r"\bTensor\b|\bndarray\b", head)):
-                    yield child
-
-    return inside(tree_of(path), False)
-
-
-def test_functions_of_tensors_state_shapes():
-    breaches = [
-        f"{name_of(path)}:{node.lineno} {node.name}"
-        for path in python_files(*LIBRARIES)
-        for node in tensor_functions(path)
-        if not SHAPE.search(ast.get_docstring(node) or "")
-    ]
-    assert breaches == []
