@@ -191,6 +191,9 @@ def _read_safetensors(path: Path, header_only: bool) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
+UNNAMED = "(a dictionary)"  # what messages call a checkpoint that was not read from a file
+
+
 @dataclass
 class Weights:
     """The weights of a checkpoint, taken out of whatever they were wrapped in.
@@ -208,7 +211,7 @@ class Weights:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def select_weights(content: Mapping[str, Any], source: str = "(a dictionary)", *, ema: bool = False) -> Weights:
+def select_weights(content: Mapping[str, Any], source: str = UNNAMED, *, ema: bool = False) -> Weights:
     """The weights in the content of a file, without container and without a prefix that all names share.
 
     Containers are `model`, `state_dict`, `teacher` and a bare dictionary; with `ema` it is `ema_model`. The prefixes

@@ -24,7 +24,7 @@ from focalnet_d2.checkpoint.focalnet import focalnet_prefix, other_backbone
 from focalnet_d2.checkpoint.focalnet_architecture import FocalNetArchitecture, read_architecture
 from focalnet_d2.checkpoint.layout import Layout, Renamed, RequiredSetting, State, apply_table
 from focalnet_d2.checkpoint.loading import check_checkpoint, layouts_of
-from focalnet_d2.checkpoint.reading import Weights, read_checkpoint, select_weights
+from focalnet_d2.checkpoint.reading import UNNAMED, Weights, read_checkpoint, select_weights
 from focalnet_d2.config.lazy import list_recipes, load_recipe
 from focalnet_d2.utils.text import counted, some_of
 
@@ -274,7 +274,7 @@ def _try_recipes(found: Inspection, weights: Weights, model_class: type) -> None
             if reason is None:
                 found.fits.append(name)
             else:
-                found.refused[name] = reason.removeprefix("the checkpoint ")
+                found.refused[name] = reason.removeprefix(f"The checkpoint {UNNAMED} ").rstrip(".")
     starts = cache(lambda *options: _refusal(_meta_focalnet(options[0]), content, keep_settings=options[1]) is None)
     for name in recipes:
         architecture = _architecture(focalnet_node(_recipe(name).model))
