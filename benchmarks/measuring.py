@@ -172,11 +172,11 @@ def matmul_rates() -> dict[str, float]:
     return {route: round(rate, 1) for route, rate in rates.items()}
 
 
-def count_gflop(function: Callable[[], object]) -> float:
-    """GFLOP of matrix products and convolutions, 2 for a multiplication with an addition."""
+def count_gflop(function: Callable[[], object], times: int = 1) -> float:
+    """GFLOP of matrix products and convolutions, 2 for a multiplication with an addition, some times."""
     with FlopCounterMode(display=False) as counter:
         function()
-    return counter.get_total_flops() / 1e9
+    return times * counter.get_total_flops() / 1e9
 
 
 def peak_memory() -> int:

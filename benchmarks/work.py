@@ -20,7 +20,7 @@ class Timed:
     Attributes:
         implementations: each returns what it computed.
         seconds, difference, reference_keeps_memory: see `compare`.
-        gflop: of the computation, of which the row says the share of the machine's rate.
+        gflop: counts those of the computation, of which the row says the share of the machine's rate.
         rates: GFLOP/s of matrix products by route; those whose name holds the precision are compared with.
         details: of the row; about: of the file of results.
         finish: adds to the measured implementations, and returns what it has to say about the row.
@@ -30,7 +30,7 @@ class Timed:
     seconds: Callable[[Callable], float] = cpu_seconds
     difference: Callable[[Any, Any], float] = relative_difference
     reference_keeps_memory: bool = False
-    gflop: float | None = None
+    gflop: Callable[[], float] | None = None
     rates: Callable[[], Mapping[str, float]] = matmul_rates
     details: Fields = field(default_factory=dict)
     about: Fields = field(default_factory=dict)
@@ -38,20 +38,19 @@ class Timed:
 
     def measure(self, rounds: int, precision: str | None = None) -> Iterator[Fields]:
         """The row."""
-        if self.gflop is not None:
-            self.about.setdefault("gflops", self.rates())
+        gflop = None if self.gflop is None else self.gflop()
         options = {"difference": self.difference, "reference_keeps_memory": self.reference_keeps_memory}
         measured = compare(self.implementations, rounds, seconds=self.seconds, **options)
-        extra = self.finish(measured)
-        yield {**self.details, **self._shares(measured, precision or ""), **extra, "forms": measured}
+        shares = {} if gflop is None else self._shares(gflop, measured, precision or "")
+        yield {**self.details, **shares, **self.finish(measured), "forms": measured}
 
-    def _shares(self, measured: Mapping[str, dict], precision: str) -> Fields:
+    def _shares(self, gflop: float, measured: Mapping[str, dict], precision: str) -> Fields:
         """The rate of the fastest as shares of those of matrix products."""
-        if self.gflop is None:
-            return {}
-        rate = self.gflop / min(found["seconds"] for found in measured.values())
-        shares = {route: round(rate / most, 2) for route, most in self.rates().items() if precision in route}
-        return {"gflop": round(self.gflop, 1), "share_of": shares}
+        rates = self.rates()
+        self.about.setdefault("gflops", rates)
+        rate = gflop / min(found["seconds"] for found in measured.values())
+        shares = {route: round(rate / most, 2) for route, most in rates.items() if precision in route}
+        return {"gflop": round(gflop, 1), "share_of": shares}
 
 
 @dataclass

@@ -40,11 +40,12 @@ def build(variant: str, windows: int | None, *, training: bool, size: tuple[int,
     run = forward_backward if training else forward_only
     reference = partial(reference_focalnet, network)
     with_reference = partial(run, network, reference, image)
-    gflop = count_gflop(partial(forward_only, network, reference, image)) * (3 if training else 1)
+    forward = partial(forward_only, network, reference, image)
 
     def compute(image: Tensor) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             return network(image)
 
     library = partial(run_as_library, "float32", partial(run, network, compute, image))
+    gflop = partial(count_gflop, forward, 3 if training else 1)
     return Timed({"reference": with_reference, "library": library}, gflop=gflop)

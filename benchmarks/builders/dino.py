@@ -91,6 +91,6 @@ def build(recipe: str, *, training: bool, size: tuple[int, int], precision: str)
     batch, tokens = images_with_boxes(size, 1, OBJECTS, model.num_classes), []
     compute = partial(run_as_library, precision, partial(library, model, batch, tokens))
     compute()
-    gflop = count_gflop(partial(reference_inference, model, batch, tokens)) * (3 if training else 1)
+    gflop = partial(count_gflop, partial(reference_inference, model, batch, tokens), 3 if training else 1)
     implementations = {"reference": partial(reference, model, batch, tokens), "library": compute}
     return Timed(implementations, gflop=gflop, about={"recipe": recipe})

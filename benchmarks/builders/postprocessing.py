@@ -71,7 +71,7 @@ def build(*, size: Size, precision: str) -> Timed:
         return [results["sem_seg"], results["panoptic_seg"][0], instances.pred_masks, instances.scores]
 
     gflop = 2 * CLASSES * QUERIES * size[0] * size[1] / 1e9  # of the class scores
-    return Timed({"reference": reference, "library": partial(run_as_library, precision, library)}, gflop=gflop)
+    return Timed({"reference": reference, "library": partial(run_as_library, precision, library)}, gflop=lambda: gflop)
 
 
 def build_memory(*, size: Size, queries: int, objects: int, check: bool) -> Facts:
