@@ -54,8 +54,8 @@ class Implementation:
         return (
             (not self.devices or device_type in self.devices)
             and (not self.dtypes or dtype in self.dtypes)
-            and (not arguments or self.suits is None or self.suits(*arguments))
-            and not self.why_not(device_type)
+            and (self.suits is None or len(arguments) == 0 or self.suits(*arguments))  # torch.compile knows no `not ()`
+            and ((self.unavailable_reason is str and self.try_out is None) or not self.why_not(device_type))
         )
 
     def why_not(self, device_type: str) -> str:
@@ -93,6 +93,7 @@ class Computation:
     def __init__(self, name: str, implementations: Sequence[Implementation]):
         self.name = name
         self.implementations = tuple(implementations)
+        *self._preferred, self._last = self.implementations
         self._only: Implementation | None = None
 
     def choose(self, device_type: str, dtype: torch.dtype, *arguments: object) -> Implementation:
@@ -105,10 +106,10 @@ class Computation:
         """
         if self._only is not None:
             return self._only
-        for one in self.implementations:
+        for one in self._preferred:
             if one.serves(device_type, dtype, *arguments):
                 return one
-        raise AssertionError(f"the last implementation of {self.name} does not serve {device_type} and {dtype}")
+        return self._last
 
     def available(self, device_type: str, dtype: torch.dtype = torch.float32) -> list[Implementation]:
         """The implementations that can serve a device type and dtype, the one that will be taken first."""

@@ -25,6 +25,7 @@ _TALL = 2  # rows by outputs, from which on a turned product was measured to be 
 _PLAIN = {"none": lambda x: x, "relu": torch.relu, "gelu": F.gelu}
 _ALGORITHM = {"none": "", "relu": "", "gelu": "none"}  # of oneDNN; "none" is the exact GELU
 _ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
+_HAS_FUSED_PRODUCT = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def linear_act(activation: str, layer: nn.Linear, x: Tensor) -> Tensor:
@@ -111,7 +112,8 @@ def feed_forward(
     A CPU takes the rows in parts, so that the hidden values stay in its cache. For the backward pass it keeps them
     once: behind a ReLU, or before a GELU, which is then computed again.
     """
-    chosen = FEED_FORWARD.choose(x.device.type, _product_type(x), x, dropout)
+    dtype = _product_type(x)
+    chosen = FEED_FORWARD.choose(x.device.type, dtype, x, dtype, dropout)
     return chosen.compute(linear1, linear2, x, dropout, activation)
 
 
@@ -214,15 +216,15 @@ def _is_plain(x: Tensor) -> bool:
 
 def _fuses(x: Tensor, dtype: torch.dtype) -> bool:
     """Whether torch multiplies this type by oneDNN here, and its fused product is there."""
-    if not _is_plain(x) or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not _HAS_FUSED_PRODUCT or not _is_plain(x):
         return False
     if dtype == torch.bfloat16:
         return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return onednn_multiplies_float32()
 
 
-def _differentiates_as_one(x: Tensor, dropout: nn.Dropout) -> bool:
-    return torch.is_grad_enabled() and _fuses(x, _product_type(x)) and not (dropout.training and dropout.p)
+def _differentiates_as_one(x: Tensor, dtype: torch.dtype, dropout: nn.Dropout) -> bool:
+    return torch.is_grad_enabled() and _fuses(x, dtype) and not (dropout.training and dropout.p)
 
 
 LINEAR = Computation(
@@ -248,7 +250,7 @@ FEED_FORWARD = Computation(
             _feed_forward_in_parts,
             "some rows after the others",
             devices=("cpu",),
-            suits=lambda x, dropout: not torch.is_grad_enabled() and _is_plain(x),
+            suits=lambda x, dtype, dropout: not torch.is_grad_enabled() and _is_plain(x),
         ),
         Implementation("by_layers", _feed_forward_by_layers, "one layer after the other"),
     ),
