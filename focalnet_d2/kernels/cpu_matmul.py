@@ -2,21 +2,31 @@
 
 Where torch was built with MKL it takes its matrix products, which on some processors run at half of the speed that
 oneDNN reaches. torch leaves MKL for oneDNN only when it is told that products may be rounded like those of bf16; on
-most processors they are then still float32, on some (those with AMX) really bf16. So a probe compares both routes once
-in a process, and `fast_cpu_matmul` takes oneDNN only where it is as exact as float32 and faster.
+most processors they are then still float32, on some (those with AMX) really bf16. So a probe compares both routes once,
+and `fast_cpu_matmul` takes oneDNN only where it is as exact as float32 and faster. What the probe found is kept in the
+user's cache folder: two processes that probed by themselves could choose differently where noise decides, and then a
+resumed run would differ from an uninterrupted one in its last bits.
 
 The setting is one of the whole process: it is there inside the context only, and afterwards what it was.
 """
 
+import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.user_cache import user_cache
+
+from .compiler import processor
 from .dispatch import Computation, Implementation
 
 _FLOAT32 = ("none", "ieee", "highest")  # the settings that leave products in float32
@@ -79,15 +89,36 @@ class Choice:
 
 @cache
 def choice() -> Choice:
-    """What the probe found on this machine; some 0.2 s at the first call.
+    """What the probe found with this processor and torch; some 0.2 s when nothing is kept in the cache folder.
 
     Must be asked for, the first time, with torch's precision as it is by default.
     """
     if not torch.backends.mkldnn.is_available():
         return Choice(False, "torch was built without oneDNN")
+    path = _memory()
+    if (kept := _read(path)) is not None:
+        return kept
     default = _probe()
     with onednn_matmul():
-        return decide(*default, *_probe())
+        found = decide(*default, *_probe())
+    with contextlib.suppress(OSError):  # a folder that cannot be written: the next process probes again
+        write_atomically(path, json.dumps(asdict(found)))
+    return found
+
+
+def _memory() -> Path:
+    """The file that keeps the choice, one for each processor and version of torch."""
+    parts = "\n".join((torch.__version__, *processor()))
+    return user_cache() / f"cpu_matmul-{hashlib.sha256(parts.encode()).hexdigest()[:24]}.json"
+
+
+def _read(path: Path) -> Choice | None:
+    """The choice that a file keeps; None where there is no such file, or a damaged one."""
+    try:
+        kept = Choice(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return kept if isinstance(kept.use_onednn, bool) and isinstance(kept.reason, str) else None
 
 
 def decide(default_seconds: float, default_error: float, seconds: float, error: float) -> Choice:

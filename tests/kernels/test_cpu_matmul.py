@@ -1,5 +1,8 @@
 """The scoped route of matrix products: when it is taken, that it is put back, and that it reaches the runs."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 from detectron2.evaluation import DatasetEvaluators
@@ -39,12 +42,34 @@ def test_choice_needs_float32_and_a_clear_gain(default, onednn, taken):
     assert found.reason
 
 
-def test_probe_leaves_the_setting_and_the_random_numbers_alone():
+def test_probe_leaves_the_setting_and_the_random_numbers_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where nothing is kept
     before, state = precision(), torch.get_rng_state()
     found = cpu_matmul.choice.__wrapped__()
     assert precision() == before
     assert torch.get_rng_state().equal(state)
     assert isinstance(found.use_onednn, bool)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+def test_the_choice_is_kept_for_other_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = cpu_matmul.choice.__wrapped__()
+    (file,) = tmp_path.rglob("cpu_matmul-*.json")
+    opposite = Choice(not first.use_onednn, "kept")
+    file.write_text(json.dumps(asdict(opposite)))
+    assert cpu_matmul.choice.__wrapped__() == opposite
+    for damaged in ("", "{}", '{"use_onednn": 1, "reason": "x"}', "[]"):
+        file.write_text(damaged)
+        assert cpu_matmul.choice.__wrapped__() != opposite  # probed again, and kept again
+        assert json.loads(file.read_text())["reason"]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch):
+    (tmp_path / "focalnet_d2").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cpu_matmul.choice.__wrapped__().reason
 
 
 @pytest.mark.usefixtures("onednn")
