@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 # For each package of Detectron2 that holds registries, the module of ours that enters our names there when imported.
 REGISTERING_MODULES = {"detectron2.data": "focalnet_d2.data.datasets", "detectron2.modeling": "focalnet_d2.yacs"}
@@ -89,8 +89,8 @@ class _RegistrationFinder:
         if not (self._pending and is_watched) or self._thread.is_searching:
             return None
         spec = self._ask_others(name, path, target)
-        if hasattr(getattr(spec, "loader", None), "exec_module"):
-            spec.loader = _WatchedLoader(spec, self)
+        if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = cast(Any, _WatchedLoader(spec, spec.loader, self))  # it has what a loader has
         return spec
 
     def _ask_others(self, name: str, path: Any, target: ModuleType | None) -> ModuleSpec | None:
@@ -133,8 +133,8 @@ class _RegistrationFinder:
 class _WatchedLoader:
     """Stands in for a module's own loader until the module is executed."""
 
-    def __init__(self, spec: ModuleSpec, finder: _RegistrationFinder):
-        self._spec, self._loader, self._finder = spec, spec.loader, finder
+    def __init__(self, spec: ModuleSpec, loader: Any, finder: _RegistrationFinder):
+        self._spec, self._loader, self._finder = spec, loader, finder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

@@ -23,9 +23,10 @@ def find_errors() -> list[tuple[str, str]]:
     """
     command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if not done.stdout.startswith("{"):
-        raise RuntimeError(f"basedpyright failed: {done.stdout}{done.stderr}")
-    found = (one for one in json.loads(done.stdout)["generalDiagnostics"] if one["severity"] == "error")
+    report = done.stdout.strip()  # on a busy machine an empty line comes first
+    if not report.startswith("{"):
+        raise RuntimeError(f"basedpyright failed: {report}{done.stderr}")
+    found = (one for one in json.loads(report)["generalDiagnostics"] if one["severity"] == "error")
     return [
         (Path(one["file"]).relative_to(ROOT).as_posix(), f"{one['range']['start']['line'] + 1}: {one['message']}")
         for one in found
