@@ -28,5 +28,5 @@ def test_type_is_that_of_the_mean():
 
 
 def test_results_have_the_size_that_is_asked_for():
-    inputs = [{"height": 30, "width": 40}, {}]
-    assert output_sizes(inputs, [(3, 4), (5, 6)]) == [(30, 40), (5, 6)]
+    inputs = [{"image": torch.zeros(3, 3, 4), "height": 30, "width": 40}, {"image": torch.zeros(3, 5, 6)}]
+    assert output_sizes(inputs) == [(30, 40), (5, 6)]

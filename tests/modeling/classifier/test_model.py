@@ -143,7 +143,7 @@ def test_an_odd_batch_cannot_be_mixed():
 
 
 def test_mixing_without_timm_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm.data", None)
+    monkeypatch.setitem(sys.modules, "timm.data.mixup", None)
     with pytest.raises(ImportError, match=r"pip install focalnet-d2\[classification\]"):
         mixed()
 
