@@ -63,12 +63,12 @@ def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor])
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact GELU on the CPU of a tensor of one of `DTYPES`, without a gradient: (...) -> (...)."""
+    """The exact GELU on the CPU of a tensor of one of `DTYPES` and any shape, without a gradient."""
     return _elementwise("gelu_forward", 1, x)[0]
 
 
 def gelu_and_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either.
+    """`gelu(x)`, and the gradient of x from that of the GELU, for little more than either: two tensors of one shape.
 
     (...), (...) -> (...), (...).
     """

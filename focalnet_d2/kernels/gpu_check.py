@@ -80,7 +80,7 @@ def attention_inputs(levels: list[tuple[int, int]], heads: int, channels: int, p
 
 
 def context_inputs(shape: Sequence[int], kernels: Sequence[int], device: str = "cpu") -> list[Tensor]:
-    """[context, gates, kernel, ...], the first two slices of one tensor as in the network."""
+    """[context (B, H, W, C), gates (B, H, W, L), kernel (C, 1, k, k), ...]; the first two are slices of one tensor."""
     draws = torch.Generator(device).manual_seed(0)
     channels = shape[3]
     mixed = torch.randn(*shape[:3], 2 * channels + len(kernels) + 1, generator=draws, device=device)
@@ -89,7 +89,7 @@ def context_inputs(shape: Sequence[int], kernels: Sequence[int], device: str = "
 
 
 def results_and_gradients(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """What it returns, and the gradients of all inputs for fixed gradients of that."""
+    """What it returns, and the gradients of all inputs, each of its shape, for fixed gradients of that."""
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     results = function(*leaves)
     upstream = [torch.linspace(-1, 1, r.numel(), dtype=torch.float64).view(r.shape).to(r) for r in results]

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def maybe_checkpoint(layer: nn.Module, *arguments, recompute: bool) -> Tensor:
-    """`layer(*arguments)`; with `recompute`, in training, its activations are computed again in the backward pass.
+    """`layer(*arguments)`, any shape; with `recompute`, in training, the backward pass computes its activations again.
 
     The result is the layer's, of whatever shape.
     """

@@ -37,6 +37,6 @@ def generalized_box_iou(boxes1_xyxy: Tensor, boxes2_xyxy: Tensor, eps: float = 1
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
-    """Logit of x clamped to [0, 1], with numerator and denominator at least `eps` (DINO's value)."""
+    """Logit of x, of any shape, clamped to [0, 1]; numerator and denominator are at least `eps` (DINO's value)."""
     x = x.clamp(0, 1)
     return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))

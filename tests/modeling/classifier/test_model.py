@@ -157,7 +157,7 @@ def test_mixing_of_nothing_is_refused():
 
 
 def test_images_of_different_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"sizes \(height, width\) \[\(32, 32\), \(64, 32\)\]: a classifier needs one"):
+    with pytest.raises(ValueError, match=r"sizes \(height, width\) \(32, 32\), \(64, 32\): a classifier needs one"):
         build().eval()(inputs((64, 32), (32, 32)))
 
 
