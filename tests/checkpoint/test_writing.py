@@ -67,7 +67,7 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch, save, 
 def test_what_could_not_be_read_back_is_refused_before_writing(tmp_path):
     path = tmp_path / "model.pth"
     save_checkpoint(path, {"iteration": 1})
-    with pytest.raises(TypeError, match=r"data\['hooks'\]\[1\] is a Linear"):
+    with pytest.raises(TypeError, match=r"data\['hooks'\]\[1\], a Linear"):
         save_checkpoint(path, {"hooks": [1, nn.Linear(1, 1)]})
     assert read_checkpoint(path) == {"iteration": 1}
 
