@@ -96,7 +96,10 @@ def compare_checkouts(rows: Sequence["Row"], other: Path, options: argparse.Name
             for one in compare_row(row, workers, options.rounds or row.case.rounds):
                 ratio, low, high = one["forms"][THIS]["ratio"], *one["forms"][THIS]["ratio_range"]
                 bits = "same bits" if one["same_bits"] else "other bits"
-                print(f"{ratio:6.3f} ({low:.3f} to {high:.3f})  {one['case']}, {one['precision']}, {bits}", flush=True)
+                print(
+                    f"{ratio:6.3f} ({low:.3f} to {high:.3f})  {one['case']}, {one['precision'] or '-'}, {bits}",
+                    flush=True,
+                )
                 found.append(one)
         except UnavailableError as error:
             print(f"{row.title} is left out: {error}.", file=sys.stderr)
