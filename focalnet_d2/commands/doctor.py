@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from focalnet_d2.version import __version__
 from focalnet_d2.diagnostics import datasets, installation, machine
 from focalnet_d2.diagnostics.check import FAILS, FALLBACK, OK, Check, guarded
 from focalnet_d2.diagnostics.installation import DISTRIBUTION
+from focalnet_d2.version import __version__
 
 GROUPS = (
     installation.check_python,

@@ -43,7 +43,7 @@ def deformable_attention_cpp(
     fitting = (batch, locations.shape[1], heads, len(spatial_shapes), locations.shape[4])
     if (weights.shape, locations.shape) != (fitting, (*fitting, 2)) or sum(h * w for h, w in spatial_shapes) != tokens:
         given = [tuple(one.shape) for one in (value, locations, weights)]
-        raise ValueError(f"value, locations and weights {given} do not fit levels of {list(spatial_shapes)}")
+        raise ValueError(f"Value, locations and weights {given} do not fit levels of {list(spatial_shapes)}.")
     sides = [int(side) for shape in spatial_shapes for side in shape]
     dtype = torch.promote_types(value.dtype, torch.float32)
     if value.dtype not in _DTYPES:

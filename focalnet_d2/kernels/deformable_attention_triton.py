@@ -237,7 +237,7 @@ def _differentiate(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the triton deformable attention can be differentiated once only")
+    raise RuntimeError("The triton deformable attention can be differentiated once only.")
 
 
 torch.library.register_autograd("focalnet_d2::triton_deformable_attention", _differentiate, setup_context=_keep)
@@ -283,4 +283,4 @@ def try_out(device: str) -> None:
         (value_grad,) = torch.autograd.grad(found.sum(), value)
     results = [found.item(), *value_grad.flatten().tolist()]
     if results != [2.5, 0.25, 0.25, 0.25, 0.25]:
-        raise RuntimeError(f"triton's kernels compute {results} instead of 2.5 and four times 0.25")
+        raise RuntimeError(f"Triton's kernels compute {results} instead of 2.5 and four times 0.25.")

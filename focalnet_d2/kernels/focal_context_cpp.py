@@ -55,7 +55,7 @@ def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor])
     squares = [(channels, 1, kernel.shape[-1] | 1, kernel.shape[-1] | 1) for kernel in kernels]
     if gates.shape != (batch, height, width, len(kernels)) or squares != [tuple(k.shape) for k in kernels]:
         shapes = [tuple(kernel.shape) for kernel in kernels]
-        raise ValueError(f"gates {tuple(gates.shape)} and kernels {shapes} do not fit context {tuple(context.shape)}")
+        raise ValueError(f"Gates {tuple(gates.shape)} and kernels {shapes} do not fit context {tuple(context.shape)}.")
     computed = torch.promote_types(context.dtype, torch.float32)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels))
     local, pooled, _ = OPERATOR(context, gates.to(context.dtype), [kernel.to(computed) for kernel in kernels], keep)
@@ -190,7 +190,7 @@ def _differentiate(ctx, local_grad: Tensor, pooled_grad: Tensor, _: Tensor):
 
 
 def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the compiled focal context can be differentiated once only")
+    raise RuntimeError("The compiled focal context can be differentiated once only.")
 
 
 torch.library.register_autograd("focalnet_d2::focal_context", _differentiate, setup_context=_keep)

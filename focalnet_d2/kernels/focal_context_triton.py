@@ -350,7 +350,7 @@ def _differentiate(ctx, local_grad: Tensor | None, mean_grad: Tensor | None, *_:
 
 
 def _refuse(ctx, *grads: Tensor) -> None:
-    raise RuntimeError("the triton focal context can be differentiated once only")
+    raise RuntimeError("The triton focal context can be differentiated once only.")
 
 
 torch.library.register_autograd("focalnet_d2::triton_focal_context", _differentiate, setup_context=_keep)
@@ -375,4 +375,4 @@ def try_out(device: str) -> None:
     found = [local.item(), mean.item(), grads[0].item(), grads[1].item(), grads[2][0, 0, 1, 1].item()]
     expected = [1.6826895, 0.84134475, 3.2499464, 0.84134475, 3.2499464]  # GELU(1) = 0.8413..., its slope is 1.0833...
     if any(abs(a - b) > 1e-4 for a, b in zip(found, expected, strict=True)):
-        raise RuntimeError(f"triton's kernels compute {found} instead of {expected}")
+        raise RuntimeError(f"Triton's kernels compute {found} instead of {expected}.")

@@ -38,7 +38,7 @@ def define_operator(name: str, forward: Callable, backward: Callable, device_typ
         return gradients[0], None, *gradients[1:]
 
     def refuse(ctx, *grads: Tensor) -> None:
-        raise RuntimeError(f"{name} of focalnet_d2 can be differentiated once only")
+        raise RuntimeError(f"{name} of focalnet_d2 can be differentiated once only.")
 
     torch.library.register_autograd(there, differentiate, setup_context=_keep)
     torch.library.register_autograd(back, refuse)

@@ -33,7 +33,7 @@ class MultiScaleDeformableAttention(nn.Module):
     def __init__(self, dim: int = 256, *, num_levels: int = 4, num_heads: int = 8, num_points: int = 4):
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}.")
         self.num_levels = num_levels
         self.num_heads = num_heads
         self.num_points = num_points

@@ -26,7 +26,7 @@ class MaskedAttention(nn.Module):
     def __init__(self, dim: int, *, num_heads: int = 8):
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}.")
         self.num_heads = num_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))

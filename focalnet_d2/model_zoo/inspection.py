@@ -181,7 +181,7 @@ def _recognize(weights: Weights) -> tuple[nn.Module, Layout]:
     """
     names = list(weights.tensors)
     if other := other_backbone(names):
-        raise ValueError(f"{weights.source} holds a {other} and not a FocalNet: nothing here can load it")
+        raise ValueError(f"{weights.source} holds a {other} and not a FocalNet: nothing here can load it.")
     noted = weights.metadata.get("model")
     found = [
         (model, layout)
@@ -195,7 +195,7 @@ def _recognize(weights: Weights) -> tuple[nn.Module, Layout]:
         model = FocalNet()
     layout = _first_that_recognizes(layouts_of(model), names, model)
     if layout is None:
-        raise ValueError(f"{weights.source} has no layout that is known here; it holds {counted(names)}")
+        raise ValueError(f"{weights.source} has no layout that is known here; it holds {counted(names)}.")
     return model, layout
 
 
@@ -229,7 +229,7 @@ def _model_of_size(weights: Weights, model: nn.Module, layout: Layout) -> nn.Mod
 def _read_architecture(tensors: State, weights: Weights, model: nn.Module) -> FocalNetArchitecture:
     architecture = read_architecture(tensors, focalnet_prefix(model))
     if architecture is None:
-        raise ValueError(f"{weights.source} is damaged: the stem or the first block of its FocalNet is missing")
+        raise ValueError(f"{weights.source} is damaged: the stem or the first block of its FocalNet is missing.")
     return architecture
 
 
