@@ -1,12 +1,14 @@
 """How every command line ends: a user's mistake is one line and exit status 2, a fault of ours shows its traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it does not know
 INTERRUPTED = 130
+BROKEN_PIPE = 141  # as a shell reports SIGPIPE
 DEBUG = "--debug"
 _OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
 
@@ -51,6 +53,9 @@ def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes it at its end
+        return BROKEN_PIPE
     except Exception as error:
         if debug or not is_users_mistake(error):
             raise

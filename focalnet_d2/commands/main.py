@@ -1,6 +1,7 @@
 """The command `focalnet-d2`: hands over to one module for each subcommand."""
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -42,11 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"focalnet-d2 {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="command", help="one of those below")
+    parser.add_argument("command", nargs="?", metavar="command", help="one of those below")
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, help="handed to it; `focalnet-d2 COMMAND --help` lists them"
     )
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    if options.command not in COMMANDS:
+        near = difflib.get_close_matches(options.command, COMMANDS, n=1) or list(COMMANDS)
+        parser.error(f"There is no command '{options.command}': try {', '.join(near)}.")
     return run_subcommand(options.command, options.arguments)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from focalnet_d2.data.datasets import datasets_root
 from focalnet_d2.data.preparation import ADE20K_TASKS, prepare_ade20k, prepare_coco_semantic
 
+from .arguments import at_least_one
 from .errors import run_command
 
 SPLITS = ("train", "val")
@@ -55,13 +56,7 @@ def _add_common_options(parser: argparse.ArgumentParser, prepare: Callable[..., 
     parser.set_defaults(prepare=prepare)
     parser.add_argument("--root", default=datasets_root(), help="folder of all data sets; default: %(default)s")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="default: both")
-    parser.add_argument("--workers", type=_at_least_one, default=os.cpu_count(), help="processes; default: %(default)s")
-
-
-def _at_least_one(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    parser.add_argument("--workers", type=at_least_one, default=os.cpu_count(), help="processes; default: %(default)s")
 
 
 def _prepare(options: argparse.Namespace) -> None:

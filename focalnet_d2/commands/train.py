@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from .arguments import at_least_one
 from .errors import run_command
 
 PROCESSES = ("num_gpus", "num_processes", "num_machines", "machine_rank", "dist_url")
@@ -41,9 +42,9 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """How many processes run where, and the settings of the recipe."""
-    parser.add_argument("--num-gpus", type=int, default=1, help="GPUs of each machine, one process each")
-    parser.add_argument("--num-processes", type=int, default=1, help="processes of each machine without GPUs")
-    parser.add_argument("--num-machines", type=int, default=1, help="start the same command on each of them")
+    parser.add_argument("--num-gpus", type=at_least_one, default=1, help="GPUs of each machine, one process each")
+    parser.add_argument("--num-processes", type=at_least_one, default=1, help="processes of each machine without GPUs")
+    parser.add_argument("--num-machines", type=at_least_one, default=1, help="start the same command on each of them")
     parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0, or auto on one machine")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. train.max_iter=1000")

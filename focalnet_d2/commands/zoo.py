@@ -52,8 +52,10 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--list", nargs="?", const="", metavar="TEXT", help="all recipes, or those with TEXT in the name")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--list", nargs="?", const="", default="", metavar="TEXT", help="recipes with TEXT in the name; default: all"
+    )
     what.add_argument("--fetch", metavar="RECIPE", help="find or download the trained weights of this recipe")
     parser.add_argument("--folder", help="where to look first and to put downloads")
     return parser

@@ -1,5 +1,6 @@
 """Where recipes stand: the shipped ones by their name, others by their path. Standard library only."""
 
+import ast
 import difflib
 from pathlib import Path
 
@@ -39,3 +40,17 @@ def find_recipe(path_or_name: str | Path) -> Path:
     near = difflib.get_close_matches(path.stem, list_recipes(), n=3, cutoff=0.4)
     hint = f"the nearest shipped recipes are {', '.join(near)}" if near else f"see {recipe_folder()}"
     raise RecipeError(f"There is no recipe '{path_or_name}': neither a file nor a shipped recipe; {hint}.")
+
+
+def parse_recipe(path: Path) -> ast.Module:
+    """The syntax tree of a Python recipe, which is not run.
+
+    Raises:
+        RecipeError: the file is no text in UTF-8, or no Python.
+    """
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except SyntaxError as error:
+        raise RecipeError(f"Recipe {path} is not Python: line {error.lineno}, {error.msg}.") from error
+    except ValueError as error:  # bytes that are not UTF-8, or a NUL
+        raise RecipeError(f"Recipe {path} is not a text in UTF-8: {error}.") from error

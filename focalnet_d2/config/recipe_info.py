@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .lazy import RecipeError, find_recipe
+from .recipe_files import RecipeError, find_recipe, parse_recipe
 
 VARIABLE = "_about"
 ANY_FILE = "FILE"  # what commands show where the name of the weight file is the reader's
@@ -62,6 +62,12 @@ class RecipeInfo:
     settings: str = ""
     evaluation_only: bool = False
 
+    def __post_init__(self) -> None:
+        kinds = dict(source=str, start=WeightRef | None, expected=Mapping, num_gpus=int, num_machines=int, settings=str)
+        for name, kind in {**kinds, "evaluation_only": bool}.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} is {getattr(self, name)!r}, and must be a {getattr(kind, '__name__', kind)}")
+
     def train_arguments(self) -> list[str]:
         """What follows the name of the recipe in the command that trains it."""
         arguments = [f"--num-gpus {self.num_gpus}"] if self.num_gpus > 1 else []
@@ -95,8 +101,11 @@ def read_recipe_info(path_or_name: str | Path) -> RecipeInfo:
 
 def _assigned_value(path: Path) -> ast.expr | None:
     """The expression that the file assigns to `_about` at its top level."""
-    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
-        if isinstance(node, ast.Assign) and any(ast.unparse(target) == VARIABLE for target in node.targets):
+    for node in parse_recipe(path).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if any(ast.unparse(target) == VARIABLE for target in targets):
             return node.value
     return None
 
@@ -105,9 +114,16 @@ def _from_call(node: ast.expr, expected: type) -> Any:
     """What a call of `RecipeInfo` or `WeightRef` gives whose arguments are literals or such calls."""
     if not isinstance(node, ast.Call) or ast.unparse(node.func) != expected.__name__:
         raise TypeError(f"{ast.unparse(node)} is not a call of {expected.__name__}")
-    positional = [_argument(argument) for argument in node.args]
-    return expected(*positional, **{str(keyword.arg): _argument(keyword.value) for keyword in node.keywords})
+    names = [keyword.arg for keyword in node.keywords]
+    if node.args or None in names or len(set(names)) < len(names):
+        raise TypeError(f"{expected.__name__} takes each argument once and by its name")
+    return expected(**{str(keyword.arg): _argument(keyword.value) for keyword in node.keywords})
 
 
 def _argument(node: ast.expr) -> Any:
-    return _from_call(node, WeightRef) if isinstance(node, ast.Call) else ast.literal_eval(node)
+    if isinstance(node, ast.Call):
+        return _from_call(node, WeightRef)
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise TypeError(f"{ast.unparse(node)} is not a literal") from error

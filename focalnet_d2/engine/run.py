@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 def start_run(recipe: DictConfig) -> Path:
     """Make the output folder, the log and the copy of the recipe, seed this rank; returns the folder.
 
-    The process is the run's from here on: it also keeps its freed memory (see `cpu_memory.py`).
+    The process is the run's from here on: it also keeps its freed memory (see `kernels/malloc.py`).
     """
     keep_freed_memory()
     folder, rank = Path(recipe.train.output_dir), comm.get_rank()

@@ -114,7 +114,7 @@ def _read(path: Path) -> Choice | None:
     """The choice that a file keeps; None where there is no such file, or a damaged one."""
     try:
         kept = Choice(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return kept if isinstance(kept.use_onednn, bool) and isinstance(kept.reason, str) else None
 

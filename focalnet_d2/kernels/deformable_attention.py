@@ -2,7 +2,12 @@
 
 Each query reads a few points of every level of a feature pyramid, bilinearly, and adds them up with weights that it
 predicts itself. Every implementation in `DEFORMABLE_ATTENTION` computes the same sums, (value, spatial_shapes,
-sampling_locations, attention_weights) -> (B, Q, M*D).
+sampling_locations, attention_weights) -> (B, Q, M*D). What a new one has to do, and `tests/kernels/` check:
+
+- samples outside a map are zeros; a location that is NaN spoils its own query and nothing else, and raises nothing;
+- value, locations and weights have gradients; any number of queries and levels is taken;
+- it gets float32 or wider unless it says `takes_half`, and gives the type that it got;
+- the list is in the order of preference, and its last entry serves every device and type.
 
 Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a head, L levels, P points.
 """

@@ -160,7 +160,16 @@ def batch_images(
 
     Returns:
         (B, 3, H, W), and each image's (h, w).
+
+    Raises:
+        ValueError: no images, or something else than dicts with images of this shape.
     """
+    if isinstance(batched_inputs, Mapping | str) or len(batched_inputs) == 0:
+        raise ValueError(
+            "A model takes a list with a dict for each image, at least one: [{'image': (3, H, W) in 0..255}]."
+        )
+    for image in batched_inputs:
+        check_image(image, len(pixel_mean))
     moved = [image["image"].to(pixel_mean.device, non_blocking=True) for image in batched_inputs]  # a byte a color
     images = [(image.to(pixel_mean) - pixel_mean) / pixel_std for image in moved]
     image_sizes = [(image.shape[-2], image.shape[-1]) for image in images]
@@ -169,6 +178,16 @@ def batch_images(
     for padded, image, (h, w) in zip(batch, images, image_sizes, strict=True):
         padded[:, :h, :w] = image
     return batch, image_sizes
+
+
+def check_image(sample: Any, channels: int) -> None:
+    """Raises ValueError unless an input is a dict with `image` (channels, h, w), a tensor that is not empty."""
+    wanted = f"A model takes dicts with a tensor `image` ({channels}, H, W) in 0..255"
+    image = sample.get("image") if isinstance(sample, Mapping) else None
+    if not isinstance(image, Tensor):
+        raise ValueError(f"{wanted}, and not a {type(sample if image is None else image).__name__}.")
+    if image.ndim != 3 or len(image) != channels or not image.numel():
+        raise ValueError(f"{wanted}, and not one of shape {tuple(image.shape)}: permute(2, 0, 1) turns (H, W, C).")
 
 
 def output_sizes(batched_inputs: Sequence[Mapping[str, Any]]) -> list[Size]:

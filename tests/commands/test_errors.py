@@ -76,3 +76,10 @@ def test_what_was_parsed_arrives_and_help_names_debug(capsys):
     assert run_command(parser, seen.append, ["a.pth"]) == 0
     assert seen[0].file == "a.pth"
     assert "--debug" in parser.format_help()
+
+
+def test_a_closed_pipe_is_no_mistake(monkeypatch, capsys):
+    with monkeypatch.context() as kept:
+        kept.setattr("sys.stdout", None)  # what stands there is replaced, and put back behind the block
+        assert end_with_one_line(failing(BrokenPipeError(32, "Broken pipe"))) == 141
+    assert capsys.readouterr().err == ""

@@ -47,6 +47,23 @@ def test_a_mistake_is_one_line_and_status_2(arguments, words, tmp_path, monkeypa
     assert words in printed.err
 
 
+def test_without_a_command_the_help_is_printed_and_a_typo_is_answered_with_the_nearest_name(capsys):
+    assert main([]) == 0
+    assert "doctor" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        main(["trian"])
+    assert ended.value.code == 2
+    assert "There is no command 'trian': try train." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--num-gpus", "--num-processes", "--num-machines"])
+def test_a_run_has_at_least_one_process(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "dino_focalnet_mini_demo", option, "0"])
+    assert ended.value.code == 2
+    assert f"argument {option}: It must be at least 1." in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback_of_a_mistake(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):

@@ -158,3 +158,17 @@ def test_tree_is_open_again_afterwards(recipe):
     with pytest.raises(RecipeError):
         apply_overrides(recipe, ["train.max_itr=1"])
     recipe.train.other = "new"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"def (", r"broken\.py is not Python: line 1"),
+        (b"x = 1\n\nmodel = {", r"broken\.py is not Python: line 3"),
+        (b"name = 'Caf\xe9'", r"broken\.py is not a text in UTF-8"),
+    ],
+)
+def test_a_recipe_that_is_no_python_is_named_with_its_line(tmp_path, content, words):
+    (tmp_path / "broken.py").write_bytes(content)
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(tmp_path / "broken.py")

@@ -58,7 +58,7 @@ def test_facts_are_no_key_of_the_recipe(recipe):
     ("text", "reason"),
     [
         ('NAME = "a paper"\n_about = RecipeInfo(source=NAME)\n', "Line 4 .*literal arguments by keyword"),
-        ('_about = RecipeInfo("a paper")\n', "Line 3 .*positional"),
+        ('_about = RecipeInfo("a paper")\n', "Line 3 .*by its name"),
         ('_about = RecipeInfo(sauce="a paper")\n', "Line 3 .*sauce"),
         ('_about = RecipeInfo(**{"source": "x"})\n', "Line 3 .*keyword"),
         ('_about = {"source": "a paper"}\n', "Line 3 .*is not a call of RecipeInfo"),
@@ -89,3 +89,26 @@ def test_arguments_of_the_training_command():
     )
     own = RecipeInfo(start=WeightRef(recipe="b"), settings="model.num_classes=N")
     assert own.train_arguments() == ["model.num_classes=N", "train.init_checkpoint=FILE"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("RecipeInfo(start='x.pth')", "start is 'x.pth'"),
+        ("RecipeInfo(num_gpus='2')", "num_gpus is '2'"),
+        ("RecipeInfo(expected=[1])", r"expected is \[1\]"),
+        ("RecipeInfo(source='a', source='b')", "once"),
+        ("RecipeInfo(**{'source': 'a'})", "by its name"),
+        ("RecipeInfo(source=name)", "name is not a literal"),
+        ("RecipeInfo(source=", "is not Python"),
+    ],
+)
+def test_a_malformed_about_is_refused_with_its_reason(tmp_path, value, words):
+    (tmp_path / "r.py").write_text(f"_about = {value}\n")
+    with pytest.raises(RecipeError, match=words):
+        read_recipe_info(tmp_path / "r.py")
+
+
+def test_an_annotated_about_counts(tmp_path):
+    (tmp_path / "r.py").write_text("_about: RecipeInfo = RecipeInfo(source='x')\n")
+    assert read_recipe_info(tmp_path / "r.py").source == "x"

@@ -1,5 +1,6 @@
 """Batches of images of different size."""
 
+import pytest
 import torch
 
 from focalnet_d2.modeling.base import batch_images, output_sizes
@@ -30,3 +31,21 @@ def test_type_is_that_of_the_mean():
 def test_results_have_the_size_that_is_asked_for():
     inputs = [{"image": torch.zeros(3, 3, 4), "height": 30, "width": 40}, {"image": torch.zeros(3, 5, 6)}]
     assert output_sizes(inputs) == [(30, 40), (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([], "at least one"),
+        ({"image": torch.zeros(3, 4, 4)}, "a list with a dict for each image"),
+        ("photo.jpg", "a list with a dict for each image"),
+        (torch.zeros(1, 3, 4, 4), "and not a Tensor"),
+        ([{"file_name": "photo.jpg"}], "and not a dict"),
+        ([{"image": "photo.jpg"}], "and not a str"),
+        ([{"image": torch.zeros(4, 5, 3)}], r"and not one of shape \(4, 5, 3\): permute"),
+        ([{"image": torch.zeros(3, 0, 5)}], r"and not one of shape \(3, 0, 5\)"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused_in_a_sentence(inputs, words):
+    with pytest.raises(ValueError, match=words):
+        batch_images(inputs, MEAN, STD)
