@@ -92,6 +92,7 @@ def test_a_name_that_never_was_is_no_name():
 @pytest.mark.parametrize("old", COMMANDS)
 def test_the_module_of_an_old_command_runs_that_of_today(old, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["python -m", "--help"])
+    monkeypatch.delitem(sys.modules, old, raising=False)  # as in a process that has not imported it
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(SystemExit) as stop:

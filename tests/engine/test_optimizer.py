@@ -85,7 +85,7 @@ def test_adamw_keeps_the_groups():
 
 
 def test_wrong_rule_and_nothing_to_train():
-    with pytest.raises(ValueError, match="d2, mm, m2f, cls, all"):
+    with pytest.raises(ValueError, match="detectron2, mmdetection, mask2former, imagenet, all"):
         parameter_groups(Model(), lr=1.0, weight_decay=0.1, decay_rule="none")
     with pytest.raises(ValueError, match="no trainable parameter"):
         parameter_groups(Model().requires_grad_(False), lr=1.0, weight_decay=0.1, decay_rule="detectron2")
