@@ -102,10 +102,12 @@ def read_recipe_info(path_or_name: str | Path) -> RecipeInfo:
 def _assigned_value(path: Path) -> ast.expr | None:
     """The expression that the file assigns to `_about` at its top level."""
     for node in parse_recipe(path).body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(ast.unparse(target) == VARIABLE for target in targets):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and VARIABLE in map(ast.unparse, targets):
             return node.value
     return None
 
