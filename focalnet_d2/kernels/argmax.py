@@ -5,34 +5,50 @@ import torch
 from torch import Tensor
 
 _TILE = 16384  # pixels whose running maximum stays in the cache
+_FEW_BYTES = 8 * 2**20  # maps that stay in the cache as a whole
 
 
 def index_of_largest(maps: Tensor) -> Tensor:
     """First index of the largest value along the first axis: (C, ...) -> (...), uint8 up to 256 maps, else int32.
 
-    On the CPU a running maximum over the maps, tile after tile, replaces `argmax`, which walks through memory in steps
-    of a whole map. As for `argmax`, not a number is larger than any.
+    On the CPU `argmax` walks through memory in steps of a whole map. Passes over whole maps replace it where these stay
+    in the cache, and where they do not a running maximum, tile after tile. As for `argmax`, not a number is larger than
+    any.
     """
     dtype = torch.uint8 if len(maps) <= 256 else torch.int32
     if maps.device.type != "cpu":
         return maps.argmax(0).to(dtype)
     if maps.dtype in (torch.float16, torch.bfloat16):
         maps = maps.float()
-    rows = maps.detach().reshape(len(maps), -1).numpy()  # (C, N)
-    classes = torch.zeros(rows.shape[1], dtype=dtype)
-    best = rows[0].copy()
+    rows = maps.detach().reshape(len(maps), -1)  # (C, N)
+    is_small = rows.is_floating_point() and rows.nbytes <= _FEW_BYTES
+    best, indices = _by_rank(rows, dtype) if is_small else _by_tiles(rows, dtype)
+    if best.isnan().any():
+        return maps.argmax(0).to(dtype)
+    return indices.view(maps.shape[1:])
+
+
+def _by_rank(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """(C, N) -> maxima (N,) and their first indices (N,): of those that equal the maximum the first ranks highest."""
+    count, best = len(rows), rows.amax(0)
+    ranks = torch.eq(rows, best, out=torch.empty_like(rows))
+    ranks *= torch.arange(count, 0, -1, dtype=rows.dtype)[:, None]
+    return best, (count - ranks.amax(0)).to(dtype)
+
+
+def _by_tiles(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """As `_by_rank`."""
+    values, best, indices = rows.numpy(), rows[0].clone(), torch.zeros(rows.shape[1], dtype=dtype)
     for start in range(0, rows.shape[1], _TILE):
         tile = slice(start, start + _TILE)
-        _running_argmax(rows[:, tile], best[tile], classes.numpy()[tile])
-    if np.isnan(best).any():
-        return maps.argmax(0).to(dtype)
-    return classes.view(maps.shape[1:])
+        _running_argmax(values[:, tile], best.numpy()[tile], indices.numpy()[tile])
+    return best, indices
 
 
-def _running_argmax(rows: np.ndarray, best: np.ndarray, classes: np.ndarray) -> None:
-    """Fills `classes` (N,) for values (C, N); `best` (N,) goes from the first row to the maximum."""
+def _running_argmax(rows: np.ndarray, best: np.ndarray, indices: np.ndarray) -> None:
+    """Fills `indices` (N,) for values (C, N); `best` (N,) goes from the first row to the maximum."""
     higher = np.empty(len(best), bool)
     for index in range(1, len(rows)):
         np.greater(rows[index], best, out=higher)
-        np.maximum(classes, higher.view(np.uint8) * classes.dtype.type(index), out=classes)
+        np.maximum(indices, higher.view(np.uint8) * indices.dtype.type(index), out=indices)
         np.maximum(best, rows[index], out=best)
