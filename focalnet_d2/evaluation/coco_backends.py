@@ -15,7 +15,9 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .coco_files import Detections, GroundTruth, paused_collection
+from focalnet_d2.utils.garbage_collection import paused_collection
+
+from .coco_files import Detections, GroundTruth
 
 AUTO = "auto"
 

@@ -1,10 +1,8 @@
 """Annotations and results in COCO's file formats, as the scoring of boxes and masks takes them."""
 
-import gc
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.garbage_collection import paused_collection
 
 SHAPE_KEYS = {"bbox": "bbox", "segm": "segmentation"}  # where COCO's formats keep what an IoU type compares
 
@@ -107,18 +106,6 @@ class Detections:
         columns = (self.images.tolist(), self.categories.tolist(), self.scores.tolist(), shapes)
         key = SHAPE_KEYS[iou_type]
         return [{"image_id": i, "category_id": c, "score": s, key: shape} for i, c, s, shape in zip(*columns)]
-
-
-@contextmanager
-def paused_collection() -> Iterator[None]:
-    """No garbage collection inside, which would search all objects of the process for every few thousand new dicts."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @paused_collection()
