@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, get_valid_ratios
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
 from focalnet_d2.set_prediction.outputs import LayerOutputs, QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import Targets, prepare_targets
@@ -142,7 +142,7 @@ class DINO(ImageModel):
         Raises:
             ValueError: a class index outside 0..num_classes - 1.
         """
-        return prepare_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
+        return prepare_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
 
     def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> DINOOutputs:
         """Predictions of all queries; in training those of denoising queries, made of the targets, too."""

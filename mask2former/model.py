@@ -9,7 +9,7 @@ from typing import Any
 from detectron2.modeling import Backbone
 from torch import Tensor
 
-from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Task
+from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Task, training_targets
 from focalnet_d2.set_prediction.targets import MaskTargets, prepare_mask_targets
 
 from .checkpoint import LAYOUTS
@@ -86,7 +86,7 @@ class Mask2Former(ImageModel):
         Raises:
             ValueError: a class index outside 0..num_classes - 1, or masks of another size than the image.
         """
-        return prepare_mask_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
+        return prepare_mask_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
 
     def predict(self, images: ImageBatch, targets: Sequence[MaskTargets] | None = None) -> Mask2FormerOutputs:
         """Predictions of all queries; the targets are not looked at."""

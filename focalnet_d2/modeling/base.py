@@ -190,6 +190,20 @@ def check_image(sample: Any, channels: int) -> None:
         raise ValueError(f"{wanted}, and not one of shape {tuple(image.shape)}: permute(2, 0, 1) turns (H, W, C).")
 
 
+def training_targets(batched_inputs: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    """What each input of a training step holds under `key`.
+
+    Raises:
+        ValueError: an input has none, as those that a model predicts from.
+    """
+    if any(sample.get(key) is None for sample in batched_inputs):
+        raise ValueError(
+            f"A model in training needs `{key}` in the dict of each image, as the training mappers write it: call "
+            "model.eval() to predict without."
+        )
+    return [sample[key] for sample in batched_inputs]
+
+
 def output_sizes(batched_inputs: Sequence[Mapping[str, Any]]) -> list[Size]:
     """(height, width) of each result: what the mapper asks for, or the image's own."""
     return [

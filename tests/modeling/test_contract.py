@@ -74,6 +74,12 @@ def test_training_gives_finite_losses_of_the_same_names(model, objects):
 
 
 @torch.no_grad()
+def test_training_without_targets_is_refused(model):
+    model.train()
+    with pytest.raises(ValueError, match="instances|class_id|sem_seg"):
+        model([{"image": sample(0)["image"]}] * 2)
+
+
 def test_evaluation_gives_what_the_tasks_say_at_the_size_that_is_asked_for(model):
     (result,) = model.eval()([{"image": sample(1)["image"], "height": 50, "width": 70}])
     assert {OUTPUT[task] for task in model.tasks} == set(result)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from focalnet_d2.layers.projection import by_stride
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Size
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Size, training_targets
 from .assigner import cells_of_images, square_anchors
 from .checkpoint import LAYOUTS
 from .criterion import DELTAS, ATSSCriterion
@@ -99,7 +99,7 @@ class ATSS(ImageModel):
 
     def prepare_targets(self, batched_inputs: Sequence[Mapping[str, Any]], images: ImageBatch) -> ATSSTargets:
         """`instances` of each image with `gt_boxes` and `gt_classes`; the criterion brings them to the device."""
-        return ATSSTargets([image["instances"] for image in batched_inputs], images.sizes.images)
+        return ATSSTargets(training_targets(batched_inputs, "instances"), images.sizes.images)
 
     def predict(self, images: ImageBatch, targets: ATSSTargets | None = None) -> ATSSOutputs:
         """Predictions of every cell; the targets are not looked at."""

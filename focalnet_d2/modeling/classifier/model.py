@@ -18,7 +18,7 @@ from typing_extensions import NotRequired, TypedDict
 from focalnet_d2.backbone.focalnet import STAGE_NAMES, FocalNet
 from focalnet_d2.utils.text import some_of
 
-from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
+from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
 from .checkpoint import LAYOUTS
 
 
@@ -137,7 +137,7 @@ class ImageClassifier(ImageModel):
         Raises:
             ValueError: a class that the model does not have.
         """
-        class_ids = [image["class_id"] for image in batched_inputs]
+        class_ids = training_targets(batched_inputs, "class_id")
         if unknown := [class_id for class_id in class_ids if not 0 <= class_id < self.num_classes]:
             raise ValueError(
                 f"Class {unknown[0]} is none of the model's {self.num_classes}, which count from 0: set "

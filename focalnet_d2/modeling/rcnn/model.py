@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.set_prediction.targets import checked_labels
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
 from .checkpoint import LAYOUTS
 from .proposal_sampling import sample_proposals
 
@@ -103,13 +103,14 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         Raises:
             ValueError: a class index outside 0..num_classes - 1, or no masks to train on.
         """
-        for image in batched_inputs:
-            checked_labels(image["instances"], self.device, self.num_classes)
-            if not image["instances"].has("gt_masks"):
+        instances = training_targets(batched_inputs, "instances")
+        for objects in instances:
+            checked_labels(objects, self.device, self.num_classes)
+            if not objects.has("gt_masks"):
                 raise ValueError(
                     "The mask heads need gt_masks: use BoxAndMaskMapper and a data set with segmentations."
                 )
-        return [image["instances"].to(self.device) for image in batched_inputs]
+        return [objects.to(self.device) for objects in instances]
 
     def predict(self, images: ImageBatch, targets: list[Instances] | None = None) -> RCNNOutputs:
         """Proposals and what the heads make of them: losses where there are targets, detections else.

@@ -19,7 +19,7 @@ from focalnet_d2.set_prediction.outputs import QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import Targets, prepare_targets
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
 from .checkpoint import LAYOUTS
 from .dynamic_head import DynamicHead
 
@@ -74,7 +74,7 @@ class SparseRCNN(ImageModel):
         Raises:
             ValueError: a class index outside 0..num_classes - 1.
         """
-        return prepare_targets([image["instances"] for image in batched_inputs], self.device, self.num_classes)
+        return prepare_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
 
     def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> QueryOutputs:
         """Predictions of every stage, boxes not clipped; the targets are not looked at."""
