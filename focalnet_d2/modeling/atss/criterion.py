@@ -24,8 +24,9 @@ DELTAS = BoxDeltas((10.0, 10.0, 5.0, 5.0))
 class ATSSCriterion(nn.Module):
     """Weighted losses `loss_class`, `loss_bbox` (generalised IoU) and `loss_centerness`.
 
-    Class and centreness are divided by the number of anchors with an object, boxes weighted by the centreness they
-    should have and divided by its sum; both are means over processes.
+    Class and centreness are divided by the number of anchors with an object, of which every image counts at least one;
+    boxes are weighted by the centreness they should have and divided by its sum, at least 1. Both divisors are means
+    over processes. So it is in mmdetection 2.28 and 3.3; 2.11 divides the boxes by smaller sums, too.
 
     Args:
         num_classes: classes K.
@@ -106,8 +107,8 @@ class ATSSCriterion(nn.Module):
         quality = centerness(matched_anchors, objects[positive])  # (P,)
         iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], matched_anchors), objects[positive])  # (P,)
         central = F.binary_cross_entropy_with_logits(centerness_logits[positive], quality, reduction="sum")
-        count = mean_over_processes(positive.sum().to(quality)).clamp(min=1)
-        weight = mean_over_processes(quality.sum()).clamp(min=1e-12)  # without positives: nothing over nothing
+        count = mean_over_processes(positive.sum(1).clamp(min=1).sum().to(quality))
+        weight = mean_over_processes(quality.sum()).clamp(min=1)
         focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
         return {
             "loss_class": self.class_weight * focal / count,

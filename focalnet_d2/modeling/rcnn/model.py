@@ -10,10 +10,11 @@ training shall be what it was there, so where the two differ mmdetection decides
 - matching: `matching`; anchors may be drawn if they lie over the image with its own padding (Mask R-CNN) or within
   the image (Cascade), and only those are matched;
 - regions are pooled in float32 under autocast: box corners have no room in a half-precision mantissa;
-- L1 and Smooth L1 (beta 1/9), numbers of proposals, thresholds: in the models' fragments.
+- L1 and Smooth L1 (beta 1/9), numbers of proposals, thresholds: in the models' fragments;
+- the anchors' losses are divided by the number of sampled anchors (`num_samples`), not by 256 an image.
 
-Detectron2's way was kept where only rare cases differ: proposals and detections without area are dropped, the losses of
-the anchors are divided by 256 an image even if an image has fewer anchors, fresh heads start from Detectron2's values.
+Detectron2's way was kept where only rare cases differ: proposals and detections without area are dropped, fresh heads
+start from Detectron2's values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -168,6 +169,23 @@ class RegionProposals(RPN):
     whose centres lie over the image with its own padding; all others are neither positive nor background.
     """
 
+    def losses(
+        self,
+        anchors: list[Boxes],
+        pred_objectness_logits: list[Tensor],
+        gt_labels: list[Tensor],
+        pred_anchor_deltas: list[Tensor],
+        gt_boxes: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """Detectron2's losses, divided by `num_samples` of the labels.
+
+        Of each level, anchors (N_l, 4), scores (B, N_l) and deltas (B, N_l, 4); of each image, (R,) labels and (R, 4)
+        objects' boxes.
+        """
+        losses = super().losses(anchors, pred_objectness_logits, gt_labels, pred_anchor_deltas, gt_boxes)
+        divided_by = self.batch_size_per_image * len(gt_labels)
+        return {name: loss * (divided_by / num_samples(gt_labels)) for name, loss in losses.items()}
+
     @torch.no_grad()
     def label_and_sample_anchors(
         self, anchors: list[Boxes], gt_instances: list[Instances]
@@ -208,6 +226,15 @@ class RegionProposals(RPN):
         """
         logits = [level.float() for level in pred_objectness_logits]
         return super().predict_proposals(anchors, logits, pred_anchor_deltas, image_sizes)
+
+
+def num_samples(labels: Sequence[Tensor]) -> int:
+    """Positive and background anchors of a batch, at least one of each in every image, as mmdetection counts them.
+
+    Args:
+        labels: (R,) of each image: 1 positive, 0 background, -1 neither.
+    """
+    return sum(max(int((image == value).sum()), 1) for image in labels for value in (0, 1))
 
 
 class RegionPooler(ROIPooler):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
 
 from focalnet_d2.modeling.atss.criterion import DELTAS, ATSSCriterion
 from focalnet_d2.modeling.atss.head import DensePredictions
@@ -51,11 +52,11 @@ def test_decoding_by_hand():
 
 
 def test_one_object_by_hand():
-    """The first anchor, centre (5, 5), has the object 0..10 x 0..8: IoU 0.8, centreness sqrt(3/5)."""
+    """The first anchor, centre (5, 5), has the object 0..10 x 0..8: IoU 0.8, centreness sqrt(3/5), less than 1."""
     losses = compute_losses(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [2]))
     quality = math.sqrt(3 / 5)
     assert losses["loss_class"].item() == pytest.approx((14 * 0.75 + 0.25) * 0.25 * LOG2)
-    assert losses["loss_bbox"].item() == pytest.approx(2 * (1 - 0.8))  # weight and sum of the weights cancel out
+    assert losses["loss_bbox"].item() == pytest.approx(2 * (1 - 0.8) * quality, rel=1e-5)
     assert losses["loss_centerness"].item() == pytest.approx(LOG2)
     sure = zeros()
     sure[0].centerness[0, 0] = 2.0
@@ -107,6 +108,39 @@ def test_a_batch_of_equal_images_costs_as_much_as_one():
     one, two = compute_losses(zeros(), everywhere(), target), compute_losses(zeros(2), everywhere(2), target, target)
     for name in one:
         torch.testing.assert_close(one[name], two[name])
+
+
+def in_float64(predictions) -> list[DensePredictions]:
+    return [DensePredictions(*(part.double() for part in level)) for level in predictions]
+
+
+@pytest.mark.parametrize(
+    ("objects", "divisor"),
+    [((1, 0), 2), ((2, 0), 3), ((0, 0), 2), ((0, 1, 0), 3), ((2, 1), 3)],
+    ids=str,
+)
+def test_every_image_counts_at_least_one_positive(objects, divisor):
+    """As in mmdetection: an image without objects counts as one with a single positive anchor."""
+    boxes = [[0, 0, 10, 8], [100, 100, 110, 108]]
+    images = [ground_truth(boxes[:count], [2, 0][:count]) for count in objects]
+    predictions, anchors = in_float64(zeros(len(objects))), [level.double() for level in LEVELS]
+    losses = ATSSCriterion(3)(predictions, anchors, everywhere(len(objects)), images)
+    positives, logits = sum(objects), 15 * len(objects)
+    focal = ((logits - positives) * 0.75 + positives * 0.25) * 0.25 * LOG2
+    assert losses["loss_class"].item() == pytest.approx(focal / divisor, rel=1e-12)
+    assert losses["loss_centerness"].item() == pytest.approx(positives * LOG2 / divisor, rel=1e-12)
+
+
+def test_divisors_are_means_over_processes(monkeypatch):
+    """Another process has an image without objects and one with two: it counts 3 and a centreness of 1.5."""
+    others = iter([3.0, 1.5])
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda total: total.add_(next(others)))
+    losses = compute_losses(zeros(), everywhere(), ground_truth([[0, 0, 10, 8]], [2]))
+    quality = math.sqrt(3 / 5)
+    assert losses["loss_class"].item() == pytest.approx((14 * 0.75 + 0.25) * 0.25 * LOG2 / ((1 + 3) / 2))
+    assert losses["loss_centerness"].item() == pytest.approx(LOG2 / ((1 + 3) / 2))
+    assert losses["loss_bbox"].item() == pytest.approx(2 * 0.2 * quality / ((quality + 1.5) / 2), rel=1e-5)
 
 
 def test_without_objects_only_classes_cost():

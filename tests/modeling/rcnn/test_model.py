@@ -1,5 +1,7 @@
 """Mask R-CNN and Cascade Mask R-CNN as a whole, and how their anchors are trained."""
 
+import math
+
 import pytest
 import torch
 from detectron2.config import instantiate
@@ -7,7 +9,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from focalnet_d2.modeling.rcnn.model import RegionPooler
+from focalnet_d2.modeling.rcnn.model import RegionPooler, num_samples
 from tests.modeling.rcnn.building import DETECTORS, rcnn_input, tiny_node, tiny_rcnn
 
 LOSSES = {
@@ -217,3 +219,57 @@ def test_without_objects_all_anchors_of_the_image_are_background():
 
 def test_without_anchors_in_the_image_there_is_nothing_to_train():
     assert set(labels_of(0.0, [[0, 0, 3, 3]], size=(4, 4))[0]) == {-1}
+
+
+# The divisor of the anchors' losses
+
+
+@pytest.mark.parametrize(
+    ("labels", "samples"),
+    [
+        ([[1, 0, 0, -1]], 3),
+        ([[0, 0, 0, -1]], 4),  # no positive: one is counted
+        ([[1, 1, -1, -1]], 3),  # no background: one is counted
+        ([[-1, -1, -1, -1]], 2),
+        ([[1, 0, 0, 0], [0, 0, -1, -1], [-1, -1, -1, -1]], 4 + 3 + 2),  # image by image, not over the batch
+    ],
+)
+def test_every_image_counts_at_least_one_positive_and_one_background_anchor(labels, samples):
+    assert num_samples([torch.tensor(image) for image in labels]) == samples
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize(("objects", "wanted"), [((2, 2), 16), ((2, 0), 16), ((0, 0), 16), ((0,), 10_000)])
+def test_losses_of_anchors_are_divided_by_those_that_were_sampled(detector, objects, wanted):
+    """With logits and deltas of zero an anchor costs log 2, and a box the distance of its deltas from zero."""
+    node = tiny_node(detector).proposal_generator
+    node.head.in_channels, node.batch_size_per_image, node.anchor_boundary_thresh = 16, wanted, -1.0
+    generator = instantiate(node)
+    anchors = generator.anchor_generator(maps_of(64, 96))
+    images = [rcnn_input(objects=count, seed=seed)["instances"] for seed, count in enumerate(objects)]
+    labels, boxes = generator.label_and_sample_anchors(anchors, images)
+    logits = [torch.zeros(len(images), len(level), dtype=torch.float64) for level in anchors]
+    deltas = [torch.zeros(len(images), len(level), 4, dtype=torch.float64) for level in anchors]
+    with EventStorage():
+        losses = generator.losses(anchors, logits, labels, deltas, boxes)
+    positive, background = (torch.tensor([int((image == value).sum()) for image in labels]) for value in (1, 0))
+    divisor = int(positive.clamp(min=1).sum() + background.clamp(min=1).sum())
+    objectness = math.log(2) * int((positive + background).sum())
+    assert losses["loss_rpn_cls"].item() == pytest.approx(objectness / divisor, rel=1e-6)  # of float32 labels
+    transform, all_anchors = generator.box2box_transform, Boxes.cat(anchors).tensor
+    targets = [transform.get_deltas(all_anchors, image)[label == 1] for image, label in zip(boxes, labels, strict=True)]
+    total = float(torch.cat(targets).abs().sum())
+    assert losses["loss_rpn_loc"].item() == pytest.approx(of_smooth_l1(generator, targets, total) / divisor, rel=1e-6)
+
+
+def maps_of(height: int, width: int) -> list[torch.Tensor]:
+    return [torch.zeros(1, 16, -(-height // stride), -(-width // stride)) for stride in (4, 8, 16, 32, 64)]
+
+
+def of_smooth_l1(generator, targets: list[torch.Tensor], total: float) -> float:
+    """The sum of smooth L1 distances, of which L1 (beta 0) is the plain `total`."""
+    beta = generator.smooth_l1_beta
+    if not beta:
+        return total
+    sizes = torch.cat(targets).abs()
+    return float(torch.where(sizes < beta, 0.5 * sizes.square() / beta, sizes - 0.5 * beta).sum())
