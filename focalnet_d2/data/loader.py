@@ -23,7 +23,7 @@ Mapper = Callable[[dict], dict]
 
 
 def build_train_loader(
-    dataset: Sequence[dict],
+    dataset: Sequence[dict] | SharedMemoryDataset,
     *,
     mapper: Mapper,
     total_batch_size: int,
@@ -56,7 +56,7 @@ def build_train_loader(
         world_size=comm.get_world_size(),
     )
     return DataLoader(
-        SeededDataset(SharedMemoryDataset(dataset), mapper, seed),
+        SeededDataset(_in_shared_memory(dataset), mapper, seed),
         batch_sampler=stream,
         num_workers=num_workers,
         collate_fn=keep_list,
@@ -66,7 +66,7 @@ def build_train_loader(
 
 
 def build_test_loader(
-    dataset: Sequence[dict], *, mapper: Mapper, num_workers: int = 2, batch_size: int = 1
+    dataset: Sequence[dict] | SharedMemoryDataset, *, mapper: Mapper, num_workers: int = 2, batch_size: int = 1
 ) -> DataLoader:
     """A loader that visits this rank's share of the images once, in order.
 
@@ -83,7 +83,7 @@ def build_test_loader(
         raise ValueError("The test data set has no images.")
     share = rank_share(len(dataset), comm.get_rank(), comm.get_world_size())
     return DataLoader(
-        MappedDataset(SharedMemoryDataset(dataset), mapper),
+        MappedDataset(_in_shared_memory(dataset), mapper),
         batch_size=batch_size,
         sampler=_InOrder(share),
         num_workers=num_workers,
@@ -91,6 +91,10 @@ def build_test_loader(
         pin_memory=torch.cuda.is_available(),
         generator=_own_generator(0),
     )
+
+
+def _in_shared_memory(dataset: Sequence[dict] | SharedMemoryDataset) -> SharedMemoryDataset:
+    return dataset if isinstance(dataset, SharedMemoryDataset) else SharedMemoryDataset(dataset)
 
 
 def rank_share(size: int, rank: int, world_size: int) -> range:

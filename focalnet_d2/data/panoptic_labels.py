@@ -6,7 +6,7 @@ The id of a pixel is R + 256 G + 65536 B; 0 is void. What a segment is stands in
 import contextlib
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision.io import decode_png
 
 from focalnet_d2.utils.atomic_write import atomic_open
+from focalnet_d2.utils.text import some_of
 
 LARGEST_ID = 256**3 - 1
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -71,6 +72,28 @@ def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
             "in the three colours of an 8-bit RGB image."
         )
     return _join_colors(np.asarray(image)[..., :3])
+
+
+def read_listed_ids(file_name: str | Path, segments_info: Iterable[Mapping]) -> np.ndarray:
+    """Segment ids of a panoptic file, (H, W) int32, each 0 or the `id` of a listed segment.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_panoptic_ids`; or the file has ids that are not listed.
+    """
+    ids = read_panoptic_ids(file_name)
+    (values,), _ = label_runs(ids)
+    unlisted = set(np.unique(values).tolist()) - {segment["id"] for segment in segments_info} - {0}
+    if unlisted:
+        raise ValueError(unlisted_ids_message(file_name, sorted(unlisted)))
+    return ids
+
+
+def unlisted_ids_message(file_name: str | Path, ids: Iterable[int]) -> str:
+    """What is wrong with a ground-truth file with ids that `segments_info` lacks; training and scoring refuse it."""
+    return (
+        f"The panoptic label file {file_name} has the segment ids {some_of(ids, 5)}, which segments_info of the image "
+        "does not list: take the PNG and the JSON of one version, or make the pixels 0 (unlabelled)."
+    )
 
 
 def _join_colors(colors: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ class ClassificationEvaluator(CountingEvaluator):
     holds for every class the images, those right at the first place and those right among five.
     """
 
+    tasks = ("classification",)
+
     def __init__(
         self, dataset_name: str, *, output_dir: str | Path | None = None, first_classes: int | None = None
     ) -> None:

@@ -8,7 +8,7 @@ reference, pycocotools, the numbers are equal to the last bit.
 
 import itertools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask
 import torch
-from detectron2.data import Metadata, MetadataCatalog
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.datasets.coco import convert_to_coco_json
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
@@ -27,6 +27,7 @@ from torch import Tensor
 from .average_precision import average_precision, write_counts
 from .coco_backends import find_backend
 from .coco_files import SHAPE_KEYS, Detections, GroundTruth, ImageId, check_detections, read_ground_truth, write_json
+from .panoptic_instances import instances_from_panoptic
 
 SUBMISSION = "coco_instances_results.json"
 
@@ -49,7 +50,8 @@ class DetectionEvaluator(DatasetEvaluator):
 
     Args:
         dataset_name: registered name, or a list with one. Its metadata name the file of the instances (`json_file`) and
-            say by `thing_dataset_id_to_contiguous_id` which class of the model is which category.
+            say by `thing_dataset_id_to_contiguous_id` which class of the model is which category. Of a panoptic data
+            set without that file the things are scored.
         tasks: "bbox", "segm" or both; masks are needed for "segm" only, boxes for "bbox" only.
         output_dir: receives the predictions in the format of the COCO server and the counts; None writes nothing.
         max_dets: detections per image and class that count.
@@ -88,7 +90,7 @@ class DetectionEvaluator(DatasetEvaluator):
         self.things_only = things_only
         self.backend = find_backend(backend)
         metadata = MetadataCatalog.get(self.dataset_name)
-        self._truth = read_ground_truth(_annotation_file(metadata, self.output_dir))
+        self._truth = _ground_truth(metadata, self.output_dir)
         self._image_numbers = {image: number for number, image in enumerate(self._truth.image_ids, 1)}
         self._category_numbers = _category_numbers(metadata, self._truth)
         self.reset()
@@ -97,6 +99,15 @@ class DetectionEvaluator(DatasetEvaluator):
         """Forgets all predictions."""
         self._predictions: list[ImageDetections] = []
         self.counts: dict[str, dict[str, dict[str, int]]] = {}
+
+    def check_images(self, images: Iterable[Mapping[str, Any]]) -> None:
+        """Raises ValueError if the annotations lack one of these images, by its `image_id`."""
+        for image in images:
+            if image["image_id"] not in self._image_numbers:
+                raise ValueError(
+                    f"{self._truth.source} does not list the image {image['image_id']!r} of {self.dataset_name}, so "
+                    "its boxes and masks cannot be scored: use files of the same images."
+                )
 
     def process(self, inputs: Iterable[dict[str, Any]], outputs: Iterable[dict[str, Any]]) -> None:
         """Keeps the predictions of a batch; of masks only their outlines, so memory does not grow with the image."""
@@ -184,6 +195,13 @@ class DetectionEvaluator(DatasetEvaluator):
             write_counts(self.output_dir, task, scores.counts, self.max_dets)
         logger.info("%s AP of each class, by %s:\n%s", task, self.backend.package, _class_table(scores.per_class))
         return scores.in_percent()
+
+
+def _ground_truth(metadata: Metadata, folder: Path | None) -> GroundTruth:
+    """The annotations of a data set: of its instances file, or those that its panoptic labels imply."""
+    if metadata.get("panoptic_json") is None or Path(metadata.get("json_file") or "").is_file():
+        return read_ground_truth(_annotation_file(metadata, folder))
+    return instances_from_panoptic(DatasetCatalog.get(metadata.name), metadata)
 
 
 def _annotation_file(metadata: Metadata, folder: Path | None) -> str:

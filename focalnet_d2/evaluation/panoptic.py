@@ -5,7 +5,7 @@ again: maps are scored in memory and forgotten, what is kept does not grow with 
 images), and predictions are written only on request. The numbers are panopticapi's own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class PanopticEvaluator(CountingEvaluator):
         ValueError: metadata that describe no panoptic data set, or a submission without a folder.
     """
 
+    tasks = ("panoptic",)
+
     def __init__(
         self,
         dataset_name: str,
@@ -69,6 +71,11 @@ class PanopticEvaluator(CountingEvaluator):
         category_ids = {index: category for category, index in self.classes.index_of.items()}
         self.submission = PanopticSubmission(self.output_dir, category_ids) if self.write_submission else None
 
+    def check_images(self, images: Iterable[Mapping]) -> None:
+        """Raises ValueError if the ground truth of one of these images is not known."""
+        for image in images:
+            self._truth(image)
+
     def new_tally(self) -> PanopticStats:
         """Counts of the official rules and of the right ones."""
         return PanopticStats(len(self.classes.names))
@@ -88,7 +95,7 @@ class PanopticEvaluator(CountingEvaluator):
         truth, index_of = self._truth(sample)
         true_segments = read_segments(truth.segments_info, index_of, truth.file_name)
         true_map = read_panoptic_ids(truth.file_name)
-        compared = compare_maps(true_map, predicted_map, true_segments, predicted, where)
+        compared = compare_maps(true_map, predicted_map, true_segments, predicted, where, truth.file_name)
         if self.submission is not None:
             self.submission.add(sample, predicted_map, predicted)
         return compared, str(truth.file_name)

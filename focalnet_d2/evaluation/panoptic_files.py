@@ -88,7 +88,8 @@ def compare_files(index_of: Mapping[int, int], pair: tuple[TruthFile, TruthFile]
     """Score a predicted file against its ground truth."""
     true_segments, predicted_segments = (read_segments(f.segments_info, index_of, f.file_name) for f in pair)
     true_map, predicted_map = (read_panoptic_ids(f.file_name) for f in pair)
-    return compare_maps(true_map, predicted_map, true_segments, predicted_segments, pair[1].file_name)
+    true_file, predicted_file = (file.file_name for file in pair)
+    return compare_maps(true_map, predicted_map, true_segments, predicted_segments, predicted_file, true_file)
 
 
 class PanopticSubmission:

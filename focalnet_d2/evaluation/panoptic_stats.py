@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tabulate import tabulate
 
+from focalnet_d2.data.panoptic_labels import unlisted_ids_message
 from focalnet_d2.utils.text import some_of
 
 from .panoptic_counts import (
@@ -35,15 +37,21 @@ class ComparedImage:
 
 
 def compare_maps(
-    truth_map: np.ndarray, predicted_map: np.ndarray, truth: Segments, predicted: Segments, where: str
+    truth_map: np.ndarray,
+    predicted_map: np.ndarray,
+    truth: Segments,
+    predicted: Segments,
+    where: str,
+    truth_file: str | Path,
 ) -> ComparedImage:
     """Score a predicted map (H, W) of segment ids against the true one.
 
     Args:
-        where: the prediction, for messages.
+        where: the prediction, for messages; truth_file: that of the true map.
 
     Raises:
-        ValueError: maps of different sizes, or a prediction whose map and list name different segments.
+        ValueError: maps of different sizes, a true map with segments that its list lacks, or a prediction whose map and
+            list name different segments.
     """
     if predicted_map.shape != truth_map.shape:
         raise ValueError(
@@ -51,6 +59,8 @@ def compare_maps(
             "predict at the size of the annotated image."
         )
     overlaps = count_overlaps(truth_map, predicted_map, truth, predicted)
+    if overlaps[-1].any():
+        raise ValueError(unlisted_ids_message(truth_file, np.setdiff1d(truth_map, np.append(truth.ids, 0))))
     if overlaps[:, -1].any():
         unlisted = np.setdiff1d(predicted_map, np.append(predicted.ids, 0))
         raise ValueError(f"The map of {where} has segments that its list lacks: {some_of(unlisted, 10)}.")

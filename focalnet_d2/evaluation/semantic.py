@@ -8,7 +8,7 @@ need OpenCV and is not part of the published results. The numbers are Detectron2
 import functools
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from detectron2.data import DatasetCatalog
 from pycocotools import mask as coco_mask
 from tabulate import tabulate
 
-from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic
+from focalnet_d2.data.panoptic_labels import read_listed_ids, semantic_from_panoptic
 from focalnet_d2.data.preparation.jobs import run_jobs
 from focalnet_d2.data.semantic_labels import read_semantic_labels
 from focalnet_d2.kernels.argmax import index_of_largest
@@ -58,6 +58,8 @@ class SemanticEvaluator(CountingEvaluator):
         ValueError: metadata without classes, or a submission without a folder.
     """
 
+    tasks = ("sem_seg",)
+
     def __init__(
         self,
         dataset_name: str,
@@ -80,6 +82,11 @@ class SemanticEvaluator(CountingEvaluator):
         super().reset()
         self.confusion: np.ndarray | None = None
         self.submission: dict[str, list[dict]] = {}
+
+    def check_images(self, images: Iterable[Mapping]) -> None:
+        """Raises ValueError if one of these images has no ground truth."""
+        for image in images:
+            self._truth_files(image)
 
     def new_tally(self) -> ConfusionTally:
         """Pixels by predicted and true class."""
@@ -125,17 +132,22 @@ class SemanticEvaluator(CountingEvaluator):
 
     def _truth(self, sample: Mapping) -> np.ndarray:
         """(H, W) classes, or the label to ignore."""
-        if "sem_seg_file_name" not in sample and not {"pan_seg_file_name", "segments_info"} <= sample.keys():
-            sample = self._registered.get(sample["file_name"], {})
+        sample = self._truth_files(sample)
         if "sem_seg_file_name" in sample:
             return read_semantic_labels(sample["sem_seg_file_name"])
-        if not {"pan_seg_file_name", "segments_info"} <= sample.keys():
+        ids = read_listed_ids(sample["pan_seg_file_name"], sample["segments_info"])
+        return semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+
+    def _truth_files(self, sample: Mapping) -> Mapping:
+        """The dict that names the ground truth of an image: the model's input, or that of the data set."""
+        if "sem_seg_file_name" not in sample and not {"pan_seg_file_name", "segments_info"} <= sample.keys():
+            sample = self._registered.get(sample["file_name"], {})
+        if "sem_seg_file_name" not in sample and not {"pan_seg_file_name", "segments_info"} <= sample.keys():
             raise ValueError(
                 f"An image of {self.dataset_name} has neither sem_seg_file_name nor pan_seg_file_name and "
                 "segments_info, in the model's input or in the data set."
             )
-        ids = read_panoptic_ids(sample["pan_seg_file_name"])
-        return semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+        return sample
 
     @functools.cached_property
     def _registered(self) -> dict[str, dict]:

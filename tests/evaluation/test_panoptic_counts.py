@@ -28,7 +28,7 @@ def tally(truth, truth_segments, predicted, predicted_segments) -> PanopticStats
     truth_segments = read_segments(truth_segments, INDEX, "the truth")
     predicted_segments = read_segments(predicted_segments, INDEX, "the prediction")
     maps = np.array(truth), np.array(predicted)
-    total.add(compare_maps(*maps, truth_segments, predicted_segments, "the prediction"), "truth.png")
+    total.add(compare_maps(*maps, truth_segments, predicted_segments, "the prediction", "truth.png"), "truth.png")
     return total
 
 
@@ -61,9 +61,9 @@ def test_void_leaves_the_union_and_excuses_what_lies_on_it_for_more_than_half():
     assert counted(half, 1) == (0, 0, 1, 0)  # exactly one half does not excuse
 
 
-def test_pixels_of_ids_that_the_truth_does_not_list_are_no_void():
-    counts = tally(row((99, 10)), [], row((5, 10)), [segment(5, 0)]).official
-    assert counted(counts, 0) == (0, 0, 1, 0)
+def test_a_truth_with_ids_that_its_list_lacks_is_refused_as_in_training():
+    with pytest.raises(ValueError, match=r"label file truth\.png has the segment ids 98, 99, which segments_info"):
+        tally(row((99, 5), (1, 4), (98, 2)), [segment(1, 0)], row((5, 11)), [segment(5, 0)])
 
 
 def test_a_crowd_never_matches_and_excuses_its_class():
