@@ -1,6 +1,7 @@
 """The command line on a tiny Mask2Former and a few generated images: from a DINO's backbone to PQ, AP and mIoU."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -77,6 +78,19 @@ def test_the_checkpoint_knows_things_and_stuff(finished):
 def test_evaluation_of_the_checkpoint_gives_the_same_numbers(finished, tmp_path):
     run(tmp_path, "--eval-only", f"train.init_checkpoint={finished / 'model_final.pth'}")
     assert json.loads((tmp_path / "results.json").read_text()) == json.loads((finished / "results.json").read_text())
+
+
+def test_without_a_file_of_instances_ap_is_that_of_the_segments(dataset, finished, tmp_path):
+    """Masks of the drawn objects do not overlap, so the numbers are those with the file."""
+    shutil.copytree(dataset / "generated", tmp_path / "data" / "generated")
+    (tmp_path / "data" / "generated" / "annotations" / "instances_val.json").unlink()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+        register_generated()
+        run(tmp_path / "run", "--eval-only", f"train.init_checkpoint={finished / 'model_final.pth'}")
+    register_generated()
+    one, other = (json.loads((folder / "results.json").read_text()) for folder in (finished, tmp_path / "run"))
+    assert one == other
 
 
 def test_a_backbone_is_not_evaluated(dataset, backbone, tmp_path):

@@ -12,6 +12,7 @@ from focalnet_d2.engine.accumulation import EqualWeights, ObjectWeights
 train = dict(
     init_checkpoint="",  # weights to start from or to evaluate, any known layout; "" = random
     new_classes=False,  # True: the checkpoint may have another list of classes
+    other_class_names="refuse",  # a checkpoint to evaluate with other class names: refuse, by_name or by_position
     keep_settings=False,  # True: load in spite of settings that no shape shows and that differ
     backbone_only=False,  # True: take the FocalNet alone, also from the file of another model
     output_dir="",  # "" = output/<name of the recipe>

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from focalnet_d2.utils.text import some_of
+
 from .layout import ClassRows, State
 
 Names = Sequence[str | None]
+OTHER_CLASS_NAMES = ("refuse", "by_name", "by_position")  # what becomes of a file that records other class names
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,39 @@ class RowMap:
 
     def _spread(self, rows: list[int], size: int) -> list[int]:
         return [row * size + k for row in rows[: len(rows) - self.extra] for k in range(size)]
+
+
+def names_to_match(recorded: Names | None, names: Sequence[str] | None, rule: str, source: str) -> Sequence[str] | None:
+    """The names by which rows are taken; None: by their position.
+
+    Args:
+        recorded: the classes that the file says it has; names: those of the model; None where one is not known.
+        rule: of `OTHER_CLASS_NAMES`; it decides where both are known and differ, also in their order alone.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: they differ and the rule is "refuse", or there is no such rule.
+    """
+    if rule not in OTHER_CLASS_NAMES:
+        raise ValueError(f"train.other_class_names={rule!r} must be one of {', '.join(OTHER_CLASS_NAMES)}.")
+    if recorded is None or names is None or list(recorded) == list(names):
+        return names
+    if rule == "refuse":
+        raise ValueError(
+            f"The checkpoint {source} was trained on the classes {some_of(recorded, 10)}, the data has "
+            f"{some_of(names, 10)} ({_difference(recorded, names)}): to evaluate it all the same, set "
+            "train.other_class_names=by_name to take its classes by their names, or by_position to ignore the names."
+        )
+    return None if rule == "by_position" else names
+
+
+def _difference(recorded: Names, names: Sequence[str]) -> str:
+    """In one phrase what is different about two lists of names."""
+    if len(recorded) != len(names):
+        return f"{len(recorded)} and {len(names)} classes"
+    if set(recorded) == set(names):
+        return "the same classes in another order"
+    return f"{len(set(names) - set(recorded))} of the {len(names)} names are not in the file"
 
 
 def match_rows(

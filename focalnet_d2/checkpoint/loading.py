@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.utils.text import counted, some_of
 
-from .classes import RowMap, fit_class_rows, match_rows
+from .classes import RowMap, fit_class_rows, match_rows, names_to_match
 from .focalnet import (
     backbone_layouts,
     detector_layouts,
@@ -47,6 +47,7 @@ def load_checkpoint(
     keep_settings: bool = False,
     backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
+    other_class_names: str = "by_name",
     ema: bool = False,
     complete: bool = False,
 ) -> LoadReport:
@@ -62,6 +63,8 @@ def load_checkpoint(
         keep_settings: what shapes cannot show (position encoding, modulator, padding) stays as the model has it.
         backbone_only: fill the model's FocalNet alone, from a file of any of these kinds of model.
         class_names: the model's classes in order.
+        other_class_names: what becomes of a file that records other class names: "refuse"; "by_name" takes the rows
+            of the model's classes, if the file has all of them; "by_position" takes the rows as they are.
         ema: take the averaged weights of the file.
         complete: refuse a file that leaves a part of the model as it was, such as a backbone alone.
 
@@ -75,7 +78,8 @@ def load_checkpoint(
             f"The checkpoint {weights.source} cannot be loaded into a model on the meta device: use model.to_empty "
             "first."
         )
-    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, class_names))
+    names = names_to_match(weights.metadata.get("thing_classes"), class_names, other_class_names, weights.source)
+    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, names))
     if complete and report.missing:
         raise ValueError(
             f"The checkpoint {weights.source} ({report.layout}) holds only a part of the model: "

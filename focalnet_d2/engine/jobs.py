@@ -12,6 +12,7 @@ from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 
 from .device import resolve_device
 from .distributed import launch
+from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run
 
 logger = logging.getLogger(__name__)
@@ -89,10 +90,11 @@ def run_job(job: Job) -> dict[str, Any] | None:
 
 def do_train(recipe: DictConfig, *, resume: bool) -> None:
     """Train from `train.init_checkpoint`, or go on where the last run in the folder stopped."""
+    data = read_data(recipe, to_train=True)
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
-    trainer, start_iteration = build_trainer(model, recipe, resume=resume)
+    trainer, start_iteration = build_trainer(model, recipe, resume=resume, data=data)
     trainer.train(start_iteration, recipe.train.max_iter)
 
 
@@ -104,6 +106,8 @@ def do_test(recipe: DictConfig) -> dict[str, Any]:
     """
     if not recipe.train.init_checkpoint:
         raise RecipeError("An evaluation needs weights: add train.init_checkpoint=FILE.")
+    data = read_data(recipe, to_train=False)
     model = build_model(recipe)
+    check_tasks(model, data.evaluator)
     load_initial_weights(model, recipe, to_train=False)
-    return evaluate(model, recipe)
+    return evaluate(model, recipe, data)

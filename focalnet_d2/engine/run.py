@@ -26,6 +26,7 @@ from .device import resolve_amp, resolve_device
 from .distributed import local_rank, wrap_model
 from .evaluation_loop import run_evaluation
 from .hooks import BestCheckpoint, EMAHook, Evaluation, PeriodicCheckpoint, ProgressPrinter
+from .preflight import RunData, check_tasks, read_data
 from .rng import set_rng_state
 from .sharding import gathered
 from .trainer import Trainer
@@ -71,7 +72,8 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
     Args:
         to_train: the model will be trained, so a backbone alone will do, `train.backbone_only` may take no more than
             that, `train.new_classes` may leave class rows fresh and `train.keep_settings` may differ from the file's;
-            to evaluate, all of it must come from the file.
+            to evaluate, all of it must come from the file, and `train.other_class_names` says what becomes of a file
+            that records other class names than the test data has.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -91,11 +93,12 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         backbone_only=to_train and train.backbone_only,
         class_names=class_names(loader, read=new_classes),
         complete=not to_train,
+        other_class_names="by_name" if to_train else train.get("other_class_names", "refuse"),
     )
     logger.info("%s", report)
 
 
-def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
+def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, Any]:
     """Score the model on the recipe's test data; the numbers also go to `results.json`.
 
     Raises:
@@ -108,18 +111,29 @@ def evaluate(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
         model = _instantiate_with(augmentation.wrapper, model=model)
         loader = loader.copy()
         loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size
-    evaluator = instantiate(recipe.dataloader.evaluator)
-    return run_evaluation(model, instantiate(loader), evaluator, Path(recipe.train.output_dir), recipe.train.amp)
+    images, folder = _instantiate_with(loader, dataset=data.test), Path(recipe.train.output_dir)
+    try:
+        return run_evaluation(model, images, data.evaluator, folder, recipe.train.amp)
+    finally:
+        data.evaluator.reset()  # which forgets the predictions; the training goes on without them in memory
 
 
-def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tuple[Trainer, int]:
+def build_trainer(
+    model: nn.Module, recipe: DictConfig, *, resume: bool, data: RunData | None = None
+) -> tuple[Trainer, int]:
     """The trainer with all hooks and the iteration to start with.
 
     Args:
         model: with its initial weights, from `build_model`.
         recipe: all of it is used.
         resume: go on from the last checkpoint in `train.output_dir`.
+        data: of `read_data`, if it was read before.
+
+    Raises:
+        RecipeError: the model does not predict what is evaluated.
     """
+    data = data or read_data(recipe, to_train=True)
+    check_tasks(model, data.evaluator)
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
     wrapped = wrap_model(model, device, train.parallel)
@@ -138,7 +152,7 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
     start, rng_state = resume_run(folder, state) if resume else (0, None)
     trainer = Trainer(
         wrapped,
-        _instantiate_with(recipe.dataloader.train, start_iteration=start),
+        _instantiate_with(recipe.dataloader.train, dataset=data.train, start_iteration=start),
         optimizer,
         device=device,
         scaler=scaler,
@@ -151,13 +165,14 @@ def build_trainer(model: nn.Module, recipe: DictConfig, *, resume: bool) -> tupl
     state.description = describe_run(recipe, model)  # the loader has read the names of the classes
     if rng_state is not None:
         set_rng_state(rng_state)  # last: building things draws random numbers
-    trainer.register_hooks(_hooks(model, recipe, optimizer, scheduler, averaged, state))
+    trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state))
     return trainer, start
 
 
 def _hooks(
     model: nn.Module,
     recipe: DictConfig,
+    data: RunData,
     optimizer: torch.optim.Optimizer,
     scheduler: LRMultiplier,
     averaged: EMAHook | None,
@@ -168,7 +183,7 @@ def _hooks(
 
     def evaluate_run() -> dict[str, Any]:
         with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
-            return evaluate(model, recipe)
+            return evaluate(model, recipe, data)
 
     evaluation = Evaluation(evaluate_run, train.eval_period)
     hooks = [

@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.config import LazyCall as L
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -12,6 +13,7 @@ from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine import run
 from focalnet_d2.engine.checkpointing import class_names
+from focalnet_d2.engine.preflight import RunData
 from tests.dino.building import build_dino
 from tests.mask2former.building import build_mask2former, tiny_backbone
 
@@ -114,7 +116,7 @@ def evaluated(recipe, monkeypatch) -> tuple[nn.Module, list]:
     """The model that `evaluate` runs, and the augmentations of its images."""
     seen = []
     monkeypatch.setattr(run, "run_evaluation", lambda model, loader, *rest: seen.append((model, loader)))
-    run.evaluate(nn.Linear(1, 1), recipe)
+    run.evaluate(nn.Linear(1, 1), recipe, RunData(None, ["an image"], DatasetEvaluator()))
     model, loader = seen[0]
     return model, list(loader["mapper"]["augmentations"])
 

@@ -1,0 +1,159 @@
+"""What is asked before a model is built: whether the data of a run can be read, learned and scored.
+
+A mistake that would show at the first evaluation, hours later, is an error here.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from detectron2.config import instantiate
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from omegaconf import DictConfig
+from torch import nn
+
+from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
+from focalnet_d2.utils.text import some_of
+
+from .checkpointing import class_names
+from .rng import preserved_rng
+
+_SHOWN = 10  # classes of a list in a message
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run, read and checked.
+
+    Attributes:
+        train: images to learn from; None where a run only evaluates.
+        test: images to predict.
+        evaluator: scores the predictions.
+    """
+
+    train: SharedMemoryDataset | None
+    test: SharedMemoryDataset
+    evaluator: DatasetEvaluator
+
+
+def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
+    """Read the data sets of a recipe, make its evaluator, and compare the classes of all with the model's.
+
+    All ranks of a run have to call it together.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, or cannot be learned from or scored.
+        RecipeError: the model has other classes than the data, or the training data others than the test data.
+    """
+    with preserved_rng():
+        train = instantiate(recipe.dataloader.train.dataset) if to_train else None
+        test = instantiate(recipe.dataloader.test.dataset)
+        evaluator = instantiate(recipe.dataloader.evaluator)
+        check_classes(recipe, evaluator, to_train=to_train)
+        for one in members(evaluator):
+            if hasattr(one, "check_images"):
+                one.check_images(test)
+        return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
+
+
+def members(evaluator: DatasetEvaluator) -> list[Any]:
+    """The evaluators that Detectron2's `DatasetEvaluators` joins, or the one that is none."""
+    return list(getattr(evaluator, "_evaluators", [evaluator]))
+
+
+def check_classes(recipe: DictConfig, evaluator: DatasetEvaluator, *, to_train: bool) -> None:
+    """Whether model, training data and test data are about the same classes; all data sets have been read.
+
+    Raises:
+        RecipeError: they are not; it lists both and says which setting to type.
+    """
+    loaders = ("train", "test") if to_train else ("test",)
+    first_classes = any(getattr(one, "first_classes", None) for one in members(evaluator))
+    compared = loaders[:1] if to_train and first_classes else () if first_classes else loaders
+    for loader in compared:
+        _check_number(recipe, loader)
+        _check_things(recipe, loader)
+    if len(compared) == 2:
+        _check_same_names(recipe)
+
+
+def _check_number(recipe: DictConfig, loader: str) -> None:
+    names, number = class_names(recipe.dataloader[loader], read=False), recipe.model.get("num_classes")
+    if names is not None and number is not None and number != len(names):
+        raise RecipeError(
+            f"The model has {number} classes, but the data set {_name(recipe, loader)} has {len(names)} "
+            f"({some_of(names, _SHOWN)}): set model.num_classes={len(names)}."
+        )
+
+
+def _check_things(recipe: DictConfig, loader: str) -> None:
+    """Whether `model.inference.thing_ids` are the countable classes, where results tell things from stuff."""
+    inference = recipe.model.get("inference") or {}
+    names, things = class_names(recipe.dataloader[loader], read=False), _things(_name(recipe, loader))
+    if names is None or things is None or (inference.get("panoptic") or inference.get("instance")) is None:
+        return
+    found = sorted(inference.get("thing_ids", ()))
+    if found != things:
+        setting = f"[{','.join(map(str, things))}]"
+        raise RecipeError(
+            f"model.inference.thing_ids are {_numbered(found, names)}, but the things of the data set "
+            f"{_name(recipe, loader)} are {_numbered(things, names)}: set model.inference.thing_ids={setting}."
+        )
+
+
+def _check_same_names(recipe: DictConfig) -> None:
+    (train, learned), (test, scored) = (
+        (_name(recipe, loader), class_names(recipe.dataloader[loader], read=False)) for loader in ("train", "test")
+    )
+    if learned is not None and scored is not None and learned != scored:
+        raise RecipeError(
+            f"The training data {train} and the test data {test} have different classes, "
+            f"{first_difference(learned, scored)}: set dataloader.test.dataset.names to a data set with the classes of "
+            "the training, in their order."
+        )
+
+
+def first_difference(first: Sequence[str], second: Sequence[str]) -> str:
+    """Where two different lists of class names part, and both lists, for a message."""
+    pairs = enumerate(zip(first, second))
+    place = next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return f"from number {place} on: {some_of(first[place:], _SHOWN)} and {some_of(second[place:], _SHOWN)}"
+
+
+def check_tasks(model: nn.Module, evaluator: DatasetEvaluator) -> None:
+    """Whether the model predicts what its evaluators score; models and evaluators that do not say it are taken.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    predicted = getattr(model, "tasks", None)
+    for one in members(evaluator):
+        missing = [task for task in getattr(one, "tasks", ()) if predicted is not None and task not in predicted]
+        if missing:
+            raise RecipeError(
+                f"{type(one).__name__} scores {', '.join(missing)}, but the {type(model).__name__} of this recipe "
+                f"predicts {', '.join(predicted) or 'nothing'} only: switch it on, or take the evaluator out of "
+                "dataloader.evaluator."
+            )
+
+
+def _name(recipe: DictConfig, loader: str) -> str:
+    names = recipe.dataloader[loader].dataset.names
+    return names if isinstance(names, str) else names[0]
+
+
+def _things(name: str) -> list[int] | None:
+    """Sorted contiguous ids of the countable classes of a data set; None where it does not tell them."""
+    things = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
+    return None if things is None else sorted(things.values())
+
+
+def _numbered(classes: Iterable[int], names: Sequence[str] | Mapping[int, str]) -> str:
+    """`0 (cat), 3 (dog)`; `none` for no class."""
+    words = (f"{index} ({names[index]})" if index < len(names) else str(index) for index in classes)
+    return some_of(words, _SHOWN) or "none"
