@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from .old_recipes import modernize
 from .overrides import apply_overrides
-from .recipe_files import SUFFIXES, RecipeError, find_recipe, list_recipes, parse_recipe, recipe_folder
+from .recipe_files import SUFFIXES, RecipeError, find_recipe, list_recipes, parse_recipe, read_recipe, recipe_folder
 from .recipe_yaml import RECIPE_NAMES, check_names, recipe_from_yaml, recipe_to_yaml
 
 __all__ = [
@@ -37,15 +37,15 @@ def load_recipe(path_or_name: str | Path) -> DictConfig:
         RecipeError: no such recipe, or its names are not exactly those of `RECIPE_NAMES`.
     """
     path = find_recipe(path_or_name)
-    recipe = _load_python(path) if path.suffix == ".py" else recipe_from_yaml(path.read_text("utf-8"), str(path))
+    recipe = _load_python(path) if path.suffix == ".py" else recipe_from_yaml(read_recipe(path), f"Recipe {path}")
     check_names(recipe, str(path))
+    if isinstance(recipe.train, DictConfig) and recipe.train.get("output_dir") == "":
+        recipe.train.output_dir = f"output/{path.stem}"  # each recipe its own folder
     return recipe
 
 
 def _load_python(path: Path) -> DictConfig:
     parse_recipe(path)  # Detectron2 would not say the line of a mistake
     recipe = cast(DictConfig, LazyConfig.load(str(path)))  # it is one without a list of names
-    if "train" in recipe and recipe.train.get("output_dir") == "":
-        recipe.train.output_dir = f"output/{path.stem}"  # each recipe its own folder
     modernize(recipe)
     return recipe

@@ -1,72 +1,112 @@
-"""Strict `key=value` overrides of a recipe: a setting that does not exist is an error that names the nearest one."""
+"""Strict `key=value` overrides of a recipe.
+
+A setting that does not exist is an error that names the nearest one, and a value of another type than the setting takes
+is one that says what it takes.
+"""
 
 import difflib
-import inspect
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from detectron2.utils.registry import locate
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from .moved import current_value
 from .nodes import children
 from .old_recipes import current_group, current_keys, modernize
+from .recipe_check import check_recipe
 from .recipe_files import RecipeError
+from .setting_values import NONE, check, fit, fit_elements, read_value
+from .settings import Setting, is_argument, setting_of
+
+_KEY = re.compile(r"\w+(\.\w+)*")
+_FOLDER = "train.output_dir"
 
 
 def apply_overrides(recipe: DictConfig, overrides: Iterable[str]) -> DictConfig:
-    """Set `key=value` overrides in place (values in hydra's grammar) and return the recipe.
+    """Set `key=value` overrides in place and return the recipe, all of whose settings are then checked.
 
     A key must exist in the recipe or be an argument of the callable that its node builds. The tree is closed while the
-    overrides are applied and open again afterwards. Keys and values of 0.1.0 become those of today.
+    overrides are applied and open again afterwards. Keys and values of 0.1.0 become those of today. Values follow
+    hydra's grammar (`docs/training.md` has the rules); an empty `train.output_dir=` is the recipe's own folder.
 
     Raises:
-        RecipeError: an override that cannot be read, an unknown key (the nearest existing key is named), a value for a
-            whole group of settings, a setting by its old and its new name.
+        RecipeError: an override that cannot be read, an unknown key (the nearest existing key is named), a value that
+            the setting does not take, a setting by its old and its new name.
     """
-    parsed = [_parse(override) for override in overrides]
-    keys = current_keys(recipe, [override.key_or_group for override in parsed])
+    typed = [_split(override) for override in overrides]
+    keys = current_keys(recipe, [key for key, _ in typed])
+    folder = _select(recipe, _FOLDER)
     OmegaConf.set_struct(recipe, True)
     try:
-        for key, override in zip(keys, parsed):
-            _apply(recipe, key, override)
+        for key, (_, text) in zip(keys, typed):
+            _apply(recipe, key, text)
     finally:
         OmegaConf.set_struct(recipe, None)
     modernize(recipe)
+    if folder and _select(recipe, _FOLDER) == "":
+        recipe.train.output_dir = folder
+    check_recipe(recipe)
     return recipe
 
 
-def _parse(text: str) -> Override:
+def _split(override: str) -> tuple[str, str]:
+    """(key, text of the value)."""
+    key, equals, text = override.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        raise RecipeError(f"Cannot read the override '{override}': it must look like key=value, as in train.seed=1.")
+    return key, text
+
+
+def _apply(recipe: DictConfig, key: str, text: str) -> None:
+    parent, name = _place(recipe, key)
+    present = _select(recipe, key)
+    setting = setting_of(key, parent, name, present)
+    value = current_group(recipe, key, read_value(key, text, setting))
+    if OmegaConf.is_dict(present) and not isinstance(value, dict) and text not in NONE and "${" not in text:
+        names = ", ".join(str(child) for child in present)
+        raise RecipeError(f"'{key}' is a group of settings: set one of {key}.{{{names}}} instead of '{key}={text}'.")
+    _set(recipe, key, value, text)
+
+
+def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
+    """Set a value that was read from this text; a group of values changes only the settings that it names."""
+    parent, name = _place(recipe, key)
+    present = _select(recipe, key)
+    if isinstance(value, dict) and OmegaConf.is_dict(present):
+        for child, inner in value.items():
+            _set(recipe, f"{key}.{child}", inner, str(inner))
+        return
+    setting = setting_of(key, parent, name, present)
+    value = _checked(key, fit(value, text, setting), setting, present)
     try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"Cannot read the override '{text}': it must look like key=value ({reason}).") from error
-    if override.is_delete() or override.is_add() or override.is_force_add() or override.package is not None:
-        raise RecipeError(f"Override '{text}' is not of the form key=value: only existing settings can be set.")
-    return override
+        with open_dict(parent):
+            parent[int(name) if isinstance(parent, ListConfig) else name] = value
+        if isinstance(value, str) and "${" in value:
+            OmegaConf.select(recipe, key, throw_on_resolution_failure=True)
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"Cannot set {key} to '{value}': {str(error).splitlines()[0]}.") from error
 
 
-def _apply(recipe: DictConfig, key: str, override: Override) -> None:
-    value = current_group(recipe, key, override.value())
+def _checked(key: str, value: Any, setting: Setting | None, present: Any) -> Any:
+    """The value by its name of today, once it is known to be one; a link is checked when all overrides stand."""
+    if isinstance(value, str):
+        value = current_value(key, value)
+        if "${" in value:
+            return value
+    check(key, value, setting)
+    return fit_elements(value, present, key) if isinstance(value, list) else value
+
+
+def _place(recipe: DictConfig, key: str) -> tuple[Any, str]:
+    """The group or list that holds the setting `key`, or may hold it, and the name there."""
     parent_key, _, name = key.rpartition(".")
     parent = _select(recipe, parent_key) if parent_key else recipe
-    if not _has(parent, name):
-        if not _is_argument(parent, name):
-            raise RecipeError(_unknown_key(recipe, str(override.input_line), key))
-        with open_dict(parent):
-            parent[name] = value
-        return
-    if OmegaConf.is_dict(_select(recipe, key)) and not isinstance(value, dict) and value is not None:
-        names = ", ".join(str(child) for child in _select(recipe, key))
-        raise RecipeError(f"'{key}' is a group of settings: set one of {key}.{{{names}}} instead of '{key}={value}'.")
-    try:
-        OmegaConf.update(recipe, key, value, merge=True)
-    except OmegaConfBaseException as error:
-        raise RecipeError(f"Cannot apply the override '{override.input_line}': {error.args[0]}") from error
+    if not _has(parent, name) and not _is_argument(parent, name):
+        raise RecipeError(_unknown_key(recipe, key))
+    return parent, name
 
 
 def _select(recipe: DictConfig, key: str) -> Any:
@@ -87,21 +127,12 @@ def _is_argument(node: Any, name: str) -> bool:
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return False
     target = node["_target_"]
-    target = locate(target) if isinstance(target, str) else target
-    try:
-        parameters = inspect.signature(target).parameters
-    except (TypeError, ValueError):
-        return False
-    return name in parameters and parameters[name].kind in (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
+    return is_argument(locate(target) if isinstance(target, str) else target, name)
 
 
-def _unknown_key(recipe: DictConfig, override: str, key: str) -> str:
-    known = list(_all_keys(recipe))
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"Unknown key '{key}' in the override '{override}': the nearest existing key is '{near[0]}'."
+def _unknown_key(recipe: DictConfig, key: str) -> str:
+    near = difflib.get_close_matches(key, list(_all_keys(recipe)), n=1, cutoff=0.0)
+    return f"Unknown key '{key}' in the overrides: the nearest existing key is '{near[0]}'."
 
 
 def _all_keys(node: Any, prefix: str = "") -> Iterator[str]:

@@ -42,15 +42,34 @@ def find_recipe(path_or_name: str | Path) -> Path:
     raise RecipeError(f"There is no recipe '{path_or_name}': neither a file nor a shipped recipe; {hint}.")
 
 
+def read_recipe(path: Path) -> str:
+    """The text of a recipe.
+
+    Raises:
+        RecipeError: the file is empty, or no text in UTF-8.
+    """
+    content = path.read_bytes()
+    if not content.strip():
+        raise RecipeError(f"Recipe {path} is empty.")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"Recipe {path} is not a text in UTF-8: {error}.") from error
+    if "\0" in text:
+        raise RecipeError(f"Recipe {path} is not a text: it has NUL bytes.")
+    return text
+
+
 def parse_recipe(path: Path) -> ast.Module:
     """The syntax tree of a Python recipe, which is not run.
 
     Raises:
-        RecipeError: the file is no text in UTF-8, or no Python.
+        RecipeError: the file is empty, no text in UTF-8, or no Python.
     """
+    text = read_recipe(path)
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        return ast.parse(text, filename=str(path))
     except SyntaxError as error:
         raise RecipeError(f"Recipe {path} is not Python: line {error.lineno}, {error.msg}.") from error
-    except ValueError as error:  # bytes that are not UTF-8, or a NUL
-        raise RecipeError(f"Recipe {path} is not a text in UTF-8: {error}.") from error
+    except (RecursionError, MemoryError) as error:
+        raise RecipeError(f"Recipe {path} is nested too deeply to be read.") from error

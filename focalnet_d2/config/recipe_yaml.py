@@ -1,13 +1,41 @@
 """Recipes as YAML text and back. Reading never builds or calls anything."""
 
+import re
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 from .nodes import full_name
 from .old_recipes import modernize, refuse_both_names
 from .recipe_files import RecipeError
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """YAML's safe types, numbers as 1e-4 included, which YAML 1.1 takes for text; no key twice, nothing in itself."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """The mapping of a node."""
+        keys = [key.value for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise ConstructorError(None, None, f"the key '{twice}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node."""
+        if self.check_event(yaml.AliasEvent) and isinstance(parent, yaml.CollectionNode):
+            anchor = self.peek_event().anchor
+            if anchor in self.anchors and self.anchors[anchor].end_mark is None:
+                raise ComposerError(None, None, f"'{anchor}' holds itself", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
+_RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789"
+)
 
 RECIPE_NAMES = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
 
@@ -19,14 +47,17 @@ def recipe_from_yaml(text: str, source: str = "The recipe") -> DictConfig:
         RecipeError: the text is no YAML mapping, or gives a setting by its old and by its new name.
     """
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source} is not readable as YAML: {' '.join(str(error).split())}") from error
+        content = yaml.load(text, _RecipeLoader)  # a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that no calendar has
+        raise RecipeError(f"{source} is not readable as YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{source} does not hold a recipe: it must be a YAML mapping with {RECIPE_NAMES}.")
     refuse_both_names(content, source)
     modernize(content)
-    return OmegaConf.create(content, flags={"allow_objects": True})
+    try:
+        return OmegaConf.create(content, flags={"allow_objects": True})
+    except OmegaConfBaseException as error:
+        raise RecipeError(f"{source} does not hold a recipe: {str(error).splitlines()[0]}.") from error
 
 
 def recipe_to_yaml(recipe: DictConfig) -> str:

@@ -2,7 +2,7 @@
 
 import torch
 
-AMP_MODES = ("off", "auto", "bf16", "fp16")
+from focalnet_d2.config.settings import AMP_MODES
 
 
 def resolve_device(device: str = "auto", local_rank: int = 0) -> torch.device:

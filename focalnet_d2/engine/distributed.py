@@ -24,12 +24,12 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from focalnet_d2.config.settings import PARALLEL_MODES
 from focalnet_d2.utils.child_processes import end_with_parent
 
 from .sharding import shard_model, sharded_units
 
 TIMEOUT = timedelta(minutes=30)
-PARALLEL_MODES = ("ddp", "fsdp")
 
 
 def launch(

@@ -6,6 +6,7 @@ the FocalNet classifier; each exempts other parameters from weight decay.
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import nn
@@ -47,6 +48,7 @@ def _exempt_none(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return False
 
 
+DecayRule = Literal["detectron2", "mmdetection", "mask2former", "imagenet", "all"]
 DECAY_RULES: dict[str, Callable[[nn.Module, str, nn.Parameter], bool]] = {
     "detectron2": _exempt_detectron2,  # Detectron2, detrex: norm modules
     "mmdetection": _exempt_mmdetection,  # names with "norm": `ln`, heads' bn and gn, and every bias decay
@@ -83,7 +85,7 @@ def parameter_groups(
     *,
     lr: float,
     weight_decay: float,
-    decay_rule: str,
+    decay_rule: DecayRule,
     lr_factor: Callable[[str], float] | None = None,
 ) -> list[dict]:
     """Groups of parameters with equal learning rate and weight decay.
@@ -98,13 +100,13 @@ def parameter_groups(
     Raises:
         ValueError: unknown rule, or nothing to train.
     """
-    decay_rule = current_value("optimizer.decay_rule", decay_rule)
-    if decay_rule not in DECAY_RULES:
+    rule = current_value("optimizer.decay_rule", decay_rule)
+    if rule not in DECAY_RULES:
         raise ValueError(f"decay_rule is '{decay_rule}': it must be one of {', '.join(DECAY_RULES)}.")
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for module, name, parameter in trainable_parameters(model):
         rate = lr if lr_factor is None else lr * lr_factor(name)
-        decay = 0.0 if DECAY_RULES[decay_rule](module, name, parameter) else weight_decay
+        decay = 0.0 if DECAY_RULES[rule](module, name, parameter) else weight_decay
         groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
         raise ValueError("The model has no trainable parameter: nothing is left to optimise.")
@@ -120,7 +122,7 @@ def build_adamw(
     lr: float,
     weight_decay: float,
     betas: tuple[float, float],
-    decay_rule: str,
+    decay_rule: DecayRule,
     lr_factor: Callable[[str], float] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW over `parameter_groups(model, ...)`."""
