@@ -11,6 +11,8 @@ from focalnet_d2.engine.accumulation import EqualWeights, ObjectWeights
 
 train = dict(
     init_checkpoint="",  # weights to start from or to evaluate, any known layout; "" = random
+    weights_entry="",  # entry of that file that holds the weights, where there are several
+    allow_nonfinite=False,  # True: load weights that are NaN or infinite, too
     new_classes=False,  # True: the checkpoint may have another list of classes
     other_class_names="refuse",  # a checkpoint to evaluate with other class names: refuse, by_name or by_position
     keep_settings=False,  # True: load in spite of settings that no shape shows and that differ

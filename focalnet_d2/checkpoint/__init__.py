@@ -1,8 +1,9 @@
 """Reading, checking, loading and saving checkpoints."""
 
 from .loading import check_checkpoint, checkpoint_metadata, load_checkpoint
-from .reading import Weights, read_checkpoint, select_weights
+from .reading import read_checkpoint
 from .report import LoadReport
+from .selection import Weights, select_weights
 from .writing import save_checkpoint, save_weights
 
 __all__ = [

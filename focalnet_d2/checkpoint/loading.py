@@ -25,8 +25,10 @@ from .focalnet import (
 from .focalnet_architecture import FOCALNET_SETTINGS, architecture_checks, recorded_settings
 from .kernel_inflation import added_kernels, grow
 from .layout import ArchitectureCheck, ClassRows, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
-from .reading import Weights, read_checkpoint, select_weights
+from .reading import read_checkpoint
 from .report import LoadReport
+from .selection import Weights, select_weights
+from .values import nonfinite_names, unfit_types
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def load_checkpoint(
     class_names: Sequence[str] | None = None,
     other_class_names: str = "by_name",
     ema: bool = False,
+    entry: str = "",
+    allow_nonfinite: bool = False,
     complete: bool = False,
 ) -> LoadReport:
     """Fills a model from a checkpoint whose layout is recognised by its names.
@@ -66,18 +70,16 @@ def load_checkpoint(
         other_class_names: what becomes of a file that records other class names: "refuse"; "by_name" takes the rows
             of the model's classes, if the file has all of them; "by_position" takes the rows as they are.
         ema: take the averaged weights of the file.
+        entry: the entry of the file that holds the weights, or what their names begin with, where there are several.
+        allow_nonfinite: load weights that are NaN or infinite, too; the report names them.
         complete: refuse a file that leaves a part of the model as it was, such as a backbone alone.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read or does not fit; the model is unchanged.
     """
-    weights = _weights(checkpoint, ema)
-    if any(value.is_meta for value in model.state_dict().values()):
-        raise ValueError(
-            f"The checkpoint {weights.source} cannot be loaded into a model on the meta device: use model.to_empty "
-            "first."
-        )
+    weights = _weights(model, checkpoint, ema, entry)
+    _refuse_meta(model, weights)
     names = names_to_match(weights.metadata.get("thing_classes"), class_names, other_class_names, weights.source)
     tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, names))
     if complete and report.missing:
@@ -87,6 +89,7 @@ def load_checkpoint(
             "evaluate."
         )
     state = _unwrapped(model).state_dict()
+    _check_finite(tensors, state, report, allow_nonfinite)
     with torch.no_grad():
         for name, tensor in tensors.items():
             state[name].copy_(tensor)
@@ -102,13 +105,18 @@ def check_checkpoint(
     backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
     ema: bool = False,
+    entry: str = "",
+    allow_nonfinite: bool = False,
 ) -> LoadReport:
     """The report that `load_checkpoint` would give, or its error; nothing is copied.
 
-    Both sides may be on the meta device: shapes are enough.
+    Both sides may be on the meta device: shapes and types are enough. With `allow_nonfinite`, values are not looked at.
     """
     options = Options(new_classes, keep_settings, backbone_only, class_names)
-    return _plan(model, _weights(checkpoint, ema), options)[1]
+    tensors, report = _plan(model, _weights(model, checkpoint, ema, entry), options)
+    if not allow_nonfinite:
+        _check_finite(tensors, _unwrapped(model).state_dict(), report, allow_nonfinite)
+    return report
 
 
 def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -121,14 +129,41 @@ def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = No
     return metadata if class_names is None else {**metadata, "thing_classes": list(class_names)}
 
 
-def _weights(checkpoint: str | os.PathLike | Mapping[str, Any], ema: bool) -> Weights:
+def _weights(model: nn.Module, checkpoint: str | os.PathLike | Mapping[str, Any], ema: bool, entry: str) -> Weights:
+    names = list(_unwrapped(model).state_dict())
     if isinstance(checkpoint, Mapping):
-        return select_weights(checkpoint, ema=ema)
-    return select_weights(read_checkpoint(checkpoint), str(checkpoint), ema=ema)
+        return select_weights(checkpoint, ema=ema, entry=entry, model_names=names)
+    content = read_checkpoint(checkpoint)
+    return select_weights(content, str(checkpoint), ema=ema, entry=entry, model_names=names)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def _refuse_meta(model: nn.Module, weights: Weights) -> None:
+    if any(value.is_meta for value in model.state_dict().values()):
+        raise ValueError(
+            f"The checkpoint {weights.source} cannot be loaded into a model on the meta device: use model.to_empty "
+            "first."
+        )
+    without = [name for name, value in weights.tensors.items() if value.is_meta]
+    if without:
+        raise ValueError(
+            f"The checkpoint {weights.source} holds tensors without values (meta device): {counted(without)}."
+        )
+
+
+def _check_finite(tensors: State, state: State, report: LoadReport, allow: bool) -> None:
+    """Refuses weights that are NaN or infinite, or would be in the model's type; noted where they are allowed."""
+    names = nonfinite_names(tensors, state)
+    if names and not allow:
+        raise ValueError(
+            f"The checkpoint {report.source} holds NaN or infinite weights: {counted(names)}; give an earlier one, or "
+            "set train.allow_nonfinite=True (in Python allow_nonfinite=True) to load it all the same."
+        )
+    if names:
+        report.notes.append(f"NaN or infinite are {counted(names)}")
 
 
 # Which layout
@@ -203,8 +238,11 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     layout = _recognize(model, weights, state, options.backbone_only)
     renamed = apply_table(layout.rules(model, list(weights.tensors)), weights.tensors)
     tensors = renamed.tensors
-    report = LoadReport(weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped})
+    report = LoadReport(
+        weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped}, taken=weights.taken
+    )
     report.resized |= layout.prepare(tensors)
+    _check_types(tensors, state, weights.source, layout.name)
     report.content = ", ".join(layout.describe(tensors))
     _compare_architectures(layout.checks, tensors, state, weights.source)
     settings = layout.settings(model, tensors, weights.metadata)
@@ -318,6 +356,14 @@ def _fit_backbone(
     if normalized and any(name.endswith("modulation.f.weight") for name in report.resized):
         report.notes.append("added focal levels also divide the modulator by more: outputs change until trained")
     return may_be_missing
+
+
+def _check_types(tensors: State, state: State, source: str, layout: str) -> None:
+    if wrong := unfit_types(tensors, state):
+        raise ValueError(
+            f"The checkpoint {source} ({layout}) holds values that the model's types would cut: {counted(wrong)}; save "
+            "the weights as floating-point numbers."
+        )
 
 
 def _check_complete(

@@ -13,17 +13,17 @@ import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from detectron2.utils.file_io import PathManager
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from focalnet_d2.utils.text import some_of
+from .digest import DIGEST, digest_of
+from .zip_archive import check_archive
 
 # The functions that rebuild arrays and numbers, whatever this version of numpy calls their modules.
 _RECONSTRUCT, _SCALAR = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
@@ -57,27 +57,29 @@ _HARMLESS = [
 def read_checkpoint(path: str | os.PathLike, *, header_only: bool = False) -> dict[str, Any]:
     """The content of a checkpoint file, as it was saved; no code in it is run.
 
-    `.safetensors` gives `{"model": tensors, "metadata": dict}`; what `torch.save` wrote is read by `torch.load`;
-    anything else is taken for a pickle of arrays, as in Detectron2's model zoo. Tensors are on the CPU, mapped from the
-    file where the format allows it. Addresses that Detectron2 knows (`https://`, `detectron2://`) are downloaded to
-    its cache first.
+    The content tells the format, not the name. The safetensors format gives `{"model": tensors, "metadata": dict}`;
+    what `torch.save` wrote is read by `torch.load`; anything else is taken for a pickle of arrays, as in Detectron2's
+    model zoo. Tensors are on the CPU, mapped from the file where the format allows it. Checksums are compared: those of
+    zip archives, and the digest that our own files note. Addresses that Detectron2 knows (`https://`, `detectron2://`)
+    are downloaded to its cache first.
 
     Args:
         header_only: give tensors without values (meta device) where the format has its names and shapes apart, as
-            `.safetensors` has.
+            safetensors has; without values, there is no digest to compare.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint, is damaged, or asks for something that could run code.
     """
     path = _local_path(path)
-    _refuse_other_files(path)
-    if path.suffix == ".safetensors":
+    _refuse_what_is_no_file(path)
+    if _is_safetensors(path):
         return _read_safetensors(path, header_only)
-    content = _read_torch(path) if _is_torch_file(path) else _read_pickle(path)
+    _refuse_other_files(path)
+    content = _read_any_pickle(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"The file {path} holds a {type(content).__name__}, not a dictionary of weights.")
-    return dict(content)
+    return _without_digest(dict(content), path)
 
 
 def _local_path(path: str | os.PathLike) -> Path:
@@ -86,11 +88,21 @@ def _local_path(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def _refuse_other_files(path: Path) -> None:
+def _refuse_what_is_no_file(path: Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"The checkpoint {path} does not exist.")
     if path.is_dir():
         raise ValueError(f"The checkpoint {path} is a folder: name the file in it.")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON text that it has room for, and with the text's bracket."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and 8 + int.from_bytes(start[:8], "little") <= path.stat().st_size
+
+
+def _refuse_other_files(path: Path) -> None:
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
     if not start:
@@ -99,12 +111,17 @@ def _refuse_other_files(path: Path) -> None:
         raise ValueError(f"The file {path} is a Git LFS pointer, not the weights: run `git lfs pull`.")
     if start[:1] == b"<":
         raise ValueError(f"The file {path} is a web page, not the weights: download the file that the page links to.")
+    if start[:1] == b"{":
+        raise ValueError(f"The file {path} is a JSON text, not the weights: give the file that it describes.")
 
 
-def _is_torch_file(path: Path) -> bool:
-    """Whether `torch.save` wrote the file, in its present format (zip) or the one before."""
+def _read_any_pickle(path: Path) -> Any:
+    """What `torch.save` wrote, in its present format (zip) or the one before, or a pickle of arrays."""
+    if zipfile.is_zipfile(path):
+        return _read_archive(path)
     with open(path, "rb") as file:
-        return zipfile.is_zipfile(path) or file.read(len(_LEGACY_START)) == _LEGACY_START
+        start = file.read(len(_LEGACY_START))
+    return _read_torch(path, map_location="cpu") if start == _LEGACY_START else _read_pickle(path)
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
@@ -122,17 +139,52 @@ def _forbidden(path: Path, name: str) -> ValueError:
     )
 
 
-def _read_torch(path: Path) -> Any:
+def _read_archive(path: Path) -> Any:
+    try:
+        archive = check_archive(path)
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise _damaged(path, error) from error
+    lengths = []
+
+    def note_length(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage:
+        lengths.append(storage.nbytes())
+        return storage
+
+    content = _read_torch(path, map_location=note_length, mmap=not archive.compressed)
+    if not archive.has_lengths(lengths):
+        raise _damaged(path, ValueError("its records have other lengths than the tensors in them"))
+    return content
+
+
+def _read_torch(path: Path, **options: Any) -> Any:
     try:
         with torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, weights_only=True, **options)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL (\S+)|function (.+)", str(error))
         if name is None:
             raise _damaged(path, error) from error
         raise _forbidden(path, name.group(1) or name.group(2)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path, error) from error
+
+
+def _without_digest(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content as it was given to `save_checkpoint`, compared with the digest that was then added."""
+    notes = content.get("metadata")
+    if not isinstance(notes, dict) or DIGEST not in notes:
+        return content
+    rest = {name: value for name, value in notes.items() if name != DIGEST}
+    _compare_digest(path, notes[DIGEST], content)
+    return {**content, "metadata": rest}
+
+
+def _compare_digest(path: Path, digest: Any, content: Any, text: str = "") -> None:
+    if digest != digest_of(content, text):
+        raise ValueError(
+            f"The file {path} is not as it was written: its tensors do not have the digest that it notes. Copy or "
+            f"download it again; if another program changed it on purpose, remove the entry {DIGEST!r} of its metadata."
+        )
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -176,67 +228,35 @@ def _read_pickle(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _read_safetensors(path: Path, header_only: bool) -> dict[str, Any]:
-    def tensor_of(file: Any, name: str) -> Tensor:
-        if not header_only:
-            return file.get_tensor(name)
-        return torch.empty(file.get_slice(name).get_shape(), device="meta")
+_TYPES = {
+    **{f"F{bits}": getattr(torch, f"float{bits}") for bits in (16, 32, 64)},
+    **{f"I{bits}": getattr(torch, f"int{bits}") for bits in (8, 16, 32, 64)},
+    **{"BF16": torch.bfloat16, "U8": torch.uint8, "BOOL": torch.bool, "C64": torch.complex64},
+}  # what the header calls them
 
+
+def _read_safetensors(path: Path, header_only: bool) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: tensor_of(file, name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            metadata = file.metadata() or {}
-            return {"model": tensors, "metadata": json.loads(metadata.get("metadata", "{}"))}
-    except (SafetensorError, ValueError) as error:
+            read = _without_values if header_only else safe_open.get_tensor
+            tensors = {name: read(file, name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            notes = file.metadata() or {}
+    except Exception as error:  # what is not there, or no type of torch
         raise _damaged(path, error) from error
+    text = notes.get("metadata", "{}")
+    if DIGEST in notes and not header_only:
+        _compare_digest(path, notes[DIGEST], tensors, text)
+    return {"model": tensors, "metadata": _from_json(text)}
 
 
-UNNAMED = "(a dictionary)"  # what messages call a checkpoint that was not read from a file
+def _without_values(file: Any, name: str) -> Tensor:
+    entry = file.get_slice(name)
+    return torch.empty(entry.get_shape(), dtype=_TYPES.get(entry.get_dtype(), torch.float32), device="meta")
 
 
-@dataclass
-class Weights:
-    """The weights of a checkpoint, taken out of whatever they were wrapped in.
-
-    Args:
-        source: what messages call the checkpoint: its path.
-        tensors: name in the file -> tensor.
-        metadata: what our own files say about themselves; empty for others.
-        skipped: entries beside the tensors -> why they were left out.
-    """
-
-    source: str
-    tensors: dict[str, Tensor]
-    metadata: dict[str, Any] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-
-
-def select_weights(content: Mapping[str, Any], source: str = UNNAMED, *, ema: bool = False) -> Weights:
-    """The weights in the content of a file, without container and without a prefix that all names share.
-
-    Containers are `model`, `state_dict`, `teacher` and a bare dictionary; with `ema` it is `ema_model`. The prefixes
-    `module.` (data parallel training) and `visual.` are removed. Arrays become tensors.
-
-    Raises:
-        ValueError: there is no tensor, or `ema` is asked for and the file has no averaged weights.
-    """
-    if ema and not isinstance(content.get("ema_model"), Mapping):
-        held = some_of(content, 5) or "nothing"
-        raise ValueError(f"The checkpoint {source} holds no averaged weights (ema_model); it holds {held}.")
-    containers = ("ema_model",) if ema else ("model", "state_dict", "teacher")
-    inside = next((content[name] for name in containers if isinstance(content.get(name), Mapping)), content)
-    tensors, skipped = {}, {}
-    for name, value in inside.items():
-        if isinstance(value, np.ndarray):
-            value = torch.as_tensor(value)
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        else:
-            skipped[str(name)] = f"a {type(value).__name__}, not a tensor"
-    if not tensors:
-        raise ValueError(f"The checkpoint {source} holds no weights; it holds {some_of(content, 5) or 'nothing'}.")
-    for prefix in ("module.", "visual."):
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    metadata = content.get("metadata")
-    return Weights(source, tensors, dict(metadata) if isinstance(metadata, Mapping) else {}, skipped)
+def _from_json(text: str) -> Any:
+    """What a text says; other programs may note any text, which then stays one."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

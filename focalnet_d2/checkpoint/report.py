@@ -14,6 +14,7 @@ class LoadReport:
         source: the file.
         layout: the code base whose names it has.
         content: what it holds, in words.
+        taken: from which entry of the file, and without which prefixes, in words.
         loaded: names of the model that were filled.
         resized: those of them whose tensor was changed on the way -> how.
         skipped: names in the file that were left out -> why.
@@ -29,10 +30,13 @@ class LoadReport:
     skipped: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    taken: str = ""
 
     def __str__(self) -> str:
         content = f" ({self.content})" if self.content else ""
-        lines = [f"{self.source}: {self.layout} layout{content}, {len(self.loaded)} tensors loaded"]
+        lines = [
+            f"{self.source}: {self.layout} layout{content}, {len(self.loaded)} tensors loaded {self.taken}".rstrip()
+        ]
         if self.resized:
             lines.append(f"  resized {counted(self.resized)}")
         by_reason = sorted(self.skipped, key=lambda name: _kind(self.skipped[name]))

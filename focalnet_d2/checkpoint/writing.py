@@ -13,29 +13,39 @@ from torch import Tensor, nn
 
 from focalnet_d2.utils.atomic_write import atomic_open
 
+from .digest import DIGEST, digest_of
+
 
 def save_checkpoint(path: str | os.PathLike, data: Mapping[str, Any]) -> None:
     """Writes a dictionary of tensors and plain data as a `.pth` file that `read_checkpoint` can open.
 
-    The file appears complete or not at all: it is written beside its place and then renamed.
+    The file appears complete or not at all: it is written beside its place and then renamed. Where `data` has an entry
+    `metadata`, a digest of the tensors is added to it, which reading compares and removes.
 
     Raises:
         TypeError: `data` holds something that reading would refuse; the old file stays.
     """
     _require_plain(dict(data), "data")
+    content = dict(data)
+    if isinstance(content.get("metadata"), dict):
+        content["metadata"] = {**content["metadata"], DIGEST: digest_of(content)}
     with atomic_open(path) as file:
-        torch.save(dict(data), file)
+        torch.save(content, file)
 
 
 def save_weights(
     path: str | os.PathLike, model: nn.Module | Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Writes weights of any shape as `.safetensors`, with `metadata` (anything JSON can say) in its header."""
+    """Writes weights of any shape as `.safetensors`, with `metadata` (anything JSON can say) in its header.
+
+    The header also gets a digest of all that, which reading compares.
+    """
     state = model.state_dict() if isinstance(model, nn.Module) else model
     # Copies: the format refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    text = json.dumps(dict(metadata or {}))
     with atomic_open(path) as file:
-        file.write(save(tensors, {"format": "pt", "metadata": json.dumps(dict(metadata or {}))}))
+        file.write(save(tensors, {"format": "pt", "metadata": text, DIGEST: digest_of(tensors, text)}))
 
 
 _PLAIN = {str, bytes, int, float, bool, complex, type(None), torch.dtype, torch.device, torch.Size}
@@ -50,8 +60,12 @@ def _require_plain(value: Any, where: str) -> None:
     elif type(value) in (list, tuple, set):
         for index, entry in enumerate(value):
             _require_plain(entry, f"{where}[{index}]")
-    elif type(value) not in _PLAIN and not isinstance(value, Tensor | np.number):
+    elif type(value) not in _PLAIN and not isinstance(value, np.number) and not _is_dense(value):
         raise TypeError(
-            f"A checkpoint cannot hold {where}, a {type(value).__name__}: save tensors, numbers, strings, lists and "
-            "dicts only."
+            f"A checkpoint cannot hold {where}, a {type(value).__name__}: save dense tensors, numbers, strings, lists "
+            "and dicts only."
         )
+
+
+def _is_dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized

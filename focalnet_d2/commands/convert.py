@@ -45,13 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep-settings", action="store_true", help="settings that no shape shows may differ: the recipe's are kept"
     )
+    parser.add_argument("--entry", default="", help="entry of FILE that holds the weights, where there are several")
+    parser.add_argument("--allow-nonfinite", action="store_true", help="take weights that are NaN or infinite, too")
+    parser.add_argument("--trust", action="store_true", help="a YAML recipe may build anything, as a program may")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     return parser
 
 
 def _inspect_or_convert(options: argparse.Namespace) -> None:
     if options.inspect:
-        print(inspection.inspect_checkpoint(options.file))
+        print(inspection.inspect_checkpoint(options.file, entry=options.entry))
     else:
         _convert(options)
 
@@ -68,13 +71,17 @@ def _convert(options: argparse.Namespace) -> None:
         raise ValueError(f"Give a file to write that ends in {' or '.join(SUFFIXES)}, or --inspect.")
     if out.exists() and not options.force:
         raise FileExistsError(f"{out} exists: --force overwrites it.")
-    content = read_checkpoint(options.file)
     model = _build(options)
-    names = _class_names(content)
+    names = _class_names(read_checkpoint(options.file))
     report = load_checkpoint(
-        model, content, keep_settings=options.keep_settings, ema=options.ema, complete=not options.backbone_only
+        model,
+        options.file,
+        keep_settings=options.keep_settings,
+        ema=options.ema,
+        entry=options.entry,
+        allow_nonfinite=options.allow_nonfinite,
+        complete=not options.backbone_only,
     )
-    report.source = str(options.file)
     if options.to == OWN:
         metadata, notes = checkpoint_metadata(model, names), []
         save_as(out, {"model": model.state_dict(), "metadata": metadata}, model.state_dict(), metadata)
@@ -89,12 +96,12 @@ def _convert(options: argparse.Namespace) -> None:
 def _build(options: argparse.Namespace) -> nn.Module:
     """The model of the recipe, or its FocalNet."""
     recipe = options.recipe or _fitting_recipe(options)
-    model = load_recipe(recipe).model
+    model = load_recipe(recipe, trust=options.trust).model
     return instantiate(inspection.focalnet_node(model) if options.backbone_only else model).eval()
 
 
 def _fitting_recipe(options: argparse.Namespace) -> str:
-    found = inspection.inspect_checkpoint(options.file)
+    found = inspection.inspect_checkpoint(options.file, entry=options.entry)
     recipes = found.fits + (found.starts if options.backbone_only else [])
     if not recipes:
         reasons = "".join(f"; {name}: {reason}" for name, reason in list(found.refused.items())[:1])

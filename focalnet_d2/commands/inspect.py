@@ -13,7 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="focalnet-d2 inspect", description="Tells what a checkpoint is.")
     parser.add_argument("file", help="a checkpoint of any known layout")
-    return run_command(parser, lambda options: print(inspect_checkpoint(options.file)), arguments)
+    parser.add_argument("--entry", default="", help="entry of the file that holds the weights, where there are several")
+    return run_command(parser, lambda options: print(inspect_checkpoint(options.file, entry=options.entry)), arguments)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-machines", type=at_least_one, default=1, help="start the same command on each of them")
     parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     parser.add_argument("--dist-url", default="auto", help="tcp://HOST:PORT of machine 0, or auto on one machine")
+    parser.add_argument("--trust", action="store_true", help="a YAML recipe may build anything, as a program may")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. train.max_iter=1000")
 
 
@@ -68,6 +69,7 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
         tuple(options.overrides),
         evaluate_only=options.eval_only,
         resume=options.resume,
+        trust=options.trust,
     )
     return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
 

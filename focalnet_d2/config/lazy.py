@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from .old_recipes import modernize
 from .overrides import apply_overrides
 from .recipe_files import SUFFIXES, RecipeError, find_recipe, list_recipes, parse_recipe, read_recipe, recipe_folder
+from .recipe_trust import refuse_untrusted
 from .recipe_yaml import RECIPE_NAMES, check_names, recipe_from_yaml, recipe_to_yaml
 
 __all__ = [
@@ -30,15 +31,21 @@ __all__ = [
 ]
 
 
-def load_recipe(path_or_name: str | Path) -> DictConfig:
+def load_recipe(path_or_name: str | Path, *, trust: bool = False) -> DictConfig:
     """Load a recipe (`.py`, or the `.yaml` that a run wrote) and check its top-level names.
 
+    Args:
+        trust: a `.yaml` may build anything, as a Python recipe may; otherwise only parts of this project, of Detectron2
+            and of torch (`recipe_trust.py`).
+
     Raises:
-        RecipeError: no such recipe, or its names are not exactly those of `RECIPE_NAMES`.
+        RecipeError: no such recipe, its names are not exactly those of `RECIPE_NAMES`, or it builds what needs trust.
     """
     path = find_recipe(path_or_name)
     recipe = _load_python(path) if path.suffix == ".py" else recipe_from_yaml(read_recipe(path), f"Recipe {path}")
     check_names(recipe, str(path))
+    if path.suffix != ".py" and not trust:
+        refuse_untrusted(recipe, str(path))
     if isinstance(recipe.train, DictConfig) and recipe.train.get("output_dir") == "":
         recipe.train.output_dir = f"output/{path.stem}"  # each recipe its own folder
     return recipe

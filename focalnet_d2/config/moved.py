@@ -143,6 +143,9 @@ ARGUMENTS = {f"{PACKAGE}.modeling.atss.criterion.ATSSCriterion": {"centreness_we
 # Settings of a recipe that no callable takes, by the group in which they stand.
 SETTINGS = {"train": {"part_weights": "microbatch_weights"}}
 
+# Settings that came later: a setting of 0.1.0 -> those that stand beside it now, with values that change nothing.
+ADDED = {("train", "init_checkpoint"): {"weights_entry": "", "allow_nonfinite": False}}
+
 # Values of settings.
 VALUES = {
     "optimizer.decay_rule": {"d2": "detectron2", "mm": "mmdetection", "m2f": "mask2former", "cls": "imagenet"},

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
-from .moved import ARGUMENTS, SETTINGS, current_name, current_value, warn_once
+from .moved import ADDED, ARGUMENTS, SETTINGS, current_name, current_value, warn_once
 from .nodes import children, raw_value, target_name
 from .recipe_files import RecipeError
 
@@ -36,6 +36,14 @@ def _modernize_value(container: Any, path: str, name: str | int, value: str) -> 
     new = current_value(f"{path}{name}", callable_name)
     if new != value:
         container[name] = new
+
+
+def add_new_settings(recipe: dict[str, Any]) -> None:
+    """Give a recipe that an earlier version wrote the settings that came later, in place."""
+    for (group, beside), added in ADDED.items():
+        settings = recipe.get(group)
+        if isinstance(settings, dict) and beside in settings:
+            recipe[group] = {**added, **settings}
 
 
 def refuse_both_names(recipe: Container, source: str) -> None:

@@ -10,7 +10,7 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from .nodes import full_name
-from .old_recipes import modernize, refuse_both_names
+from .old_recipes import add_new_settings, modernize, refuse_both_names
 from .recipe_files import RecipeError
 
 
@@ -54,6 +54,7 @@ def recipe_from_yaml(text: str, source: str = "The recipe") -> DictConfig:
         raise RecipeError(f"{source} does not hold a recipe: it must be a YAML mapping with {RECIPE_NAMES}.")
     refuse_both_names(content, source)
     modernize(content)
+    add_new_settings(content)
     try:
         return OmegaConf.create(content, flags={"allow_objects": True})
     except OmegaConfBaseException as error:

@@ -27,20 +27,22 @@ class Job:
         overrides: `key=value` settings.
         evaluate_only: evaluate `train.init_checkpoint`, do not train.
         resume: continue from the last checkpoint in `train.output_dir`.
+        trust: a YAML recipe may build anything.
     """
 
     recipe: str | Path
     overrides: Sequence[str] = ()
     evaluate_only: bool = False
     resume: bool = False
+    trust: bool = False
 
     def read_recipe(self) -> DictConfig:
         """The recipe with its overrides.
 
         Raises:
-            RecipeError: unknown recipe or setting.
+            RecipeError: unknown recipe or setting, or a YAML recipe that needs trust.
         """
-        return apply_overrides(load_recipe(self.recipe), self.overrides)
+        return apply_overrides(load_recipe(self.recipe, trust=self.trust), self.overrides)
 
 
 def launch_job(

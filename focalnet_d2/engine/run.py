@@ -92,6 +92,8 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         keep_settings=to_train and train.keep_settings,
         backbone_only=to_train and train.backbone_only,
         class_names=class_names(loader, read=new_classes),
+        entry=train.get("weights_entry", ""),
+        allow_nonfinite=train.get("allow_nonfinite", False),
         complete=not to_train,
         other_class_names="by_name" if to_train else train.get("other_class_names", "refuse"),
     )

@@ -23,6 +23,7 @@ def load_model(
     *,
     overrides: Iterable[str] = (),
     device: str = "cpu",
+    trust: bool = False,
 ) -> nn.Module:
     """Build the model of a recipe in evaluation mode, with weights, on a device.
 
@@ -39,13 +40,14 @@ def load_model(
             `train.init_checkpoint`. Where that is empty, too, the weights are random, and a warning says so.
         overrides: `key=value` settings of the recipe, as on the command line.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        trust: a `recipe.yaml` may build anything, as a Python recipe may (see `load_recipe`).
 
     Raises:
-        RecipeError: there is no such recipe, or an override does not fit it.
+        RecipeError: there is no such recipe, it needs trust, or an override does not fit it.
         FileNotFoundError: there is no such file of weights.
         ValueError: the file cannot be read or does not fit the model, or the device is not available.
     """
-    loaded = apply_overrides(load_recipe(recipe), overrides)
+    loaded = apply_overrides(load_recipe(recipe, trust=trust), overrides)
     target = resolve_device(device)
     file = loaded.train.init_checkpoint if weights is None else weights
     model = build_with_weights(loaded, file)
@@ -66,5 +68,7 @@ def build_with_weights(recipe: DictConfig, weights: str | PathLike) -> nn.Module
     """
     model = instantiate(recipe.model)
     if weights:
-        logger.info("%s", load_checkpoint(model, weights, complete=True))
+        train = recipe.train
+        options = {"entry": train.get("weights_entry", ""), "allow_nonfinite": train.get("allow_nonfinite", False)}
+        logger.info("%s", load_checkpoint(model, weights, complete=True, **options))
     return model

@@ -24,7 +24,8 @@ from focalnet_d2.checkpoint.focalnet import focalnet_prefix, other_backbone
 from focalnet_d2.checkpoint.focalnet_architecture import FocalNetArchitecture, read_architecture
 from focalnet_d2.checkpoint.layout import Layout, Renamed, RequiredSetting, State, apply_table
 from focalnet_d2.checkpoint.loading import check_checkpoint, layouts_of
-from focalnet_d2.checkpoint.reading import UNNAMED, Weights, read_checkpoint, select_weights
+from focalnet_d2.checkpoint.reading import read_checkpoint
+from focalnet_d2.checkpoint.selection import AVERAGED, UNNAMED, Weights, select_weights
 from focalnet_d2.config.lazy import list_recipes, load_recipe
 from focalnet_d2.utils.text import counted, some_of
 
@@ -50,7 +51,7 @@ class Inspection:
         details: what else shapes tell, in words.
         parameters: learned numbers, those of a tensor with several names once.
         tensors: entries of the file.
-        averaged: it holds averaged weights (EMA) beside the others.
+        averaged: its entry of averaged weights (EMA) beside the others; "" without.
         class_rows: rows of its class heads without the extra one for no object; 0 if it has none.
         class_counts: numbers of classes a model may have to load it.
         class_names: names of the rows (None: a row without class), or None: unknown.
@@ -67,7 +68,7 @@ class Inspection:
     details: list[str]
     parameters: int
     tensors: int
-    averaged: bool
+    averaged: str
     class_rows: int = 0
     class_counts: list[int] = field(default_factory=list)
     class_names: list[str | None] | None = None
@@ -82,7 +83,7 @@ class Inspection:
             ("layout", self.layout),
             ("holds", ", ".join(self.details)),
             ("parameters", f"{self.parameters:,} in {self.tensors} tensors"),
-            ("averaged", "has averaged weights too (ema_model)" if self.averaged else "no averaged weights"),
+            ("averaged", f"has averaged weights too ({self.averaged})" if self.averaged else "no averaged weights"),
             ("classes", self._classes()),
             ("goes with", ", ".join(map(_say_setting, self.settings)) or "nothing that shapes do not show"),
             ("fits", ", ".join(self.fits) or "no shipped recipe"),
@@ -110,8 +111,13 @@ def _say_setting(setting: RequiredSetting) -> str:
     return known if setting.value is not None else f"model.{setting.path}=? ({setting.reason})"
 
 
-def inspect_checkpoint(checkpoint: str | os.PathLike | Mapping[str, Any]) -> Inspection:
+def inspect_checkpoint(checkpoint: str | os.PathLike | Mapping[str, Any], *, entry: str = "") -> Inspection:
     """What a file, or what `read_checkpoint` made of one, is and what it is good for.
+
+    Nothing is built but the models of shipped recipes, whatever the file names.
+
+    Args:
+        entry: the entry of the file that holds the weights, where there are several.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -119,10 +125,10 @@ def inspect_checkpoint(checkpoint: str | os.PathLike | Mapping[str, Any]) -> Ins
     """
     is_content = isinstance(checkpoint, Mapping)
     content = checkpoint if is_content else read_checkpoint(checkpoint, header_only=True)
-    weights = select_weights(content, "the checkpoint" if is_content else str(checkpoint))
+    weights = select_weights(content, "the checkpoint" if is_content else str(checkpoint), entry=entry)
     model, layout = _recognize(weights)
     found = _describe(weights, _model_of_size(weights, model, layout), layout)
-    found.averaged = isinstance(content.get("ema_model"), Mapping)
+    found.averaged = next((name for name in AVERAGED if isinstance(content.get(name), Mapping)), "")
     _try_recipes(found, weights, type(model))
     return found
 
@@ -245,7 +251,7 @@ def _describe(weights: Weights, model: nn.Module, layout: Layout) -> Inspection:
         details=layout.describe(tensors),
         parameters=sum(weights.tensors[renamed.origin[name]].numel() for name in learned),
         tensors=len(weights.tensors),
-        averaged=False,
+        averaged="",
         settings=list(layout.settings(model, tensors, weights.metadata)),
     )
     if layout.classes is not None and (rows := layout.classes.count(tensors)):
@@ -285,7 +291,7 @@ def _try_recipes(found: Inspection, weights: Weights, model_class: type) -> None
 def _refusal(model: nn.Module, content: Mapping[str, Any], **options: bool) -> str | None:
     """Why a model cannot be filled from a file of its family; None if it can."""
     try:
-        check_checkpoint(model, content, **options)
+        check_checkpoint(model, content, allow_nonfinite=True, **options)
     except ValueError as error:
         return str(error)
     return None
