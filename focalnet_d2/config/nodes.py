@@ -25,7 +25,7 @@ def raw_value(node: Any) -> Any:
 def target_name(node: Any) -> str | None:
     """Full name of the callable that a group builds; None where it builds nothing."""
     target = raw_value(dict(children(node)).get("_target_"))
-    return full_name(target) if callable(target) else target
+    return full_name(target) if callable(target) else target if isinstance(target, str) else None
 
 
 def full_name(target: Callable[..., Any]) -> str:
