@@ -144,7 +144,9 @@ ARGUMENTS = {f"{PACKAGE}.modeling.atss.criterion.ATSSCriterion": {"centreness_we
 SETTINGS = {"train": {"part_weights": "microbatch_weights"}}
 
 # Settings that came later: a setting of 0.1.0 -> those that stand beside it now, with values that change nothing.
-ADDED = {("train", "init_checkpoint"): {"weights_entry": "", "allow_nonfinite": False}}
+ADDED = {
+    ("train", "init_checkpoint"): {"weights_entry": "", "allow_nonfinite": False, "other_class_names": "refuse"},
+}
 
 # Values of settings.
 VALUES = {

@@ -94,6 +94,8 @@ def kind(value: Any) -> type:
 SETTINGS: dict[str, Setting] = {
     **dict.fromkeys(("model", "dataloader", "optimizer", "lr_multiplier", "train", "train.ema"), _GROUP),
     "train.init_checkpoint": _TEXT.also(NoneType),
+    "train.weights_entry": _TEXT,
+    "train.allow_nonfinite": _FLAG,
     "train.new_classes": _FLAG,
     "train.keep_settings": _FLAG,
     "train.backbone_only": _FLAG,
