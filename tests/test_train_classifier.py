@@ -91,7 +91,5 @@ def test_the_published_recipe_trains_in_parts_and_resumes(tmp_path):
 
 
 def test_another_number_of_folders_than_classes_is_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"model has 2 classes, .* has 3 \(ant, bee, cat\): set model\.num_classes"
-    ):
+    with pytest.raises(ValueError, match=r"model has 2 classes, .* has 3 \(ant, bee, cat\): set model\.num_classes"):
         run(tmp_path, "model.num_classes=2", "train.max_iter=5")

@@ -1,17 +1,22 @@
 """Loads registered data sets, or says in one sentence why one cannot be used."""
 
 import difflib
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import detectron2.data.datasets.coco
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.data.build import print_instances_class_histogram
 
 from focalnet_d2.utils.text import some_of
 
+from .annotations.boxes import NO_AREA
+from .annotations.files import missing_files
+from .annotations.instances import read_instances
 from .datasets.custom import datasets_root
+from .datasets.instances import load_instances
 
 
 def get_detection_dataset_dicts(
@@ -85,7 +90,7 @@ def _join(
     for name in names:
         records = load_dataset(name)
         _check_kind(name, records, kinds, wanted)
-        dataset_dicts += records
+        dataset_dicts += _targets_for(name, records, wanted)
     class_names = _common_classes(names)
     if image_ids is not None:
         dataset_dicts = _only_images(dataset_dicts, list(image_ids), names)
@@ -113,6 +118,25 @@ def _check_kind(name: str, records: list[dict], kinds: tuple[str, ...], wanted: 
             )
 
 
+def _with_found_boxes(record: dict) -> dict:
+    """Without the objects whose box holds no pixel of the image."""
+    if not any(NO_AREA in annotation for annotation in record["annotations"]):
+        return record
+    return record | {"annotations": [annotation for annotation in record["annotations"] if NO_AREA not in annotation]}
+
+
+def _targets_for(name: str, records: list[dict], wanted: str) -> list[dict]:
+    """The records with the annotations that count; stops where none is left, before something trains on nothing."""
+    counting = [_with_found_boxes(record) for record in records] if wanted == "boxes" else records
+    annotated = [record for record in records if record.get("annotations") or record.get("segments_info")]
+    if annotated and not any(map(has_targets, counting)):
+        raise ValueError(
+            f"The data set {name} has annotations, but no targets: all are crowds (iscrowd: 1) or have a box without a "
+            f"pixel of the image, as on image {annotated[0]['image_id']!r}; correct those that are to be found."
+        )
+    return counting
+
+
 def has_targets(dataset_dict: dict) -> bool:
     """Whether an image has an annotation or a segment that is not a crowd, or nothing but a label map."""
     for key in ("annotations", "segments_info"):
@@ -135,8 +159,11 @@ def load_dataset(name: str) -> list[dict]:
     for key, what in _needed_paths(metadata).items():
         _check_present(name, what, metadata.get(key))
     dataset_dicts = [_with_image_id(record) for record in _load(name, metadata)]
-    if dataset_dicts:
-        _check_present(name, "image", dataset_dicts[0]["file_name"])
+    paths = [record["file_name"] for record in dataset_dicts]
+    if missing := missing_files(paths):
+        raise FileNotFoundError(
+            _absent_message(name, "image", missing[0], f" ({len(missing)} of {len(paths)} are missing)")
+        )
     return dataset_dicts
 
 
@@ -151,17 +178,35 @@ def _needed_paths(metadata: Metadata) -> dict[str, str]:
 
 def _load(name: str, metadata: Metadata) -> list[dict]:
     """What the registered loader returns; its failures name the data set."""
-    json_file = metadata.get("json_file") if metadata.get("panoptic_json") is None else None
+    loader = _loader(name, metadata)
     try:
-        dataset_dicts = DatasetCatalog.get(name)
+        dataset_dicts = loader()
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        if problem := find_problem(json_file, metadata) if json_file else str(error):
-            raise ValueError(f"The data set {name} cannot be used: {problem}") from error
-        raise
+        raise ValueError(f"The data set {name} cannot be used: {_problem(error, metadata)}") from error
     for record in dataset_dicts:
         if not all(has_box(annotation) for annotation in record.get("annotations", [])):
-            raise ValueError(_no_box_message(json_file, record["image_id"]))
+            raise ValueError(
+                f"The data set {name} has an annotation without a box of four numbers, on image {record['image_id']}."
+            )
     return dataset_dicts
+
+
+def _loader(name: str, metadata: Metadata) -> Callable[[], list[dict]]:
+    """The registered loader; ours for what Detectron2's `register_coco_instances` has registered."""
+    registered = DatasetCatalog[name]
+    if getattr(registered, "__module__", None) == detectron2.data.datasets.coco.__name__:
+        return partial(load_instances, metadata.json_file, metadata.image_root, name)
+    return registered
+
+
+def _problem(error: Exception, metadata: Metadata) -> str:
+    """What is wrong in one sentence; a bare error of somebody's loader is explained by our own look at the file."""
+    if not isinstance(error, ValueError) and metadata.get("json_file") and metadata.get("panoptic_json") is None:
+        try:
+            read_instances(metadata.json_file)
+        except ValueError as reason:
+            return str(reason)
+    return str(error) or repr(error)
 
 
 def _with_image_id(dataset_dict: dict) -> dict:
@@ -169,64 +214,26 @@ def _with_image_id(dataset_dict: dict) -> dict:
 
 
 def _check_present(name: str, what: str, path: str | None) -> None:
-    if path is None or os.path.exists(path):
-        return
+    if path is not None and not os.path.exists(path):
+        raise FileNotFoundError(_absent_message(name, what, path))
+
+
+def _absent_message(name: str, what: str, path: str, count: str = "") -> str:
     root = datasets_root()
     if "DETECTRON2_DATASETS" in os.environ:
         setting = f"DETECTRON2_DATASETS is {root}"
     else:
         setting = f"DETECTRON2_DATASETS is not set, so {root.absolute()} is used"
-    raise FileNotFoundError(
-        f"The {what} {path} of the data set {name} does not exist; {setting}: put the data there "
-        "or set the variable to the folder that holds it before the program starts."
+    return (
+        f"The {what} {path} of the data set {name} does not exist{count}; {setting}: put the data there or set the "
+        "variable to the folder that holds it before the program starts."
     )
-
-
-def find_problem(json_file: str | Path, metadata: Metadata) -> str | None:
-    """What makes a COCO instances file unusable, in one sentence; None if nothing is found.
-
-    Args:
-        json_file: the annotation file.
-        metadata: what the data set was registered with; its category ids and class names count if it has them.
-    """
-    try:
-        content = json.loads(Path(json_file).read_text(encoding="utf-8"))
-    except ValueError as error:
-        return f"{json_file} is not valid JSON ({error})."
-    missing = [
-        key for key in ("images", "annotations", "categories") if not isinstance(content, dict) or key not in content
-    ]
-    if missing:
-        return f"{json_file} has no {', '.join(missing)}, so it is not in COCO's instances format."
-    category_ids = {category["id"] for category in content["categories"]}
-    annotations = content["annotations"]
-    used = {annotation.get("category_id") for annotation in annotations}
-    if unknown := used - category_ids:
-        return f"{json_file} uses category ids {_few(unknown)} that are not in its list of categories."
-    registered_ids = metadata.get("thing_dataset_id_to_contiguous_id")
-    if registered_ids is not None and (outside := category_ids - set(registered_ids)):
-        count = len(registered_ids)
-        return f"{json_file} has category ids {_few(outside)} outside the registered list of {count} classes."
-    class_names = [c.get("name") for c in sorted(content["categories"], key=lambda c: c["id"])]
-    registered_names = metadata.get("thing_classes")
-    if registered_names is not None and (other := set(class_names) ^ set(registered_names)):
-        return f"{json_file} and the registered class list differ in {_few(other)}."
-    if len({annotation.get("id") for annotation in annotations}) != len(annotations):
-        return f"{json_file} has annotations with the same id or without one."
-    for annotation in annotations:
-        if not has_box(annotation):
-            return _no_box_message(json_file, annotation.get("image_id"))
-    return None
 
 
 def has_box(annotation: dict) -> bool:
     """Whether an annotation has a box of four numbers."""
     box = annotation.get("bbox")
     return isinstance(box, list | tuple) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
-
-
-def _no_box_message(json_file: str | Path, image_id) -> str:
-    return f"{json_file} has an annotation without a box of four numbers, on image {image_id}."
 
 
 def _few(values) -> str:

@@ -86,6 +86,7 @@ def score_results_file(
     truth = read_ground_truth(annotation_file)
     if truth.annotations is None:
         raise ValueError(f"{annotation_file} has no annotations: results for it can only be scored by COCO's server.")
+    truth.require(iou_type)
     detections = read_results(results_file, truth, iou_type)
     scores = average_precision(truth, detections, iou_type, backend=chosen, max_dets=max_dets)
     if output_dir is not None:
@@ -118,7 +119,7 @@ def _mean(values: np.ndarray) -> float:
 def _counts(truth: GroundTruth, detections: Detections, iou_type: str, recall: np.ndarray, max_dets: int) -> Counts:
     """Counts from the final recall (K,) at IoU 0.5; equal whichever backend computed it."""
     size = len(truth.class_names)
-    countable = [entry["category_id"] - 1 for entry in truth.annotations or () if not entry.get("iscrowd", 0)]
+    countable = [entry["category_id"] - 1 for entry in truth.objects(iou_type) if not entry.get("iscrowd", 0)]
     objects = np.bincount(np.array(countable, dtype=np.int64), minlength=size)
     pairs, found = np.unique(detections.images * size + detections.categories - 1, return_counts=True)
     considered = np.zeros(size, dtype=np.int64)

@@ -120,7 +120,7 @@ def matched_with_crowds(truth: GroundTruth, detections: Detections, iou_type: st
     """
     size = len(truth.class_names)
     ignored = np.zeros(size, dtype=np.int64)
-    crowds = [entry for entry in truth.annotations or () if entry.get("iscrowd", 0)]
+    crowds = [entry for entry in truth.objects(iou_type) if entry.get("iscrowd", 0)]
     if not crowds:
         return ignored
     pairs = [entry["image_id"] * size + entry["category_id"] for entry in crowds]

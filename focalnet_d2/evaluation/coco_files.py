@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as mask_codec
 
+from focalnet_d2.data.annotations.boxes import NO_AREA, as_numbers
+from focalnet_d2.data.annotations.ids import unlisted
+from focalnet_d2.data.annotations.instances import read_instances
+from focalnet_d2.data.annotations.json_file import read_json
+from focalnet_d2.data.annotations.masks import compressed, find_unusable_masks, is_mask_size
+from focalnet_d2.data.annotations.run_lengths import fill_exactly
 from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.garbage_collection import paused_collection
 
@@ -38,7 +45,7 @@ class GroundTruth:
 
     source: str
     image_ids: list[ImageId]
-    category_ids: list[int]
+    category_ids: Sequence[ImageId]
     class_names: list[str]
     images: list[dict[str, Any]]
     annotations: list[dict[str, Any]] | None
@@ -52,23 +59,55 @@ class GroundTruth:
             annotations=[entry for entry in self.annotations or () if entry["image_id"] in chosen],
         )
 
+    def objects(self, iou_type: str) -> list[dict[str, Any]]:
+        """The annotations that this kind of AP counts; boxes without a pixel of their image cannot be found."""
+        annotations = self.annotations or []
+        return annotations if iou_type == "segm" else [entry for entry in annotations if NO_AREA not in entry]
+
+    def require(self, iou_type: str) -> None:
+        """Says before anything is predicted whether this kind of AP can be computed.
+
+        Raises:
+            ValueError: nothing but crowds, an annotation without a mask that can be used, or images without a size.
+        """
+        if self.annotations and all(entry.get("iscrowd", 0) for entry in self.objects(iou_type)):
+            raise ValueError(f"{self.source} has no object whose box has a pixel of its image: correct the boxes.")
+        if iou_type == "segm":
+            self._check_masks()
+
+    def _check_masks(self) -> None:
+        """Leaves out parts of polygons that are none."""
+        annotations = self.annotations or []
+        problems = find_unusable_masks(annotations, self._sizes())
+        for index, problem in problems.items():
+            image = self.image_ids[annotations[index]["image_id"] - 1]
+            raise ValueError(
+                f"{self.source}: {len(problems)} annotations have no mask that can be used, as segm AP needs; the "
+                f"first one, of image {image!r}, {problem}: correct them, or score boxes."
+            )
+
+    def _sizes(self) -> dict[int, tuple[int, int]]:
+        """Height and width of each image by its number."""
+        if any("height" not in image or "width" not in image for image in self.images):
+            raise ValueError(f"{self.source} has images without height or width: add them to score masks.")
+        return {image["id"]: (image["height"], image["width"]) for image in self.images}
+
     def as_coco(self, iou_type: str) -> dict[str, Any]:
         """A fresh data set in COCO's format with all that scoring needs.
 
         Raises:
-            ValueError: an annotation or image lacks something.
+            ValueError: an annotation without a mask that can be used, or images without a size.
         """
-        keys = ("id", "image_id", "category_id", "area", SHAPE_KEYS[iou_type])
-        annotations = [{key: entry.get(key) for key in keys} for entry in self.annotations or ()]
-        for copied, entry in zip(annotations, self.annotations or ()):
-            if None in copied.values():
-                image, key = self.image_ids[entry["image_id"] - 1], next(key for key in keys if copied[key] is None)
-                raise ValueError(
-                    f"{self.source}: an annotation of image {image!r} has no {key}, as {iou_type} AP needs."
-                )
+        if iou_type == "segm":
+            self._check_masks()
+        objects = self.objects(iou_type)
+        keys = ("id", "image_id", "category_id", SHAPE_KEYS[iou_type])
+        annotations = [{key: entry[key] for key in keys} for entry in objects]
+        for copied, entry in zip(annotations, objects):
             copied["iscrowd"] = int(entry.get("iscrowd", 0))
-        if iou_type == "segm" and any("height" not in image or "width" not in image for image in self.images):
-            raise ValueError(f"{self.source} has images without height or width: add them to score masks.")
+            copied["area"] = entry.get("area")
+            if copied["area"] is None:
+                copied["area"] = _mask_area(copied, self._sizes()) if iou_type == "segm" else _box_area(copied)
         categories = [{"id": number, "name": name} for number, name in enumerate(self.class_names, 1)]
         return {"images": [dict(image) for image in self.images], "annotations": annotations, "categories": categories}
 
@@ -102,45 +141,53 @@ class Detections:
     def as_results(self, iou_type: str) -> list[dict[str, Any]]:
         """Fresh dicts in COCO's format with either boxes or masks: with both, tools take sizes of objects from the
         box."""
-        shapes = self.boxes.tolist() if iou_type == "bbox" else self.masks
+        shapes = self.boxes.tolist() if iou_type == "bbox" and self.boxes is not None else self.masks or []
         columns = (self.images.tolist(), self.categories.tolist(), self.scores.tolist(), shapes)
         key = SHAPE_KEYS[iou_type]
         return [{"image_id": i, "category_id": c, "score": s, key: shape} for i, c, s, shape in zip(*columns)]
 
 
+def _box_area(annotation: dict[str, Any]) -> float:
+    return annotation["bbox"][2] * annotation["bbox"][3]
+
+
+def _mask_area(annotation: dict[str, Any], sizes: dict[int, tuple[int, int]]) -> float:
+    """Pixels of a mask."""
+    encoded = compressed(annotation["segmentation"], sizes[annotation["image_id"]])
+    merged = mask_codec.merge(encoded) if isinstance(encoded, list) else encoded
+    return float(mask_codec.area(merged))
+
+
 @paused_collection()
 def read_ground_truth(path: str | Path) -> GroundTruth:
-    """Reads the annotation file of a data set.
-
-    As with the official tool, annotations of images or categories that the file does not list do not count.
+    """Reads the annotation file of a data set by the rules of `read_instances`, which training follows, too.
 
     Raises:
-        ValueError: not a COCO annotation file.
+        FileNotFoundError, ValueError: as `read_instances`.
     """
-    content = _read_json(path)
-    missing = [key for key in ("images", "categories") if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ValueError(f"{path} has no {' and no '.join(missing)}: it is not a COCO annotation file.")
-    images = {image["id"]: image for image in content["images"]}
-    categories = {category["id"]: category for category in content["categories"]}
-    image_ids, category_ids = sorted(images), sorted(categories)
+    content = read_instances(path)
+    image_ids, category_ids = [image["id"] for image in content.images], list(content.class_names)
     numbers = {key: number for number, key in enumerate(image_ids, 1)}
-    annotations = None
-    if "annotations" in content:
-        category_numbers = {key: number for number, key in enumerate(category_ids, 1)}
+    category_numbers = {key: number for number, key in enumerate(category_ids, 1)}
+    annotations = content.annotations
+    if annotations is not None:
         annotations = [
-            entry | {"id": number, "image_id": numbers[image], "category_id": category_numbers[category]}
-            for number, entry in enumerate(content["annotations"], 1)
-            if (image := entry["image_id"]) in numbers and (category := entry["category_id"]) in category_numbers
+            entry
+            | {
+                "id": number,
+                "image_id": numbers[entry["image_id"]],
+                "category_id": category_numbers[entry["category_id"]],
+            }
+            for number, entry in enumerate(annotations, 1)
         ]
     return GroundTruth(
         source=str(path),
         image_ids=image_ids,
         category_ids=category_ids,
-        class_names=_distinct([(categories[key].get("name", str(key)), key) for key in category_ids]),
+        class_names=_distinct([(name, key) for key, name in content.class_names.items()]),
         images=[
-            {"id": numbers[key]} | {side: images[key][side] for side in ("height", "width") if side in images[key]}
-            for key in image_ids
+            {"id": numbers[image["id"]]} | {side: image[side] for side in ("height", "width") if side in image}
+            for image in content.images
         ],
         annotations=annotations,
     )
@@ -151,40 +198,52 @@ def read_results(path: str | Path, truth: GroundTruth, iou_type: str) -> Detecti
     """Reads a file of detections; those of categories that the annotations lack do not count, as officially.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: not a COCO result file, not for these annotations, or without boxes or masks.
     """
-    results = _read_json(path)
-    needed = {"image_id", "category_id", "score", SHAPE_KEYS[iou_type]}
+    results = read_json(path)
+    needed = ("image_id", "category_id", "score", SHAPE_KEYS[iou_type])
     if not isinstance(results, list):
         raise ValueError(f"{path} is not a list of detections in COCO's result format.")
     for index, result in enumerate(results):
-        if not isinstance(result, dict) or not needed <= result.keys():
+        if not isinstance(result, dict) or any(key not in result for key in needed):
             raise ValueError(f"Entry {index} of {path} lacks one of {sorted(needed)}, which {iou_type} AP needs.")
-    numbers = {image: number for number, image in enumerate(truth.image_ids, 1)}
-    if strange := {result["image_id"] for result in results} - numbers.keys():
+    image_ids, category_ids = ([result[key] for result in results] for key in ("image_id", "category_id"))
+    if strange := unlisted(image_ids, truth.image_ids, f"{path}: image_id", f"{truth.source}: images"):
         raise ValueError(f"{path} has detections for image {min(strange)!r}, which {truth.source} does not list.")
-    categories = {category: number for number, category in enumerate(truth.category_ids, 1)}
-    known = [result for result in results if result["category_id"] in categories]
+    unknown = unlisted(category_ids, truth.category_ids, f"{path}: category_id", f"{truth.source}: categories")
+    known = [result for result in results if result["category_id"] not in unknown] if unknown else results
     if len(known) < len(results):
         logger.warning("%d detections are of categories that %s lacks.", len(results) - len(known), truth.source)
+    numbers = {image: number for number, image in enumerate(truth.image_ids, 1)}
+    categories = {category: number for number, category in enumerate(truth.category_ids, 1)}
     shapes = [result[SHAPE_KEYS[iou_type]] for result in known]
     detections = Detections(
         images=np.array([numbers[result["image_id"]] for result in known], dtype=np.int64),
         categories=np.array([categories[result["category_id"]] for result in known], dtype=np.int64),
-        scores=np.array([result["score"] for result in known], dtype=np.float64),
-        boxes=np.array(shapes, dtype=np.float64).reshape(-1, 4) if iou_type == "bbox" else None,
+        scores=_numbers([result["score"] for result in known], (), path, "score"),
+        boxes=_numbers(shapes, (4,), path, "box of four numbers") if iou_type == "bbox" else None,
         masks=shapes if iou_type == "segm" else None,
     )
     check_detections(detections, truth)
     return detections
 
 
+def _numbers(values: list[Any], shape: tuple[int, ...], path: str | Path, what: str) -> np.ndarray:
+    """(N, *shape) numbers, which may be nan."""
+    array = as_numbers(values, (len(values), *shape))
+    if array is None:
+        odd = next(value for value in values if as_numbers([value], (1, *shape)) is None)
+        raise ValueError(f"{path} has an entry whose {what} is none: {odd!r}.")
+    return array
+
+
 def check_detections(detections: Detections, truth: GroundTruth) -> None:
     """Refuses what the tools would score without a word and wrongly.
 
     Raises:
-        ValueError: scores or boxes that are not finite (a box of nan matches everything), masks that are not
-            compressed RLE or not of the size of their image.
+        ValueError: scores or boxes that are not finite (a box of nan matches everything), boxes with negative sides,
+            masks that are not compressed RLE, not of the size of their image, or damaged.
     """
     bad = ~np.isfinite(detections.scores)
     if detections.boxes is not None:
@@ -194,15 +253,30 @@ def check_detections(detections: Detections, truth: GroundTruth) -> None:
         raise ValueError(
             f"{bad.sum()} detections have a score or box that is not finite, the first in image {image!r}."
         )
+    if detections.masks:
+        _check_predicted_masks(detections.images.tolist(), detections.masks, truth)
+
+
+def _check_predicted_masks(images: list[int], masks: list[Any], truth: GroundTruth) -> None:
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth.images}
-    for number, mask in zip(detections.images.tolist(), detections.masks or ()):
+    for number, mask in zip(images, masks):
+        image = truth.image_ids[number - 1]
         if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str | bytes):
-            raise ValueError(f"A mask of image {truth.image_ids[number - 1]!r} is not compressed RLE, as results need.")
+            raise ValueError(f"A mask of image {image!r} is not compressed RLE, as results need.")
+        if not is_mask_size(mask.get("size")):
+            raise ValueError(f"A mask of image {image!r} has the size {mask.get('size')!r}, not height and width.")
         if None not in sizes[number] and tuple(mask["size"]) != sizes[number]:
             raise ValueError(
-                f"A mask of image {truth.image_ids[number - 1]!r} has height and width {tuple(mask['size'])}, but "
-                f"{truth.source} says {sizes[number]}: bring masks to the size of the image file."
+                f"A mask of image {image!r} has height and width {tuple(mask['size'])}, but {truth.source} says "
+                f"{sizes[number]}: bring masks to the size of the image file."
             )
+    fits = fill_exactly([mask["counts"] for mask in masks], [mask["size"][0] * mask["size"][1] for mask in masks])
+    if not fits.all():
+        image = truth.image_ids[images[int(fits.argmin())] - 1]
+        raise ValueError(
+            f"{(~fits).sum()} masks have run lengths that are damaged or do not fill their image, the first in image "
+            f"{image!r}."
+        )
 
 
 def write_json(path: str | Path, content: Any, **options: Any) -> None:
@@ -210,14 +284,7 @@ def write_json(path: str | Path, content: Any, **options: Any) -> None:
     write_atomically(path, json.dumps(content, **options))
 
 
-def _read_json(path: str | Path) -> Any:
-    try:
-        return json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-
-
-def _distinct(names: Sequence[tuple[str, int]]) -> list[str]:
+def _distinct(names: Sequence[tuple[str, ImageId]]) -> list[str]:
     """Names of categories; one that several share is followed by the id."""
     all_names = [name for name, _ in names]
     return [name if all_names.count(name) == 1 else f"{name} ({key})" for name, key in names]

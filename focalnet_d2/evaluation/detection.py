@@ -91,6 +91,8 @@ class DetectionEvaluator(DatasetEvaluator):
         self.backend = find_backend(backend)
         metadata = MetadataCatalog.get(self.dataset_name)
         self._truth = _ground_truth(metadata, self.output_dir)
+        for task in self.tasks:
+            self._truth.require(task)
         self._image_numbers = {image: number for number, image in enumerate(self._truth.image_ids, 1)}
         self._category_numbers = _category_numbers(metadata, self._truth)
         self.reset()

@@ -96,6 +96,7 @@ def test_instance_set_takes_other_names_of_the_classes_but_no_other_classes(fold
     path.write_text(json.dumps(content))
     assert len(DatasetCatalog.get("ade20k_instance_train")) == 2
     content["annotations"][0]["category_id"] = 0
+    content["categories"].append({"id": 0, "name": "wall"})
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"ade20k_instance_train\.json has the category id 0, which is no thing"):
         DatasetCatalog.get("ade20k_instance_train")

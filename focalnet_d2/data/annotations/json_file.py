@@ -36,7 +36,7 @@ def entries_of(content: Any, keys: Sequence[str], path: str | Path, file_format:
         ValueError: a key is missing, or holds anything but a list of objects.
     """
     if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:
-        raise ValueError(f"{path} has no {', '.join(missing)}, so it is not in {file_format}.")
+        raise ValueError(f"{path} has no {' and no '.join(missing)}, so it is not in {file_format}.")
     for key in keys:
         if not isinstance(content[key], list) or not all(isinstance(entry, dict) for entry in content[key]):
             raise ValueError(f"{path}: its {key} are not a list of objects, so it is not in {file_format}.")

@@ -23,7 +23,7 @@ class Oddities:
     def __str__(self) -> str:
         return f"{self.source}: " + "; ".join(f"{count} {what}" for what, count in self.counts.items()) + "."
 
-    def log(self, logger: logging.Logger) -> None:
-        """Warns in one line, unless there is nothing to say."""
+    def log(self, logger: logging.Logger, level: int = logging.WARNING) -> None:
+        """Logs one line, unless there is nothing to say."""
         if self.counts:
-            logger.warning("%s", self)
+            logger.log(level, "%s", self)

@@ -13,10 +13,10 @@ Category ids are the classes 0 to 149 everywhere; in the instance sets the conti
 from functools import partial
 from pathlib import Path
 
-from detectron2.data.datasets import load_coco_json
-
+from ..annotations.instances import read_instances
 from .ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from .custom import datasets_root, register_panoptic_folder, replace_dataset
+from .instances import dataset_dicts
 from .panoptic import IGNORE_LABEL
 
 FOLDERS = {"train": "training", "val": "validation"}
@@ -85,7 +85,7 @@ def register_instances(name: str, json_file: Path, image_root: Path) -> None:
     contiguous = {category: index for index, category in enumerate(ADE20K_THING_IDS)}
     replace_dataset(
         name,
-        partial(load_instances, str(json_file), str(image_root), contiguous),
+        partial(load_ade20k_instances, str(json_file), str(image_root), contiguous),
         json_file=str(json_file),
         image_root=str(image_root),
         thing_classes=[ADE20K_CLASSES[category] for category in ADE20K_THING_IDS],
@@ -94,18 +94,14 @@ def register_instances(name: str, json_file: Path, image_root: Path) -> None:
     )
 
 
-def load_instances(json_file: str, image_root: str, contiguous: dict[int, int]) -> list[dict]:
+def load_ade20k_instances(json_file: str, image_root: str, contiguous: dict[int, int]) -> list[dict]:
     """Dataset dicts in COCO's instances format; class names are those registered, whatever the file calls them.
 
     Raises:
         ValueError: a category that is no thing.
     """
-    records = load_coco_json(json_file, image_root)
-    for record in records:
-        for annotation in record["annotations"]:
-            if annotation["category_id"] not in contiguous:
-                raise ValueError(
-                    f"{json_file} has the category id {annotation['category_id']}, which is no thing of ADE20K."
-                )
-            annotation["category_id"] = contiguous[annotation["category_id"]]
-    return records
+    content = read_instances(json_file)
+    for entry in content.annotations or ():
+        if entry["category_id"] not in contiguous:
+            raise ValueError(f"{json_file} has the category id {entry['category_id']}, which is no thing of ADE20K.")
+    return dataset_dicts(content, image_root, contiguous)

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets import load_coco_json
 
+from .instances import load_instances
 from .panoptic import load_panoptic, panoptic_metadata
 
 FOLDERS = ("balloon", "nuclei", "generated")
@@ -58,7 +58,7 @@ def register_coco_folder(
         image_root = image_root if image_root is not None else path / split
     replace_dataset(
         name,
-        partial(load_coco_json, str(json_file), str(image_root), name),
+        partial(load_instances, str(json_file), str(image_root), name),
         json_file=str(json_file),
         image_root=str(image_root),
         evaluator_type="coco",

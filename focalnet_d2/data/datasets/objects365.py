@@ -7,9 +7,8 @@ objects365/{train,val}/patch*/*.jpg
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from detectron2.data.datasets import load_coco_json
-
 from .custom import datasets_root, replace_dataset
+from .instances import load_instances
 
 NUM_CLASSES = 365
 BROKEN_IMAGES = frozenset(  # absent or damaged in the published archives
@@ -27,7 +26,7 @@ def load_objects365(json_file: str, image_root: str, name: str) -> list[dict]:
     Of the published file names ("images/v1/patch3/...") only the last folder and the file count.
     """
     kept = []
-    for record in load_coco_json(json_file, image_root, name):
+    for record in load_instances(json_file, image_root, name):
         short_name = "/".join(PurePosixPath(record["file_name"]).parts[-2:])
         if short_name not in BROKEN_IMAGES:
             kept.append({**record, "file_name": str(Path(image_root) / short_name)})

@@ -24,7 +24,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], r"t\.json has no images, categories, so it is not in the zoo's format"),
+        ([], r"t\.json has no images and no categories, so it is not in the zoo's format"),
         ({"images": []}, r"t\.json has no categories, so"),
         ({"images": {}, "categories": []}, "its images are not a list of objects"),
         ({"images": [], "categories": [1]}, "its categories are not a list of objects"),

@@ -1,0 +1,124 @@
+"""Masks of COCO's annotations: polygons and run lengths, checked before a decoder sees them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycocotools import mask as mask_codec
+
+from .json_file import Entry
+from .run_lengths import fill_exactly
+
+Segmentation = list[list[float]] | dict[str, Any]
+Size = tuple[int, int]  # height, width
+
+
+def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size]) -> dict[int, str]:
+    """What is wrong with the masks that cannot be used, by the place of their annotations.
+
+    Of usable ones, polygons of fewer than three corners beside others are left out of `segmentation`.
+
+    Args:
+        sizes: height and width of each image by its id.
+    """
+    problems: dict[int, str] = {}
+    compressed = []
+    for index, annotation in enumerate(annotations):
+        try:
+            mask = usable_mask(annotation.get("segmentation"), sizes[annotation["image_id"]])
+        except ValueError as error:
+            problems[index] = str(error)
+            continue
+        annotation["segmentation"] = mask
+        if _is_compressed(mask):
+            compressed.append(index)
+    return problems | _wrong_run_lengths(annotations, compressed)
+
+
+def _wrong_run_lengths(annotations: Sequence[Entry], compressed: list[int]) -> dict[int, str]:
+    masks = [annotations[index]["segmentation"] for index in compressed]
+    pixels = [mask["size"][0] * mask["size"][1] for mask in masks]
+    fits = fill_exactly([mask["counts"] for mask in masks], pixels) if masks else ()
+    return {
+        index: f"has compressed run lengths that are damaged or do not add up to {count} pixels"
+        for index, count, good in zip(compressed, pixels, fits)
+        if not good
+    }
+
+
+def usable_mask(segmentation: Any, size: Size) -> Segmentation:
+    """A mask whose form and size are right; text of compressed run lengths is left to `fill_exactly`.
+
+    Args:
+        size: height and width of the image.
+
+    Raises:
+        ValueError: a phrase that says what the annotation has or lacks.
+    """
+    if not segmentation:
+        raise ValueError("has no segmentation")
+    if isinstance(segmentation, dict):
+        check_run_lengths(segmentation, size)
+        return segmentation
+    if not isinstance(segmentation, list):
+        raise ValueError(f"has a segmentation that is neither polygons nor run lengths: {str(segmentation)[:40]}")
+    polygons = [polygon for polygon in segmentation if is_polygon(polygon)]
+    if not polygons:
+        raise ValueError("has no polygon of three or more corners")
+    return segmentation if len(polygons) == len(segmentation) else polygons
+
+
+def is_polygon(polygon: Any) -> bool:
+    """Whether a part of a mask has three corners or more; False for fewer.
+
+    Raises:
+        ValueError: a phrase that says why it is no polygon at all.
+    """
+    if not isinstance(polygon, list):
+        shown = "run lengths within a list" if isinstance(polygon, dict) else f"{str(polygon)[:40]} for a polygon"
+        raise ValueError(f"has {shown}; polygons are lists of x, y, x, y, ... within a list, run lengths stand alone")
+    if len(polygon) % 2:
+        raise ValueError(f"has a polygon of {len(polygon)} numbers, which are no pairs x, y")
+    try:
+        if not math.isfinite(sum(polygon)):  # nan and infinity spread to the sum, anything else is refused by it
+            raise ValueError("has a polygon with a number that is not finite")
+    except (TypeError, OverflowError):
+        raise ValueError("has a polygon with something else than numbers") from None
+    return len(polygon) >= 6
+
+
+def check_run_lengths(mask: dict[str, Any], size: Size) -> None:
+    """Checks run lengths but for the text of compressed ones.
+
+    Raises:
+        ValueError: a phrase that says what is wrong.
+    """
+    height, width = size
+    if not is_mask_size(mask.get("size")) or list(mask["size"]) != [height, width]:
+        raise ValueError(f"has a mask of height and width {mask.get('size')}, but the image has {[height, width]}")
+    counts = mask.get("counts")
+    if isinstance(counts, list):
+        if not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
+            raise ValueError("has run lengths that are not whole numbers of 0 or more")
+        if (total := sum(counts)) != height * width:
+            raise ValueError(f"has run lengths of {total} pixels, but the image has {height * width}")
+    elif not isinstance(counts, str | bytes):
+        raise ValueError("has run lengths without counts, which are a list of numbers or compressed text")
+
+
+def compressed(mask: Any, size: Size) -> Any:
+    """Compressed run lengths of a usable mask: one dict, or one for each polygon.
+
+    Args:
+        size: height and width of the image.
+    """
+    return mask if _is_compressed(mask) else mask_codec.frPyObjects(mask, *size)
+
+
+def _is_compressed(mask: Segmentation) -> bool:
+    return isinstance(mask, dict) and not isinstance(mask["counts"], list)
+
+
+def is_mask_size(size: Any) -> bool:
+    """Whether this is a height and a width in whole pixels."""
+    return isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
