@@ -16,7 +16,7 @@ import torch
 from focalnet_d2 import model_zoo
 from focalnet_d2.commands import zoo as command
 from focalnet_d2.config.lazy import RecipeError, recipe_folder
-from focalnet_d2.model_zoo import files
+from focalnet_d2.model_zoo import download, files
 from focalnet_d2.model_zoo.counts import COUNTS
 from focalnet_d2.model_zoo.families import FAMILIES, Family, short_result
 from focalnet_d2.model_zoo.files import fetch_weights, sha256_of, weight_folders
@@ -36,7 +36,7 @@ def empty_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for variable in ("XDG_CACHE_HOME", files.FOLDER_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(files, "urlopen", Network({}))
+    monkeypatch.setattr(download, "urlopen", Network({}))
 
 
 class Network:
@@ -120,7 +120,7 @@ def test_folders_are_searched_in_order(tmp_path, monkeypatch):
     assert folders == [named, variable, tmp_path / "home" / ".cache" / "focalnet_d2", ROOT / "weights"]
     for folder in reversed(folders[:3]):
         folder.mkdir(parents=True)
-        (folder / "model.pth").touch()
+        (folder / "model.pth").write_bytes(CONTENT)
         assert fetch_weights(weight_file(), named) == folder / "model.pth"
 
 
@@ -145,7 +145,7 @@ def test_missing_file_names_file_addresses_and_folder(tmp_path):
 
 def test_mirrors_are_tried_in_order_until_one_answers(tmp_path, monkeypatch):
     network = Network({URLS[1]: CONTENT})
-    monkeypatch.setattr(files, "urlopen", network)
+    monkeypatch.setattr(download, "urlopen", network)
     path = fetch_weights(weight_file(), tmp_path)
     assert network.asked == list(URLS)
     assert path.read_bytes() == CONTENT
@@ -154,13 +154,13 @@ def test_mirrors_are_tried_in_order_until_one_answers(tmp_path, monkeypatch):
 
 
 def test_download_goes_to_the_cache_by_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "urlopen", Network({URLS[0]: CONTENT}))
+    monkeypatch.setattr(download, "urlopen", Network({URLS[0]: CONTENT}))
     assert fetch_weights(weight_file()) == tmp_path / "home" / ".cache" / "focalnet_d2" / "model.pth"
 
 
 @pytest.mark.parametrize(("digest", "kept"), [(DIGEST, True), ("0" * 64, False)])
 def test_download_with_another_sha256_is_not_kept(tmp_path, monkeypatch, digest, kept):
-    monkeypatch.setattr(files, "urlopen", Network({URLS[0]: CONTENT}))
+    monkeypatch.setattr(download, "urlopen", Network({URLS[0]: CONTENT}))
     file = weight_file(Mirror(URLS[0], sha256=digest))
     if kept:
         assert fetch_weights(file, tmp_path).is_file()
@@ -171,21 +171,21 @@ def test_download_with_another_sha256_is_not_kept(tmp_path, monkeypatch, digest,
 
 
 def test_wrong_copy_does_not_hide_a_right_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "urlopen", Network({URLS[0]: b"an error page", URLS[1]: CONTENT}))
+    monkeypatch.setattr(download, "urlopen", Network({URLS[0]: b"an error page", URLS[1]: CONTENT}))
     file = weight_file(*(Mirror(url, sha256=DIGEST) for url in URLS))
     assert fetch_weights(file, tmp_path).read_bytes() == CONTENT
 
 
 def test_broken_download_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "urlopen", Network({URLS[0]: CONTENT}, announced=len(CONTENT) + 1))
+    monkeypatch.setattr(download, "urlopen", Network({URLS[0]: CONTENT}, announced=len(CONTENT) + 1))
     with pytest.raises(FileNotFoundError, match=f"after {len(CONTENT)} of {len(CONTENT) + 1} bytes"):
         fetch_weights(weight_file(Mirror(URLS[0])), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_sha256_is_reported(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(files, "urlopen", Network({URLS[0]: CONTENT}))
-    with caplog.at_level("INFO", logger=files.__name__):
+    monkeypatch.setattr(download, "urlopen", Network({URLS[0]: CONTENT}))
+    with caplog.at_level("INFO", logger=download.__name__):
         fetch_weights(weight_file(Mirror(URLS[0])), tmp_path)
     assert DIGEST in caplog.text
 

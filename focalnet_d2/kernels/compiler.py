@@ -1,8 +1,9 @@
 """C++ sources of this package, compiled on first use where a compiler is there; nothing needs them.
 
 A library is kept in the user's cache folder under a name that carries a hash of source, compiler, flags and processor,
-so a change of any of them makes a new one. Where the folder cannot be used, a private temporary one serves the
-process. `FOCALNET_D2_COMPILE=0` turns all of it off.
+so a change of any of them makes a new one. Its size and digest stand beside it and are compared before it is loaded:
+a damaged library can end the process without a word, so one that differs is compiled anew. Where the folder cannot be
+used, a private temporary one serves the process. `FOCALNET_D2_COMPILE=0` turns all of it off.
 """
 
 import contextlib
@@ -11,18 +12,20 @@ import hashlib
 import logging
 import os
 import platform
-import secrets
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from focalnet_d2.utils.user_cache import user_cache
+from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.user_cache import make_user_cache
 
 SWITCH = "FOCALNET_D2_COMPILE"
 COMPILERS = ("c++", "g++", "clang++")  # after $CXX
@@ -30,6 +33,7 @@ COMPILERS = ("c++", "g++", "clang++")  # after $CXX
 COMMON_FLAGS = ("-std=c++14", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 PROCESSOR_FLAGS = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
 TIMEOUT = 120  # seconds that one compilation may take
+OTHERS_WRITE = 0o022  # bits of a mode
 
 logger = logging.getLogger(__name__)
 
@@ -99,17 +103,54 @@ def load_or_compile(source: Path) -> ctypes.CDLL:
         raise OSError("only on Linux and macOS")
     compiler = find_compiler()
     name = f"{source.stem}-{fingerprint(source, compiler)}.so"
-    with contextlib.suppress(OSError):  # read-only, full, or not for programs: the temporary folder may do
+    try:  # read-only, full, open to others, or not for programs: the temporary folder may do
         path = cache_folder() / name
-        if path.is_file():
-            with contextlib.suppress(OSError):  # damaged: made anew
-                return ctypes.CDLL(str(path))
-        compile_library(source, compiler, path)
-        return ctypes.CDLL(str(path))
+        return load_cached(path) or compile_library(source, compiler, path)
+    except OSError as error:
+        reason = " ".join(str(error).split())[:300]
     with tempfile.TemporaryDirectory(prefix="focalnet_d2_") as folder:
-        path = Path(folder) / name
-        compile_library(source, compiler, path)
-        return ctypes.CDLL(str(path))  # stays mapped when the file is gone
+        library = compile_library(source, compiler, Path(folder) / name)  # stays mapped when the file is gone
+    _say_cache_is_off(reason)
+    return library
+
+
+@lru_cache
+def _say_cache_is_off(reason: str) -> None:
+    """Once for each reason."""
+    logger.warning("Compiled libraries are not kept, each process compiles its own: %s.", reason)
+
+
+def load_cached(path: Path) -> ctypes.CDLL | None:
+    """The library of the cache; None where there is none, or one that is damaged or that others may change."""
+    if not _is_ours(path) or _read_record(path) != _record(path):
+        return None
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL(str(path))
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is there, no link, and nobody but this user may change it."""
+    with contextlib.suppress(OSError):
+        about = path.lstat()
+        return stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & OTHERS_WRITE
+    return False
+
+
+def _record(path: Path) -> str:
+    """Size and digest of a file in one line."""
+    content = path.read_bytes()
+    return f"{len(content)} {hashlib.sha256(content).hexdigest()}\n"
+
+
+def _record_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _read_record(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return _record_path(path).read_text(encoding="ascii")
+    return ""
 
 
 def find_compiler() -> str:
@@ -150,36 +191,63 @@ def cache_folder() -> Path:
     Raises:
         OSError: it cannot be made, or others could put a library of theirs into it.
     """
-    folder = user_cache()
-    if not folder.is_absolute():
-        raise OSError(f"{folder} is not an absolute path")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = make_user_cache()
     about = folder.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o022:
-        raise PermissionError(f"{folder} is open to others")
+    if about.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if about.st_mode & OTHERS_WRITE:
+        raise PermissionError(f"others may write into {folder} (chmod go-w ends that)")
     return folder
 
 
-def compile_library(source: Path, compiler: str, path: Path) -> None:
-    """Compiles for this processor; `path` appears complete or not at all, however many processes make it.
+def compile_library(source: Path, compiler: str, path: Path) -> ctypes.CDLL:
+    """Compiles for this processor and loads; `path` appears complete or not at all, however many processes make it.
+
+    The compiler works in a folder of its own next to `path`, which is gone afterwards with all that it left. What
+    cannot be loaded does not count as compiled.
 
     Raises:
         OSError: the compiler fails with every set of flags, or the folder cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.unfinished")
-    try:
-        unfinished.touch(exist_ok=False)
+    reason = ""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        made = Path(folder) / path.name
         for flags in PROCESSOR_FLAGS:
-            command = [compiler, *COMMON_FLAGS, *flags, str(source), "-o", str(unfinished)]
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, stdin=subprocess.DEVNULL
-            )
-            if done.returncode == 0:
-                os.replace(unfinished, path)
-                return
-        raise OSError(f"{compiler} fails: {done.stderr or done.returncode}")
-    finally:
-        unfinished.unlink(missing_ok=True)
+            reason = _compile([compiler, *COMMON_FLAGS, *flags, str(source.resolve()), "-o", str(made)], folder)
+            if reason:
+                continue
+            try:
+                library = ctypes.CDLL(str(made))
+            except OSError as error:
+                reason = str(error)
+                continue
+            _keep(made, path)
+            return library
+    raise OSError(f"{compiler} fails: {reason}")
+
+
+def _compile(command: list[str], folder: str) -> str:
+    """Run a compiler; what it says when it fails, empty when it does not."""
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        cwd=folder,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    return "" if done.returncode == 0 else done.stderr or str(done.returncode)
+
+
+def _keep(made: Path, path: Path) -> None:
+    """Move a finished library to its place, readable for its user alone, and its record after it."""
+    made.chmod(0o700)
+    with open(made, "rb") as file:
+        os.fsync(file.fileno())
+    record = _record(made)
+    os.replace(made, path)
+    write_atomically(_record_path(path), record, sync=True)
 
 
 def steps(length: int, parts: int) -> list[int]:

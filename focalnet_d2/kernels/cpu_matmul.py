@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from focalnet_d2.utils.atomic_write import write_atomically
-from focalnet_d2.utils.user_cache import user_cache
+from focalnet_d2.utils.user_cache import make_user_cache, user_cache
 
 from .compiler import processor
 from .dispatch import Computation, Implementation
@@ -100,6 +100,7 @@ def choice() -> Choice:
         return kept
     found = decide(*_probe())
     with contextlib.suppress(OSError):  # a folder that cannot be written: the next process probes again
+        make_user_cache()
         write_atomically(path, json.dumps(asdict(found)))
     return found
 

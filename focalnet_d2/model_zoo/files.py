@@ -5,16 +5,13 @@ import logging
 import os
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
 
-from focalnet_d2.utils.atomic_write import atomic_open
-from focalnet_d2.utils.user_cache import user_cache
+from focalnet_d2.utils.user_cache import make_user_cache, user_cache
 
-from .weights import Mirror, WeightFile
+from .download import BLOCK_BYTES, download
+from .weights import WeightFile
 
 FOLDER_VARIABLE = "FOCALNET_D2_WEIGHTS"
-BLOCK_BYTES = 1 << 20
-TIMEOUT = 30  # seconds without an answer
 
 _logger = logging.getLogger(__name__)
 
@@ -38,18 +35,22 @@ def find_weights(name: str, folder: str | os.PathLike | None = None) -> Path | N
 def fetch_weights(file: WeightFile, folder: str | os.PathLike | None = None) -> Path:
     """The file, downloaded if no folder has it.
 
-    A download appears complete or not at all, and not if its sha256 is another than the address states.
+    A download appears complete or not at all, and not if its size or sha256 is another than the address states.
 
     Raises:
+        ValueError: a folder has a file of this name that is empty, or not the one whose sha256 is known.
         FileNotFoundError: it is in no folder and no address gave it; the message says which file to put where.
     """
     if (found := find_weights(file.name, folder)) is not None:
+        _check_local(file, found)
         return found
     folders = weight_folders(folder)
     reasons = []
     for mirror in file.mirrors:
         try:
-            return _download(mirror, folders[0] / file.name)
+            if folders[0] == user_cache():
+                make_user_cache()
+            return download(mirror, folders[0] / file.name)
         except (OSError, HTTPException, ValueError) as error:
             reasons.append(f"{mirror.url} ({' '.join(str(error).split()) or type(error).__name__})")
     places = ", ".join(str(place) for place in folders)
@@ -67,18 +68,19 @@ def sha256_of(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def _download(mirror: Mirror, path: Path) -> Path:
-    """Raises OSError or HTTPException if nothing or only a part came, and ValueError if it was another file."""
-    digest, size = hashlib.sha256(), 0
-    with urlopen(mirror.url, timeout=TIMEOUT) as answer, atomic_open(path) as file:
-        while block := answer.read(BLOCK_BYTES):
-            digest.update(block)
-            size += file.write(block)
-        announced = answer.headers.get("Content-Length")
-        if announced is not None and int(announced) != size:
-            raise ConnectionError(f"the connection ended after {size} of {announced} bytes")
-        if mirror.sha256 not in (None, digest.hexdigest()):
-            raise ValueError(f"what came has sha256 {digest.hexdigest()} instead of {mirror.sha256}")
-    known = "as stated" if mirror.sha256 else "nobody states what it should be"
-    _logger.info("%s from %s: %d bytes, sha256 %s (%s)", path, mirror.url, size, digest.hexdigest(), known)
-    return path
+def _check_local(file: WeightFile, path: Path) -> None:
+    """Compare a file that is there with the digests that are known of its name.
+
+    Raises:
+        ValueError: it is empty, or another than the one file of this name that there is.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty: delete it, or put a copy of {file.name} ({file.content}) there.")
+    copies = {mirror.sha256.lower() for mirror in file.mirrors if mirror.sha256}
+    known = {file.sha256.lower()} if file.sha256 else copies
+    if not known or (found := sha256_of(path)) in known:
+        return
+    message = f"{path} has sha256 {found} instead of {' or '.join(sorted(known))}"
+    if file.sha256:
+        raise ValueError(f"{message}: it is damaged or another file; delete it, or put a copy of {file.name} there.")
+    _logger.warning("%s, that of the copy on the web: it is another copy, or damaged.", message)

@@ -26,11 +26,13 @@ class Mirror:
         url: where it is.
         sha256: of the file there, None where nobody states it.
         size: bytes of the file there, None where nobody states them.
+        size_tolerance: bytes by which the file may differ from a size that was stated rounded.
     """
 
     url: str
     sha256: str | None = None
     size: int | None = None
+    size_tolerance: int = 0
 
     @property
     def is_closed(self) -> bool:
@@ -163,7 +165,7 @@ def _focalnet_dino() -> list[WeightFile]:
         ),
     ):  # fmt: skip
         url = f"{_HUGGING_FACE}microsoft/{page}/resolve/main/{name}"
-        mirrors = (Mirror(url, size=size), Mirror(f"{_CLOSED}detection/{name}"))
+        mirrors = (Mirror(url, size=size, size_tolerance=5_000_000), Mirror(f"{_CLOSED}detection/{name}"))
         files.append(WeightFile(name, content, "Apache-2.0 (Hugging Face)", mirrors, recipe=recipe))
     return files
 

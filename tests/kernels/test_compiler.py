@@ -5,12 +5,13 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from focalnet_d2.kernels import compiler
-from focalnet_d2.kernels.compiler import CompiledLibrary, cache_folder, processor
+from focalnet_d2.kernels.compiler import CompiledLibrary, cache_folder, load_cached, processor
 
 ANSWER = 'extern "C" int answer() { return 42; }\n'
 
@@ -46,32 +47,109 @@ def test_library_is_compiled_once_and_kept(compiling, source, monkeypatch):
     calls = count_compilations(monkeypatch)
     assert CompiledLibrary(source).load().answer() == 42
     assert calls == []
-    assert [path.suffix for path in cache_folder().iterdir()] == [".so"]
+    assert sorted(path.suffix for path in cache_folder().iterdir()) == [".sha256", ".so"]
 
 
 def test_another_source_makes_another_library(compiling, source):
     source.write_text(ANSWER.replace("42", "43"), encoding="utf-8")
     assert CompiledLibrary(source).load().answer() == 43
-    assert len(list(cache_folder().iterdir())) == 2
+    assert len(list(cache_folder().glob("*.so"))) == 2
 
 
-def test_damaged_library_is_made_anew(source, monkeypatch):
-    library = CompiledLibrary(source)
-    loaded = []
+DAMAGES = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "a page of zeros": lambda content: content[:4096] + bytes(4096) + content[8192:],
+    "one bit": lambda content: content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+}
 
-    def load_nothing(path):
-        loaded.append(path)
-        raise OSError("file too short")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ctypes, "CDLL", load_nothing)
-        assert library.load() is None
-    if not loaded:
-        pytest.skip(library.unavailable_reason())
-    (path,) = cache_folder().iterdir()
-    path.write_bytes(b"")
+@pytest.mark.usefixtures("compiling")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_library_is_never_loaded_but_made_anew(source, damage, monkeypatch):
+    (path,) = cache_folder().glob("*.so")
+    right = path.read_bytes()
+    path.unlink()  # this process has mapped it
+    path.write_bytes(DAMAGES[damage](right))
+    path.chmod(0o700)
+    loaded, load = [], ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: loaded.append(name) or load(name))
     assert CompiledLibrary(source).load().answer() == 42
-    assert path.stat().st_size > 0
+    assert str(path) not in loaded
+    assert path.read_bytes() == right
+    loaded.clear()
+    assert CompiledLibrary(source).load().answer() == 42
+    assert loaded == [str(path)]
+
+
+@pytest.mark.usefixtures("compiling")
+@pytest.mark.parametrize("record", [None, b"", b"\xff", b"12 abc\n"])
+def test_library_without_its_record_is_made_anew(source, record, monkeypatch):
+    (path,) = cache_folder().glob("*.sha256")
+    right = path.read_bytes()
+    path.unlink()
+    if record is not None:
+        path.write_bytes(record)
+    calls = count_compilations(monkeypatch)
+    assert CompiledLibrary(source).load().answer() == 42
+    assert len(calls) >= 1
+    assert path.read_bytes() == right
+
+
+@pytest.mark.usefixtures("compiling")
+def test_library_that_others_may_change_or_a_link_is_made_anew(source, tmp_path):
+    (path,) = cache_folder().glob("*.so")
+    path.chmod(0o770)
+    assert load_cached(path) is None
+    assert CompiledLibrary(source).load().answer() == 42
+    assert path.stat().st_mode & 0o777 == 0o700
+    path.rename(tmp_path / "elsewhere.so")
+    path.symlink_to(tmp_path / "elsewhere.so")
+    assert load_cached(path) is None
+    assert CompiledLibrary(source).load().answer() == 42
+    assert not path.is_symlink()
+
+
+@pytest.mark.usefixtures("compiling")
+def test_cache_is_of_use_whatever_the_umask(source, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "fresh"))
+    before = os.umask(0o002)
+    try:
+        assert CompiledLibrary(source).load().answer() == 42
+        calls = count_compilations(monkeypatch)
+        assert CompiledLibrary(source).load().answer() == 42
+    finally:
+        os.umask(before)
+    assert calls == []
+    assert caplog.records == []
+    assert (tmp_path / "fresh" / "focalnet_d2").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("compiling")
+def test_a_cache_that_is_off_is_said_once(source, caplog):
+    cache_folder().chmod(0o775)
+    for _ in range(2):
+        assert CompiledLibrary(source).load().answer() == 42
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "others may write into" in record.getMessage()
+    assert "chmod go-w" in record.getMessage()
+
+
+@pytest.mark.parametrize("script", ["exit 0", 'touch "$PWD/core"; for last; do :; done; echo garbage > "$last"'])
+def test_a_compiler_that_leaves_garbage_leaves_nothing_behind(source, tmp_path, monkeypatch, script):
+    fake = tmp_path / "c++"
+    fake.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CXX", str(fake))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    library = CompiledLibrary(source)
+    assert library.load() is None
+    if os.name == "posix":
+        assert "fails" in library.unavailable_reason()
+        assert list(cache_folder().iterdir()) == list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.usefixtures("compiling")
@@ -116,7 +194,7 @@ def test_failing_compiler_is_asked_once_and_named_once(source, monkeypatch, capl
     assert len(caplog.records) == 1
     assert "answer.cpp" in caplog.text
     assert "fails" in library.unavailable_reason()
-    assert [path for path in cache_folder().iterdir() if "unfinished" in path.name] == []
+    assert {path.suffix for path in cache_folder().iterdir()} == {".so", ".sha256"}  # of another source
 
 
 def test_threads_compile_once(compiling, source, monkeypatch):
@@ -141,7 +219,8 @@ def test_processes_compile_at_the_same_time(source):
     command = [sys.executable, "-c", code, compiler.__file__, str(source)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=300)[0].strip() for process in running] == ["45"] * 3
-    assert len(list(cache_folder().iterdir())) == 2
+    assert len(list(cache_folder().glob("*.so"))) == 2
+    assert len(list(cache_folder().iterdir())) == 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
