@@ -26,7 +26,12 @@ from benchmarks.work import Timed, UnavailableError
 from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts
-from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
+from focalnet_d2.evaluation.panoptic_files import (
+    index_predicted_files,
+    index_truth_files,
+    read_classes,
+    score_panoptic_files,
+)
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
 
 HEIGHT, WIDTH, CLASSES, THINGS, SEGMENTS = 480, 640, 133, 80, 13
@@ -157,7 +162,7 @@ def panoptic_files(data: Data) -> Tools:
         return counted[0]
 
     def ours() -> object:
-        files = (index_truth_files(truth), index_truth_files(predictions))
+        files = (index_truth_files(truth), index_predicted_files(predictions))
         return comparable(score_panoptic_files(*files, read_classes(truth).index_of).official)
 
     return {"panopticapi": panopticapi, "score_panoptic_files": ours}

@@ -15,7 +15,12 @@ from pathlib import Path
 from focalnet_d2.evaluation import panoptic_stats, semantic
 from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_files import write_json
-from focalnet_d2.evaluation.panoptic_files import index_truth_files, read_classes, score_panoptic_files
+from focalnet_d2.evaluation.panoptic_files import (
+    index_predicted_files,
+    index_truth_files,
+    read_classes,
+    score_panoptic_files,
+)
 from focalnet_d2.evaluation.report import results_table, write_results
 
 from .errors import run_command
@@ -92,7 +97,7 @@ def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Names
 def _score_panoptic(options: argparse.Namespace) -> Results:
     classes = read_classes(options.truth)
     truth = index_truth_files(options.truth, options.truth_folder)
-    predictions = index_truth_files(options.predictions, options.predictions_folder)
+    predictions = index_predicted_files(options.predictions, options.predictions_folder)
     tally = score_panoptic_files(truth, predictions, classes.index_of, workers=options.workers)
     official = not options.corrected
     if options.counts is not None:

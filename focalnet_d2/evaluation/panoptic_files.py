@@ -1,7 +1,6 @@
 """Panoptic predictions and ground truths in COCO's file format: a JSON with a list of segments per image, and PNGs."""
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from focalnet_d2.data.annotations.panoptic import read_panoptic, read_panoptic_predictions
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
 from focalnet_d2.data.preparation.jobs import run_jobs
 
@@ -30,27 +30,30 @@ class TruthFile:
 
 
 def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
-    """The files of a panoptic JSON by image id, in the order of the JSON.
+    """The files of a panoptic ground truth by image id, in the order of the JSON.
 
     Args:
         folder: with the PNGs; by default the path of the JSON without its suffix.
 
     Raises:
         FileNotFoundError: no such JSON or folder.
-        ValueError: not in COCO's panoptic format.
+        ValueError: a JSON that training would refuse as well.
     """
-    return _index(_read(panoptic_json, "annotations"), panoptic_json, folder)
+    return _index(read_panoptic(panoptic_json).segments, panoptic_json, folder)
+
+
+def index_predicted_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
+    """The same of a file of predictions, which needs no images and categories."""
+    return _index(read_panoptic_predictions(panoptic_json), panoptic_json, folder)
 
 
 def read_classes(panoptic_json: str | Path) -> PanopticClasses:
-    """The classes of a panoptic JSON in its order.
+    """The classes of a panoptic ground truth in its order.
 
     Raises:
-        FileNotFoundError, ValueError: missing, or not in COCO's panoptic format.
+        FileNotFoundError, ValueError: as `index_truth_files`.
     """
-    categories = _read(panoptic_json, "categories")["categories"]
-    if any(not {"id", "name", "isthing"} <= category.keys() for category in categories):
-        raise ValueError(f"{panoptic_json} has categories without id, name or isthing: it is no panoptic ground truth.")
+    categories = read_panoptic(panoptic_json).categories
     index_of = {category["id"]: index for index, category in enumerate(categories)}
     things = [bool(category["isthing"]) for category in categories]
     return PanopticClasses([category["name"] for category in categories], things, index_of)
@@ -125,25 +128,13 @@ class PanopticSubmission:
         write_json(submissions[0].folder / f"{SUBMISSION}.json", {"annotations": list(entries.values())})
 
 
-def _index(content: Mapping, panoptic_json: str | Path, folder: str | Path | None) -> dict[Any, TruthFile]:
+def _index(
+    annotations: Mapping[Any, Mapping], panoptic_json: str | Path, folder: str | Path | None
+) -> dict[Any, TruthFile]:
     folder = Path(panoptic_json).with_suffix("") if folder is None else Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"The folder {folder} with the PNGs of {panoptic_json} does not exist.")
-    keys = {"image_id", "file_name", "segments_info"}
-    if strange := [entry for entry in content["annotations"] if not keys <= entry.keys()]:
-        lacks = ", ".join(sorted(keys - strange[0].keys()))
-        raise ValueError(f"{panoptic_json} has annotations without {lacks}: it is not in COCO's panoptic format.")
     return {
-        entry["image_id"]: TruthFile(os.path.join(folder, entry["file_name"]), entry["segments_info"])
-        for entry in content["annotations"]
+        image_id: TruthFile(os.path.join(folder, entry["file_name"]), entry["segments_info"])
+        for image_id, entry in annotations.items()
     }
-
-
-def _read(path: str | Path, key: str) -> dict:
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(content, dict) or key not in content:
-        raise ValueError(f"{path} has no {key}: it is not in COCO's panoptic format.")
-    return content

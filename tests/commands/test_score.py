@@ -55,9 +55,9 @@ def edit(path, change):
     ("which", "change", "message"),
     [
         (0, lambda content: content.pop("categories"), "panoptic.json has no categories"),
-        (0, lambda content: content["categories"][0].pop("isthing"), "categories without id, name or isthing"),
+        (0, lambda content: content["categories"][0].pop("isthing"), "categories without isthing: 1 of 3"),
         (1, lambda content: content.pop("annotations"), "panoptic.json has no annotations"),
-        (1, lambda content: content["annotations"][0].pop("file_name"), "annotations without file_name"),
+        (1, lambda content: content["annotations"][0].pop("file_name"), "that of image 1 has no file_name"),
         (1, lambda content: content["annotations"].clear(), "1 images have no prediction, among them 1"),
         (1, lambda content: content["annotations"][0]["segments_info"].pop(), "1.png has segments that its list lacks"),
         (1, lambda content: content["annotations"][0].update(file_name="2.png"), "2.png does not exist"),

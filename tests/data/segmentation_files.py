@@ -55,7 +55,7 @@ def write_panoptic_set(root, *, change=lambda content: None):
         write_panoptic_ids(np.array(pixels), root / "ids" / f"{image_id}.png")
         images.append({"id": image_id, "file_name": f"photo_{image_id}.png", "height": 2, "width": 3})
         annotations.append({"image_id": image_id, "file_name": f"{image_id}.png", "segments_info": segments[image_id]})
-    content = {"images": images, "annotations": annotations, "categories": list(CATEGORIES)}
+    content = {"images": images, "annotations": annotations, "categories": [dict(one) for one in CATEGORIES]}
     change(content)
     (root / "panoptic.json").write_text(json.dumps(content))
     return root / "panoptic.json", root / "ids", root / "photos"

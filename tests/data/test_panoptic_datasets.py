@@ -16,7 +16,7 @@ from focalnet_d2.data.datasets.custom import (
 from focalnet_d2.data.generated import register_generated
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic
 from focalnet_d2.data.semantic_labels import read_semantic_labels
-from tests.data.segmentation_files import CATEGORIES, write_panoptic_set
+from tests.data.segmentation_files import CATEGORIES, save_label, write_panoptic_set
 
 
 @pytest.fixture
@@ -71,6 +71,12 @@ def test_semantic_files_are_named_only_where_their_folder_exists(registered, tmp
     name = registered(sem_seg_root=tmp_path / "semantic")
     assert all("sem_seg_file_name" not in record for record in load_dataset(name))
     (tmp_path / "semantic").mkdir()
+    save_label(tmp_path / "semantic" / "3.png", [[1, 1, 3]])
+    with pytest.raises(
+        FileNotFoundError, match=r"The semantic PNG .*semantic/1\.png does not exist \(1 of 2 are missing"
+    ):
+        load_dataset(name)
+    save_label(tmp_path / "semantic" / "1.png", [[1, 1, 3]])
     assert load_dataset(name)[1]["sem_seg_file_name"] == str(tmp_path / "semantic" / "3.png")
 
 
@@ -88,20 +94,48 @@ def segment(content):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["categories"].append(CATEGORIES[0]), "more than one category with the id 40"),
-        (lambda c: c["categories"].append({"id": 1, "name": "sky", "isthing": 0}), "more than one .* the name sky"),
-        (lambda c: c["categories"].append({"id": 1, "name": "cat"}), "a category without isthing: .*cat"),
-        (lambda c: segment(c).update(category_id=41), "image 3: segment 300 has the unknown category id 41"),
-        (lambda c: segment(c).pop("category_id"), "image 3: segment 300 has no category"),
-        (lambda c: segment(c).update(id=70000), "image 3: more than one segment has the id 70000"),
-        (lambda c: segment(c).update(id=0), "image 3: segment id 0 must be a number from 1 to 16777215"),
-        (lambda c: segment(c).update(id=2**24), "segment id 16777216 must be a number from 1 to 16777215"),
-        (lambda c: c["images"].append(c["images"][0]), "lists image 3 more than once"),
-        (lambda c: c["annotations"].append(c["annotations"][1]), "has annotations of image 1 more than once"),
-        (lambda c: c["images"].pop(0), "an annotation of image 3, which is not in its images"),
-        (lambda c: c["images"][0].pop("id"), "has an entry without id"),
+        (lambda c: c["categories"].append(CATEGORIES[0]), "categories with the same id: 40"),
+        (
+            lambda c: c["categories"].append({"id": 1, "name": "sky", "isthing": 0}),
+            "categories with the same name: 'sky'",
+        ),
+        (lambda c: c["categories"].append({"id": 1, "name": "cat"}), "categories without isthing: 1 of 5, entries 4"),
+        (lambda c: c["categories"][0].pop("id"), "categories without id: 1 of 4, entries 0"),
+        (lambda c: c["categories"][0].update(name=None), "categories: 40 has the name None, which is no text"),
+        (lambda c: c["categories"][0].update(isthing="no"), "categories: 'sky' has isthing 'no'; write 1 for"),
+        (lambda c: c["categories"].clear(), "categories are none"),
+        (
+            lambda c: segment(c).update(category_id=41),
+            "image 3: segment 300 has the unknown category id 41; .* 7, 12, 40",
+        ),
+        (lambda c: segment(c).update(category_id="90"), "image 3: segment 300 has the unknown category id '90'"),
+        (lambda c: segment(c).update(category_id=[90]), r"image 3: segment 300 has the unknown category id \[90\]"),
+        (lambda c: segment(c).pop("category_id"), "image 3: segment 300 has no category_id"),
+        (lambda c: segment(c).update(id=70000), "image 3: segments with the same id: 70000"),
+        (lambda c: segment(c).update(id=0), "image 3: the segment id 0 must be a whole number from 1 to 16777215"),
+        (lambda c: segment(c).update(id=2**24), "the segment id 16777216 must be a whole number from 1 to 16777215"),
+        (lambda c: segment(c).update(id="300"), "image 3: the segment id '300' must be a whole number"),
+        (lambda c: segment(c).pop("id"), "image 3: the segment id None must be a whole number"),
+        (lambda c: segment(c).update(area="4"), "image 3: segment 300 has the area '4', which has no meaning"),
+        (lambda c: segment(c).update(area=float("nan")), "image 3: segment 300 has the area nan"),
+        (lambda c: segment(c).update(iscrowd="no"), "image 3: segment 300 has the iscrowd 'no'"),
+        (lambda c: c["images"].append(c["images"][0]), "images with the same id: 3"),
+        (lambda c: c["annotations"].append(c["annotations"][1]), "annotations with the same image_id: 1"),
+        (lambda c: c["images"].pop(0), "annotations of images that it does not list: 3"),
+        (lambda c: c["images"][0].pop("id"), "images without id: 1 of 2, entries 0"),
+        (lambda c: c["images"][0].update(id="3"), "images have whole numbers and text for ids"),
+        (lambda c: [image.update(id=str(image["id"])) for image in c["images"]], "have whole numbers .* have text"),
+        (lambda c: c["images"][0].pop("width"), "images: 3 has no width; write the number of pixels"),
+        (lambda c: c["images"][0].update(height="2"), "images: 3 has the height '2'; write the number of pixels"),
+        (lambda c: c["images"][0].pop("file_name"), "images: 3 has no file_name"),
+        (lambda c: c["annotations"][0].update(file_name=None), "that of image 3 has the file_name None"),
+        (lambda c: c["annotations"][0].pop("image_id"), "annotations without image_id: 1 of 2"),
+        (lambda c: c["annotations"][0].update(segments_info=None), "image 3 has a segments_info that is no list"),
+        (lambda c: c["annotations"][0].update(segments_info=[7]), "image 3 has a segments_info that is no list"),
+        (lambda c: [one["segments_info"].clear() for one in c["annotations"]], "has nothing to find"),
         (lambda c: c.pop("categories"), "has no categories, so it is not in COCO's panoptic format"),
-        (lambda c: c["annotations"][0].pop("segments_info"), "without segments_info.*is it an instances file"),
+        (lambda c: c.update(images={}), "its images are not a list of objects"),
+        (lambda c: c["annotations"][0].pop("segments_info"), "lack segments_info.*is it an instances file"),
     ],
 )
 def test_damaged_annotations(registered, change, message):
@@ -112,8 +146,43 @@ def test_damaged_annotations(registered, change, message):
 
 def test_categories_other_than_the_registered_ones(registered):
     categories = [{**category, "name": category["name"].replace("dog", "cat")} for category in CATEGORIES]
-    with pytest.raises(ValueError, match=r"registered categories differ in 7 \(cat\), 7 \(dog\)"):
+    with pytest.raises(ValueError, match=r"registered categories differ in 7 \(cat, thing\), 7 \(dog, thing\)"):
         load_dataset(registered(categories=categories))
+
+
+def test_things_other_than_the_registered_ones(registered):
+    categories = [{**category, "isthing": int(category["name"] in ("dog", "car", "sea"))} for category in CATEGORIES]
+    with pytest.raises(ValueError, match=r"categories differ in 12 \(sea, stuff\), 12 \(sea, thing\)"):
+        load_dataset(registered(categories=categories))
+
+
+def several_segments(content):
+    """Both segments of image 3 are sky, which is stuff."""
+    segment(content)["category_id"] = 40
+
+
+def test_a_file_without_things_in_which_a_class_has_several_segments(registered):
+    def without_things(content):
+        several_segments(content)
+        content["categories"] = [{**category, "isthing": 0} for category in CATEGORIES]
+
+    with pytest.raises(ValueError, match=r"no category is a thing .* image 3 has several segments of 'sky': write"):
+        load_dataset(registered(without_things))
+
+
+def test_harmless_oddities_are_counted_in_one_line(registered, caplog):
+    def change(content):
+        several_segments(content)
+        segment(content)["iscrowd"] = None
+        content["images"].append({"id": 9, "file_name": "x.png", "height": 1, "width": 1})
+
+    assert len(load_dataset(registered(change))) == 2
+    assert [
+        record.getMessage().partition(": ")[2] for record in caplog.records if "panoptic.json" in record.message
+    ] == [
+        "1 images have no annotation and are left out; 1 segments have iscrowd null, which counts as 0; 1 images have "
+        "several segments of one kind of stuff (isthing 0), which predictions join."
+    ]
 
 
 def test_truncated_annotations(registered, tmp_path):

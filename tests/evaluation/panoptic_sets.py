@@ -54,7 +54,8 @@ def write_panoptic_json(folder: Path, samples: list[dict], name: str = "panoptic
     ]
     categories = [{"id": i, "name": name, "isthing": int(t)} for i, name, t in zip(CATEGORY_IDS, NAMES, THINGS)]
     path = folder / name
-    path.write_text(json.dumps({"images": [], "annotations": annotations, "categories": categories}))
+    images = [{"id": sample["image_id"], "file_name": "a.jpg", "height": 1, "width": 1} for sample in samples]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return path
 
 

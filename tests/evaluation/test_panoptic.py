@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 from focalnet_d2.evaluation.panoptic import COUNTS, PanopticEvaluator
-from focalnet_d2.evaluation.panoptic_files import index_truth_files, score_panoptic_files
+from focalnet_d2.evaluation.panoptic_files import index_predicted_files, index_truth_files, score_panoptic_files
 from tests.evaluation.panoptic_sets import CATEGORY_IDS, forget, prediction, register, sample_of, segment
 
 NAME = "panoptic_test"
@@ -116,7 +116,10 @@ def test_a_submission_can_be_scored_from_disk(samples, tmp_path):
     assert first["segments_info"] == [{"id": 1, "category_id": 7}, {"id": 2, "category_id": 3}]
     written = read_panoptic_ids(tmp_path / "out" / "panoptic_predictions" / "4.png")
     np.testing.assert_array_equal(written, OUTPUTS[4]["panoptic_seg"][0].numpy())
-    files = [index_truth_files(tmp_path / name) for name in ("panoptic.json", "out/panoptic_predictions.json")]
+    files = (
+        index_truth_files(tmp_path / "panoptic.json"),
+        index_predicted_files(tmp_path / "out/panoptic_predictions.json"),
+    )
     from_disk = score_panoptic_files(*files, {category: index for index, category in enumerate(CATEGORY_IDS)})
     assert from_disk.official == evaluator.counts["panoptic_seg"]
 
