@@ -17,6 +17,7 @@ from .annotations.files import missing_files
 from .annotations.instances import read_instances
 from .datasets.custom import datasets_root
 from .datasets.instances import load_instances
+from .semantic_labels import check_some_label
 
 
 def get_detection_dataset_dicts(
@@ -164,6 +165,7 @@ def load_dataset(name: str) -> list[dict]:
         raise FileNotFoundError(
             _absent_message(name, "image", missing[0], f" ({len(missing)} of {len(paths)} are missing)")
         )
+    check_some_label(name, _label_maps(dataset_dicts), metadata.get("ignore_label", 255))
     return dataset_dicts
 
 
@@ -207,6 +209,13 @@ def _problem(error: Exception, metadata: Metadata) -> str:
         except ValueError as reason:
             return str(reason)
     return str(error) or repr(error)
+
+
+def _label_maps(dataset_dicts: list[dict]) -> list[str]:
+    """The label files of images that have no other ground truth."""
+    kinds = ("segments_info", "annotations")
+    maps = [record for record in dataset_dicts if "sem_seg_file_name" in record]
+    return [record["sem_seg_file_name"] for record in maps if not any(kind in record for kind in kinds)]
 
 
 def _with_image_id(dataset_dict: dict) -> dict:

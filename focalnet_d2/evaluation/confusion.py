@@ -1,21 +1,23 @@
 """The maths of semantic segmentation scores: from classes of pixels to a confusion matrix to IoU and accuracy."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from focalnet_d2.data.panoptic_labels import label_runs
+from focalnet_d2.data.semantic_labels import unknown_labels_message
 from focalnet_d2.utils.text import some_of
 
 
 def count_confusion(
-    predicted: np.ndarray, truth: np.ndarray, num_classes: int, ignore_label: int, where: str
+    predicted: np.ndarray, truth: np.ndarray, num_classes: int, ignore_label: int, where: str, truth_file: str | Path
 ) -> np.ndarray:
     """Pixels by predicted and true class.
 
     Args:
         predicted, truth: (H, W) labels.
-        where: the prediction, for messages.
+        where: the prediction, for messages; truth_file: that of the true labels.
 
     Returns:
         (K + 1, K + 1) int64: row = predicted, column = true class, last column = ignored pixels, last row = 0.
@@ -31,16 +33,22 @@ def count_confusion(
     (rows, columns), lengths = label_runs(predicted, truth)
     rows, columns = rows.astype(np.int64), columns.astype(np.int64)
     columns[columns == ignore_label] = num_classes
-    for kind, labels, end in (("The map", rows, num_classes), ("The ground truth", columns, num_classes + 1)):
-        if labels.min() < 0 or labels.max() >= end:
-            wrong = some_of(np.unique(labels[(labels < 0) | (labels >= end)]), 10)
-            raise ValueError(
-                f"{kind} of {where} has the labels {wrong}; classes go from 0 to {num_classes - 1}, and "
-                f"{ignore_label} is ignored in the ground truth."
-            )
+    if (wrong := _outside(rows, num_classes)).size:
+        raise ValueError(
+            f"The map of {where} has the labels {some_of(wrong, 10)}; classes go from 0 to {num_classes - 1}."
+        )
+    if (wrong := _outside(columns, num_classes + 1)).size:
+        raise ValueError(unknown_labels_message(truth_file, wrong, num_classes, ignore_label))
     side = num_classes + 1
     pixels = np.bincount(rows * side + columns, weights=lengths, minlength=side * side)
     return pixels.astype(np.int64).reshape(side, side)
+
+
+def _outside(labels: np.ndarray, end: int) -> np.ndarray:
+    """The labels below 0 or from `end` on, each once."""
+    if 0 <= labels.min() <= labels.max() < end:
+        return labels[:0]
+    return np.unique(labels[(labels < 0) | (labels >= end)])
 
 
 class ConfusionTally:

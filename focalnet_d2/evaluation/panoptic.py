@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from focalnet_d2.data.panoptic_labels import read_panoptic_ids
-
 from .coco_files import write_json
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, read_segments
@@ -94,7 +92,7 @@ class PanopticEvaluator(CountingEvaluator):
         predicted_map = _to_array(predicted_map, where)
         truth, index_of = self._truth(sample)
         true_segments = read_segments(truth.segments_info, index_of, truth.file_name)
-        true_map = read_panoptic_ids(truth.file_name)
+        true_map = truth.read_map()
         compared = compare_maps(true_map, predicted_map, true_segments, predicted, where, truth.file_name)
         if self.submission is not None:
             self.submission.add(sample, predicted_map, predicted)

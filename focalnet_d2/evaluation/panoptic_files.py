@@ -23,10 +23,25 @@ SUBMISSION = "panoptic_predictions"
 
 @dataclass(frozen=True)
 class TruthFile:
-    """Ground truth, or a prediction, of an image: the PNG and what its segments are."""
+    """Ground truth, or a prediction, of an image: the PNG and what its segments are.
+
+    Args:
+        size: (height, width) that the JSON says; None where it says none.
+    """
 
     file_name: str
     segments_info: Sequence[Mapping]
+    size: tuple[int, int] | None = None
+
+    def read_map(self) -> np.ndarray:
+        """(H, W) int32 segment ids; raises ValueError, too, if they have another size than the JSON says."""
+        ids = read_panoptic_ids(self.file_name)
+        if self.size is not None and ids.shape != self.size:
+            raise ValueError(
+                f"The label file {self.file_name} has {ids.shape[1]} x {ids.shape[0]} pixels, its JSON says "
+                f"{self.size[1]} x {self.size[0]}."
+            )
+        return ids
 
 
 def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
@@ -39,12 +54,14 @@ def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = Non
         FileNotFoundError: no such JSON or folder.
         ValueError: a JSON that training would refuse as well.
     """
-    return _index(read_panoptic(panoptic_json).segments, panoptic_json, folder)
+    truth = read_panoptic(panoptic_json)
+    sizes = {image_id: (image["height"], image["width"]) for image_id, image in truth.images.items()}
+    return _index(truth.segments, panoptic_json, folder, sizes)
 
 
 def index_predicted_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
     """The same of a file of predictions, which needs no images and categories."""
-    return _index(read_panoptic_predictions(panoptic_json), panoptic_json, folder)
+    return _index(read_panoptic_predictions(panoptic_json), panoptic_json, folder, {})
 
 
 def read_classes(panoptic_json: str | Path) -> PanopticClasses:
@@ -89,8 +106,8 @@ def score_panoptic_files(
 
 def compare_files(index_of: Mapping[int, int], pair: tuple[TruthFile, TruthFile]) -> ComparedImage:
     """Score a predicted file against its ground truth."""
-    true_segments, predicted_segments = (read_segments(f.segments_info, index_of, f.file_name) for f in pair)
-    true_map, predicted_map = (read_panoptic_ids(f.file_name) for f in pair)
+    true_segments, predicted_segments = (read_segments(file.segments_info, index_of, file.file_name) for file in pair)
+    true_map, predicted_map = (file.read_map() for file in pair)
     true_file, predicted_file = (file.file_name for file in pair)
     return compare_maps(true_map, predicted_map, true_segments, predicted_segments, predicted_file, true_file)
 
@@ -129,12 +146,15 @@ class PanopticSubmission:
 
 
 def _index(
-    annotations: Mapping[Any, Mapping], panoptic_json: str | Path, folder: str | Path | None
+    annotations: Mapping[Any, Mapping],
+    panoptic_json: str | Path,
+    folder: str | Path | None,
+    sizes: Mapping[Any, tuple[int, int]],
 ) -> dict[Any, TruthFile]:
     folder = Path(panoptic_json).with_suffix("") if folder is None else Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"The folder {folder} with the PNGs of {panoptic_json} does not exist.")
     return {
-        image_id: TruthFile(os.path.join(folder, entry["file_name"]), entry["segments_info"])
+        image_id: TruthFile(os.path.join(folder, entry["file_name"]), entry["segments_info"], sizes.get(image_id))
         for image_id, entry in annotations.items()
     }

@@ -101,7 +101,9 @@ class SemanticEvaluator(CountingEvaluator):
         file_name = sample["file_name"]
         where = f"the prediction for {file_name}"
         predicted = self._to_classes(output["sem_seg"], where)
-        confusion = count_confusion(predicted, self._truth(sample), len(self.class_names), self._ignore_label, where)
+        truth, truth_file = self._truth(sample)
+        classes = len(self.class_names)
+        confusion = count_confusion(predicted, truth, classes, self._ignore_label, where, truth_file)
         if self.write_submission:
             self.submission[file_name] = encode_classes(predicted, file_name, self._category_ids)
         cells = np.flatnonzero(confusion)
@@ -130,13 +132,14 @@ class SemanticEvaluator(CountingEvaluator):
             f"({len(self.class_names)}, H, W) or integer classes (H, W)."
         )
 
-    def _truth(self, sample: Mapping) -> np.ndarray:
-        """(H, W) classes, or the label to ignore."""
+    def _truth(self, sample: Mapping) -> tuple[np.ndarray, str]:
+        """(H, W) classes, or the label to ignore, and their file."""
         sample = self._truth_files(sample)
         if "sem_seg_file_name" in sample:
-            return read_semantic_labels(sample["sem_seg_file_name"])
+            return read_semantic_labels(sample["sem_seg_file_name"]), sample["sem_seg_file_name"]
         ids = read_listed_ids(sample["pan_seg_file_name"], sample["segments_info"])
-        return semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+        labels = semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+        return labels, sample["pan_seg_file_name"]
 
     def _truth_files(self, sample: Mapping) -> Mapping:
         """The dict that names the ground truth of an image: the model's input, or that of the data set."""
@@ -198,7 +201,7 @@ def score_semantic_files(
 def compare_files(num_classes: int, ignore_label: int, pair: tuple[Path, Path]) -> np.ndarray:
     """Confusion matrix (K + 1, K + 1) of one predicted and one true file."""
     predicted, truth = map(read_semantic_labels, pair)
-    return count_confusion(predicted, truth, num_classes, ignore_label, str(pair[0]))
+    return count_confusion(predicted, truth, num_classes, ignore_label, str(pair[0]), pair[1])
 
 
 def summarize(confusion: np.ndarray, names: Sequence[str], *, official: bool) -> dict[str, dict[str, float]]:

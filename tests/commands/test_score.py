@@ -56,6 +56,8 @@ def edit(path, change):
     [
         (0, lambda content: content.pop("categories"), "panoptic.json has no categories"),
         (0, lambda content: content["categories"][0].pop("isthing"), "categories without isthing: 1 of 3"),
+        (0, lambda content: content["images"][0].update(width=9), "has 4 x 1 pixels, its JSON says 9 x 1"),
+        (0, lambda content: content["annotations"][0]["segments_info"].pop(), "1.png has the segment ids 2, which"),
         (1, lambda content: content.pop("annotations"), "panoptic.json has no annotations"),
         (1, lambda content: content["annotations"][0].pop("file_name"), "that of image 1 has no file_name"),
         (1, lambda content: content["annotations"].clear(), "1 images have no prediction, among them 1"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focalnet_d2.data.semantic_labels import read_semantic_labels
+from focalnet_d2.data.semantic_labels import check_some_label, read_semantic_labels
+from tests.data.segmentation_files import save_label
 
 
 def test_labels_of_every_depth(tmp_path):
@@ -26,3 +27,16 @@ def test_colors_and_missing_files_are_named(tmp_path):
         read_semantic_labels(tmp_path / "rgb.png")
     with pytest.raises(FileNotFoundError, match="none.png"):
         read_semantic_labels(tmp_path / "none.png")
+
+
+def test_a_data_set_in_which_every_pixel_is_ignored_is_refused(tmp_path):
+    ignored, labelled = (
+        save_label(tmp_path / f"{name}.png", [[255, value]]) for name, value in (("ignored", 255), ("labelled", 0))
+    )
+    check_some_label("small", [ignored, labelled, "never/read.png"], 255)
+    check_some_label("unlabelled", [], 255)
+    with pytest.raises(
+        ValueError, match=r"small has no labels: every pixel of its 2 label files, .*ignored\.png for one"
+    ):
+        check_some_label("small", [ignored, ignored], 255)
+    check_some_label("small", [ignored], 0)

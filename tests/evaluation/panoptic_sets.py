@@ -8,7 +8,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic, write_panoptic_ids
 
 CATEGORY_IDS = (7, 3, 92)  # of the classes 0, 1, 2
 NAMES = ("fox", "hen", "sky")
@@ -54,7 +54,11 @@ def write_panoptic_json(folder: Path, samples: list[dict], name: str = "panoptic
     ]
     categories = [{"id": i, "name": name, "isthing": int(t)} for i, name, t in zip(CATEGORY_IDS, NAMES, THINGS)]
     path = folder / name
-    images = [{"id": sample["image_id"], "file_name": "a.jpg", "height": 1, "width": 1} for sample in samples]
+    sizes = [read_panoptic_ids(sample["pan_seg_file_name"]).shape for sample in samples]
+    images = [
+        {"id": sample["image_id"], "file_name": sample["file_name"], "height": height, "width": width}
+        for sample, (height, width) in zip(samples, sizes, strict=True)
+    ]
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return path
 

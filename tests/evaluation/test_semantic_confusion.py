@@ -19,15 +19,15 @@ CONFUSION = [[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0]]
 
 
 def test_confusion_by_hand():
-    confusion = count_confusion(PREDICTED, TRUTH, 3, 255, "it")
+    confusion = count_confusion(PREDICTED, TRUTH, 3, 255, "it", "it.png")
     assert confusion.tolist() == CONFUSION
-    assert count_confusion(PREDICTED.astype(np.int64), TRUTH, 3, 255, "it").tolist() == CONFUSION
+    assert count_confusion(PREDICTED.astype(np.int64), TRUTH, 3, 255, "it", "it.png").tolist() == CONFUSION
 
 
 @given(predicted=arrays(np.uint8, (6, 7), elements=st.integers(0, 3)), seed=st.integers(0, 99))
 def test_every_pixel_is_counted_once(predicted, seed):
     truth = np.random.default_rng(seed).choice([0, 1, 2, 3, 255], predicted.shape)
-    confusion = count_confusion(predicted, truth, 4, 255, "it")
+    confusion = count_confusion(predicted, truth, 4, 255, "it", "it.png")
     assert confusion[:, :-1].sum(0).tolist() == [int((truth == k).sum()) for k in range(4)]
     assert confusion.sum(1).tolist() == [*((predicted == k).sum() for k in range(4)), 0]
     assert confusion.diagonal().sum() == (predicted == truth).sum()
@@ -39,13 +39,17 @@ def test_every_pixel_is_counted_once(predicted, seed):
         (np.array([[0, 3]]), np.array([[0, 0]]), "The map of image 5 has the labels 3; classes go from 0 to 2"),
         (np.array([[0, -1]]), np.array([[0, 0]]), "The map of image 5 has the labels -1"),
         (np.array([[0, 255]]), np.array([[0, 0]]), "The map of image 5 has the labels 255"),
-        (np.array([[0, 1]]), np.array([[0, 7]]), "The ground truth of image 5 has the labels 7"),
+        (
+            np.array([[0, 1]]),
+            np.array([[0, 7]]),
+            r"The label file 5\.png holds the labels 7; allowed are 0 to 2 and 255",
+        ),
         (np.array([[0, 1]]), np.array([[0], [1]]), "The map of image 5 is \\(1, 2\\) pixels .* \\(2, 1\\)"),
     ],
 )
 def test_maps_that_cannot_be_counted_are_named(predicted, truth, match):
     with pytest.raises(ValueError, match=match):
-        count_confusion(predicted, truth, 3, 255, "image 5")
+        count_confusion(predicted, truth, 3, 255, "image 5", "5.png")
 
 
 def test_numbers_by_hand_with_a_class_that_does_not_occur():
@@ -68,7 +72,7 @@ def test_numbers_by_hand_with_a_class_that_does_not_occur():
 
 
 def test_a_class_predicted_on_ignored_pixels_alone_changes_nothing():
-    confusion = count_confusion(np.array([[0, 2]]), np.array([[0, 255]]), 3, 255, "it")
+    confusion = count_confusion(np.array([[0, 2]]), np.array([[0, 255]]), 3, 255, "it", "it.png")
     assert not has_unfounded_classes(confusion)
     for official in (True, False):
         results = semantic_results(confusion, NAMES, official=official)

@@ -6,11 +6,9 @@ import numpy as np
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
-from focalnet_d2.utils.text import some_of
-
 from ..label_maps import check_label_size, transform_labels
 from ..panoptic_labels import label_runs, semantic_from_panoptic
-from ..semantic_labels import read_semantic_labels
+from ..semantic_labels import read_semantic_labels, unknown_labels_message
 from .base import ImageMapper, mask_targets
 from .panoptic import read_segments
 
@@ -70,8 +68,5 @@ class SemanticMaskMapper(ImageMapper):
         found = np.unique(label_runs(labels)[0][0])
         outside = found[((found < 0) | (found >= self.num_classes)) & (found != self.ignore_label)]
         if outside.size:
-            raise ValueError(
-                f"The label file {label_file} holds the labels {some_of(outside, 5)}; allowed are 0 to "
-                f"{self.num_classes - 1} and {self.ignore_label} for pixels without a class."
-            )
+            raise ValueError(unknown_labels_message(label_file, outside, self.num_classes, self.ignore_label))
         return labels if labels.dtype == np.uint8 and self.num_classes < 256 else labels.astype(np.int32)
