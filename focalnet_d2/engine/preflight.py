@@ -131,9 +131,11 @@ def check_tasks(model: nn.Module, evaluator: DatasetEvaluator) -> None:
     Raises:
         RecipeError: it does not.
     """
-    predicted = getattr(model, "tasks", None)
+    predicted: Sequence[str] | None = getattr(model, "tasks", None)
+    if predicted is None:
+        return
     for one in members(evaluator):
-        missing = [task for task in getattr(one, "tasks", ()) if predicted is not None and task not in predicted]
+        missing = [task for task in getattr(one, "tasks", ()) if task not in predicted]
         if missing:
             raise RecipeError(
                 f"{type(one).__name__} scores {', '.join(missing)}, but the {type(model).__name__} of this recipe "

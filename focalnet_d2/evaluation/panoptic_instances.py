@@ -4,7 +4,7 @@ The masks of segments do not overlap, those of COCO's instances file may: number
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .coco_files import GroundTruth
 logger = logging.getLogger(__name__)
 
 
-def instances_from_panoptic(records: Sequence[Mapping[str, Any]], metadata: Metadata) -> GroundTruth:
+def instances_from_panoptic(records: Sequence[dict[str, Any]], metadata: Metadata) -> GroundTruth:
     """Boxes and masks of the things of a panoptic data set, counted from the pixels of its PNGs.
 
     Args:
@@ -54,7 +54,7 @@ def instances_from_panoptic(records: Sequence[Mapping[str, Any]], metadata: Meta
     )
 
 
-def _instances(record: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _instances(record: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Class and annotation of every thing of an image that has pixels."""
     ids = read_segments(record, (record["height"], record["width"]))
     for segment in record["segments_info"]:

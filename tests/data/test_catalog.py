@@ -10,6 +10,7 @@ from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentati
 from focalnet_d2.data.datasets import register_coco_folder
 from focalnet_d2.data.datasets.custom import replace_dataset
 from focalnet_d2.data.generated import register_generated
+from tests.data.segmentation_files import save_label
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def semantic(tmp_path):
     for folder in folders.values():
         folder.mkdir()
         for stem in ("first", "second"):
-            (folder / f"{stem}.png").touch()
+            save_label(folder / f"{stem}.png", [[0]])
 
     def records():
         stems = sorted(path.stem for path in folders["image_root"].iterdir())

@@ -78,7 +78,8 @@ def read_panoptic_predictions(path: str | Path) -> dict[Id, Entry]:
     Raises:
         FileNotFoundError, ValueError: as `read_panoptic`.
     """
-    return _by_image(*entries_of(read_json(path), ("annotations",), path, FORMAT), path)
+    (annotations,) = entries_of(read_json(path), ("annotations",), path, FORMAT)
+    return _by_image(annotations, path)
 
 
 def _checked_images(images: list[Entry], where: str) -> dict[Id, Entry]:

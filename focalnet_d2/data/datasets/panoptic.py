@@ -41,7 +41,8 @@ def load_panoptic(
     if metadata.get("stuff_dataset_id_to_contiguous_id") is None:
         metadata.set(**panoptic_metadata(things_first(truth.categories)))
     _check_registered(truth, metadata)
-    has_semantic = sem_seg_root is not None and os.path.isdir(sem_seg_root)
+    if sem_seg_root is not None and not os.path.isdir(sem_seg_root):
+        sem_seg_root = None
     records = []
     for image_id in sorted(truth.segments):
         image, annotation = truth.images[image_id], truth.segments[image_id]
@@ -53,7 +54,7 @@ def load_panoptic(
             "pan_seg_file_name": os.path.join(panoptic_root, annotation["file_name"]),
             "segments_info": _segments(annotation, metadata),
         }
-        if has_semantic:
+        if sem_seg_root is not None:
             record["sem_seg_file_name"] = os.path.join(sem_seg_root, annotation["file_name"])
         records.append(record)
     for key, kind in (("pan_seg_file_name", "panoptic"), ("sem_seg_file_name", "semantic")):
