@@ -11,6 +11,7 @@ from detectron2.data import Metadata, MetadataCatalog
 
 from focalnet_d2.utils.text import some_of
 
+from ..annotations.files import missing_files
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 
 LABEL_DIVISOR = 1000
@@ -109,18 +110,12 @@ def _check_registered(truth: PanopticAnnotations, metadata: Metadata) -> None:
 
 
 def _check_files(paths: Sequence[str], kind: str) -> None:
-    """Raises FileNotFoundError if one of the PNGs is missing; a folder is listed once for all of its files."""
-    present = {folder: _names_in(folder) for folder in set(map(os.path.dirname, paths))}
-    missing = [path for path in paths if os.path.basename(path) not in present[os.path.dirname(path)]]
-    if missing:
+    """Raises FileNotFoundError if one of the PNGs is missing."""
+    if missing := missing_files(paths):
         raise FileNotFoundError(
             f"The {kind} PNG {missing[0]} does not exist ({len(missing)} of {len(paths)} are missing): complete the "
             "folder, or correct the names in the JSON."
         )
-
-
-def _names_in(folder: str) -> set[str]:
-    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 
 
 def _segments(annotation: dict, metadata: Metadata) -> list[dict]:
