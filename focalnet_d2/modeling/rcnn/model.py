@@ -234,7 +234,8 @@ def num_samples(labels: Sequence[Tensor]) -> int:
     Args:
         labels: (R,) of each image: 1 positive, 0 background, -1 neither.
     """
-    return sum(max(int((image == value).sum()), 1) for image in labels for value in (0, 1))
+    of_images = torch.stack(list(labels))  # (B, R)
+    return int(sum((of_images == value).sum(1).clamp(min=1).sum() for value in (0, 1)))
 
 
 class RegionPooler(ROIPooler):
