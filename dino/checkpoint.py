@@ -7,6 +7,7 @@ encoder's heads as those of one more decoder layer. Both differ in what no shape
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
@@ -19,6 +20,7 @@ from focalnet_d2.checkpoint.focalnet_architecture import (  # fmt: skip
     detrex_flags,
     focalnet_dino_flags,
     focalnet_settings,
+    recorded_settings,
 )
 from focalnet_d2.checkpoint.layout import (  # fmt: skip
     ArchitectureCheck,
@@ -174,9 +176,20 @@ def _same_heads(state: State) -> bool:
     return all(same_tensor(weights[0], weight) for weight in weights[1:])
 
 
+_TEMPERATURE, _TEMPERATURE_WIDTH = "position_embedding.temperature", "position_embedding.temperature_width"
+
+
+def _temperatures(model: Any, height: float | None, width: float | None) -> list[RequiredSetting]:
+    """Those of the position encoding; the width's is asked for apart only where it is not that of the height."""
+    encoding, settings = model.position_embedding, [RequiredSetting(_TEMPERATURE, height)]
+    if width != height or getattr(encoding, "temperature_width", None) != getattr(encoding, "temperature", None):
+        settings.append(RequiredSetting(_TEMPERATURE_WIDTH, width))
+    return settings
+
+
 def _focalnet_dino_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     return [
-        RequiredSetting("position_embedding.temperature", 20),
+        *_temperatures(model, 20, 20),
         RequiredSetting("position_embedding.offset", 0),
         RequiredSetting("mask_padding_in_eval", True),
         RequiredSetting("shared_heads", _same_heads(state)),
@@ -186,14 +199,22 @@ def _focalnet_dino_settings(model: nn.Module, state: State, metadata: Mapping[st
 
 def _detrex_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
     return [
-        RequiredSetting("position_embedding.temperature", 10000),
+        *_temperatures(model, 10000, 10000),
         RequiredSetting("position_embedding.offset", -0.5),
         RequiredSetting("mask_padding_in_eval", False),
         *focalnet_settings(state, FOCALNET, detrex_flags),
     ]
 
 
-_OWN_SETTINGS = ("position_embedding.temperature", "position_embedding.offset", "mask_padding_in_eval")
+_OWN_SETTINGS = ("position_embedding.offset", "mask_padding_in_eval")
+
+
+def _own_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
+    """As the file notes them; older files have one temperature, which is also that of the width."""
+    noted = metadata.get("settings", {})
+    height = noted.get(_TEMPERATURE)
+    others = recorded_settings(state, metadata, FOCALNET, others=_OWN_SETTINGS)
+    return [*_temperatures(model, height, noted.get(_TEMPERATURE_WIDTH, height)), *others]
 
 
 # Classes
@@ -265,12 +286,15 @@ LAYOUTS = (
         settings=_detrex_settings,
         classes=ClassRows(_CLASS_TENSORS, _detrex_names),
     ),
-    native_layout(
-        "query_selection.*",
-        "denoising.label_enc.weight",
-        focalnet=FOCALNET,
-        checks=CHECKS,
-        classes=ClassRows(_CLASS_TENSORS),
-        others=_OWN_SETTINGS,
+    replace(
+        native_layout(
+            "query_selection.*",
+            "denoising.label_enc.weight",
+            focalnet=FOCALNET,
+            checks=CHECKS,
+            classes=ClassRows(_CLASS_TENSORS),
+            others=(_TEMPERATURE, _TEMPERATURE_WIDTH, *_OWN_SETTINGS),
+        ),
+        settings=_own_settings,
     ),
 )

@@ -24,6 +24,7 @@ class SinePositionEncoding(nn.Module):
     Args:
         num_feats: features of each axis.
         temperature: ratio of the longest to the shortest wavelength.
+        temperature_width: the same of x; None: as that of y.
         offset: added to the cell count (1, 2, ...) before it is divided by the number of cells.
         scale: length of an axis after the division, radians.
     """
@@ -33,12 +34,14 @@ class SinePositionEncoding(nn.Module):
         num_feats: int = 128,
         *,
         temperature: float = 10000.0,
+        temperature_width: float | None = None,
         offset: float = 0.0,
         scale: float = 2 * math.pi,
     ):
         super().__init__()
         self.num_feats = num_feats
         self.temperature = temperature
+        self.temperature_width = temperature if temperature_width is None else temperature_width
         self.offset = offset
         self.scale = scale
 
@@ -46,9 +49,10 @@ class SinePositionEncoding(nn.Module):
         """(B, H, W) bool, True = padding -> (B, 2 * num_feats, H, W): features of y, then of x."""
         counts = [(~padding_mask).cumsum(axis, dtype=dtype) for axis in (1, 2)]  # 2 x (B, H, W)
         ends = [counts[0][:, -1:], counts[1][:, :, -1:]]
+        temperatures = (self.temperature, self.temperature_width)
         encoded = [
-            _sines((count + self.offset) / (end + 1e-6) * self.scale, self.num_feats, self.temperature, dtype)
-            for count, end in zip(counts, ends, strict=True)
+            _sines((count + self.offset) / (end + 1e-6) * self.scale, self.num_feats, temperature, dtype)
+            for count, end, temperature in zip(counts, ends, temperatures, strict=True)
         ]
         return torch.cat(encoded, dim=-1).permute(0, 3, 1, 2)
 

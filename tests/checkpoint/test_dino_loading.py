@@ -105,6 +105,7 @@ def test_detrex_files_fit(variant, scales, state):
         (L4, ("large_fl4", 5, {"shared_heads": False}), ["model.shared_heads=True", "train.keep_settings=True"]),
         (L4, ("large_fl4", 5, {"normalize": False}), ["model.backbone.bottom_up.normalize_modulator=True"]),
         (L4, ("large_fl4", 5, {"position": (10000.0, 0.0)}), ["model.position_embedding.temperature=20"]),
+        (L4, ("large_fl4", 5, {"position": (20.0, 0.0, 10000.0)}), ["model.position_embedding.temperature_width=20"]),
         (D4, ("large_fl4", 5, {**DETREX, "position": (20.0, -0.5)}), ["model.position_embedding.temperature=10000"]),
         (D4, ("large_fl4", 5, {**DETREX, "position": (10000.0, 0.0)}), ["model.position_embedding.offset=-0.5"]),
         (D4, ("large_fl4", 5, {**DETREX, "mask_padding_in_eval": True}), ["model.mask_padding_in_eval=False"]),
@@ -308,6 +309,19 @@ def test_own_files_note_the_settings_they_were_trained_with():
     ):
         load_checkpoint(small_dino(3), content)
     assert len(load_checkpoint(small_dino(3), {"model": file.state_dict()}).notes) == 5
+
+
+def test_own_files_note_the_temperature_of_the_width():
+    file = small_dino(3, position=(20.0, 0.0, 10000.0))
+    content = {"model": file.state_dict(), "metadata": checkpoint_metadata(file)}
+    assert content["metadata"]["settings"]["position_embedding.temperature_width"] == 10000
+    load_checkpoint(small_dino(3, position=(20.0, 0.0, 10000.0)), content)
+    with pytest.raises(ValueError, match=r"temperature_width 20.*set model\.position_embedding\.temperature_width=10000"):
+        load_checkpoint(small_dino(3), content)
+    del content["metadata"]["settings"]["position_embedding.temperature_width"]  # as older files: one for both
+    load_checkpoint(small_dino(3), content)
+    with pytest.raises(ValueError, match=r"temperature_width 10000.*set model\.position_embedding\.temperature_width=20"):
+        load_checkpoint(small_dino(3, position=(20.0, 0.0, 10000.0)), content)
 
 
 def test_the_model_offers_its_layouts():

@@ -27,16 +27,18 @@ def build_dino(
     layers: tuple[int, int] = (2, 2),
     dim: int = 256,
     ffn_dim: int = 2048,
-    position: tuple[float, float] = (20.0, 0.0),
+    position: tuple[float, ...] = (20.0, 0.0),
     denoising: dict | None = None,
     use_checkpoint: bool = False,
     **model,
 ) -> DINO:
-    """`layers`: of encoder and decoder; `position`: temperature and offset; `denoising`: its settings."""
+    """`layers`: of encoder and decoder; `position`: temperature, offset, the width's temperature if it has its own."""
     transformer = dict(num_levels=num_levels, ffn_dim=ffn_dim, use_checkpoint=use_checkpoint)
     return DINO(
         MultiScaleNeck(bottom_up, dim=dim, num_levels=num_levels),
-        position_embedding=SinePositionEncoding(num_feats=dim // 2, temperature=position[0], offset=position[1]),
+        position_embedding=SinePositionEncoding(
+            num_feats=dim // 2, **dict(zip(("temperature", "offset", "temperature_width"), position, strict=False))
+        ),
         encoder=DeformableEncoder(dim, num_layers=layers[0], **transformer),
         query_selection=QuerySelection(num_queries, dim=dim, num_classes=num_classes),
         decoder=DINODecoder(dim, num_layers=layers[1], **transformer),

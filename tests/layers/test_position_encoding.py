@@ -72,6 +72,21 @@ def test_fully_padded_map_is_finite():
     assert SinePositionEncoding(num_feats=16, temperature=20)(~no_padding(4, 4)).isfinite().all()
 
 
+def test_height_and_width_may_have_temperatures_of_their_own():
+    """Rows are those of the first temperature, columns those of the second, bit for bit; without it, of the first."""
+    one, other = (SinePositionEncoding(num_feats=16, temperature=t, offset=-0.5) for t in (20.0, 10000.0))
+    both = SinePositionEncoding(num_feats=16, temperature=20.0, temperature_width=10000.0, offset=-0.5)
+    mask = no_padding(5, 7, batch=2)
+    mask[1, 3:] = True
+    assert torch.equal(both(mask)[:, :16], one(mask)[:, :16])
+    assert torch.equal(both(mask)[:, 16:], other(mask)[:, 16:])
+    assert not torch.equal(one(mask)[:, 16:], other(mask)[:, 16:])
+    torch.testing.assert_close(both.of_size((5, 7), torch.zeros(1)), both(no_padding(5, 7)), rtol=0, atol=1e-6)
+    same = SinePositionEncoding(num_feats=16, temperature=20.0, temperature_width=20.0, offset=-0.5)
+    assert torch.equal(same(mask), one(mask))
+
+
 def test_settings_can_be_read_back():
     encoding = SinePositionEncoding(num_feats=128, temperature=10000, offset=-0.5)
-    assert (encoding.temperature, encoding.offset) == (10000, -0.5)
+    assert (encoding.temperature, encoding.temperature_width, encoding.offset) == (10000, 10000, -0.5)
+    assert SinePositionEncoding(temperature_width=20.0).temperature_width == 20

@@ -19,7 +19,12 @@ from ..focalnet import focalnet_tiny_lrf as _focalnet
 
 model = L(DINO)(
     backbone=L(MultiScaleNeck)(bottom_up=_focalnet, dim=256, num_levels=4),
-    position_embedding=L(SinePositionEncoding)(num_feats=128, temperature=20.0, offset=0.0),
+    position_embedding=L(SinePositionEncoding)(
+        num_feats=128,
+        temperature=20.0,
+        temperature_width="${.temperature}",
+        offset=0.0,
+    ),
     encoder=L(DeformableEncoder)(
         dim="${..backbone.dim}",
         num_layers=6,
