@@ -56,6 +56,7 @@ _DECODER_RULES = (
     rename(f"transformer_ffn_layers.#.norm.{_WB}", "layers.#.ffn_norm.<>"),
     rename("<query_feat|query_embed|level_embed>.weight"),
     rename("static_query.weight", "query_feat.weight"),
+    rename(f"input_proj.#.{_WB}"),  # only where the decoder's width is not the pixel decoder's
     rename(f"<decoder_norm|class_embed>.{_WB}"),
     rename(f"mask_embed.layers.#.{_WB}"),
 )
@@ -84,6 +85,7 @@ CHECKS = (
     ArchitectureCheck(
         count_of("pixel_decoder.encoder.layers"), "{} encoder layers", "model.pixel_decoder.encoder.num_layers={}"
     ),
+    ArchitectureCheck(length_of("decoder.query_feat.weight", 1), "decoder width {}", "model.decoder.dim={}", usual=256),
     ArchitectureCheck(count_of("decoder.layers"), "{} decoder layers", "model.decoder.num_layers={}"),
     ArchitectureCheck(
         length_of("pixel_decoder.encoder.layers.0.linear1.bias"), "feed-forward width {} in the encoder", usual=1024

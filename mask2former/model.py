@@ -44,7 +44,8 @@ class Mask2Former(ImageModel):
         pixel_mean, pixel_std: of RGB images in 0..255.
 
     Raises:
-        ValueError: more instances asked for than there are pairs of query and class.
+        ValueError: more instances asked for than there are pairs of query and class, or a decoder that reads maps of
+            another width than the pixel decoder makes.
     """
 
     layouts = LAYOUTS
@@ -64,6 +65,11 @@ class Mask2Former(ImageModel):
     ):
         super().__init__(num_classes, pixel_mean=pixel_mean, pixel_std=pixel_std)
         inference.check(decoder.num_queries, num_classes)
+        if decoder.in_dim != pixel_decoder.dim:
+            raise ValueError(
+                f"decoder.in_dim is {decoder.in_dim}, but pixel_decoder.dim is {pixel_decoder.dim}: set "
+                "pixel_decoder.dim alone, to which the recipe's decoder.in_dim is linked."
+            )
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder
         self.decoder = decoder

@@ -57,6 +57,7 @@ class PixelDecoder(nn.Module):
                 f"The backbone returns {sorted(input_shape)}, of which all but the finest go to the encoder, but "
                 f"pixel_decoder.encoder.num_levels is {encoder.num_levels}: set one to fit the other."
             )
+        self.dim = dim
         self.position_embedding = position_embedding
         self.encoder = encoder
         self.level_embed = nn.Parameter(torch.randn(len(coarse), dim))

@@ -6,13 +6,15 @@ query and saves resizing every query's mask; a bit can differ from the published
 Shapes: B images, Q queries, C channels, E channels of the mask features, K classes, N cells of a level.
 """
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Iterable, Sequence
+from typing import TypedDict, cast
 
+import fvcore.nn.weight_init as weight_init
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from focalnet_d2.kernels.linear import pointwise
 from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 from focalnet_d2.layers.masked_attention import MaskedAttention
 from focalnet_d2.layers.mlp import MLP
@@ -69,12 +71,16 @@ class MaskedAttentionDecoder(nn.Module):
         num_classes: classes K; the no-object class comes last.
         position_embedding: encoding of cells, C features.
         dim: channels C.
+        in_dim: channels of the pyramid's maps, None: C; if they are not C, a convolution for each level makes them C.
         mask_dim: channels E.
         num_queries: queries Q.
         num_layers: layers; each, and the queries before the first, makes a prediction.
         num_levels: levels of the pyramid.
         num_heads, ffn_dim: of the layers.
         use_checkpoint: recompute the layers in the backward pass instead of keeping their activations.
+
+    Raises:
+        ValueError: position features that are not as many as the channels.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class MaskedAttentionDecoder(nn.Module):
         *,
         position_embedding: SinePositionEncoding,
         dim: int = 256,
+        in_dim: int | None = None,
         mask_dim: int = 256,
         num_queries: int = 100,
         num_layers: int = 9,
@@ -92,9 +99,15 @@ class MaskedAttentionDecoder(nn.Module):
         use_checkpoint: bool = False,
     ):
         super().__init__()
+        _check_width(position_embedding, dim)
         self.num_queries = num_queries
         self.use_checkpoint = use_checkpoint
         self.position_embedding = position_embedding
+        self.in_dim = dim if in_dim is None else in_dim
+        different = range(num_levels if self.in_dim != dim else 0)
+        self.input_proj = nn.ModuleList(nn.Conv2d(self.in_dim, dim, kernel_size=1) for _ in different)
+        for conv in self.input_proj:
+            weight_init.c2_xavier_fill(conv)
         self.query_feat = nn.Embedding(num_queries, dim)
         self.query_embed = nn.Embedding(num_queries, dim)
         self.level_embed = nn.Embedding(num_levels, dim)
@@ -108,13 +121,14 @@ class MaskedAttentionDecoder(nn.Module):
 
         Args:
             mask_features: (B, E, h, w).
-            multi_scale_features: a map (B, C, H_l, W_l) for every level, coarse to fine.
+            multi_scale_features: a map (B, C, H_l, W_l), or of `in_dim` channels, for every level, coarse to fine.
 
         Returns:
             For each, `pred_logits` (B, Q, K + 1) and `mask_embed` (B, Q, E), see `predict_masks`.
         """
-        memories = [self._memory(*level) for level in zip(multi_scale_features, self.level_embed.weight, strict=True)]
-        sizes = [feature.shape[-2:] for feature in multi_scale_features]
+        maps = self._project(multi_scale_features)
+        memories = [self._memory(*level) for level in zip(maps, self.level_embed.weight, strict=True)]
+        sizes = [feature.shape[-2:] for feature in maps]
         keys = [_resize(mask_features.detach(), size) for size in sizes]  # L x (B, E, H_l, W_l)
         query_feat = self.query_feat.weight.expand(len(mask_features), -1, -1)  # (B, Q, C)
         query_embed = self.query_embed.weight.expand_as(query_feat)
@@ -127,6 +141,13 @@ class MaskedAttentionDecoder(nn.Module):
             predictions.append(self.predict(query_feat))
         return predictions
 
+    def _project(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """(B, ., H_l, W_l) of each level -> (B, C, H_l, W_l), which they are already without projections."""
+        if not len(self.input_proj):
+            return maps
+        projections = cast(Iterable[nn.Conv2d], self.input_proj)
+        return [pointwise(conv, feature) for conv, feature in zip(projections, maps, strict=True)]
+
     def _memory(self, feature: Tensor, embed: Tensor) -> tuple[Tensor, Tensor]:
         """A level's tokens without and with their positions: (B, C, H, W), (C,) -> (B, N, C), (B, N, C)."""
         memory = feature.flatten(2).transpose(1, 2) + embed.to(feature.dtype)
@@ -137,6 +158,15 @@ class MaskedAttentionDecoder(nn.Module):
         """(B, Q, C) -> `pred_logits` (B, Q, K + 1), `mask_embed` (B, Q, E)."""
         states = self.decoder_norm(query_feat)
         return {"pred_logits": self.class_embed(states), "mask_embed": self.mask_embed(states)}
+
+
+def _check_width(position_embedding: SinePositionEncoding, dim: int) -> None:
+    features = position_embedding.num_feats
+    if 2 * features != dim:
+        raise ValueError(
+            f"decoder.dim is {dim}, but decoder.position_embedding.num_feats={features} encodes cells in "
+            f"{2 * features} channels: set model.decoder.position_embedding.num_feats={dim // 2}."
+        )
 
 
 @torch.no_grad()

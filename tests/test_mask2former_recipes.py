@@ -171,6 +171,19 @@ def test_one_width_changes_the_whole_model():
     assert model.pixel_decoder.encoder.layers[0].linear1.in_features == 64
 
 
+def test_a_decoder_may_have_a_width_of_its_own():
+    """The official option whose files have `sem_seg_head.predictor.input_proj`."""
+    overrides = ["model.decoder.dim=64", "model.decoder.position_embedding.num_feats=32"]
+    with torch.device("meta"):
+        model = instantiate(apply_overrides(load_recipe("mask2former_focalnet_mini_nuclei"), overrides).model)
+    assert model.pixel_decoder.level_embed.shape[1] == model.decoder.in_dim == 128
+    assert [tuple(conv.weight.shape) for conv in model.decoder.input_proj] == [(64, 128, 1, 1)] * 3
+    with pytest.raises(ValueError, match=r"set model\.decoder\.position_embedding\.num_feats=32"):
+        instantiate(apply_overrides(load_recipe("mask2former_focalnet_mini_nuclei"), overrides[:1]).model)
+    with pytest.raises(ValueError, match=r"decoder\.in_dim is 64, but pixel_decoder\.dim is 128"):
+        instantiate(apply_overrides(load_recipe("mask2former_focalnet_mini_nuclei"), ["model.decoder.in_dim=64"]).model)
+
+
 def test_results_can_be_switched_off_but_not_all():
     name = "mask2former_focalnet_mini_quickstart"
     recipe = apply_overrides(load_recipe(name), ["model.inference.semantic=null", "model.inference.panoptic=null"])

@@ -316,11 +316,11 @@ def test_own_files_note_the_temperature_of_the_width():
     content = {"model": file.state_dict(), "metadata": checkpoint_metadata(file)}
     assert content["metadata"]["settings"]["position_embedding.temperature_width"] == 10000
     load_checkpoint(small_dino(3, position=(20.0, 0.0, 10000.0)), content)
-    with pytest.raises(ValueError, match=r"temperature_width 20.*set model\.position_embedding\.temperature_width=10000"):
+    with pytest.raises(ValueError, match=r"set model\.position_embedding\.temperature_width=10000"):
         load_checkpoint(small_dino(3), content)
     del content["metadata"]["settings"]["position_embedding.temperature_width"]  # as older files: one for both
     load_checkpoint(small_dino(3), content)
-    with pytest.raises(ValueError, match=r"temperature_width 10000.*set model\.position_embedding\.temperature_width=20"):
+    with pytest.raises(ValueError, match=r"set model\.position_embedding\.temperature_width=20"):
         load_checkpoint(small_dino(3, position=(20.0, 0.0, 10000.0)), content)
 
 

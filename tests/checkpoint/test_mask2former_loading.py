@@ -163,6 +163,7 @@ def test_a_truncated_file_is_named(official, tmp_path):
         (PANOPTIC, dict(layers=(6, 6)), ["9 decoder layers", "6 decoder layers", "model.decoder.num_layers=9"]),
         (PANOPTIC, dict(layers=(3, 9)), ["6 encoder layers", "pixel_decoder.encoder.num_layers=6"]),
         (PANOPTIC, dict(dims=(128, 256)), ["width 256", "width 128", "model.pixel_decoder.dim=256"]),
+        (PANOPTIC, dict(decoder_dim=128), ["decoder width 256", "decoder width 128", "model.decoder.dim=256"]),
         (PANOPTIC, dict(dims=(256, 128)), ["mask width 256", "model.pixel_decoder.mask_dim=256"]),
         (PANOPTIC, dict(ffn_dims=(2048, 2048)), ["width 1024 in the encoder", "width 2048 in the encoder"]),
         (PANOPTIC, dict(ffn_dims=(1024, 1024)), ["width 2048 in the decoder", "width 1024 in the decoder"]),

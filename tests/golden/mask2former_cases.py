@@ -68,6 +68,7 @@ def build(case: dict) -> Mask2Former:
         num_points=config["num_points"],
         layers=(config["encoder_layers"], config["decoder_layers"]),
         dims=(config["conv_dim"], config["mask_dim"]),
+        decoder_dim=config.get("hidden_dim"),
         num_heads=config["nheads"],
         ffn_dims=(config["encoder_ffn_dim"], config["decoder_ffn_dim"]),
         inference=inference_of(case, "semantic panoptic instance"),

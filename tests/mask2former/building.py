@@ -29,8 +29,12 @@ def build_head(
     dims: tuple[int, int] = (32, 32),
     num_heads: int = 4,
     ffn_dims: tuple[int, int] = (32, 32),
+    decoder_dim: int | None = None,
 ) -> tuple[PixelDecoder, MaskedAttentionDecoder]:
-    """Pixel decoder and decoder; pairs are (encoder, decoder) but for `dims`, which is (width, mask features)."""
+    """Pixel decoder and decoder; pairs are (encoder, decoder) but for `dims`, which is (width, mask features).
+
+    `decoder_dim`: the decoder's width, if it is not the pixel decoder's.
+    """
     (dim, mask_dim), position = dims, SinePositionEncoding(num_feats=dims[0] // 2)
     encoder = DeformableEncoder(dim, num_layers=layers[0], num_levels=3, num_heads=num_heads, ffn_dim=ffn_dims[0])
     pixel_decoder = PixelDecoder(
@@ -38,8 +42,9 @@ def build_head(
     )
     decoder = MaskedAttentionDecoder(
         num_classes,
-        position_embedding=position,
-        dim=dim,
+        position_embedding=SinePositionEncoding(num_feats=(decoder_dim or dim) // 2),
+        dim=decoder_dim or dim,
+        in_dim=dim,
         mask_dim=mask_dim,
         num_queries=num_queries,
         num_layers=layers[1],

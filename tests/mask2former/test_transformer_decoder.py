@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from focalnet_d2.layers.position_encoding import SinePositionEncoding
 from mask2former.transformer_decoder import MaskedAttentionDecoder, attention_mask_from_predictions, predict_masks
 from tests.mask2former.building import build_head, tiny_backbone
 
@@ -118,3 +119,34 @@ def test_masks_for_attention_carry_no_gradient(decoder):
     mask_features.requires_grad_()
     predictions = decoder(mask_features, maps)
     assert torch.autograd.grad(total(predictions), mask_features, allow_unused=True) == (None,)
+
+
+# A width of its own
+
+
+def test_a_decoder_of_another_width_reads_projected_maps():
+    """As one of the maps' width would read maps that went through the convolutions before."""
+    torch.manual_seed(0)
+    decoder = build_head(tiny_backbone(), decoder_dim=32, dims=(64, 32))[1].double()
+    plain = build_head(tiny_backbone(), dims=(32, 32))[1].double()
+    plain.load_state_dict({name: v for name, v in decoder.state_dict().items() if not name.startswith("input_proj.")})
+    assert [tuple(conv.weight.shape) for conv in decoder.input_proj] == [(32, 64, 1, 1)] * 3
+    mask_features, maps = random_inputs()
+    maps = [torch.cat([x, x.flip(1).sin()], dim=1) for x in maps]  # 64 channels
+    projected = [F.conv2d(x, c.weight, c.bias) for x, c in zip(maps, decoder.input_proj, strict=True)]
+    predictions = decoder(mask_features, maps)
+    for ours, expected in zip(predictions, plain(mask_features, projected), strict=True):
+        torch.testing.assert_close(ours["pred_logits"], expected["pred_logits"])
+        torch.testing.assert_close(ours["mask_embed"], expected["mask_embed"])
+    sum(one["mask_embed"].square().sum() for one in predictions).backward()
+    assert all(conv.weight.grad.abs().sum() > 0 and conv.bias.grad.abs().sum() > 0 for conv in decoder.input_proj)
+
+
+def test_a_decoder_of_the_maps_width_has_no_projections(decoder):
+    assert not [name for name in decoder.state_dict() if "input_proj" in name]
+
+
+def test_position_features_that_do_not_fit_the_width_are_refused():
+    position = SinePositionEncoding(num_feats=16)
+    with pytest.raises(ValueError, match=r"decoder\.dim is 16.*set model\.decoder\.position_embedding\.num_feats=8"):
+        MaskedAttentionDecoder(5, position_embedding=position, dim=16, in_dim=32)

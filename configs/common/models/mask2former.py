@@ -41,8 +41,13 @@ model = L(Mask2Former)(
     ),
     decoder=L(MaskedAttentionDecoder)(
         num_classes="${..num_classes}",
-        position_embedding="${..pixel_decoder.position_embedding}",
+        position_embedding=L(SinePositionEncoding)(
+            num_feats="${...pixel_decoder.position_embedding.num_feats}",
+            temperature="${...pixel_decoder.position_embedding.temperature}",
+            offset="${...pixel_decoder.position_embedding.offset}",
+        ),
         dim="${..pixel_decoder.dim}",
+        in_dim="${..pixel_decoder.dim}",
         mask_dim="${..pixel_decoder.mask_dim}",
         num_queries=100,
         num_layers=9,
