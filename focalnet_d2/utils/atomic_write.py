@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written
 
@@ -17,6 +17,9 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
     Args:
         path: its folder is made.
         sync: also survive a power cut; most of the time of writing thousands of small files.
+
+    Raises:
+        OSError: it cannot be written, to a full disk perhaps; names `path` and the cause.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +31,9 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        raise
+        raise_with_file(error, path)
     if sync:
         _sync_folder(path.parent)
 
@@ -44,6 +47,24 @@ def write_atomically(path: str | os.PathLike, content: bytes | str, *, sync: boo
     """
     with atomic_open(path, sync=sync) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed writers have left beside the files of a folder in which nobody else writes now."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+def raise_with_file(error: BaseException, path: Path) -> NoReturn:
+    """Raises the error of writing a file again: as it is, or naming the file where the system did not.
+
+    A write to an open file says "No space left on device" and not where; torch's writer hides even that behind an error
+    of its own.
+    """
+    cause = error.__context__ if isinstance(error, RuntimeError) else error
+    if not isinstance(cause, OSError) or cause.errno is None or cause.filename is not None:
+        raise error
+    raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 def _sync_folder(folder: Path) -> None:

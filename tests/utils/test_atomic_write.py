@@ -1,8 +1,13 @@
 """Files that are replaced as a whole, or left as they were."""
 
-import pytest
+import resource
+from contextlib import contextmanager
 
-from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
+import pytest
+import torch
+
+from focalnet_d2.checkpoint import save_checkpoint
+from focalnet_d2.utils.atomic_write import atomic_open, remove_unfinished, write_atomically
 
 
 @pytest.mark.parametrize("sync", [True, False])
@@ -45,3 +50,41 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def test_text_is_written_as_utf_8(tmp_path, sync):
     write_atomically(tmp_path / "new" / "file.txt", "größe\n", sync=sync)
     assert (tmp_path / "new" / "file.txt").read_bytes() == "größe\n".encode()
+
+
+@contextmanager
+def files_of_at_most(size: int):
+    """A limit of this process, which fails as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("numbers", [10, 100_000])  # torch's writer notices it at the end, or with an error of its own
+def test_a_full_disk_is_one_error_with_the_file(tmp_path, numbers):
+    path = tmp_path / "model.pth"
+    with pytest.raises(OSError, match=rf"too large.*{path.name}") as error, files_of_at_most(200):
+        save_checkpoint(path, {"a": torch.zeros(numbers)})
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_open(tmp_path / "file.bin"):
+        (tmp_path / "other").read_bytes()
+    with pytest.raises(RuntimeError, match="ours"), atomic_open(tmp_path / "file.bin"):
+        raise RuntimeError("ours")
+
+
+def test_what_killed_writers_have_left_is_removed(tmp_path):
+    writer = atomic_open(tmp_path / "model.pth")
+    writer.__enter__()
+    left = list(tmp_path.iterdir())
+    (tmp_path / "notes.unfinished").touch()
+    (tmp_path / ".hidden").touch()
+    remove_unfinished(tmp_path)
+    assert len(left) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "notes.unfinished"]

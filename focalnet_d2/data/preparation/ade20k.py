@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import find_objects
 
-from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
 
 from ..datasets.ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from ..generated.writer import compressed_rle
 from ..panoptic_labels import write_panoptic_ids
 from .ade20k_sources import SPLITS, Source, find_sources, read_instances, read_semantic
-from .files import GRAY, RGB, PngHeader, image_size, is_complete_png, remove_unfinished, write_png
+from .files import GRAY, RGB, PngHeader, image_size, is_complete_png, write_png
 from .jobs import Journal, fill_folder, run_jobs
 
 FOLDER = "ADEChallengeData2016"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.utils.atomic_write import UNFINISHED, write_atomically
+from focalnet_d2.utils.atomic_write import write_atomically
 
 from ..panoptic_labels import open_label_image
 
@@ -113,9 +113,3 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
     write_atomically(path, content.getvalue())
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what a killed run has left beside the files of a folder."""
-    for path in folder.glob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from focalnet_d2.utils.atomic_write import UNFINISHED, remove_unfinished
 from focalnet_d2.utils.child_processes import end_with_parent
 
-from .files import UNFINISHED, PngHeader, is_complete_png, remove_unfinished
+from .files import PngHeader, is_complete_png
 
 _LARGEST_CHUNK = 16
 
