@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from focalnet_d2.utils.stop_signals import RunStopped
+
 USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it does not know
 INTERRUPTED = 130
 BROKEN_PIPE = 141  # as a shell reports SIGPIPE
@@ -39,7 +41,7 @@ def run_command(
 
 
 def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
-    """Run a command: its own exit status, 2 after one line for a user's mistake, or 130 when it was interrupted.
+    """Run a command: its own exit status, 2 after one line for a user's mistake, 130 or 143 when a signal stopped it.
 
     Args:
         run: returns the exit status.
@@ -50,6 +52,9 @@ def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
     """
     try:
         return run()
+    except RunStopped as stopped:
+        sys.stderr.write(f"{stopped}\n")
+        return stopped.exit_status
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return INTERRUPTED
@@ -67,7 +72,7 @@ def is_users_mistake(error: BaseException) -> bool:
     """Whether an error comes from values, files or packages that are the user's, and not from a fault of ours."""
     if isinstance(error, ImportError):
         return (error.name or "").partition(".")[0] not in _OUR_PACKAGES
-    return isinstance(error, (ValueError, OSError))
+    return isinstance(error, (ValueError, OSError, FloatingPointError))  # the last: a training that diverged
 
 
 def _message(error: Exception) -> str:

@@ -14,7 +14,7 @@ from .train import recipe_parser, run_recipe_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = recipe_parser("focalnet-d2 evaluate", __doc__)
-    parser.set_defaults(eval_only=True, resume=False)
+    parser.set_defaults(eval_only=True, resume=False, overwrite=False)
     return run_recipe_command(parser, arguments)
 
 

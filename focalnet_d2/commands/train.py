@@ -36,8 +36,10 @@ def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
-    """The option of a training that continues an earlier one."""
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in train.output_dir")
+    """The options of a training whose folder holds an earlier one."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true", help="go on from the last checkpoint in train.output_dir")
+    group.add_argument("--overwrite", action="store_true", help="remove the run in train.output_dir and start afresh")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +72,7 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
         evaluate_only=options.eval_only,
         resume=options.resume,
         trust=options.trust,
+        overwrite=options.overwrite,
     )
     return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
 

@@ -11,12 +11,13 @@ A file holds tensors and plain values only, so it loads with `weights_only=True`
 | rng | one state per rank (`rng.py`) |
 | best | best value of the watched metric, its iteration and name, or None |
 | recipe | the recipe as YAML |
-| metadata | class names, versions |
+| metadata | class names, versions, id of the run (`run_folder.py`) |
 """
 
 import copy
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,16 @@ from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.version import __version__
 
 from .distributed import all_gather_object
+from .resuming import log_changes, new_settings
 from .rng import get_rng_state
 from .sharding import full_tensor, shard_optimizer_state_dict, shard_state_dict
 
 LAST = "last_checkpoint"
 BEST = "best.json"
+FINAL = "model_final.pth"
+BEST_WEIGHTS = "model_best.pth"
+SUSPECT = ".suspect.pth"  # ends the name of a checkpoint whose weights gave losses that are not finite
+PERIODIC = re.compile(r"model_(\d{7,})\.pth")
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +110,12 @@ class RunState:
         self.best = state["best"]
 
 
-def describe_run(recipe: DictConfig, model: nn.Module) -> dict[str, Any]:
-    """`recipe` and `metadata` of a checkpoint: recipe text, class names in the order of the outputs, versions."""
+def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[str, Any]:
+    """`recipe` and `metadata` of a checkpoint: recipe text, class names in the order of the outputs, versions, run.
+
+    Args:
+        run: id of the run (`run_folder.py`).
+    """
     versions = {
         "focalnet_d2": __version__,
         "torch": str(torch.__version__),
@@ -113,7 +123,7 @@ def describe_run(recipe: DictConfig, model: nn.Module) -> dict[str, Any]:
         "detectron2": str(detectron2.__version__),
     }
     metadata = checkpoint_metadata(model, class_names(recipe.dataloader.train))
-    return {"recipe": recipe_to_yaml(recipe), "metadata": {**metadata, "versions": versions}}
+    return {"recipe": recipe_to_yaml(recipe), "metadata": {**metadata, "versions": versions, "run": run}}
 
 
 def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
@@ -156,8 +166,48 @@ def save_best(folder: Path, name: str, state: RunState) -> None:
         write_atomically(folder / BEST, json.dumps(state.best), sync=True)
 
 
-def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | None]:
+def periodic_name(iteration: int) -> str:
+    """Name of the checkpoint after so many iterations, where a run goes on."""
+    return f"model_{iteration:07d}.pth"
+
+
+def periodic_checkpoints(folder: Path, below: int) -> list[Path]:
+    """The periodic checkpoints after less than `below` iterations, in the order of iterations."""
+    found = {path: int(name[1]) for path in folder.glob("model_*.pth") if (name := PERIODIC.fullmatch(path.name))}
+    return sorted((path for path in found if found[path] < below), key=lambda path: found[path])
+
+
+def distrust_checkpoint(folder: Path, iteration: int) -> str:
+    """Set the checkpoint after `iteration` iterations aside, whose weights gave losses that are not finite.
+
+    Returns:
+        A sentence about the checkpoints of the folder.
+    """
+    pointer, suspect = folder / LAST, folder / periodic_name(iteration)
+    if not pointer.is_file():
+        return "No checkpoint was saved."
+    last = pointer.read_text(encoding="utf-8").strip()
+    if last != suspect.name:
+        return f"The last checkpoint is {folder / last}."
+    earlier = [path.name for path in periodic_checkpoints(folder, iteration)]
+    final = folder / FINAL  # of a run that was made longer
+    if final.is_file() and (done := read_checkpoint(final)["iteration"]) < iteration:
+        earlier = sorted([*earlier, FINAL], key=lambda name: done if name == FINAL else int(name[6:-4]))
+    aside = f"{suspect} has the weights that gave them and is now named {suspect.stem}{SUSPECT}"
+    if earlier:
+        write_atomically(pointer, earlier[-1], sync=True)
+    else:
+        pointer.unlink()
+    suspect.rename(folder / (suspect.stem + SUSPECT))
+    return f"{aside}; --resume goes on from {earlier[-1]}." if earlier else f"{aside}; there is no earlier checkpoint."
+
+
+def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) -> tuple[int, dict[str, Any] | None]:
     """Restore the last checkpoint of a folder.
+
+    Args:
+        recipe: settings of the run from now on; what differs from the checkpoint's is logged. Without it, those of the
+            optimizer are the checkpoint's.
 
     Returns:
         The number of finished iterations, and this rank's random state (None if the number of ranks has changed).
@@ -172,7 +222,12 @@ def resume_run(folder: Path, state: RunState) -> tuple[int, dict[str, Any] | Non
     path = folder / pointer.read_text(encoding="utf-8").strip()
     content = read_checkpoint(path)
     try:
-        state.load_state_dict(content)
+        if recipe is None:
+            state.load_state_dict(content)
+        else:
+            log_changes(str(content.get("recipe", "")), recipe)
+            with new_settings(state.parts["optimizer"], state.parts["scheduler"]):
+                state.load_state_dict(content)
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(f"Cannot resume from {path}: {error}") from error
     iteration, rng = content["iteration"], content["rng"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from multiprocessing.queues import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 import torch
@@ -26,10 +26,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from focalnet_d2.config.settings import PARALLEL_MODES
 from focalnet_d2.utils.child_processes import end_with_parent
+from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
 
 from .sharding import shard_model, sharded_units
 
 TIMEOUT = timedelta(minutes=30)
+T = TypeVar("T")
 
 
 def launch(
@@ -58,6 +60,7 @@ def launch(
     Raises:
         ValueError: more processes than GPUs, or a url that several machines cannot share.
         Exception: what `main` raised first in one of the processes; its cause holds the traceback there.
+        RunStopped: SIGTERM or SIGINT, which the processes get as well.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:  # torchrun, or one of our own children
         return _run_in_group(main, use_cuda, args)
@@ -70,12 +73,20 @@ def launch(
     address = ("127.0.0.1", _free_port()) if dist_url == "auto" else _host_and_port(dist_url)
     errors = mp.get_context("spawn").SimpleQueue()
     worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args, errors)
-    try:
-        mp.start_processes(_worker, worker_args, nprocs=num_processes, start_method="spawn")
-    except mp.ProcessRaisedException as raised:
-        if errors.empty():
-            raise
-        raise errors.get() from raised
+    context = mp.start_processes(_worker, worker_args, nprocs=num_processes, join=False, start_method="spawn")
+    with StopSignals(forward_to=context.pids()) as signals:
+        try:
+            while not context.join():
+                pass
+        except mp.ProcessRaisedException as raised:
+            if errors.empty():
+                raise
+            raise errors.get() from raised
+        except mp.ProcessExitedException:
+            if not signals.received:
+                raise
+    if signals.received:  # before the processes could take note of it, or after all was done
+        raise RunStopped(signals.received, f"Stopped by {signal_name(signals.received)}.")
     return None
 
 
@@ -186,6 +197,20 @@ def no_sync(model: nn.Module) -> Iterator[None]:
 def all_gather_object(value: Any) -> list[Any]:
     """The value of each rank, on every rank, in the order of ranks; all ranks must call it."""
     return comm.all_gather(value)
+
+
+def on_main_process(function: Callable[[], T]) -> T:
+    """What `function()` returns on the main process, on every rank; all of them raise its error. All must call it."""
+    value, error = None, None
+    if comm.is_main_process():
+        try:
+            value = function()
+        except (OSError, ValueError) as raised:
+            error = raised
+    value, error = all_gather_object((value, error))[0]
+    if error is not None:
+        raise error
+    return value
 
 
 def _free_port() -> int:

@@ -4,24 +4,23 @@ import datetime
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
-from .checkpointing import RunState, save_best, save_run
+from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, periodic_name, save_best, save_run
 from .distributed import all_gather_object
+from .metrics import EVALUATED, MetricsFile
 from .sharding import local_shard
-
-FINAL = "model_final.pth"
-BEST_WEIGHTS = "model_best.pth"
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +77,23 @@ class Evaluation(HookBase):
     Args:
         evaluate: returns `{task: {metric: value}}`, on the main process; must leave the model as it was.
         period: iterations between evaluations.
+        was_interrupted: the iteration with which the run goes on has a checkpoint and was perhaps not evaluated.
     """
 
-    def __init__(self, evaluate: Callable[[], dict[str, Any]], period: int) -> None:
+    def __init__(self, evaluate: Callable[[], dict[str, Any]], period: int, *, was_interrupted: bool = False) -> None:
         self.evaluate = evaluate
         self.period = period
+        self.was_interrupted = was_interrupted
         self.results: dict[str, Any] = {}
+        self.last = -1  # iteration of the last evaluation
+
+    def before_train(self) -> None:
+        """Make up for an evaluation that a killed run did not finish; its numbers belong to the iteration before."""
+        done = self.trainer.start_iter
+        if self.was_interrupted and self.period > 0 and 0 < done < self.trainer.max_iter and done % self.period == 0:
+            self.trainer.storage.iter = done - 1
+            self.run()
+            self.trainer.storage.iter = done
 
     def after_step(self) -> None:
         """Evaluate when a period is complete; the last iteration is left to `after_train`."""
@@ -100,7 +110,11 @@ class Evaluation(HookBase):
         """Evaluate now; all ranks get the results, so that they agree on what follows from them."""
         self.results = all_gather_object(self.evaluate())[0]
         numbers = {k: v for k, v in flatten_results_dict(self.results).items() if isinstance(v, int | float)}
-        self.trainer.storage.put_scalars(**numbers, smoothing_hint=False)
+        storage = self.trainer.storage
+        self.last = storage.iter
+        is_after_the_end = storage.iter >= self.trainer.max_iter
+        numbers[EVALUATED] = storage.iter if is_after_the_end else storage.iter + 1
+        storage.put_scalars(**numbers, smoothing_hint=False)
 
 
 class BestCheckpoint(HookBase):
@@ -123,6 +137,10 @@ class BestCheckpoint(HookBase):
         self.folder = folder
         self.largest = largest
         self._warned = False
+
+    def before_train(self) -> None:
+        """Look at the results of an evaluation that was made up for."""
+        self.check(self.trainer.start_iter)
 
     def after_step(self) -> None:
         """Look at new results."""
@@ -155,7 +173,10 @@ class BestCheckpoint(HookBase):
 
 
 class PeriodicCheckpoint(HookBase):
-    """Saves the whole run every `period` iterations (0: only at the end) and after the last one.
+    """Saves the whole run every `period` iterations (0: only at the end), after the last one and when it has to stop.
+
+    Older files are deleted one step later, when the losses have shown that the new one is of use. After the last step
+    one more forward pass shows it.
 
     Args:
         state: what is saved.
@@ -169,22 +190,54 @@ class PeriodicCheckpoint(HookBase):
         self.folder = folder
         self.period = period
         self.keep = keep
+        self._is_new = False
 
     def after_step(self) -> None:
-        """Save when a period is complete or the training is."""
+        """Save when a period is complete or the training is, or before the run stops."""
         done = self.trainer.iter + 1
-        if done == self.trainer.max_iter:
-            save_run(self.folder, FINAL, self.state, done)
-        elif self.period > 0 and done % self.period == 0:
-            save_run(self.folder, f"model_{done:07d}.pth", self.state, done)
-            if comm.is_main_process():
-                self._delete_old()
+        if self._is_new and comm.is_main_process():
+            self._delete_old(done)
+        is_last, is_due = done == self.trainer.max_iter, self.period > 0 and done % self.period == 0
+        if is_last or self.trainer.stop_signal:
+            self.trainer.check_weights()
+        self._is_new = not is_last and bool(is_due or self.trainer.stop_signal)
+        if is_last or self._is_new:
+            save_run(self.folder, FINAL if is_last else periodic_name(done), self.state, done)
 
-    def _delete_old(self) -> None:
-        files = [path for path in self.folder.glob("model_*.pth") if re.fullmatch(r"model_\d{7,}", path.stem)]
-        if self.keep > 0:
-            for path in sorted(files, key=lambda path: int(path.stem[len("model_") :]))[: -self.keep]:
-                path.unlink()
+    def _delete_old(self, done: int) -> None:
+        """Files of more iterations stay: they are of this run before it went back."""
+        for path in periodic_checkpoints(self.folder, done)[: -self.keep or None] if self.keep > 0 else ():
+            path.unlink()
+
+
+class MetricsWriter(PeriodicWriter):
+    """Calls all writers every `period` iterations, and that of `metrics.json` also after each evaluation.
+
+    Args:
+        metrics: writer of `metrics.json`.
+        others: further writers.
+        period: iterations between two lines.
+        evaluation: hook before this one.
+    """
+
+    def __init__(
+        self, metrics: MetricsFile, others: Sequence[EventWriter], period: int, evaluation: Evaluation
+    ) -> None:
+        super().__init__([metrics, *others], period=period)
+        self.metrics = metrics
+        self.evaluation = evaluation
+
+    def before_train(self) -> None:
+        """Take up the file of a run that goes on."""
+        self.metrics.begin(self.trainer.start_iter)
+        if self.evaluation.last >= 0:
+            self.metrics.write()
+
+    def after_step(self) -> None:
+        """Write when a period is complete, after the last step, or when there are new results."""
+        super().after_step()
+        if self.evaluation.last == self.trainer.iter:
+            self.metrics.write()
 
 
 class ProgressPrinter(EventWriter):

@@ -2,18 +2,34 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detectron2.utils import comm
 from omegaconf import DictConfig
 
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 
+from .checkpointing import LAST
 from .device import resolve_device
-from .distributed import launch
+from .distributed import launch, on_main_process
+from .metrics import METRICS, is_evaluated
 from .preflight import check_tasks, read_data
-from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run
+from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
+from .run_folder import (
+    RECIPE_FILE,
+    RunIdentity,
+    evaluation_folder,
+    locked,
+    new_run_id,
+    read_identity,
+    remove_run,
+    require_checkpoint,
+    require_free,
+    require_one_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +44,7 @@ class Job:
         evaluate_only: evaluate `train.init_checkpoint`, do not train.
         resume: continue from the last checkpoint in `train.output_dir`.
         trust: a YAML recipe may build anything.
+        overwrite: remove the run in `train.output_dir` and start another.
     """
 
     recipe: str | Path
@@ -35,6 +52,18 @@ class Job:
     evaluate_only: bool = False
     resume: bool = False
     trust: bool = False
+    overwrite: bool = False
+
+    def with_kept_overrides(self) -> "Job":
+        """The job with the overrides of the earlier starts of the run that it resumes; its own come after them."""
+        if not self.resume:
+            return self
+        folder = Path(self.read_recipe().train.output_dir)
+        identity = read_identity(folder)
+        if identity is None or Path(self.recipe).resolve() == (folder / RECIPE_FILE).resolve():  # which has them
+            return self
+        overrides = identity.continued(self.overrides).overrides
+        return replace(self, overrides=tuple(text for text in overrides if not _places(text) or text in self.overrides))
 
     def read_recipe(self) -> DictConfig:
         """The recipe with its overrides.
@@ -67,6 +96,7 @@ def launch_job(
     Raises:
         RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
     """
+    job = job.with_kept_overrides()
     device = resolve_device(job.read_recipe().train.device)
     use_cuda = device.type == "cuda"
     if num_gpus > 1 and not use_cuda:
@@ -85,19 +115,72 @@ def launch_job(
 def run_job(job: Job) -> dict[str, Any] | None:
     """One process of a job; returns the results of an evaluation."""
     recipe = job.read_recipe()
-    start_run(recipe)
-    logger.info("recipe %s %s", job.recipe, " ".join(job.overrides))
-    return do_test(recipe) if job.evaluate_only else do_train(recipe, resume=job.resume)
+    if job.evaluate_only:
+        recipe.train.output_dir = on_main_process(lambda: str(evaluation_folder(Path(recipe.train.output_dir))))
+    with ExitStack() as stack:
+        on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
+        start_run(recipe)
+        logger.info("recipe %s %s, in %s", job.recipe, " ".join(job.overrides), recipe.train.output_dir)
+        return do_test(recipe) if job.evaluate_only else do_train(recipe, job)
 
 
-def do_train(recipe: DictConfig, *, resume: bool) -> None:
-    """Train from `train.init_checkpoint`, or go on where the last run in the folder stopped."""
+def _enter(stack: ExitStack, job: Job, folder: Path) -> None:
+    """Lock the folder until the stack is closed, and see that the job may write there."""
+    if job.resume:
+        require_checkpoint(folder)
+    stack.enter_context(locked(folder))
+    if job.resume:
+        require_one_run(folder)
+    elif not job.overwrite and not job.evaluate_only:
+        require_free(folder)
+
+
+def do_train(recipe: DictConfig, job: Job) -> None:
+    """Train from `train.init_checkpoint`, or go on where the run in the folder stopped."""
+    folder = Path(recipe.train.output_dir)
+    resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
+    run = on_main_process(lambda: (require_one_run(folder) if job.resume else None) or new_run_id())
     data = read_data(recipe, to_train=True)
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
-    trainer, start_iteration = build_trainer(model, recipe, resume=resume, data=data)
-    trainer.train(start_iteration, recipe.train.max_iter)
+    trainer, start = build_trainer(model, recipe, resume=resume, run=run, data=data)
+    if on_main_process(lambda: _nothing_left(folder, start, recipe.train.max_iter)):
+        return
+    on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
+    trainer.train(start, recipe.train.max_iter)
+
+
+def _places(override: str) -> bool:
+    """Whether an override says where the run is, which may have moved."""
+    return override.partition("=")[0] == "train.output_dir"
+
+
+def _nothing_left(folder: Path, start: int, max_iter: int) -> bool:
+    """Whether a run is complete; says so."""
+    if start < max_iter:
+        return False
+    is_complete = start > max_iter or is_evaluated(folder / METRICS, start)
+    what = "nothing is left to do" if is_complete else "only the evaluation is left to do"
+    logger.warning(
+        "%s holds a run of %d iterations and train.max_iter is %d: %s. Raise train.max_iter to train on.",
+        *(folder, start, max_iter, what),
+    )
+    return is_complete
+
+
+def _begin(recipe: DictConfig, job: Job, identity: RunIdentity, start: int) -> None:
+    """Make the folder the run's, once everything is built that could still be refused."""
+    folder = Path(recipe.train.output_dir)
+    if job.overwrite:
+        remove_run(folder, spare=recipe.train.init_checkpoint)
+    elif not start:
+        if job.resume:
+            logger.warning("%s has no checkpoint yet: the run starts again.", folder)
+        (folder / METRICS).unlink(missing_ok=True)
+    earlier = read_identity(folder) if job.resume else None
+    (earlier or identity).continued(job.overrides).write(folder)
+    write_recipe(recipe)
 
 
 def do_test(recipe: DictConfig) -> dict[str, Any]:
@@ -109,6 +192,8 @@ def do_test(recipe: DictConfig) -> dict[str, Any]:
     if not recipe.train.init_checkpoint:
         raise RecipeError("An evaluation needs weights: add train.init_checkpoint=FILE.")
     data = read_data(recipe, to_train=False)
+    if comm.is_main_process():
+        write_recipe(recipe)
     model = build_model(recipe)
     check_tasks(model, data.evaluator)
     load_initial_weights(model, recipe, to_train=False)

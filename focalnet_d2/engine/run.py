@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from detectron2.config import instantiate
-from detectron2.engine.hooks import IterationTimer, LRScheduler, PeriodicWriter
+from detectron2.engine.hooks import IterationTimer, LRScheduler
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import JSONWriter, TensorboardXWriter
+from detectron2.utils.events import TensorboardXWriter
 from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
@@ -23,22 +23,23 @@ from focalnet_d2.utils.atomic_write import write_atomically
 
 from .checkpointing import RunState, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
-from .distributed import local_rank, wrap_model
+from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
-from .hooks import BestCheckpoint, EMAHook, Evaluation, PeriodicCheckpoint, ProgressPrinter
+from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicCheckpoint, ProgressPrinter
+from .metrics import METRICS, MetricsFile, is_evaluated
 from .preflight import RunData, check_tasks, read_data
 from .rng import set_rng_state
+from .run_folder import RECIPE_FILE
 from .sharding import gathered
 from .trainer import Trainer
 
 LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
-RECIPE_FILE = "recipe.yaml"
 
 logger = logging.getLogger(__name__)
 
 
 def start_run(recipe: DictConfig) -> Path:
-    """Make the output folder, the log and the copy of the recipe, seed this rank; returns the folder.
+    """Make the output folder and the log, seed this rank; returns the folder.
 
     The process is the run's from here on: it also keeps its freed memory (see `kernels/malloc.py`).
     """
@@ -49,10 +50,13 @@ def start_run(recipe: DictConfig) -> Path:
         logging.getLogger(name).handlers.clear()
         setup_logger.cache_clear()
         setup_logger(str(folder), distributed_rank=rank, name=name)
-    if comm.is_main_process():
-        write_atomically(folder / RECIPE_FILE, recipe_to_yaml(recipe))
     seed_all_rng(recipe.train.seed + rank)
     return folder
+
+
+def write_recipe(recipe: DictConfig) -> None:
+    """Write `recipe.yaml` into the output folder."""
+    write_atomically(Path(recipe.train.output_dir) / RECIPE_FILE, recipe_to_yaml(recipe))
 
 
 def build_model(recipe: DictConfig) -> nn.Module:
@@ -121,7 +125,7 @@ def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, A
 
 
 def build_trainer(
-    model: nn.Module, recipe: DictConfig, *, resume: bool, data: RunData | None = None
+    model: nn.Module, recipe: DictConfig, *, resume: bool, data: RunData | None = None, run: str = ""
 ) -> tuple[Trainer, int]:
     """The trainer with all hooks and the iteration to start with.
 
@@ -130,6 +134,7 @@ def build_trainer(
         recipe: all of it is used.
         resume: go on from the last checkpoint in `train.output_dir`.
         data: of `read_data`, if it was read before.
+        run: id of the run, for its checkpoints.
 
     Raises:
         RecipeError: the model does not predict what is evaluated.
@@ -151,7 +156,7 @@ def build_trainer(
         scaler=scaler,
         averaged=averaged,
     )
-    start, rng_state = resume_run(folder, state) if resume else (0, None)
+    start, rng_state = resume_run(folder, state, recipe) if resume else (0, None)
     trainer = Trainer(
         wrapped,
         _instantiate_with(recipe.dataloader.train, dataset=data.train, start_iteration=start),
@@ -164,10 +169,10 @@ def build_trainer(
         microbatch_weights=instantiate(train.microbatch_weights),
         output_dir=folder,
     )
-    state.description = describe_run(recipe, model)  # the loader has read the names of the classes
+    state.description = describe_run(recipe, model, run)  # the loader has read the names of the classes
     if rng_state is not None:
         set_rng_state(rng_state)  # last: building things draws random numbers
-    trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state))
+    trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state, start))
     return trainer, start
 
 
@@ -179,6 +184,7 @@ def _hooks(
     scheduler: LRMultiplier,
     averaged: EMAHook | None,
     state: RunState,
+    start: int,
 ) -> list:
     """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""
     train, folder = recipe.train, Path(recipe.train.output_dir)
@@ -187,7 +193,8 @@ def _hooks(
         with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
             return evaluate(model, recipe, data)
 
-    evaluation = Evaluation(evaluate_run, train.eval_period)
+    was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
+    evaluation = Evaluation(evaluate_run, train.eval_period, was_interrupted=not was_evaluated)
     hooks = [
         IterationTimer(),
         LRScheduler(optimizer, scheduler),
@@ -197,12 +204,8 @@ def _hooks(
         BestCheckpoint(evaluation, train.best_metric, state, folder),
     ]
     if comm.is_main_process():
-        writers = [
-            ProgressPrinter(train.max_iter),
-            JSONWriter(str(folder / "metrics.json")),
-            TensorboardXWriter(str(folder)),
-        ]
-        hooks.append(PeriodicWriter(writers, period=train.log_period))
+        others = [ProgressPrinter(train.max_iter), TensorboardXWriter(str(folder))]
+        hooks.append(MetricsWriter(MetricsFile(folder / METRICS), others, train.log_period, evaluation))
     return hooks
 
 

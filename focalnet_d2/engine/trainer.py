@@ -1,19 +1,23 @@
 """The training loop: one weight update per iteration, on top of Detectron2's hooks.
 
 Differs from Detectron2's trainers: mixed precision in bf16 or fp16 on any device, accumulation that equals the whole
-batch, clipping by the norm of all gradients, and a stop before any weight is touched when a loss is not finite.
+batch, clipping by the norm of all gradients, a stop before any weight is touched when a loss is not finite, and a stop
+between two steps when a signal asks for it.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from detectron2.engine import TrainerBase
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_
@@ -21,14 +25,19 @@ from torch.nn.utils import clip_grads_with_norm_
 from focalnet_d2.config.moved import with_old_log_names
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
 from focalnet_d2.utils.text import some_of
 
 from .accumulation import EqualWeights, split_batch
+from .checkpointing import distrust_checkpoint
 from .distributed import all_gather_object, no_sync
 from .precision import autocast
+from .rng import preserved_rng
 from .sharding import local_shard, total_norm
 
 NAN_REPORT = "nan_batch.json"
+
+logger = logging.getLogger(__name__)
 
 
 class NonFiniteError(FloatingPointError):
@@ -75,12 +84,49 @@ class Trainer(TrainerBase):
         self.microbatch_weights = microbatch_weights or EqualWeights()
         self.output_dir = Path(output_dir)
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
+        self.stop_signal = 0  # of any rank, since the last step
+        self._signals = StopSignals()
+        self._last_part: list[dict] = []
         self._batches = iter(data_loader)  # here and not at the first step: starting a loader draws random numbers
 
     @property
     def network(self) -> nn.Module:
         """The model without its distributed wrapper."""
         return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """Train from `start_iter` finished iterations to `max_iter` of them.
+
+        Raises:
+            RunStopped: a signal asked for it; the hooks of the present step have run, one of them saves a checkpoint.
+        """
+        self.iter = self.start_iter = start_iter
+        self.max_iter = max_iter
+        with EventStorage(start_iter) as self.storage:
+            try:
+                self.before_train()
+                with self._signals:
+                    self._run_steps()
+            except (NonFiniteError, OSError, RunStopped, ValueError) as error:
+                logger.info("The training ends: %s", error)
+                raise
+            except Exception:
+                logger.exception("The training ends with an error:")
+                raise
+            finally:
+                self.after_train()
+
+    def _run_steps(self) -> None:
+        for iteration in range(self.start_iter, self.max_iter):
+            self.iter = iteration
+            self.before_step()
+            self.run_step()
+            self.after_step()
+            if self.stop_signal:
+                comm.synchronize()  # the main process has written its files
+                message = f"Stopped by {signal_name(self.stop_signal)} after {self.iter + 1} iterations"
+                raise RunStopped(self.stop_signal, f"{message}; --resume goes on in {self.output_dir}.")
+        self.iter = max(self.start_iter, self.max_iter)  # says to `after_train` that the training is complete
 
     def run_step(self) -> None:
         """One update: every part forward and backward, then check, clip and step."""
@@ -95,7 +141,16 @@ class Trainer(TrainerBase):
             self.forward_backward(part, weight, is_last=index == len(parts) - 1)
             for index, (part, weight) in enumerate(zip(parts, weights))
         ]
-        ranks = all_gather_object({"losses": _sum_terms(terms), "data_time": data_time, "files": _files(batch)})
+        self._last_part = parts[-1]
+        ranks = all_gather_object(
+            {
+                "losses": _sum_terms(terms),
+                "data_time": data_time,
+                "files": _files(batch),
+                "signal": self._signals.received,
+            }
+        )
+        self.stop_signal = max(rank["signal"] for rank in ranks)
         losses = _mean_over_ranks([rank["losses"] for rank in ranks])
         self.check_losses(losses, ranks)
 
@@ -108,13 +163,32 @@ class Trainer(TrainerBase):
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
         """Losses of a microbatch times its weight, as detached scalars; their gradients join the parameters'."""
         with nullcontext() if is_last else no_sync(self.model), fast_cpu_matmul(self.device):
-            with autocast(self.device, self.amp_dtype):
-                losses = {name: weight * loss for name, loss in self.model(part).items()}
+            losses = self._compute_losses(part, weight)
             total = sum(losses.values())
             if total.requires_grad:
                 self.scaler.scale(total).backward()
             self.after_backward()
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _compute_losses(self, part: list[dict], weight: float = 1.0) -> dict[str, Tensor]:
+        with autocast(self.device, self.amp_dtype):
+            return {name: weight * loss for name, loss in self.model(part).items()}
+
+    def check_weights(self) -> None:
+        """Stop unless the weights after this step give finite losses; all ranks must call it.
+
+        One more forward pass, over the last part of the batch, which leaves no trace.
+        """
+        before = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        with torch.no_grad(), preserved_rng(), EventStorage(self.iter), fast_cpu_matmul(self.device):
+            terms = _sum_terms([self._compute_losses(self._last_part)])
+            for buffer, value in before:
+                buffer.copy_(value)
+        ranks = all_gather_object({"losses": terms, "files": _files(self._last_part)})
+        bad, guilty = _not_finite(_mean_over_ranks([rank["losses"] for rank in ranks]), ranks)
+        if bad:
+            what = f"The step of iteration {self.iter} left weights whose losses are not finite: {', '.join(bad)}"
+            self.stop(what, bad, {}, guilty, "These weights are not saved.")
 
     def clip_gradients(self, ranks: list[dict]) -> float:
         """Scale the gradients down to `clip_norm`; returns their L2 norm before that."""
@@ -124,31 +198,34 @@ class Trainer(TrainerBase):
             named = {id(parameter): name for name, parameter in self.network.named_parameters()}
             bad = [named[id(p)] for p in parameters if not local_shard(p.grad).isfinite().all()]
             bad = list(dict.fromkeys(name for names in all_gather_object(bad) for name in names))
-            self.stop(f"The gradients of {some_of(bad, 8)} are not finite", bad, {}, ranks)
+            what = f"The gradients of {some_of(bad, 8)} are not finite, at iteration {self.iter}"
+            self.stop(what, bad, {}, ranks, "This iteration has changed no weight.")
         if self.clip_norm > 0:
             clip_grads_with_norm_(parameters, self.clip_norm, norm)
         return float(norm)
 
     def check_losses(self, losses: dict[str, float], ranks: list[dict]) -> None:
         """Stop when a loss is not finite on any rank; no weight has been changed by this iteration."""
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        bad, guilty = _not_finite(losses, ranks)
         if bad:
-            guilty = [rank for rank in ranks if not all(map(math.isfinite, rank["losses"].values()))]
             verb = "loss term is" if len(bad) == 1 else "loss terms are"
-            self.stop(f"The {verb} not finite: {', '.join(bad)}", bad, losses, guilty)
+            what = f"The {verb} not finite: {', '.join(bad)}, at iteration {self.iter}"
+            about = distrust_checkpoint(self.output_dir, self.iter) if comm.is_main_process() else ""
+            self.stop(what, bad, losses, guilty, f"This iteration has changed no weight. {all_gather_object(about)[0]}")
 
-    def stop(self, what: str, terms: list[str], losses: dict[str, float], ranks: list[dict]) -> None:
-        """Write the report of the bad batch and raise `NonFiniteError`."""
+    def stop(self, what: str, terms: list[str], losses: dict[str, float], ranks: list[dict], state: str) -> NoReturn:
+        """Write the report of the bad batch and raise `NonFiniteError`.
+
+        Args:
+            state: sentences about what has become of the weights and the checkpoints.
+        """
         files = [name for rank in ranks for name in rank["files"]]
         report = self.output_dir / NAN_REPORT
         if comm.is_main_process():
             values = {name: str(value) for name, value in losses.items()}
             content = {"iteration": self.iter, "terms": terms, "losses": values, "files": files}
             write_atomically(report, json.dumps(content, indent=1) + "\n")
-        raise NonFiniteError(
-            f"{what}, at iteration {self.iter}, with the files {some_of(files, 8)}. Neither weights nor checkpoints "
-            f"were changed; {report} lists the batch."
-        )
+        raise NonFiniteError(f"{what}, with the files {some_of(files, 8)}. {state} {report} lists the batch.")
 
     def write_metrics(self, losses: dict[str, float], grad_norm: float, data_time: float) -> None:
         """Put the losses (means over ranks), their sum and the step's other numbers into the event storage."""
@@ -169,6 +246,12 @@ def _sum_terms(terms: Sequence[dict[str, Tensor]]) -> dict[str, float]:
 def _mean_over_ranks(ranks: Sequence[dict[str, float]]) -> dict[str, float]:
     names = sorted({name for losses in ranks for name in losses})
     return {name: sum(losses.get(name, 0.0) for losses in ranks) / len(ranks) for name in names}
+
+
+def _not_finite(losses: dict[str, float], ranks: list[dict]) -> tuple[list[str], list[dict]]:
+    """Names of the mean losses that are not finite, and the ranks whose losses are not."""
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    return bad, [rank for rank in ranks if not all(map(math.isfinite, rank["losses"].values()))]
 
 
 def _files(batch: Sequence[dict]) -> list[str]:

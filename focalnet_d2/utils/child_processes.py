@@ -15,3 +15,13 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def leave_process_group(worker: int = 0) -> None:
+    """Takes this process out of the group whose processes all get a terminal's Ctrl-C; its parent decides what to do.
+
+    Args:
+        worker: number of a worker of PyTorch's `DataLoader`, which calls this as its `worker_init_fn`.
+    """
+    if os.name == "posix":
+        os.setpgid(0, 0)

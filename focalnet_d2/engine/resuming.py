@@ -1,0 +1,74 @@
+"""A run that goes on with other settings: what takes effect, what is refused, and what is said about it.
+
+Settings of the optimizer and the schedule are those of the recipe with which a run goes on, and not the checkpoint's.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import yaml
+from omegaconf import DictConfig
+
+from focalnet_d2.config.lazy import recipe_from_yaml, recipe_to_yaml
+
+_ABSENT = "not set"
+
+logger = logging.getLogger(__name__)
+
+
+def log_changes(checkpoint_recipe: str, recipe: DictConfig) -> None:
+    """Log each setting that differs from the checkpoint's, in a line.
+
+    Raises:
+        ValueError: the optimizer is another one, or puts the parameters into other groups; only its numbers may change.
+    """
+    if not checkpoint_recipe:
+        return
+    changes = changed_settings(recipe_from_yaml(checkpoint_recipe, "The checkpoint's recipe"), recipe)
+    fixed = [line for line, values in changes.items() if line.startswith("optimizer.") and not _are_numbers(values)]
+    if fixed:
+        raise ValueError(
+            f"the state of the optimizer fits other settings ({', '.join(fixed)}): set them as they were, or give the "
+            f"file as train.init_checkpoint without --resume to start from its weights."
+        )
+    if changes:
+        logger.warning("The run goes on with other settings than the checkpoint's:\n  %s", "\n  ".join(changes))
+
+
+def changed_settings(before: DictConfig, now: DictConfig) -> dict[str, tuple[Any, Any]]:
+    """`key: old -> new` for each setting that differs between two recipes, with both values."""
+    old, new = (_flat(yaml.safe_load(recipe_to_yaml(recipe))) for recipe in (before, now))
+    pairs = {key: (old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in {**old, **new}}
+    return {f"{key}: {a} -> {b}": (a, b) for key, (a, b) in pairs.items() if a != b or type(a) is not type(b)}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists as one dict by dotted key; empty ones stay."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    flat = {key: leaf for name, child in children for key, leaf in _flat(child, f"{prefix}{name}.").items()}
+    return flat or {prefix[:-1]: value}
+
+
+def _are_numbers(values: tuple[Any, Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+@contextmanager
+def new_settings(optimizer: torch.optim.Optimizer, scheduler: Any) -> Iterator[None]:
+    """State dicts are loaded into both inside; afterwards both have the settings that they had, and rates to match.
+
+    Args:
+        scheduler: Detectron2's `LRMultiplier`, whose rates follow from the iteration alone.
+    """
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    base_rates = list(scheduler.base_lrs)
+    yield
+    scheduler.base_lrs = base_rates
+    is_over = scheduler.last_epoch > scheduler._max_iter  # a run that was made shorter has no rates there
+    rates = base_rates if is_over else scheduler.get_lr()
+    for group, settings, rate in zip(optimizer.param_groups, own, rates):
+        group.update({**settings, "lr": rate})
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
