@@ -190,7 +190,7 @@ class PeriodicCheckpoint(HookBase):
         self.folder = folder
         self.period = period
         self.keep = keep
-        self._is_new = False
+        self._is_new = True  # of a run that goes on: the file from which it does
 
     def after_step(self) -> None:
         """Save when a period is complete or the training is, or before the run stops."""

@@ -27,8 +27,8 @@ from .metrics import METRICS
 from .trainer import NAN_REPORT
 
 try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing is locked
+    import fcntl  # not on Windows, where nothing is locked
+except ImportError:
     fcntl = None
 
 RUN_FILE = "run.json"

@@ -1,6 +1,7 @@
 """Averaged weights, evaluation and checkpoint hooks on a toy model."""
 
 import json
+import signal
 from itertools import repeat
 
 import pytest
@@ -9,8 +10,17 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from focalnet_d2.engine.checkpointing import RunState
-from focalnet_d2.engine.hooks import BestCheckpoint, EMAHook, Evaluation, PeriodicCheckpoint, ProgressPrinter
-from focalnet_d2.engine.trainer import Trainer
+from focalnet_d2.engine.hooks import (
+    BestCheckpoint,
+    EMAHook,
+    Evaluation,
+    MetricsWriter,
+    PeriodicCheckpoint,
+    ProgressPrinter,
+)
+from focalnet_d2.engine.metrics import MetricsFile, read_metrics
+from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
+from focalnet_d2.utils.stop_signals import RunStopped
 
 
 class Toy(nn.Module):
@@ -168,3 +178,125 @@ def test_progress_line_has_the_last_layers_losses_and_the_time_left(monkeypatch)
     assert "lr 0.0001" in line
     assert "_0" not in line
     assert "_dn" not in line
+
+
+def save_to(folder, model, period, **options):
+    return PeriodicCheckpoint(make_state(model), folder, period, **options)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_of_more_iterations_are_neither_deleted_nor_counted(tmp_path):
+    """The run went back to an earlier checkpoint."""
+    for number in (40, 80):
+        (tmp_path / f"model_{number:07d}.pth").touch()
+    model = Toy()
+    make_trainer(model, [save_to(tmp_path, model, 2, keep=1)]).train(0, 5)
+    kept = ["model_0000004.pth", "model_0000040.pth", "model_0000080.pth"]
+    assert names_in(tmp_path) == ["last_checkpoint", *kept, "model_final.pth"]
+
+
+class Exploding(Toy):
+    """The step of the given iteration leaves weights with which the loss is not finite."""
+
+    def __init__(self, iteration):
+        super().__init__()
+        self.iteration = iteration
+
+    def forward(self, batch):
+        loss = super().forward(batch)["loss_a"] ** 2
+        return {"loss_a": loss * 1e12 if torch.is_grad_enabled() and self.count == self.iteration + 1 else loss}
+
+
+def test_a_checkpoint_of_exploded_weights_is_set_aside(tmp_path):
+    model = Exploding(3)
+    trainer = make_trainer(model, [save_to(tmp_path, model, 2, keep=1)])
+    trainer.output_dir = tmp_path
+    with pytest.raises(NonFiniteError) as error:
+        trainer.train(0, 9)
+    message = str(error.value)
+    assert "loss_a, at iteration 4" in message
+    assert "model_0000004.pth has the weights that gave them and is now named model_0000004.suspect.pth" in message
+    assert "--resume goes on from model_0000002.pth" in message
+    assert (tmp_path / "last_checkpoint").read_text() == "model_0000002.pth"
+    saved = torch.load(tmp_path / "model_0000002.pth", weights_only=True)["model"]["weight"]
+    assert saved.square().sum().isfinite()
+
+
+def test_an_only_checkpoint_of_exploded_weights_is_no_longer_the_last(tmp_path):
+    model = Exploding(1)
+    trainer = make_trainer(model, [save_to(tmp_path, model, 2)])
+    trainer.output_dir = tmp_path
+    with pytest.raises(NonFiniteError, match="there is no earlier checkpoint"):
+        trainer.train(0, 9)
+    assert names_in(tmp_path) == ["model_0000002.suspect.pth", NAN_REPORT]
+
+
+def test_a_checkpoint_before_the_exploding_step_stays(tmp_path):
+    model = Exploding(2)
+    trainer = make_trainer(model, [save_to(tmp_path, model, 2)])
+    trainer.output_dir = tmp_path
+    with pytest.raises(NonFiniteError, match=r"iteration 3.*The last checkpoint is .*model_0000002\.pth"):
+        trainer.train(0, 9)
+    assert names_in(tmp_path) == ["last_checkpoint", "model_0000002.pth", NAN_REPORT]
+
+
+def test_exploded_weights_of_the_last_step_are_not_saved(tmp_path):
+    model = Exploding(2)
+    trainer = make_trainer(model, [save_to(tmp_path, model, 2)])
+    trainer.output_dir = tmp_path
+    with pytest.raises(NonFiniteError, match=r"step of iteration 2 left weights.*not finite: loss_a.*are not saved"):
+        trainer.train(0, 3)
+    assert names_in(tmp_path) == ["last_checkpoint", "model_0000002.pth", NAN_REPORT]
+
+
+def test_the_look_at_the_last_weights_leaves_no_trace():
+    model, before = Toy(), torch.get_rng_state()
+    trainer = make_trainer(model, [])
+    trainer.train(0, 2)
+    drawn = []
+    model.register_forward_hook(lambda *_: drawn.append(torch.rand(1)))
+    trainer.check_weights()
+    assert len(drawn) == 1
+    assert model.count == 2
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Interrupted(Toy):
+    """Its process gets a signal in the second step."""
+
+    def forward(self, batch):
+        if self.count == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return super().forward(batch)
+
+
+def test_a_signal_saves_the_run_after_the_step_and_ends_it(tmp_path):
+    model = Interrupted()
+    trainer = make_trainer(model, [save_to(tmp_path, model, 0)])
+    trainer.output_dir = tmp_path
+    with pytest.raises(RunStopped, match=r"Stopped by SIGTERM after 2 iterations; --resume goes on in") as stopped:
+        trainer.train(0, 9)
+    assert stopped.value.exit_status == 143
+    assert names_in(tmp_path) == ["last_checkpoint", "model_0000002.pth"]
+    assert torch.load(tmp_path / "model_0000002.pth", weights_only=True)["model"]["count"] == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("start", "is_made_up_for"), [(2, True), (3, False), (4, False)])
+def test_an_evaluation_that_was_interrupted_is_made_up_for(start, is_made_up_for):
+    seen, model = [], Toy()
+    hook = Evaluation(lambda: seen.append(int(model.count)) or {"bbox": {"AP": 1.0}}, 2, was_interrupted=True)
+    make_trainer(model, [hook]).train(start, 4)
+    assert seen == [0] * is_made_up_for + [4 - start]
+
+
+def test_results_are_written_at_once_and_every_iteration_has_one_line(tmp_path):
+    evaluation = Evaluation(lambda: {"bbox": {"AP": 1.0}}, 2)
+    metrics = MetricsFile(tmp_path / "metrics.json")
+    make_trainer(Toy(), [evaluation, MetricsWriter(metrics, [], 3, evaluation)]).train(0, 5)
+    found = {line["iteration"]: ("bbox/AP" in line, line.get("evaluated_after")) for line in read_metrics(metrics.path)}
+    assert found == {1: (True, 2), 2: (False, None), 3: (True, 4), 4: (False, None), 5: (True, 5)}
+    assert len(read_metrics(metrics.path)) == 5

@@ -1,0 +1,47 @@
+"""The first signal is a request, the second ends."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from focalnet_d2.utils import stop_signals
+from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_is_noted_and_handlers_return(signum):
+    before = signal.getsignal(signum)
+    with StopSignals() as signals:
+        signal.raise_signal(signum)
+        signal.raise_signal(signum)  # at once: the same request, of a terminal and of the process that started this one
+        assert signals.received == signum
+    assert signal.getsignal(signum) is before
+
+
+def test_a_later_second_signal_does_what_it_would_have_done(monkeypatch):
+    monkeypatch.setattr(stop_signals, "AS_ONE", -1.0)
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signals.received == signal.SIGINT
+
+
+def test_signals_are_passed_on():
+    code = "import signal, sys; print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    with StopSignals(forward_to=[child.pid]):
+        os.kill(os.getpid(), signal.SIGTERM)
+        child.communicate()
+    assert child.returncode == -signal.SIGTERM
+
+
+def test_the_error_travels_between_processes():
+    error = pickle.loads(pickle.dumps(RunStopped(signal.SIGTERM, "Stopped.")))
+    assert (str(error), error.exit_status) == ("Stopped.", 143)
+    assert signal_name(signal.SIGINT) == "SIGINT"
