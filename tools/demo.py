@@ -56,7 +56,7 @@ class Part:
     def run(self, folder: Path, overrides: list[str], *, evaluate_only: bool = False) -> dict:
         """Trains from the weights, or evaluates them as they are; returns the numbers by task."""
         settings = [f"train.init_checkpoint={self.weights}", f"train.output_dir={folder}", *overrides]
-        flags = ["--eval-only"] if evaluate_only else []
+        flags = ["--eval-only"] if evaluate_only else ["--overwrite"]  # the run of an earlier demo
         train_net.main(["--config-file", self.recipe, *flags, *settings])
         return json.loads((folder / "results.json").read_text())
 

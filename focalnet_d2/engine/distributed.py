@@ -22,6 +22,7 @@ import torch.multiprocessing as mp
 from detectron2.utils import comm
 from torch import distributed as dist
 from torch import nn
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from focalnet_d2.config.settings import PARALLEL_MODES
@@ -73,16 +74,17 @@ def launch(
     address = ("127.0.0.1", _free_port()) if dist_url == "auto" else _host_and_port(dist_url)
     errors = mp.get_context("spawn").SimpleQueue()
     worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args, errors)
-    context = mp.start_processes(_worker, worker_args, nprocs=num_processes, join=False, start_method="spawn")
+    context = start_processes(_worker, worker_args, nprocs=num_processes, join=False, start_method="spawn")
+    assert context is not None  # it is without `join=False`
     with StopSignals(forward_to=context.pids()) as signals:
         try:
             while not context.join():
                 pass
-        except mp.ProcessRaisedException as raised:
+        except ProcessRaisedException as raised:
             if errors.empty():
                 raise
             raise errors.get() from raised
-        except mp.ProcessExitedException:
+        except ProcessExitedException:
             if not signals.received:
                 raise
     if signals.received:  # before the processes could take note of it, or after all was done

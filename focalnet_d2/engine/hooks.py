@@ -21,6 +21,7 @@ from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, 
 from .distributed import all_gather_object
 from .metrics import EVALUATED, MetricsFile
 from .sharding import local_shard
+from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +185,8 @@ class PeriodicCheckpoint(HookBase):
         period: iterations between checkpoints.
         keep: number of periodic files that stay; older ones are deleted (0 keeps all).
     """
+
+    trainer: Trainer
 
     def __init__(self, state: RunState, folder: Path, period: int, keep: int = 0) -> None:
         self.state = state
