@@ -74,7 +74,19 @@ inline int32_t nearest_index(T x, T last) {
 
 struct Sizes {
     int64_t tokens, queries, heads, channels, points;
+    int64_t fused;  // whether grid_sample rounds a coordinate once (a fused multiply-add) or the product, too
 };
+
+// Always one rounding, whatever the compiler makes of products and sums elsewhere.
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+// A location between 0 and 1 in texels, with every rounding of grid_sample(2 * location - 1): at the centre of a texel
+// they decide which neighbours it is between. `subtracted` is (0.5, 0) to round once and (0, 0.5) to round twice.
+template <typename T>
+inline T texels(T location, T size, const T* subtracted) {
+    return multiply_add((location - T(0.5)) + T(0.5), size, -subtracted[0]) - subtracted[1];
+}
 
 // The four texels around each of up to CHUNK points: left above, right above, left below, right below.
 template <typename T>
@@ -85,11 +97,13 @@ struct Corners {
     T weight[4][CHUNK];
 
     // Products with 0 and 1 in place of branches: vectorised, and a location that is not a number stays one.
-    void find(const T* locations, const T* weights, const int32_t* geometry, int64_t points, int count) {
-        const int32_t *widths = geometry, *heights = geometry + points, *starts = geometry + 2 * points;
+    void find(const T* locations, const T* weights, const int32_t* geometry, const Sizes& s, int count) {
+        const int32_t *widths = geometry, *heights = geometry + s.points, *starts = geometry + 2 * s.points;
+        const T subtracted[2] = {s.fused ? T(0.5) : T(0), s.fused ? T(0) : T(0.5)};
         for (int k = 0; k < count; k++) {
             const T width = static_cast<T>(widths[k]), height = static_cast<T>(heights[k]);
-            const T x = locations[2 * k] * width - T(0.5), y = locations[2 * k + 1] * height - T(0.5);
+            const T x = texels(locations[2 * k], width, subtracted);
+            const T y = texels(locations[2 * k + 1], height, subtracted);
             const T column = round_down(x), line = round_down(y);
             has_left[k] = ((column >= 0) & (column < width)) ? T(1) : T(0);
             has_right[k] = ((column >= -1) & (column < width - 1)) ? T(1) : T(0);
@@ -253,7 +267,7 @@ void over_points(const Sizes& s, const V* value, const T* written, const int32_t
             place.first = step % chunks * CHUNK;
             place.count = static_cast<int>(s.points - place.first < CHUNK ? s.points - place.first : CHUNK);
             const int64_t point = place.row * s.points + place.first;
-            next.find(locations + 2 * point, weights + point, geometry + place.first, s.points, place.count);
+            next.find(locations + 2 * point, weights + point, geometry + place.first, s, place.count);
             for (int k = 0; far && k < place.count; k++)
                 for (int j = 0; j < 4; j++)
                     for (int64_t c = 0; c < s.channels; c += LINE_BYTES / sizeof(T)) {

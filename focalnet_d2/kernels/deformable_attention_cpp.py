@@ -5,10 +5,12 @@ Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a he
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .compiler import CompiledLibrary, run_all, steps
@@ -107,11 +109,26 @@ def _pointer(tensor: Tensor) -> ctypes.c_void_p:
 
 def _function(name: str, inputs: Sequence[Tensor]) -> tuple[Callable[..., None], list]:
     """A function of the library and its first arguments: sizes and the inputs' memory."""
-    value, geometry, locations, _ = inputs
+    value, geometry, locations, weights = inputs
     _, tokens, heads, channels = value.shape
-    sizes = (ctypes.c_int64 * 5)(tokens, locations.shape[1], heads, channels, geometry.shape[1])
+    fused = grid_sample_is_fused(weights.dtype)
+    sizes = (ctypes.c_int64 * 6)(tokens, locations.shape[1], heads, channels, geometry.shape[1], fused)
     function = LIBRARY.function(f"{name}_{value.dtype}".replace("torch.", ""))
     return function, [sizes, *map(_pointer, inputs)]
+
+
+@cache
+def grid_sample_is_fused(dtype: torch.dtype) -> bool:
+    """Whether `grid_sample` on this CPU computes (grid + 1) * size / 2 - 1 / 2 with one rounding instead of two.
+
+    It does where torch takes its AVX2 or AVX512 kernels, and does not where it takes those of any processor; so it is
+    asked. Between the first two of three texels the share of the second is the coordinate itself.
+    """
+    places = torch.linspace(0.2, 0.4, 32, dtype=dtype, device="cpu")
+    grid = torch.stack([2 * places - 1, torch.zeros_like(places)], dim=-1)  # (32, 2)
+    row = grid.new_tensor([0.0, 1.0, 0.0]).view(1, 1, 1, 3)
+    rounded_twice = (grid[:, 0] + 1) * 1.5 - 0.5
+    return not torch.equal(F.grid_sample(row, grid[None, None], align_corners=False).flatten(), rounded_twice)
 
 
 def _threads(weights: Tensor) -> int:

@@ -68,6 +68,7 @@ class _Table:
         head = torch.arange(heads, dtype=index, device=value.device).repeat_interleave(points * len(self.shapes))
         self.origin = of_points(self.starts, index) * heads + head
         self.pitch = of_points([(width + _BORDER) * heads for _, width in self.shapes], index)
+        self.minus_half = value.new_full((), -0.5)
         self.size = [of_points(side, value.dtype) for side in zip(*((w, h) for h, w in self.shapes), strict=True)]
 
     def fill(self, value: Tensor) -> Tensor:
@@ -105,7 +106,8 @@ class _Table:
         """Of (Q, M * K, 2) locations: row of the corner left above, shares of the texels right and below."""
         shares, corners = [], []
         for place, size in zip(locations.unbind(-1), self.size, strict=True):
-            texel = (place * size).sub_(0.5).clamp_(min=-_BORDER)
+            texel = place.sub(0.5).add_(0.5)  # the roundings of grid_sample(2 * place - 1)
+            torch.addcmul(self.minus_half, texel, size, out=texel).clamp_(min=-_BORDER)  # fused where grid_sample is
             torch.minimum(texel, size, out=texel)
             corner = texel.floor()
             shares.append(texel.sub_(corner))

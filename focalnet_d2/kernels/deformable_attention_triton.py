@@ -28,15 +28,20 @@ _VARYING = ["rows", "queries", "tokens"]  # sizes of an image, which must not as
 
 
 @triton.jit
+def _texels(locations, place, real, size):
+    """Coordinates (R,) in texels, with the roundings of `grid_sample(2 * location - 1)`, which is fused on a card."""
+    location = tl.load(locations + place, mask=real, other=-1.0).to(tl.float32)
+    return tl.fma((location - 0.5) + 0.5, size.to(tl.float32), -0.5)
+
+
+@triton.jit
 def _locate(locations, place, real, width, height):
     """The texel left of and above a point (R,), and the shares of its right and lower neighbours.
 
     A point far outside is moved to just outside, so that its texel is a valid integer.
     """
-    x = tl.load(locations + 2 * place, mask=real, other=-1.0).to(tl.float32) * width - 0.5
-    y = tl.load(locations + 2 * place + 1, mask=real, other=-1.0).to(tl.float32) * height - 0.5
-    x = tl.minimum(tl.maximum(x, -2.0), width + 1.0)
-    y = tl.minimum(tl.maximum(y, -2.0), height + 1.0)
+    x = tl.minimum(tl.maximum(_texels(locations, 2 * place, real, width), -2.0), width + 1.0)
+    y = tl.minimum(tl.maximum(_texels(locations, 2 * place + 1, real, height), -2.0), height + 1.0)
     left, top = tl.floor(x), tl.floor(y)
     return left.to(tl.int32), top.to(tl.int32), x - left, y - top
 

@@ -4,23 +4,37 @@ The interpreter is chosen when triton is imported, so these tests have a process
 New memory is filled with NaN, so whatever a kernel forgets to write shows.
 """
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from focalnet_d2.kernels.deformable_attention import deformable_attention
+from focalnet_d2.kernels.deformable_attention_cpp import grid_sample_is_fused
 from focalnet_d2.kernels.deformable_attention_triton import OPERATOR, _level_table, try_out
+from tests.kernels.test_texels import check
 from tests.kernels.triton_interpreter import poisoned_memory  # noqa: F401  autouse
 
 
+@pytest.fixture(autouse=True)
+def fma_that_rounds_once(monkeypatch):
+    """As on a card; the interpreter rounds the product, too. That of two float32 is exact in float64."""
+
+    def create_fma(self, x, y, z):
+        once = x.data.astype(np.float64) * y.data + z.data
+        return TensorHandle(once.astype(z.data.dtype), z.dtype.scalar)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_fma", create_fma)
+
+
 def make_inputs(shapes, seed=0, *, batch=2, queries=3, heads=2, channels=4, points=2):
-    """Points from outside on one side to outside on the other, off texel borders, where rounding would decide."""
+    """Points from outside on one side to outside on the other."""
     draws = torch.Generator().manual_seed(seed)
     sizes = torch.tensor([(w, h) for h, w in shapes])[:, None]  # (L, 1, 2)
     value = torch.randn(batch, sum(h * w for h, w in shapes), heads, channels, generator=draws)
     texels = torch.rand(batch, queries, heads, len(shapes), points, 2, generator=draws) * (1.4 * sizes + 2) - 1.6
-    texels = texels.floor() + (texels - texels.floor()).clamp(0.01, 0.99)
     weights = torch.rand(batch, queries, heads, len(shapes), points, generator=draws)
     return value, (texels + 0.5) / sizes, weights
 
@@ -55,6 +69,12 @@ def test_agrees_with_grid_sample(shapes, batch, queries, heads, channels, points
     sizes = dict(batch=batch, queries=queries, heads=heads, channels=channels, points=points)
     tensors = make_inputs(shapes, seed, **sizes)
     assert_agree(run("triton", shapes, *tensors), run("grid_sample", shapes, *tensors))
+
+
+@pytest.mark.skipif(not grid_sample_is_fused(torch.float32), reason="grid_sample on a card rounds once")
+@pytest.mark.parametrize(("size", "axis"), [(1, 0), (5, 1), (10, 0)])
+def test_texels_shares_and_slopes_are_those_of_grid_sample(size, axis):
+    check("triton", torch.float32, size, axis)
 
 
 def test_many_programs_wide_heads_and_inputs_that_are_not_contiguous():
