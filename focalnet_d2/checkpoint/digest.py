@@ -22,7 +22,7 @@ def digest_of(content: Any, text: str = "") -> str:
 
 
 def tensors_in(content: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor below nested dictionaries and lists, with the keys and positions that lead to it."""
+    """Every tensor, of any shape, below nested dictionaries and lists, with the keys and positions that lead to it."""
     if isinstance(content, Tensor):
         yield path, content
     elif isinstance(content, Mapping | list | tuple):
@@ -36,4 +36,4 @@ def _crc(tensor: Tensor) -> int:
     if tensor.is_meta or tensor.numel() == 0:
         return 0
     values = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return zlib.crc32(values.view(-1).view(torch.uint8).numpy())
+    return zlib.crc32(values.view(-1).view(torch.uint8).numpy().data)

@@ -142,7 +142,7 @@ def _forbidden(path: Path, name: str) -> ValueError:
 def _read_archive(path: Path) -> Any:
     try:
         archive = check_archive(path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except Exception as error:  # as a damaged pickle, a damaged directory can raise anything
         raise _damaged(path, error) from error
     lengths = []
 

@@ -288,10 +288,10 @@ def _try_recipes(found: Inspection, weights: Weights, model_class: type) -> None
             found.starts.append(name)
 
 
-def _refusal(model: nn.Module, content: Mapping[str, Any], **options: bool) -> str | None:
+def _refusal(model: nn.Module, content: Mapping[str, Any], keep_settings: bool = False) -> str | None:
     """Why a model cannot be filled from a file of its family; None if it can."""
     try:
-        check_checkpoint(model, content, allow_nonfinite=True, **options)
+        check_checkpoint(model, content, allow_nonfinite=True, keep_settings=keep_settings)
     except ValueError as error:
         return str(error)
     return None

@@ -9,21 +9,21 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from focalnet_d2.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from tests.checkpoint.building import assert_same_state, snapshot, tiny_focalnet
 from tests.fuzzing import fuzz_count
 
-State = dict[str, Tensor]
+State = dict[Any, Any]  # name -> tensor, before it is changed
 Change = Callable[[Path, random.Random], None]
 
 CHECKED = ("own .pth", ".pth", "own .safetensors")  # every byte of a value is under a checksum
-WRITERS: dict[str, Callable[[Path, State], None]] = {
+WRITERS: dict[str, Callable[[Path, State], object]] = {
     "own .pth": lambda path, state: save_checkpoint(path, {"model": state, "metadata": {"model": "FocalNet"}}),
     ".pth": lambda path, state: torch.save({"model": state, "epoch": 3}, path),
     "own .safetensors": lambda path, state: save_weights(path, state, {"model": "FocalNet"}),

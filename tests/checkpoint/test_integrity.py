@@ -55,6 +55,15 @@ def test_every_record_of_an_archive_is_compared_with_its_checksum(tmp_path, weig
     assert_holds(path, weights)
 
 
+def test_a_damaged_name_in_the_directory_of_an_archive_is_refused(tmp_path, weights):
+    path = tmp_path / "model.pth"
+    torch.save({"model": weights}, path)
+    before, name, after = path.read_bytes().rpartition(b"model/data/1")
+    path.write_bytes(before + b"mod\xe8" + name[4:] + after)  # no UTF-8
+    with pytest.raises(ValueError, match=r"model\.pth is .*damaged"):
+        read_checkpoint(path)
+
+
 def test_an_archive_without_checksums_is_taken_as_it_is(tmp_path, weights):
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
