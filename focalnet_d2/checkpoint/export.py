@@ -155,7 +155,13 @@ def _check_readable(
     exported: ExportedState, model: nn.Module, class_names: Sequence[str] | None, keep_settings: bool
 ) -> None:
     """Raises ValueError if the loader would not take the file for this model in this layout."""
-    report = check_checkpoint(model, exported.content(), class_names=class_names, keep_settings=keep_settings)
+    report = check_checkpoint(
+        model,
+        exported.content(),
+        class_names=class_names,
+        keep_settings=keep_settings,
+        allow_nonfinite=True,  # values are those of the model
+    )
     if report.layout != exported.layout:
         raise ValueError(
             f"A file of {exported.layout} layout holds more than a {type(model).__name__} has; written like this it "

@@ -106,6 +106,22 @@ def test_averaged_weights_are_taken_when_asked_for(tmp_path):
         assert_equal(read_checkpoint(path)["model"], wanted)
 
 
+def test_the_command_line_says_which_entry_and_which_values_are_taken(tmp_path, capsys):
+    weights, file, out = state_of(WEIGHTS), tmp_path / "run.pth", tmp_path / "out.pth"
+    weights["backbone.bottom_up.patch_embed.proj.bias"][0] = torch.nan
+    torch.save({"params": weights, "net": {"x": torch.ones(1)}}, file)
+    command = [str(file), str(out), "--recipe", RECIPE, "--to", "FocalNet-DINO", "--keep-settings"]
+    for more, words in (([], "holds weights under params and net"), (["--entry", "params"], "holds NaN or infinite")):
+        assert main([*command, *more]) == 2
+        error = capsys.readouterr().err
+        assert f"{file} {words}" in error
+        assert error.count("\n") == 1
+    assert main([*command, "--entry", "params", "--allow-nonfinite"]) == 0
+    assert "loaded from its entry params, not net" in capsys.readouterr().out
+    written = read_checkpoint(out)["model"]
+    assert [name for name, value in written.items() if value.isnan().any()] == ["backbone.0.patch_embed.proj.bias"]
+
+
 def test_a_file_is_replaced_only_when_asked_for(tmp_path, capsys):
     path = tmp_path / "out.pth"
     path.write_bytes(b"mine")

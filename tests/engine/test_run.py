@@ -99,6 +99,23 @@ def names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_parameters() if name.endswith("blocks.0.mlp.fc1.weight")]
 
 
+def test_settings_say_which_entry_and_which_values_of_the_file_are_loaded(tmp_path):
+    file, model = small_dino(), small_dino()
+    state = {name: value.clone() for name, value in file.state_dict().items()}
+    name = next(iter(state))
+    state[name].view(-1)[0] = torch.nan
+    torch.save({"model": {"x": torch.ones(1)}, "net": state}, tmp_path / "m.pth")
+    recipe = recipe_with(init_checkpoint=str(tmp_path / "m.pth"))
+    with pytest.raises(ValueError, match=r"m\.pth holds weights under model and net: set train\.weights_entry="):
+        run.load_initial_weights(model, recipe, to_train=True)
+    recipe.train.weights_entry = "net"
+    with pytest.raises(ValueError, match=rf"{name}.*train\.allow_nonfinite=True"):
+        run.load_initial_weights(model, recipe, to_train=True)
+    recipe.train.allow_nonfinite = True
+    run.load_initial_weights(model, recipe, to_train=True)
+    assert model.state_dict()[name].view(-1)[0].isnan()
+
+
 def test_recipes_have_the_settings_that_a_run_reads():
     for name in ("dino_focalnet_mini_quickstart", "mask2former_focalnet_mini_demo"):
         assert set(recipe_with(init_checkpoint="").train) <= set(load_recipe(name).train)
