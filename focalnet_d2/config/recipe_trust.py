@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
 from .nodes import children, raw_value
 from .recipe_files import RecipeError
+from .settings import located
 
 # Modules whose classes and functions build parts of models, data, optimizers and evaluators, and start nothing else.
 ALLOWED = (
@@ -62,14 +62,7 @@ def _may_build(name: str) -> bool:
     """Whether a name, and what stands there, are of `ALLOWED` modules: `dino.model.os.system` is not."""
     if not _is_below(name, ALLOWED) or "__" in name:
         return False  # and is not even imported
-    return _is_below(getattr(_locate(name), "__module__", None) or "", ALLOWED)
-
-
-def _locate(name: str) -> Any:
-    try:
-        return locate(name)
-    except Exception:  # whatever the search for a name that does not exist meets
-        return None
+    return _is_below(getattr(located(name), "__module__", None) or "", ALLOWED)
 
 
 def _is_below(name: str, modules: tuple[str, ...]) -> bool:

@@ -159,11 +159,12 @@ def known_target(node: Any) -> Callable[..., Any] | None:
     """The callable that a group builds; one that is only named is imported from well-known packages alone."""
     target = raw_value(dict(children(node)).get("_target_"))
     if isinstance(target, str):
-        return _located(target) if target.partition(".")[0] in _KNOWN_PACKAGES else None
+        return located(target) if target.partition(".")[0] in _KNOWN_PACKAGES else None
     return target if callable(target) else None
 
 
-def _located(name: str) -> Callable[..., Any] | None:
+def located(name: str) -> Callable[..., Any] | None:
+    """The callable of a full name; None where there is none."""
     try:
         return locate(name)
     except Exception:  # whoever builds it says what is wrong

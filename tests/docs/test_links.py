@@ -109,8 +109,8 @@ def takes(recipe: str, setting: str) -> bool:
     """Whether a recipe has the setting, with that value if one is given."""
     try:
         apply_overrides(recipe_named(recipe), [setting if "=" in setting else f"{setting}=null"])
-    except RecipeError:
-        return False
+    except RecipeError as error:  # no setting is null by itself; one that does not exist is unknown
+        return "=" not in setting and not str(error).startswith("Unknown key")
     return True
 
 
