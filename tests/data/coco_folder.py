@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from PIL import Image
 
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
@@ -29,7 +30,7 @@ def write_coco(root: Path, split: str = "val", categories: list[dict] | None = N
         annotations.append({"image_id": image_id, "file_name": f"{stem}.png", "segments_info": SEGMENTS})
         Image.new("RGB", (4, 2)).save(folder / f"{split}2017" / f"{stem}.jpg")
         write_panoptic_ids(IDS, folder / f"panoptic_{split}2017" / f"{stem}.png")
-    panoptic = {"images": images, "annotations": annotations, "categories": categories or []}
+    panoptic = {"images": images, "annotations": annotations, "categories": categories or COCO_CATEGORIES}
     instances = {**panoptic, "annotations": []}
     for task, content in (("panoptic", panoptic), ("instances", instances)):
         (folder / "annotations" / f"{task}_{split}2017.json").write_text(json.dumps(content))

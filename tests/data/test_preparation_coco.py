@@ -86,7 +86,7 @@ def test_cut_off_file_in_a_finished_folder_is_made_again(folder):
     ("write", "message"),
     [
         (lambda path: write_panoptic_ids(IDS[:, :3], path), "3x2 8-bit RGB PNG, but its image has 4x2"),
-        (lambda path: write_panoptic_ids(IDS + (IDS == 0), path), "has the segment 1, which its JSON does not list"),
+        (lambda path: write_panoptic_ids(IDS + (IDS == 0), path), "has the segment ids 1, which segments_info"),
         (lambda path: Image.new("L", (4, 2)).save(path), "4x2 8-bit grey PNG; it must be 8-bit RGB"),
         (lambda path: path.write_bytes(path.read_bytes()[:40]), "damaged"),
         (lambda path: path.write_bytes(b"GIF89a"), "damaged"),
@@ -115,11 +115,22 @@ def test_missing_input_is_named_before_anything_is_written(folder):
 def test_json_that_is_cut_off_or_of_another_data_set_is_named(folder):
     content = json_file(folder).read_text()
     json_file(folder).write_text(content[:-9])
-    with pytest.raises(ValueError, match=r"panoptic_val2017\.json is no JSON"):
+    with pytest.raises(ValueError, match=r"panoptic_val2017\.json is not valid JSON"):
         prepare(folder)
     json_file(folder).write_text(json.dumps({"images": []}))
-    with pytest.raises(ValueError, match=r"panoptic_val2017\.json is no panoptic file .* 'annotations' is unknown"):
+    with pytest.raises(ValueError, match=r"panoptic_val2017\.json has no categories, annotations"):
         prepare(folder)
     json_file(folder).write_text(content.replace('"category_id": 200', '"category_id": 12'))
-    with pytest.raises(ValueError, match=r"panoptic_val2017\.json is no panoptic file .* 12 is unknown"):
+    with pytest.raises(ValueError, match=r"panoptic_val2017\.json .*unknown category id 12"):
+        prepare(folder)
+
+
+def test_categories_of_another_data_set_are_named(folder):
+    content = json.loads(json_file(folder).read_text())
+    content["categories"][0]["id"] = 12
+    content["annotations"][0]["segments_info"].pop(0)
+    json_file(folder).write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"panoptic_val2017\.json is no panoptic file of COCO 2017: .* categories 12, which"
+    ):
         prepare(folder)

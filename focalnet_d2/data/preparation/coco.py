@@ -4,15 +4,16 @@ coco/annotations/panoptic_{train,val}2017.json   coco/panoptic_{train,val}2017/*
 coco/panoptic_semseg_{train,val}2017/*.png       made: classes 0 to 132, 255 unlabelled
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from ..panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.panoptic import read_panoptic
+from ..panoptic_labels import read_listed_ids, semantic_from_panoptic
 from .files import GRAY, PngHeader, check_rgb, write_png
 from .jobs import fill_folder
 
@@ -72,21 +73,20 @@ def find_sources(folder: Path, split: str) -> dict[str, Source]:
 
 
 def _read_sources(json_file: Path, pngs: Path) -> dict[str, Source]:
-    try:
-        content = json.loads(json_file.read_bytes())
-        sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
-        return {
-            annotation["file_name"]: Source(
-                pngs / annotation["file_name"],
-                sizes[annotation["image_id"]],
-                {segment["id"]: _CLASS_OF_CATEGORY[segment["category_id"]] for segment in annotation["segments_info"]},
-            )
-            for annotation in content["annotations"]
-        }
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{json_file} is no panoptic file of COCO 2017: {error} is unknown or missing.") from error
-    except ValueError as error:
-        raise ValueError(f"{json_file} is no JSON ({error}); it may be damaged: replace it.") from error
+    truth = read_panoptic(json_file)
+    if unknown := {category["id"] for category in truth.categories} - _CLASS_OF_CATEGORY.keys():
+        raise ValueError(
+            f"{json_file} is no panoptic file of COCO 2017: it has the categories {some_of(map(repr, unknown))}, which "
+            "are none of its 133."
+        )
+    return {
+        annotation["file_name"]: Source(
+            pngs / annotation["file_name"],
+            (truth.images[image_id]["width"], truth.images[image_id]["height"]),
+            {segment["id"]: _CLASS_OF_CATEGORY[segment["category_id"]] for segment in annotation["segments_info"]},
+        )
+        for image_id, annotation in truth.segments.items()
+    }
 
 
 def make_semantic(job: tuple[Source, Path]) -> None:
@@ -97,12 +97,5 @@ def make_semantic(job: tuple[Source, Path]) -> None:
     """
     source, target = job
     check_rgb(source.path, source.size)
-    ids = read_panoptic_ids(source.path)
-    (values,), _ = label_runs(ids)
-    if unknown := sorted(set(np.unique(values).tolist()) - {0, *source.segments}):
-        raise ValueError(
-            f"The label file {source.path} has the segment {unknown[0]}, which its JSON does not list: they do not "
-            "belong together, replace one."
-        )
     segments = [{"id": segment, "category_id": category} for segment, category in source.segments.items()]
-    write_png(target, semantic_from_panoptic(ids, segments))
+    write_png(target, semantic_from_panoptic(read_listed_ids(source.path, segments), segments))
