@@ -33,6 +33,7 @@ from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_ch
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.text import some_of
 from focalnet_d2.version import __version__
 
 from .distributed import all_gather_object
@@ -92,7 +93,7 @@ class RunState:
         """Restore everything but the random generators; all ranks must call it.
 
         Raises:
-            ValueError: the file was written by another kind of run.
+            ValueError: the file was written by another kind of run, or for other classes.
         """
         missing = {"model", "iteration", "rng", "best", *self.parts} - set(state)
         if missing:
@@ -100,6 +101,7 @@ class RunState:
                 f"it holds no {', '.join(sorted(missing))}, so a run cannot continue from it; give it as "
                 f"train.init_checkpoint without --resume to start from its weights."
             )
+        self._check_classes(state)
         own = self.model.state_dict()
         self.model.load_state_dict(shard_state_dict(state.get("training_model", state["model"]), own))
         if self.averaged is not None:
@@ -108,6 +110,14 @@ class RunState:
         for name, part in self.parts.items():
             part.load_state_dict(copy.deepcopy(parts[name]))  # a copy: tensors may be mapped from the file
         self.best = state["best"]
+
+    def _check_classes(self, state: dict[str, Any]) -> None:
+        recorded, names = (content.get("metadata", {}).get("thing_classes") for content in (state, self.description))
+        if recorded is not None and names is not None and list(recorded) != list(names):
+            raise ValueError(
+                f"it was trained on the classes {some_of(recorded, 10)}, and the data has {some_of(names, 10)} now; "
+                "start another run with it as train.init_checkpoint and train.new_classes=True."
+            )
 
 
 def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[str, Any]:

@@ -155,6 +155,7 @@ def build_trainer(
         scheduler=scheduler,
         scaler=scaler,
         averaged=averaged,
+        description=describe_run(recipe, model, run),
     )
     start, rng_state = resume_run(folder, state, recipe) if resume else (0, None)
     trainer = Trainer(
@@ -169,7 +170,6 @@ def build_trainer(
         microbatch_weights=instantiate(train.microbatch_weights),
         output_dir=folder,
     )
-    state.description = describe_run(recipe, model, run)  # the loader has read the names of the classes
     if rng_state is not None:
         set_rng_state(rng_state)  # last: building things draws random numbers
     trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state, start))

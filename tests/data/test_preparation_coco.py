@@ -118,10 +118,10 @@ def test_json_that_is_cut_off_or_of_another_data_set_is_named(folder):
     with pytest.raises(ValueError, match=r"panoptic_val2017\.json is not valid JSON"):
         prepare(folder)
     json_file(folder).write_text(json.dumps({"images": []}))
-    with pytest.raises(ValueError, match=r"panoptic_val2017\.json has no categories, annotations"):
+    with pytest.raises(ValueError, match=r"panoptic_val2017\.json has no categories and no annotations"):
         prepare(folder)
     json_file(folder).write_text(content.replace('"category_id": 200', '"category_id": 12'))
-    with pytest.raises(ValueError, match=r"panoptic_val2017\.json .*unknown category id 12"):
+    with pytest.raises(ValueError, match=r"panoptic_val2017\.json.*unknown category id 12"):
         prepare(folder)
 
 

@@ -123,6 +123,18 @@ def test_truncated_and_foreign_checkpoints_are_refused(tmp_path):
         resume_run(tmp_path, Run().state)
 
 
+def test_a_run_does_not_go_on_with_other_classes_and_stays_as_it_was(tmp_path):
+    save_run(tmp_path, "model_final.pth", Run().state, 1)
+    other = Run(4)
+    before = other.model.weight.clone()
+    other.state.description["metadata"]["thing_classes"] = ["dog"]
+    with pytest.raises(
+        ValueError, match=r"model_final\.pth: it was trained on the classes cat, and the data has dog now"
+    ):
+        resume_run(tmp_path, other.state)
+    assert other.model.weight.equal(before)
+
+
 def test_other_number_of_processes_gets_no_random_state(tmp_path):
     run = Run()
     content = run.state.state_dict(4)
