@@ -136,11 +136,11 @@ def _checked_annotations(
 
 def _of_known_images(annotations: list[Entry], images: list[Entry], path: str, oddities: Oddities) -> list[Entry]:
     ids = column(annotations, "image_id", f"{path}: annotations")
-    listed = {image["id"] for image in images}
+    listed = [image["id"] for image in images]
     unknown = unlisted(ids, listed, f"{path}: annotations (image_id)", f"{path}: images")
     if not unknown:
         return annotations
-    known = [entry for entry in annotations if entry["image_id"] in listed]
+    known = [entry for entry in annotations if entry["image_id"] not in unknown]
     oddities.add("are of images that it does not list, and left out", len(annotations) - len(known))
     return known
 

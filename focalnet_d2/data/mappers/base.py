@@ -46,7 +46,7 @@ class ImageMapper:
         image = read_image(sample["file_name"], self.image_format)
         check_image_size(sample, image)
         aug_input = self.augmentation_input(dataset_dict, image)
-        transforms = self.augmentations(aug_input)
+        transforms = self.augment(aug_input, sample["file_name"])
         augmented = aug_input.image  # (H, W, 3)
         sample["image"] = torch.from_numpy(np.require(augmented.transpose(2, 0, 1), requirements="CW"))
         if self.is_train:
@@ -56,6 +56,21 @@ class ImageMapper:
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
         """What the augmentations see and change: (H, W, 3) alone, unless a subclass has them look at labels."""
         return T.AugInput(image)
+
+    def augment(self, aug_input: T.AugInput, file_name: str) -> T.Transform:
+        """Changes the input, (H, W, 3) and what belongs to it, by all augmentations, and returns what was done.
+
+        Raises:
+            ValueError: an augmentation fails; the message names the file.
+        """
+        height, width = aug_input.image.shape[:2]
+        try:
+            return self.augmentations(aug_input)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+            raise ValueError(
+                f"The image {file_name} of {width} x {height} pixels cannot be augmented ({str(e) or repr(e)}): it may "
+                "be too thin to be resized; crop it, leave it out, or change the augmentations."
+            ) from e
 
     def targets(
         self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
