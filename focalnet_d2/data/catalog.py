@@ -109,13 +109,10 @@ def _check_kind(name: str, records: list[dict], kinds: tuple[str, ...], wanted: 
     for record in records:
         if not any(kind in record for kind in kinds):
             raise ValueError(f"The data set {name} has no {wanted}; its images have {', '.join(record)}.")
-        if wanted == "masks" and any(
-            not annotation.get("segmentation") and not annotation.get("iscrowd", 0)
-            for annotation in record.get("annotations", [])
-        ):
+        if wanted == "masks" and not all(target.get("segmentation") for target in record.get("annotations", [])):
             raise ValueError(
-                f"The data set {name} has an annotation without a mask on image {record['image_id']}; "
-                "it can be used for boxes only."
+                f"The data set {name} has an annotation without a mask on image {record['image_id']}; it can be used "
+                "for boxes only. Crowds need a mask, too, for they are scored."
             )
 
 
