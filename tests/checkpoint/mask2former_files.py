@@ -9,10 +9,10 @@ from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.backbone.variants import FOCALNET_VARIANTS
 from mask2former.model import Mask2Former
 from tests.checkpoint.building import on_meta
-from tests.golden.mask2former_cases import build, case_named, manifest, official_state
+from tests.golden.mask2former_cases import build, manifest, official_state, shipped_case
 from tests.mask2former.building import build_mask2former
 
-CASE = case_named("A_full")  # 10 classes, 24 queries
+CASE = shipped_case("A_full")  # 10 classes, 24 queries
 HEAD = "sem_seg_head.predictor."
 TINY_BACKBONE = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(1, 1, 1, 1), focal_windows=(3, 3, 3, 3))
 PANOPTIC, SEMANTIC = "large_fl3_coco_panoptic_200q", "large_fl3_ade20k_semantic_100q"

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -35,6 +36,12 @@ def golden_file(kind: str, name: str) -> Path:
 
 def read_json(kind: str, name: str):
     return json.loads(golden_file(kind, name).read_text())
+
+
+def skip_without(found: bool, what: str) -> None:
+    """Skips a test of something that another folder of golden data need not have."""
+    if not found:
+        pytest.skip(f"{what} is not in the golden data of this run (GOLDEN_DIR).")
 
 
 @lru_cache(maxsize=4)
@@ -67,7 +74,12 @@ def keyed_normal(key: str, shape) -> np.ndarray:
 
 def focalnet_weight(name: str, shape, salt: str = "") -> np.ndarray:
     """Value of an official FocalNet or Mask2Former parameter."""
-    draw = keyed_normal(salt + name, shape)
+    return focalnet_value(name, keyed_normal(salt + name, shape)).astype(np.float32)
+
+
+def focalnet_value(name: str, draw: np.ndarray) -> np.ndarray:
+    """The same in float64, of standard normal numbers of its shape."""
+    shape = draw.shape
     if "gamma_" in name:
         value = 0.1 * (1 + 0.1 * draw)
     elif name.endswith(("query_feat.weight", "query_embed.weight", "level_embed.weight", "level_embed")):
@@ -80,7 +92,7 @@ def focalnet_weight(name: str, shape, salt: str = "") -> np.ndarray:
         value = 1 + 0.1 * draw
     else:
         value = 0.1 * draw
-    return value.astype(np.float32)
+    return value
 
 
 def dino_weight(name: str, shape) -> np.ndarray:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from focalnet_d2.checkpoint import LoadReport, check_checkpoint, load_checkpoint
 
 
-def load_state(model: nn.Module, state: dict[str, Tensor], **options) -> LoadReport:
-    """Write `{"model": state}` to a file and load that."""
+def load_state(model: nn.Module, state: dict[str, Tensor], container: str = "model", **options) -> LoadReport:
+    """Write `{container: state}` to a file and load that."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "official.pth"
-        torch.save({"model": state}, path)
+        torch.save({container: state}, path)
         return load_checkpoint(model, path, **options)
 
 

@@ -1,5 +1,6 @@
 """Models, inputs and recorded randomness of the golden Mask2Former cases."""
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint.layout import apply_table
 from mask2former.model import Mask2Former
 from mask2former.postprocessing import SegmentationInference
-from tests.golden.cases import arrays, device, focalnet_weight, read_json, tensor
+from tests.golden.cases import SHIPPED, arrays, device, focalnet_weight, read_json, tensor
 from tests.golden.loading import load_state
 from tests.mask2former.building import build_inference, build_mask2former
 
@@ -26,6 +27,12 @@ def mask2former_cases(kind: str) -> list[dict]:
 
 def case_named(name: str) -> dict:
     return next(case for case in read_json(KIND, "cases.json") if case["name"] == name)
+
+
+def shipped_case(name: str) -> dict:
+    """A case of this repository, whatever folder the run looks at."""
+    cases = json.loads((SHIPPED / KIND / "cases.json").read_text())
+    return next(case for case in cases if case["name"] == name)
 
 
 def stored(case: dict) -> dict[str, np.ndarray]:

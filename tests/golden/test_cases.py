@@ -1,6 +1,12 @@
 """The helpers of the golden tests: which folder is read, the rule for weights, and that errors are seen as errors."""
 
+import json
 import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +24,7 @@ from tests.golden.cases import (
     l2_error,
     relative_error,
 )
+from tests.golden.mm_cases import RECIPES, mm_cases
 
 
 @pytest.mark.parametrize(
@@ -51,11 +58,53 @@ def test_another_folder_replaces_only_what_it_has(tmp_path, monkeypatch):
     assert golden_dir("dino") == SHIPPED / "dino"
 
 
+OTHER_FOLDER = "(mine and float64) or mask2former_errors or test_every_manifest_is_described"
+
+
+def other_folder(place: Path) -> Path:
+    """Golden data with a Mask2Former loss case and an ATSS step, renamed and without gradients, and nothing else."""
+    for kind, name in (("mask2former", "A_loss"), ("atss", "mini_train_b3")):
+        (case,) = (one for one in json.loads((SHIPPED / kind / "cases.json").read_text()) if one["name"] == name)
+        (place / kind).mkdir()
+        case = {**case, "name": "mine", "npz": "mine.npz"}
+        case.pop("grads", None)
+        case.get("info", {}).pop("grad_norms", None)
+        with np.load(SHIPPED / kind / f"{name}.npz") as stored:
+            kept = {key: stored[key] for key in stored.files if not key.startswith("grad")}
+        np.savez(place / kind / "mine.npz", **kept)
+        (place / kind / "cases.json").write_text(json.dumps([case]))
+    return place
+
+
+@pytest.mark.slow
+def test_a_folder_without_the_shipped_names_skips_what_it_lacks(tmp_path):
+    """Collecting and running both: what names a case or a manifest skips, and losses stand in for gradients."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        "tests/golden",
+        "-k",
+        OTHER_FOLDER,
+    ]
+    environment = {**os.environ, "GOLDEN_DIR": str(other_folder(tmp_path))}
+    run = subprocess.run(command, cwd=SHIPPED.parents[1], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert re.search(r"\b2 passed, 2 skipped", run.stdout), run.stdout[-3000:]
+    assert "is not in the golden data of this run" in run.stdout
+
+
 def test_every_shipped_case_has_its_data(monkeypatch):
     monkeypatch.delenv("GOLDEN_DIR", raising=False)
     assert focalnet_cases()
     assert dino_cases()
     assert all((SHIPPED / "focalnet" / case["npz"]).exists() for case in focalnet_cases())
+    assert {case["model"] for case in mm_cases()} == set(RECIPES)
+    assert all((SHIPPED / case["model"] / case["npz"]).exists() for case in mm_cases())
     assert all((SHIPPED / "dino" / f"{case['name']}_eval.npz").exists() for case in dino_cases())
 
 

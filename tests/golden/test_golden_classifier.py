@@ -12,6 +12,7 @@ from tests.golden.cases import (
     normal,
     read_json,
     relative_error,
+    skip_without,
     tensor,
 )
 from tests.golden.loading import check_shapes, load_state
@@ -59,7 +60,8 @@ def test_reference_logits(flags, expected):
 
 @pytest.mark.parametrize("variant", classifier_variants())
 def test_a_released_file_fills_its_classifier(variant):
-    facts = read_json("focalnet", "manifests_classification/variants.json")[variant.removeprefix("focalnet_")]
+    facts = read_json("focalnet", "manifests_classification/variants.json").get(variant.removeprefix("focalnet_"))
+    skip_without(facts is not None, f"The entry of {variant} in variants.json")
     shapes = read_json("focalnet", f"manifests_classification/{variant}.json")["model"]
     with torch.device("meta"):
         model = classifier(facts, shapes["head.bias"][0])

@@ -58,11 +58,12 @@ def shapes_of(masks) -> list[tuple[int, int]]:
 def test_position_encodings(stored, masks):
     pairs = {}
     for key in stored:
-        if match := re.fullmatch(r"pos_level(\d+)_TH(\d+)_TW\2", key):
-            level, temperature = int(match.group(1)), float(match.group(2))
-            ours = SinePositionEncoding(num_feats=128, temperature=temperature)(masks[level])
+        if match := re.fullmatch(r"pos_level(\d+)_TH(\d+)_TW(\d+)", key):
+            level, height, width = (int(number) for number in match.groups())
+            encoding = SinePositionEncoding(num_feats=128, temperature=height, temperature_width=width)
+            ours = encoding(masks[level])
             pairs[key] = (ours[:, ::3] if level == 1 else ours, stored[key])  # level 1 is stored thinned
-    assert len(pairs) == 4
+    assert len(pairs) == len([key for key in stored if key.startswith("pos_level")])
     assert_within(absolute_error, pairs, 1e-5)
 
 
