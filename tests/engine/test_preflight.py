@@ -72,7 +72,7 @@ def test_a_model_for_other_classes_is_refused_before_it_is_built(datasets, monke
     datasets()
     monkeypatch.setattr(jobs, "build_model", lambda recipe: pytest.fail("a model was built"))
     with pytest.raises(RecipeError, match=message):
-        jobs.do_train(recipe(*overrides), resume=False)
+        jobs.do_train(recipe(*overrides), jobs.Job("unread"))
     with pytest.raises(RecipeError, match=message.replace("learned", "scored")):
         jobs.do_test(recipe(*overrides, "train.init_checkpoint=unread.pth"))
 
