@@ -147,7 +147,7 @@ def _of_known_images(annotations: list[Entry], images: list[Entry], path: str, o
 
 def _count_ids(annotations: Sequence[Entry], oddities: Oddities) -> None:
     """Nothing refers to the ids of annotations, so they may be anything."""
-    ids = [entry["id"] for entry in annotations if isinstance(entry.get("id"), int | str)]
+    ids = [key for entry in annotations if type(key := entry.get("id")) in (int, str)]
     oddities.add("have no id, which nothing needs", len(annotations) - len(ids))
     oddities.add("repeat the id of another; they count all the same", len(ids) - len(set(ids)))
 
@@ -171,11 +171,11 @@ def _set_flags(annotations: Sequence[Entry], where: str, oddities: Oddities) -> 
 
 def _check_areas(annotations: Sequence[Entry], where: str, oddities: Oddities) -> None:
     """An area is a number of 0 or more, or missing."""
-    given = [entry for entry in annotations if entry.get("area") is not None]
+    given = [area for entry in annotations if (area := entry.get("area")) is not None]
     oddities.add("have no area; that of the box or mask is taken", len(annotations) - len(given))
-    areas = as_finite_numbers([entry["area"] for entry in given], (len(given),))
+    areas = as_finite_numbers(given, (len(given),))
     if areas is None or (areas < 0).any():
-        bad = next(entry for entry in given if not _is_area(entry["area"]))
+        bad = next(entry for entry in annotations if entry.get("area") is not None and not _is_area(entry["area"]))
         raise ValueError(f"{where}: {described(bad)} has the area {bad['area']!r}, which is no number of pixels.")
 
 
@@ -187,5 +187,10 @@ def _is_area(value: Any) -> bool:
 def _sizes_of(annotations: Sequence[Entry], images: Sequence[Entry]) -> np.ndarray:
     """(N, 2) width and height of each annotation's image, infinite where the file does not say."""
     sizes = np.array([(image.get("width", np.inf), image.get("height", np.inf)) for image in images], dtype=np.float64)
-    places = {image["id"]: place for place, image in enumerate(images)}
-    return sizes[np.array([places[entry["image_id"]] for entry in annotations], dtype=np.int64)].reshape(-1, 2)
+    ids, used = [image["id"] for image in images], [entry["image_id"] for entry in annotations]
+    if isinstance(ids[0], int):
+        rows = np.searchsorted(np.array(ids), np.array(used or np.zeros(0, int)))  # images are in the order of ids
+    else:
+        places = {key: place for place, key in enumerate(ids)}
+        rows = np.array([places[key] for key in used], dtype=np.int64)
+    return sizes[rows]
