@@ -216,6 +216,30 @@ def test_scoring_files(folder):
         score_results_file(*files, "keypoints")
 
 
+ODD = {
+    "bbox": st.sampled_from([[0, 0, 0, 0], [9, 9, -3, 4], [200, 5, 9, 9], [-5, -5, 30, 30], [100, 100, 300, 300]]),
+    "iscrowd": st.sampled_from([None, 0, 1]),
+    "ignore": st.sampled_from([None, 0, 1]),
+    "id": st.sampled_from([None, 0, 1]),
+    "area": st.sampled_from([None, 0, 2000.5]),
+}
+
+
+@each_type
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), odd=st.lists(st.fixed_dictionaries({}, optional=ODD), min_size=1, max_size=4))
+def test_all_backends_agree_on_odd_files(folder, iou_type, seed, odd):
+    truth, results = random_set(np.random.RandomState(seed))
+    truth["annotations"][0] |= {"iscrowd": 0}
+    for annotation, change in zip(truth["annotations"][1:], odd):
+        annotation |= change
+    installed = [name for name, backend in BACKENDS.items() if backend.installed]
+    first, *others = [score(folder, truth, results, iou_type, name) for name in installed]
+    for other in others:
+        assert list(other.summary.values()) == pytest.approx(list(first.summary.values()), abs=1e-12, nan_ok=True)
+        assert other.counts == first.counts
+
+
 def without(entries, key):
     return [{name: value for name, value in entry.items() if name != key} for entry in entries]
 
