@@ -43,7 +43,7 @@ def add_new_settings(recipe: dict[str, Any]) -> None:
     for (group, beside), added in ADDED.items():
         settings = recipe.get(group)
         if isinstance(settings, dict) and beside in settings:
-            recipe[group] = {**added, **settings}
+            recipe[group] = {**settings, **{name: value for name, value in added.items() if name not in settings}}
 
 
 def refuse_both_names(recipe: Container, source: str) -> None:

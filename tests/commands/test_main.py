@@ -87,13 +87,13 @@ def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
 
 
 def test_a_mistake_that_only_the_processes_meet_is_one_line_too(tmp_path):
-    """The processes are spawned, and each of them finds that the weights are missing."""
+    """The processes are spawned, and each of them finds that the data set is missing."""
     command = [sys.executable, str(ROOT / "train_net.py"), "--config-file", "dino_focalnet_mini_quickstart"]
-    settings = ["train.device=cpu", "train.init_checkpoint=nowhere.pth", f"train.output_dir={tmp_path}"]
+    settings = ["train.device=cpu", "train.init_checkpoint=x.pth", f"train.output_dir={tmp_path}"]
     done = subprocess.run(
         [*command, "--eval-only", "--num-processes", "2", *settings], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "nowhere.pth" in line
+    assert "instances_val.json" in line
     assert "Traceback" not in done.stdout + done.stderr
