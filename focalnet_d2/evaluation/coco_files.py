@@ -169,17 +169,10 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
     image_ids, category_ids = [image["id"] for image in content.images], list(content.class_names)
     numbers = {key: number for number, key in enumerate(image_ids, 1)}
     category_numbers = {key: number for number, key in enumerate(category_ids, 1)}
-    annotations = content.annotations
-    if annotations is not None:
-        annotations = [
-            entry
-            | {
-                "id": number,
-                "image_id": numbers[entry["image_id"]],
-                "category_id": category_numbers[entry["category_id"]],
-            }
-            for number, entry in enumerate(annotations, 1)
-        ]
+    for number, entry in enumerate(content.annotations or (), 1):  # nobody else has them
+        entry["id"] = number
+        entry["image_id"] = numbers[entry["image_id"]]
+        entry["category_id"] = category_numbers[entry["category_id"]]
     return GroundTruth(
         source=str(path),
         image_ids=image_ids,
@@ -189,7 +182,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
             {"id": numbers[image["id"]]} | {side: image[side] for side in ("height", "width") if side in image}
             for image in content.images
         ],
-        annotations=annotations,
+        annotations=content.annotations,
     )
 
 

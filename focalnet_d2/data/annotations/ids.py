@@ -46,7 +46,17 @@ def repeated(values: Iterable[Hashable]) -> list[Hashable]:
 
 
 def unlisted(used: Sequence[Any], listed: Collection[Any], where: str, listing: str) -> set[Any]:
-    """Which of the ids that refer to entries of a list are not in it.
+    """Which of the ids that refer to entries of a list are not in it; the arguments are those of `check_alike`.
+
+    Raises:
+        ValueError: the ids are not written as in the list.
+    """
+    check_alike(used, listed, where, listing)
+    return set(used) - set(listed)
+
+
+def check_alike(used: Sequence[Any], listed: Collection[Any], where: str, listing: str) -> None:
+    """Whether the ids that refer to entries of a list are written as in it.
 
     Args:
         used: ids as they are referred to.
@@ -63,4 +73,3 @@ def unlisted(used: Sequence[Any], listed: Collection[Any], where: str, listing: 
             f"{where} have {KINDS[kind]} for ids ({used[0]!r}), but {listing} have {KINDS[listed_kind]} "
             f"({next(iter(listed))!r}): write both alike."
         )
-    return set(used) - set(listed)

@@ -23,7 +23,7 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from .boxes import as_finite_numbers, described, mark_boxes, read_boxes
-from .ids import check_unique, kind_of_ids, unlisted
+from .ids import check_alike, check_unique, kind_of_ids, unlisted
 from .json_file import Entry, column, entries_of, read_json
 from .oddities import Oddities
 
@@ -113,7 +113,7 @@ def _checked_annotations(
     """Annotations of listed images, with flags of 0 and 1 and marked boxes."""
     where = f"{path}: annotations"
     oddities = Oddities(f"{path} ({len(annotations)} annotations)")
-    known = _of_known_images(annotations, images, path, oddities)
+    known, rows = _of_known_images(annotations, images, path, oddities)
     used = column(known, "category_id", where)
     if unknown := unlisted(used, class_names.keys(), f"{where} (category_id)", f"{path}: categories"):
         listed = some_of(sorted(unknown), 10)
@@ -121,10 +121,10 @@ def _checked_annotations(
     _count_ids(known, oddities)
     _set_flags(known, where, oddities)
     _check_areas(known, where, oddities)
-    empty, beyond = mark_boxes(known, read_boxes(known, path), _sizes_of(known, images))
+    empty, beyond = mark_boxes(known, read_boxes(known, path), _sizes_of(images)[rows])
     oddities.add("boxes have no pixel of their image; only masks use their objects", empty)
     oddities.add("boxes reach beyond their image; training cuts them off, scoring does not", beyond)
-    crowds = sum(entry.get("iscrowd", 0) for entry in known)
+    crowds = sum([entry.get("iscrowd", 0) for entry in known])
     oddities.add("are crowds (iscrowd: 1), which are no targets", crowds)
     if annotations and crowds == len(known):
         raise ValueError(
@@ -134,20 +134,25 @@ def _checked_annotations(
     return known
 
 
-def _of_known_images(annotations: list[Entry], images: list[Entry], path: str, oddities: Oddities) -> list[Entry]:
+def _of_known_images(
+    annotations: list[Entry], images: list[Entry], path: str, oddities: Oddities
+) -> tuple[list[Entry], np.ndarray]:
+    """The annotations of images that are listed, and the place of each one's image among them."""
     ids = column(annotations, "image_id", f"{path}: annotations")
-    listed = [image["id"] for image in images]
-    unknown = unlisted(ids, listed, f"{path}: annotations (image_id)", f"{path}: images")
-    if not unknown:
-        return annotations
-    known = [entry for entry in annotations if entry["image_id"] not in unknown]
-    oddities.add("are of images that it does not list, and left out", len(annotations) - len(known))
-    return known
+    places = {image["id"]: place for place, image in enumerate(images)}
+    check_alike(ids, places, f"{path}: annotations (image_id)", f"{path}: images")
+    rows = list(map(places.get, ids))
+    if None in rows:
+        annotations = [entry for entry, row in zip(annotations, rows) if row is not None]
+        oddities.add("are of images that it does not list, and left out", len(rows) - len(annotations))
+    return annotations, np.array([row for row in rows if row is not None], dtype=np.int64)
 
 
 def _count_ids(annotations: Sequence[Entry], oddities: Oddities) -> None:
     """Nothing refers to the ids of annotations, so they may be anything."""
-    ids = [key for entry in annotations if type(key := entry.get("id")) in (int, str)]
+    ids = [entry.get("id") for entry in annotations]
+    if not set(map(type, ids)) <= {int, str}:
+        ids = [key for key in ids if type(key) in (int, str)]
     oddities.add("have no id, which nothing needs", len(annotations) - len(ids))
     oddities.add("repeat the id of another; they count all the same", len(ids) - len(set(ids)))
 
@@ -155,6 +160,8 @@ def _count_ids(annotations: Sequence[Entry], oddities: Oddities) -> None:
 def _set_flags(annotations: Sequence[Entry], where: str, oddities: Oddities) -> None:
     """Makes `iscrowd` 0 or 1 where it stands, and 1 for what is to be ignored."""
     for key in ("iscrowd", "ignore"):
+        if set(map(type, flags := [entry.get(key, 0) for entry in annotations])) == {int} and not any(flags):
+            continue
         flagged = [entry for entry in annotations if key in entry]
         for entry in flagged:
             if entry[key] not in (0, 1, None):
@@ -163,7 +170,12 @@ def _set_flags(annotations: Sequence[Entry], where: str, oddities: Oddities) -> 
         oddities.add(f"have {key} null, which counts as 0", len(empty))
         for entry in empty:
             entry[key] = 0
-    ignored = [entry for entry in annotations if entry.get("ignore", 0)]
+        if key == "ignore":
+            _ignore_as_crowds(flagged, oddities)
+
+
+def _ignore_as_crowds(flagged: Sequence[Entry], oddities: Oddities) -> None:
+    ignored = [entry for entry in flagged if entry["ignore"]]
     oddities.add("have ignore: 1 and count as crowds", len(ignored))
     for entry in ignored:
         entry["iscrowd"] = 1
@@ -184,13 +196,7 @@ def _is_area(value: Any) -> bool:
     return area is not None and bool(area[0] >= 0)
 
 
-def _sizes_of(annotations: Sequence[Entry], images: Sequence[Entry]) -> np.ndarray:
-    """(N, 2) width and height of each annotation's image, infinite where the file does not say."""
-    sizes = np.array([(image.get("width", np.inf), image.get("height", np.inf)) for image in images], dtype=np.float64)
-    ids, used = [image["id"] for image in images], [entry["image_id"] for entry in annotations]
-    if isinstance(ids[0], int):
-        rows = np.searchsorted(np.array(ids), np.array(used or np.zeros(0, int)))  # images are in the order of ids
-    else:
-        places = {key: place for place, key in enumerate(ids)}
-        rows = np.array([places[key] for key in used], dtype=np.int64)
-    return sizes[rows]
+def _sizes_of(images: Sequence[Entry]) -> np.ndarray:
+    """(N, 2) width and height of each image, infinite where the file does not say."""
+    sizes = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
+    return np.array(sizes, dtype=np.float64)

@@ -1,8 +1,12 @@
 """The pieces that every reading of annotations is made of: JSON, ids, and the line about what is odd."""
 
+import json
 import logging
+import sys
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from focalnet_d2.data.annotations.ids import check_unique, kind_of_ids, repeated, unlisted
 from focalnet_d2.data.annotations.json_file import column, entries_of, read_json
@@ -83,3 +87,21 @@ def test_oddities_are_one_line(caplog):
     oddities.add("crowds, left out", 3)
     oddities.log(logging.getLogger("annotations"))
     assert caplog.messages == ["t.json: 5 crowds, left out; 1 with iscrowd null, read as 0."]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=json_values)
+def test_a_file_is_read_alike_with_orjson_and_without(tmp_path, monkeypatch, content):
+    path = tmp_path / "values.json"
+    path.write_text(json.dumps(content))
+    fast = read_json(path)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "orjson", None)
+        assert repr(read_json(path)) == repr(fast) == repr(json.loads(path.read_text()))
