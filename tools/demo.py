@@ -162,7 +162,9 @@ def main() -> int:
     numbers, predictors, seconds = {}, {}, {}
     for part in PARTS:
         folder, began = output / part.name, time.perf_counter()
-        before = part.run(folder / "before", arguments.overrides, evaluate_only=True)
+        before = part.run(
+            folder / "before", ["train.other_class_names=by_name", *arguments.overrides], evaluate_only=True
+        )
         after = part.run(folder / "train", arguments.overrides)
         numbers[part.name] = {"before": before, "after": after}
         predictors[part.name] = part.predictor(folder / "train", arguments.overrides)
