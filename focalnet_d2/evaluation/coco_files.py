@@ -218,7 +218,7 @@ def read_results(path: str | Path, truth: GroundTruth, iou_type: str) -> Detecti
         boxes=_numbers(shapes, (4,), path, "box of four numbers") if iou_type == "bbox" else None,
         masks=shapes if iou_type == "segm" else None,
     )
-    check_detections(detections, truth)
+    check_detections(detections, truth, str(path))
     return detections
 
 
@@ -231,44 +231,48 @@ def _numbers(values: list[Any], shape: tuple[int, ...], path: str | Path, what: 
     return array
 
 
-def check_detections(detections: Detections, truth: GroundTruth) -> None:
+_NEGATIVE = "a negative width or height, where COCO's boxes are x, y, width and height"
+
+
+def check_detections(detections: Detections, truth: GroundTruth, source: str = "The predictions") -> None:
     """Refuses what the tools would score without a word and wrongly.
+
+    Args:
+        source: where the detections come from, for messages.
 
     Raises:
         ValueError: scores or boxes that are not finite (a box of nan matches everything), boxes with negative sides,
             masks that are not compressed RLE, not of the size of their image, or damaged.
     """
-    bad = ~np.isfinite(detections.scores)
-    if detections.boxes is not None:
-        bad |= ~np.isfinite(detections.boxes).all(axis=1)
-    if bad.any():
-        image = truth.image_ids[detections.images[bad.argmax()] - 1]
-        raise ValueError(
-            f"{bad.sum()} detections have a score or box that is not finite, the first in image {image!r}."
-        )
+    boxes = np.zeros((len(detections), 4)) if detections.boxes is None else detections.boxes
+    not_finite = ~np.isfinite(detections.scores) | ~np.isfinite(boxes).all(axis=1)
+    for bad, what in ((not_finite, "a score or box that is not finite"), ((boxes[:, 2:] < 0).any(axis=1), _NEGATIVE)):
+        if bad.any():
+            image = truth.image_ids[detections.images[bad.argmax()] - 1]
+            raise ValueError(f"{source}: {bad.sum()} detections have {what}, the first in image {image!r}.")
     if detections.masks:
-        _check_predicted_masks(detections.images.tolist(), detections.masks, truth)
+        _check_predicted_masks(detections.images.tolist(), detections.masks, truth, source)
 
 
-def _check_predicted_masks(images: list[int], masks: list[Any], truth: GroundTruth) -> None:
+def _check_predicted_masks(images: list[int], masks: list[Any], truth: GroundTruth, source: str) -> None:
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in truth.images}
     for number, mask in zip(images, masks):
-        image = truth.image_ids[number - 1]
+        who = f"{source}: a mask of image {truth.image_ids[number - 1]!r}"
         if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str | bytes):
-            raise ValueError(f"A mask of image {image!r} is not compressed RLE, as results need.")
+            raise ValueError(f"{who} is not compressed RLE, as results need.")
         if not is_mask_size(mask.get("size")):
-            raise ValueError(f"A mask of image {image!r} has the size {mask.get('size')!r}, not height and width.")
+            raise ValueError(f"{who} has the size {mask.get('size')!r}, not height and width.")
         if None not in sizes[number] and tuple(mask["size"]) != sizes[number]:
             raise ValueError(
-                f"A mask of image {image!r} has height and width {tuple(mask['size'])}, but {truth.source} says "
-                f"{sizes[number]}: bring masks to the size of the image file."
+                f"{who} has height and width {tuple(mask['size'])}, but {truth.source} says {sizes[number]}: bring "
+                f"masks to the size of the image file."
             )
     fits = fill_exactly([mask["counts"] for mask in masks], [mask["size"][0] * mask["size"][1] for mask in masks])
     if not fits.all():
         image = truth.image_ids[images[int(fits.argmin())] - 1]
         raise ValueError(
-            f"{(~fits).sum()} masks have run lengths that are damaged or do not fill their image, the first in image "
-            f"{image!r}."
+            f"{source}: {(~fits).sum()} masks have run lengths that are damaged or do not fill their image, the first "
+            f"in image {image!r}."
         )
 
 

@@ -260,6 +260,7 @@ TRUTH, RESULTS = one_class([(0, 0)]), found([(0, 0)], [0.5])
         (TRUTH, without(RESULTS, "segmentation"), "segm", r"Entry 0 .*segmentation"),
         (TRUTH, found([(0, 0)], [0.5], image=8), "bbox", r"image 8, which .*truth\.json does not list"),
         (TRUTH, [RESULTS[0] | {"bbox": [0, 0, 5, math.nan]}], "bbox", r"not finite, the first in image 1"),
+        (TRUTH, [RESULTS[0] | {"bbox": [9, 9, -5, 4]}], "bbox", r"negative width or height.*, the first in image 1"),
         (TRUTH, [RESULTS[0] | {"score": math.inf}], "segm", "not finite"),
         (TRUTH, [RESULTS[0] | {"segmentation": [[0, 0, 9, 0, 9, 9]]}], "segm", "image 1 is not compressed RLE"),
         (TRUTH, [RESULTS[0] | {"segmentation": {"size": [9, 9], "counts": "Q3"}}], "segm", r"\(9, 9\).*\(120, 160\)"),
