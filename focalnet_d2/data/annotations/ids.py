@@ -12,6 +12,8 @@ from focalnet_d2.utils.text import some_of
 
 KINDS = {int: "whole numbers", str: "text"}
 
+Id = int | str
+
 
 def kind_of_ids(ids: Sequence[Any], where: str) -> type | None:
     """`int` or `str`, whichever all ids are; None if there are none.

@@ -23,13 +23,11 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from .boxes import as_finite_numbers, described, mark_boxes, read_boxes
-from .ids import check_alike, check_unique, kind_of_ids, unlisted
+from .ids import Id, check_alike, check_unique, kind_of_ids, unlisted
 from .json_file import Entry, column, entries_of, read_json
 from .oddities import Oddities
 
 FORMAT = "COCO's instances format"
-
-Id = int | str
 
 logger = logging.getLogger(__name__)
 

@@ -21,13 +21,11 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from ..panoptic_labels import LARGEST_ID
-from .ids import check_unique, kind_of_ids, unlisted
+from .ids import Id, check_unique, kind_of_ids, unlisted
 from .json_file import Entry, column, entries_of, read_json
 from .oddities import Oddities
 
 FORMAT = "COCO's panoptic format"
-
-Id = int | str
 
 logger = logging.getLogger(__name__)
 

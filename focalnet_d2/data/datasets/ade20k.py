@@ -10,9 +10,11 @@ Below $DETECTRON2_DATASETS/ADEChallengeData2016; `tools/prepare_ade20k.py` makes
 Category ids are the classes 0 to 149 everywhere; in the instance sets the contiguous ids are 0 to 99, in their order.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from ..annotations.ids import Id
 from ..annotations.instances import read_instances
 from .ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from .custom import datasets_root, register_panoptic_folder, replace_dataset
@@ -82,7 +84,7 @@ def load_semantic(image_root: str, sem_seg_root: str) -> list[dict]:
 
 def register_instances(name: str, json_file: Path, image_root: Path) -> None:
     """Registers one set of instances."""
-    contiguous = {category: index for index, category in enumerate(ADE20K_THING_IDS)}
+    contiguous: dict[Id, int] = {category: index for index, category in enumerate(ADE20K_THING_IDS)}
     replace_dataset(
         name,
         partial(load_ade20k_instances, str(json_file), str(image_root), contiguous),
@@ -94,7 +96,7 @@ def register_instances(name: str, json_file: Path, image_root: Path) -> None:
     )
 
 
-def load_ade20k_instances(json_file: str, image_root: str, contiguous: dict[int, int]) -> list[dict]:
+def load_ade20k_instances(json_file: str, image_root: str, contiguous: Mapping[Id, int]) -> list[dict]:
     """Dataset dicts in COCO's instances format; class names are those registered, whatever the file calls them.
 
     Raises:

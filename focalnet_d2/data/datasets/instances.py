@@ -12,7 +12,8 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.boxes import NO_AREA
-from ..annotations.instances import CocoInstances, Id, read_instances
+from ..annotations.ids import Id
+from ..annotations.instances import CocoInstances, read_instances
 from ..annotations.json_file import Entry
 from ..annotations.masks import compressed, find_unusable_masks
 
