@@ -131,7 +131,9 @@ def _is_argument(node: Any, name: str) -> bool:
 
 
 def _unknown_key(recipe: DictConfig, key: str) -> str:
-    near = difflib.get_close_matches(key, list(_all_keys(recipe)), n=1, cutoff=0.0)
+    keys = list(_all_keys(recipe))
+    called_so = [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, called_so or keys, n=1, cutoff=0.0)
     return f"Unknown key '{key}' in the overrides: the nearest existing key is '{near[0]}'."
 
 

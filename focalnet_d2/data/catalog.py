@@ -151,8 +151,11 @@ def load_dataset(name: str) -> list[dict]:
     """
     if name not in DatasetCatalog.list():
         similar = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
-        hint = f"; similar names: {', '.join(similar)}" if similar else ""
-        raise ValueError(f"No data set is registered as {name!r}{hint}.")
+        hint = f"similar names: {', '.join(similar)}; a" if similar else "a"
+        raise ValueError(
+            f"No data set is registered as {name!r}; {hint} set of your own is registered by register_coco_folder "
+            "before the run starts (docs/datasets.md)."
+        )
     metadata = MetadataCatalog.get(name)
     for key, what in _needed_paths(metadata).items():
         _check_present(name, what, metadata.get(key))
@@ -225,14 +228,17 @@ def _check_present(name: str, what: str, path: str | None) -> None:
 
 
 def _absent_message(name: str, what: str, path: str, count: str = "") -> str:
-    root = datasets_root()
+    root, absent = datasets_root(), f"The {what} {path} of the data set {name} does not exist{count}"
+    if Path(path).is_absolute() and not Path(path).is_relative_to(root.absolute()):
+        return f"{absent}: put it there, or correct the path or the list that names it."
     if "DETECTRON2_DATASETS" in os.environ:
         setting = f"DETECTRON2_DATASETS is {root}"
     else:
         setting = f"DETECTRON2_DATASETS is not set, so {root.absolute()} is used"
+    generated = " (`focalnet-d2 generate` makes this one)" if name.startswith("generated_") else ""
     return (
-        f"The {what} {path} of the data set {name} does not exist{count}; {setting}: put the data there or set the "
-        "variable to the folder that holds it before the program starts."
+        f"{absent}; {setting}: put the data there{generated} or set the variable to the folder that holds it before the "
+        "program starts."
     )
 
 

@@ -218,3 +218,7 @@ def test_any_text_becomes_itself_or_is_refused(text):
 def test_every_setting_of_the_table_refuses_or_takes_a_value_without_another_error(key, value):
     with contextlib.suppress(RecipeError):
         assert SETTINGS[key].accepts(value_of(f"{key}={value}"))
+
+
+def test_the_nearest_key_has_the_same_last_name_where_one_has():
+    assert "nearest existing key is 'model.query_selection.num_queries'" in refusal("model.num_queries=5")

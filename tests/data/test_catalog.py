@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog
@@ -78,14 +79,26 @@ def test_unknown_name_suggests_similar_ones():
 
 
 @pytest.mark.parametrize("variable", ["/data/sets", None])
-def test_missing_folder_names_path_and_variable(monkeypatch, tmp_path, variable):
+def test_missing_folder_names_path_and_variable(monkeypatch, variable):
     monkeypatch.setenv("DETECTRON2_DATASETS", variable) if variable else monkeypatch.delenv(
         "DETECTRON2_DATASETS", raising=False
     )
-    register_coco_folder("absent_train", tmp_path / "absent")
+    register_coco_folder("absent_train", Path(variable or "datasets") / "absent")
     setting = "DETECTRON2_DATASETS is /data/sets" if variable else "DETECTRON2_DATASETS is not set"
     with pytest.raises(FileNotFoundError, match=rf"absent/annotations/instances_train\.json .*; {setting}"):
         get_detection_dataset_dicts("absent_train")
+
+
+def test_what_lies_elsewhere_is_not_looked_for_below_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", "/data/sets")
+    register_coco_folder("absent_train", tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match="does not exist: put it there, or correct the path"):
+        get_detection_dataset_dicts("absent_train")
+
+
+def test_an_unknown_name_says_how_to_register_it():
+    with pytest.raises(ValueError, match=r"'birds'; .*register_coco_folder"):
+        get_detection_dataset_dicts("birds")
 
 
 def test_missing_image_folder_and_missing_image(dataset):
