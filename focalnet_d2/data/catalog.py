@@ -237,8 +237,8 @@ def _absent_message(name: str, what: str, path: str, count: str = "") -> str:
         setting = f"DETECTRON2_DATASETS is not set, so {root.absolute()} is used"
     generated = " (`focalnet-d2 generate` makes this one)" if name.startswith("generated_") else ""
     return (
-        f"{absent}; {setting}: put the data there{generated} or set the variable to the folder that holds it before the "
-        "program starts."
+        f"{absent}; {setting}: put the data there{generated} or set the variable to the folder that holds it before "
+        "the program starts."
     )
 
 
