@@ -244,7 +244,8 @@ def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) 
     best = folder / BEST  # the evaluation of the last iteration comes after its checkpoint
     if best.is_file() and (known := json.loads(best.read_text(encoding="utf-8")))["iteration"] <= iteration:
         state.best = known
-    logger.info("Resumed %s after %d iterations.", path, iteration)
+    rate = max(group["lr"] for group in state.parts["optimizer"].param_groups)
+    logger.info("Resumed %s after %d iterations, the next one has the learning rate %.3g.", path, iteration, rate)
     if len(rng) != comm.get_world_size():
         logger.warning("The run had %d processes before: it goes on with other random numbers.", len(rng))
         return iteration, None
