@@ -195,16 +195,16 @@ def _shipped() -> list[WeightFile]:
             "small DINO on generated images",
             APACHE,
             recipe="dino_focalnet_mini_quickstart",
-            sha256="18be9d3914d5db694c3af632ca334955f496a5ee72d72c312b4cdb3c722035da",
-            size=6_713_240,
+            sha256="32bb802e32da15e5ae7e243aa3f4ac178d0e17c46ca73d940e045c33257cad1a",
+            size=6_713_320,
         ),
         WeightFile(
             "mask2former_focalnet_mini.safetensors",
             "small Mask2Former on generated images",
             APACHE,
             recipe="mask2former_focalnet_mini_quickstart",
-            sha256="54dd68b74b7355eb2bb67e10a8e55d1be7094710fe01dcf5ccb040b519b7f1ee",
-            size=8_047_876,
+            sha256="aca59284d2e62ec15877408f9b6c92a3bf873ff7fe61883a6689b1c2f6cf30b9",
+            size=8_047_948,
         ),
     ]
 

@@ -2,15 +2,19 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save, save_file
 
 from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint, save_weights, select_weights
 from focalnet_d2.checkpoint.digest import DIGEST, digest_of
+
+SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("*.safetensors"))
 
 
 @pytest.fixture
@@ -169,6 +173,23 @@ def test_our_files_say_the_digest_in_a_header_that_others_read(tmp_path, weights
     content = (tmp_path / "m.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert header["__metadata__"][DIGEST] == digest_of(weights, "{}")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_carry_their_digest_and_are_refused_when_a_block_is_lost(tmp_path, path):
+    with safe_open(path, framework="pt") as file:
+        notes = file.metadata()
+    assert notes[DIGEST] == digest_of(read_checkpoint(path)["model"], notes["metadata"])
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    (tmp_path / path.name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"safetensors is not as it was written"):
+        read_checkpoint(tmp_path / path.name)
+
+
+def test_there_are_shipped_weights():
+    assert len(SHIPPED) == 2
 
 
 # Names and formats
