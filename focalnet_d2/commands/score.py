@@ -17,8 +17,7 @@ from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_files import write_json
 from focalnet_d2.evaluation.panoptic_files import (
     index_predicted_files,
-    index_truth_files,
-    read_classes,
+    read_classes_and_files,
     score_panoptic_files,
 )
 from focalnet_d2.evaluation.report import results_table, write_results
@@ -95,8 +94,7 @@ def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Names
 
 
 def _score_panoptic(options: argparse.Namespace) -> Results:
-    classes = read_classes(options.truth)
-    truth = index_truth_files(options.truth, options.truth_folder)
+    classes, truth = read_classes_and_files(options.truth, options.truth_folder)
     predictions = index_predicted_files(options.predictions, options.predictions_folder)
     tally = score_panoptic_files(truth, predictions, classes.index_of, workers=options.workers)
     official = not options.corrected

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from focalnet_d2.data.annotations.ids import Id
+
 from .coco_files import write_json
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, read_segments
@@ -58,7 +60,7 @@ class PanopticEvaluator(CountingEvaluator):
         super().__init__(dataset_name, output_dir=output_dir, write_submission=write_submission)
         self.official = official
         self.classes = panoptic_classes(loaded_metadata(dataset_name))
-        self._contiguous = {index: index for index in range(len(self.classes.names))}
+        self._contiguous: Mapping[Id, int] = {index: index for index in range(len(self.classes.names))}
         self._truth_files: dict[Any, TruthFile] | None = None
         self.reset()
 
@@ -109,7 +111,7 @@ class PanopticEvaluator(CountingEvaluator):
             PanopticSubmission.write_list(submissions)
         return summarize(stats, self.classes, official=self.official)
 
-    def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[int, int]]:
+    def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[Id, int]]:
         """Ground truth of an image, and the class index of each of its category ids."""
         if "pan_seg_file_name" in sample and "segments_info" in sample:
             return TruthFile(sample["pan_seg_file_name"], sample["segments_info"]), self._contiguous

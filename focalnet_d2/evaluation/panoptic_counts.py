@@ -10,11 +10,14 @@ Differs from panopticapi in how it counts: both maps are cut into runs of equal 
 weighted histogram of the runs replaces the sorting of all pixels.
 """
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.panoptic_labels import LARGEST_ID, label_runs, locate
 
 VOID = 0
@@ -32,7 +35,7 @@ class PanopticClasses:
 
     names: Sequence[str]
     things: Sequence[bool]
-    index_of: Mapping[int, int]
+    index_of: Mapping[Id, int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Segments:
         return len(self.ids)
 
 
-def read_segments(segments_info: Iterable[Mapping], index_of: Mapping[int, int], where: str) -> Segments:
+def read_segments(segments_info: Iterable[Mapping], index_of: Mapping[Id, int], where: str) -> Segments:
     """The segments of a list of `id`, `category_id` and, for a ground truth, `area` and `iscrowd`.
 
     Args:
@@ -69,16 +72,13 @@ def read_segments(segments_info: Iterable[Mapping], index_of: Mapping[int, int],
     """
     listed, last_crowd = {}, {}
     for segment in segments_info:
-        number, category, crowd = int(segment["id"]), int(segment["category_id"]), bool(segment.get("iscrowd", False))
-        if category not in index_of:
-            raise ValueError(f"Segment {number} of {where} has the unknown category {category}.")
+        number, index = _number_and_class(segment, index_of, where)
         if number in listed:
             raise ValueError(f"Segment {number} is listed twice in {where}.")
-        if not VOID < number <= LARGEST_ID:
-            raise ValueError(f"Segment id {number} of {where} must be from 1 to {LARGEST_ID}; {VOID} is void.")
-        listed[number] = (index_of[category], crowd, segment.get("area"))
+        crowd = bool(segment.get("iscrowd", False))
+        listed[number] = (index, crowd, segment.get("area"))
         if crowd:
-            last_crowd[index_of[category]] = number
+            last_crowd[index] = number
     ids = sorted(listed)
     columns = list(zip(*(listed[number] for number in ids))) or [(), (), ()]
     last = set(last_crowd.values())
@@ -89,6 +89,27 @@ def read_segments(segments_info: Iterable[Mapping], index_of: Mapping[int, int],
         last_crowd=np.array([number in last for number in ids], bool),
         areas=np.array(columns[2], np.float64),  # None becomes nan
     )
+
+
+def _number_and_class(segment: Mapping, index_of: Mapping[Id, int], where: str) -> tuple[int, int]:
+    number, category = (_as_id(segment.get(key)) for key in ("id", "category_id"))
+    if not isinstance(number, int) or not VOID < number <= LARGEST_ID:
+        raise ValueError(
+            f"Segment id {segment.get('id')!r} of {where} must be a whole number, 1 to {LARGEST_ID}; {VOID} is void."
+        )
+    if category is None or category not in index_of:
+        raise ValueError(f"Segment {number} of {where} has the unknown category {segment.get('category_id')!r}.")
+    return number, index_of[category]
+
+
+def _as_id(value: Any) -> Id | None:
+    """A whole number, whether of Python, NumPy or torch, or text as it is; None if it is neither."""
+    if isinstance(value, str):
+        return value
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def count_overlaps(

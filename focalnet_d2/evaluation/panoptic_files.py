@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.annotations.panoptic import read_panoptic, read_panoptic_predictions
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
 from focalnet_d2.data.preparation.jobs import run_jobs
@@ -54,9 +55,19 @@ def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = Non
         FileNotFoundError: no such JSON or folder.
         ValueError: a JSON that training would refuse as well.
     """
+    return read_classes_and_files(panoptic_json, folder)[1]
+
+
+def read_classes_and_files(
+    panoptic_json: str | Path, folder: str | Path | None = None
+) -> tuple[PanopticClasses, dict[Any, TruthFile]]:
+    """The classes of a panoptic ground truth in its order, and its files as `index_truth_files` says."""
     truth = read_panoptic(panoptic_json)
+    names, things = ([category[key] for category in truth.categories] for key in ("name", "isthing"))
+    index_of = {category["id"]: index for index, category in enumerate(truth.categories)}
     sizes = {image_id: (image["height"], image["width"]) for image_id, image in truth.images.items()}
-    return _index(truth.segments, panoptic_json, folder, sizes)
+    classes = PanopticClasses(names, [bool(thing) for thing in things], index_of)
+    return classes, _index(truth.segments, panoptic_json, folder, sizes)
 
 
 def index_predicted_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:
@@ -64,22 +75,10 @@ def index_predicted_files(panoptic_json: str | Path, folder: str | Path | None =
     return _index(read_panoptic_predictions(panoptic_json), panoptic_json, folder, {})
 
 
-def read_classes(panoptic_json: str | Path) -> PanopticClasses:
-    """The classes of a panoptic ground truth in its order.
-
-    Raises:
-        FileNotFoundError, ValueError: as `index_truth_files`.
-    """
-    categories = read_panoptic(panoptic_json).categories
-    index_of = {category["id"]: index for index, category in enumerate(categories)}
-    things = [bool(category["isthing"]) for category in categories]
-    return PanopticClasses([category["name"] for category in categories], things, index_of)
-
-
 def score_panoptic_files(
     truth: Mapping[Any, TruthFile],
     predictions: Mapping[Any, TruthFile],
-    index_of: Mapping[int, int],
+    index_of: Mapping[Id, int],
     *,
     workers: int = 1,
 ) -> PanopticStats:
@@ -104,7 +103,7 @@ def score_panoptic_files(
     return tally
 
 
-def compare_files(index_of: Mapping[int, int], pair: tuple[TruthFile, TruthFile]) -> ComparedImage:
+def compare_files(index_of: Mapping[Id, int], pair: tuple[TruthFile, TruthFile]) -> ComparedImage:
     """Score a predicted file against its ground truth."""
     true_segments, predicted_segments = (read_segments(file.segments_info, index_of, file.file_name) for file in pair)
     true_map, predicted_map = (file.read_map() for file in pair)
@@ -120,7 +119,7 @@ class PanopticSubmission:
         category_ids: of the classes by index.
     """
 
-    def __init__(self, folder: Path, category_ids: Mapping[int, int]) -> None:
+    def __init__(self, folder: Path, category_ids: Mapping[int, Id]) -> None:
         self.folder = folder
         self.category_ids = category_ids
         self.entries: dict[str, dict] = {}

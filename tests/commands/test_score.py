@@ -73,6 +73,56 @@ def test_files_that_cannot_be_scored(panoptic, capsys, which, change, message):
     assert captured.out == ""
 
 
+def first_segment(content):
+    return content["annotations"][0]["segments_info"][0]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for key in ("id", "category_id") for value in (None, 1.5, True, "1", [], {}, float("inf"), 10**400)]
+    + [("iscrowd", 2), ("iscrowd", "0"), ("iscrowd", []), ("area", 10**400), ("area", float("nan")), ("area", "4")],
+)
+def test_strange_segments_are_refused_in_truths_and_predictions(panoptic, capsys, which, key, value):
+    edit(panoptic[which], lambda content: first_segment(content).update({key: value}))
+    assert main(["panoptic", *panoptic]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(panoptic[which]) in captured.err or f"{panoptic[which].removesuffix('.json')}/1.png" in captured.err
+    assert "category" in captured.err if key == "category_id" else key in captured.err
+
+
+@pytest.mark.parametrize("key", ["id", "category_id"])
+def test_segments_of_predictions_need_their_ids(panoptic, capsys, key):
+    edit(panoptic[1], lambda content: first_segment(content).pop(key))
+    assert main(["panoptic", *panoptic]) == 2
+    assert f"{panoptic[1]}, image 1: " in capsys.readouterr().err
+
+
+def with_text_ids(content):
+    for category in content.get("categories", ()):
+        category["id"] = f"0{category['id']}"
+    for segment_info in content["annotations"][0]["segments_info"]:
+        segment_info["category_id"] = f"0{segment_info['category_id']}"
+
+
+def test_category_ids_of_text_are_compared_as_they_are(panoptic, tmp_path, capsys):
+    outputs = [tmp_path / "numbers.json", tmp_path / "texts.json"]
+    assert main(["panoptic", *panoptic, "--output", str(outputs[0])]) == 0
+    edit(panoptic[0], with_text_ids)
+    assert main(["panoptic", *panoptic]) == 2  # the predictions have numbers
+    assert "has the unknown category 7" in capsys.readouterr().err
+    edit(panoptic[1], with_text_ids)
+    assert main(["panoptic", *panoptic, "--output", str(outputs[1])]) == 0
+    assert outputs[0].read_text() == outputs[1].read_text()
+
+
+def test_a_truth_is_read_once(panoptic, caplog):
+    edit(panoptic[0], lambda content: first_segment(content).update(iscrowd=None))
+    assert main(["panoptic", *panoptic]) == 0
+    assert caplog.text.count("segments have iscrowd null") == 1
+
+
 def test_text_that_is_no_json(panoptic, capsys):
     with open(panoptic[1], "w", encoding="utf-8") as file:
         file.write("{")

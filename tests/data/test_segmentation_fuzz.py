@@ -18,7 +18,7 @@ from focalnet_d2.data.datasets.ade20k import register_semantic
 from focalnet_d2.data.datasets.custom import register_panoptic_folder
 from focalnet_d2.data.mappers import PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
-from focalnet_d2.evaluation.panoptic_files import TruthFile, index_truth_files, read_classes, score_panoptic_files
+from focalnet_d2.evaluation.panoptic_files import TruthFile, read_classes_and_files, score_panoptic_files
 from focalnet_d2.evaluation.semantic import score_semantic_files
 from tests.data.segmentation_files import save_image, save_label, write_panoptic_set
 from tests.fuzzing import fuzz_count
@@ -116,9 +116,9 @@ def learn(name: str, mapper) -> None:
 
 def score_panoptic(folder: Path) -> None:
     """Empty predictions of the right size for whatever images there are."""
-    truth = index_truth_files(folder / "panoptic.json", folder / "ids")
+    classes, truth = read_classes_and_files(folder / "panoptic.json", folder / "ids")
     predictions = dict.fromkeys(truth, TruthFile(str(folder / "void.png"), []))
-    score_panoptic_files(truth, predictions, read_classes(folder / "panoptic.json").index_of)
+    score_panoptic_files(truth, predictions, classes.index_of)
 
 
 def test_panoptic_files(tmp_path, names):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -135,11 +136,25 @@ def test_a_group_without_classes_is_nan():
         ([segment(4, 0), segment(4, 1)], "Segment 4 is listed twice in image 12"),
         ([segment(0, 0)], "id 0 of image 12"),
         ([segment(256**3, 0)], "id 16777216 of image 12"),
+        ([segment("1", 0)], "id '1' of image 12"),
+        ([segment(1.0, 0)], "id 1.0 of image 12"),
+        ([segment(True, 0)], "id True of image 12"),
+        ([segment(1, 1.5)], "unknown category 1.5"),
+        ([segment(1, "1")], "unknown category '1'"),
+        ([segment(1, [])], r"unknown category \[\]"),
+        ([{}], "id None of image 12"),
+        ([{"id": 1}], "unknown category None"),
     ],
 )
 def test_lists_that_say_nothing_sensible_are_named(segments, match):
     with pytest.raises(ValueError, match=match):
         read_segments(segments, INDEX, "image 12")
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor])
+def test_ids_may_be_whole_numbers_of_numpy_and_torch(number):
+    segments = read_segments([segment(number(4), number(2))], INDEX, "image 12")
+    assert (segments.ids.tolist(), segments.classes.tolist()) == ([4], [2])
 
 
 def test_map_and_list_of_a_prediction_must_agree():

@@ -10,7 +10,6 @@ PNGs are looked at where they are read, by `panoptic_labels.read_listed_ids`.
 """
 
 import logging
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from ..panoptic_labels import LARGEST_ID
-from .ids import Id, check_unique, kind_of_ids, unlisted
+from .ids import KINDS, Id, check_unique, kind_of_ids, unlisted
 from .json_file import Entry, column, entries_of, read_json
 from .oddities import Oddities
 
 FORMAT = "COCO's panoptic format"
+_NO_IMAGE_HAS = 2.0**63  # pixels
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +71,18 @@ def read_panoptic(path: str | Path) -> PanopticAnnotations:
 
 @paused_collection()
 def read_panoptic_predictions(path: str | Path) -> dict[Id, Entry]:
-    """Annotations of a file of predictions by the id of their image; what each segment is, the scoring checks.
+    """Annotations of a file of predictions by the id of their image, whose segments pass the checks of a ground truth.
+
+    Such a file lists no categories; the scoring looks for those of the ground truth.
 
     Raises:
         FileNotFoundError, ValueError: as `read_panoptic`.
     """
     (annotations,) = entries_of(read_json(path), ("annotations",), path, FORMAT)
-    return _by_image(annotations, path)
+    by_image = _by_image(annotations, path)
+    for image_id, annotation in by_image.items():
+        _check_segments(annotation["segments_info"], None, f"{path}, image {image_id!r}")
+    return by_image
 
 
 def _checked_images(images: list[Entry], where: str) -> dict[Id, Entry]:
@@ -87,7 +92,7 @@ def _checked_images(images: list[Entry], where: str) -> dict[Id, Entry]:
     for image in images:
         _check_text(image, "file_name", f"{where}: {image['id']!r}")
         for side in ("height", "width"):
-            if type(pixels := image.get(side)) is not int or pixels < 1:
+            if type(pixels := image.get(side)) is not int or not 0 < pixels < 2**31:
                 raise ValueError(
                     f"{where}: {image['id']!r} has the {side} {pixels!r}; write the number of pixels."
                     if side in image
@@ -161,16 +166,21 @@ def _check_all_segments(
     oddities.add("images have several segments of one kind of stuff (isthing 0), which predictions join", len(repeated))
 
 
-def _check_segments(segments: Sequence[Entry], names: Mapping[Id, str], where: str) -> int:
-    """Checks the segments of an image, sets `iscrowd`, and returns how many had null there."""
+def _check_segments(segments: Sequence[Entry], names: Mapping[Id, str] | None, where: str) -> int:
+    """Checks the segments of an image, sets `iscrowd`, and returns how many had null there.
+
+    Args:
+        names: of the known categories by id; None if any may be meant.
+    """
     nulls = 0
     for segment in segments:
         number, category = segment.get("id"), segment.get("category_id")
         if type(number) is not int or not 0 < number <= LARGEST_ID:
             raise ValueError(f"{where}: the segment id {number!r} must be a whole number from 1 to {LARGEST_ID}.")
-        if type(category) not in (int, str) or category not in names:
+        if type(category) not in KINDS or (names is not None and category not in names):
             problem = "has no category_id" if category is None else f"has the unknown category id {category!r}"
-            raise ValueError(f"{where}: segment {number} {problem}; the categories are {_listed(names)}.")
+            known = "write a whole number or text" if names is None else f"the categories are {_listed(names)}"
+            raise ValueError(f"{where}: segment {number} {problem}; {known}.")
         if segment.setdefault("iscrowd", 0) is None:
             segment["iscrowd"] = 0
             nulls += 1
@@ -182,7 +192,7 @@ def _check_segments(segments: Sequence[Entry], names: Mapping[Id, str], where: s
 
 
 def _is_area(area: Any) -> bool:
-    return area is None or (type(area) in (int, float) and 0 <= area < math.inf)
+    return area is None or (type(area) in (int, float) and 0 <= area < _NO_IMAGE_HAS)
 
 
 def _listed(ids: Any) -> str:
