@@ -6,22 +6,21 @@ focalnet-d2 score boxes instances_val2017.json coco_instances_results.json --iou
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from focalnet_d2.data.annotations.ids import check_unique
+from focalnet_d2.data.annotations.json_file import column, entries_of, read_json
 from focalnet_d2.evaluation import panoptic_stats, semantic
 from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_files import write_json
-from focalnet_d2.evaluation.panoptic_files import (
-    index_predicted_files,
-    read_classes_and_files,
-    score_panoptic_files,
-)
+from focalnet_d2.evaluation.confusion import check_classes
+from focalnet_d2.evaluation.panoptic_files import index_predicted_files, read_classes_and_files, score_panoptic_files
 from focalnet_d2.evaluation.report import results_table, write_results
 
+from .arguments import at_least_one, file_to_write
 from .errors import run_command
 
 Results = dict[str, dict[str, float]]
@@ -34,10 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _score(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    _check_outputs(options)
     results = options.score(options)
     print(results_table(results))
     if options.output is not None:
         write_results(options.output, results)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raises ValueError if a file to write is one to read, or another one to write."""
+    inputs = ("truth", "predictions", "categories")
+    taken = {Path(path).resolve(): name for name in inputs if (path := getattr(options, name, None)) is not None}
+    for name in ("counts", "output"):
+        path = getattr(options, name, None)
+        if path is not None and (other := taken.setdefault(path.resolve(), name)) != name:
+            raise ValueError(f"--{name} {path} is the file of {other}, too, and would overwrite it: name another.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +68,7 @@ def _add_panoptic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", help="panoptic JSON with the predictions")
     parser.add_argument("--truth-folder", help="its PNGs (default: the path of the JSON without .json)")
     parser.add_argument("--predictions-folder", help="its PNGs (default: as above)")
-    parser.add_argument("--counts", type=Path, metavar="FILE", help="write IoU sum, tp, fp and fn of each class there")
+    parser.add_argument("--counts", type=file_to_write, metavar="FILE", help="write IoU sum, tp, fp, fn of each class")
     _add_rules_and_workers(parser)
     _add_output(parser, _score_panoptic)
 
@@ -68,7 +78,7 @@ def _add_semantic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", help="folder with predictions under the same names")
     classes = parser.add_mutually_exclusive_group(required=True)
     classes.add_argument("--categories", type=Path, metavar="JSON", help="file whose `categories` are the classes")
-    classes.add_argument("--num-classes", type=int, metavar="K", help="number of classes without names")
+    classes.add_argument("--num-classes", type=at_least_one, metavar="K", help="number of classes without names")
     parser.add_argument("--ignore-label", type=int, default=255, help="in the ground truth (default: %(default)s)")
     _add_rules_and_workers(parser)
     _add_output(parser, _score_semantic)
@@ -79,17 +89,17 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("predictions", help="JSON list of detections")
     parser.add_argument("--iou-type", nargs="+", choices=("bbox", "segm"), default=("bbox",), help="default: bbox")
     parser.add_argument("--backend", default="pycocotools", help="tool that scores (default: %(default)s)")
-    parser.add_argument("--max-dets", type=int, default=100, help="per image and class (default: %(default)s)")
+    parser.add_argument("--max-dets", type=at_least_one, default=100, help="per image and class (default: %(default)s)")
     _add_output(parser, _score_boxes)
 
 
 def _add_rules_and_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corrected", action="store_true", help="only the corrected numbers, not the official ones")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=at_least_one, default=1, help="processes (default: %(default)s)")
 
 
 def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Namespace], Results]) -> None:
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write all results there, as JSON")
+    parser.add_argument("--output", type=file_to_write, metavar="FILE", help="write all results there, as JSON")
     parser.set_defaults(score=score)
 
 
@@ -108,20 +118,30 @@ def _score_semantic(options: argparse.Namespace) -> Results:
     if options.categories is None:
         names = [str(index) for index in range(options.num_classes)]
     else:
-        names = [category["name"] for category in json.loads(options.categories.read_bytes())["categories"]]
+        names = _names_of(options.categories)
+    classes_from = "--num-classes" if options.categories is None else f"--categories {options.categories}"
+    check_classes(len(names), options.ignore_label, classes_from, "--ignore-label")
     confusion = semantic.score_semantic_files(
         options.truth, options.predictions, len(names), ignore_label=options.ignore_label, workers=options.workers
     )
     return semantic.summarize(confusion, names, official=not options.corrected)
 
 
+def _names_of(path: Path) -> list[str]:
+    """Names of the classes in the order of a file's `categories`; raises ValueError unless each has its own."""
+    where = f"{path}: categories"
+    (categories,) = entries_of(read_json(path), ("categories",), path, "COCO's formats")
+    names = column(categories, "name", where)
+    if strange := [name for name in names if not isinstance(name, str) or not name.strip()]:
+        raise ValueError(f"{where} have the name {strange[0]!r}: write some text.")
+    check_unique(names, where, "name")
+    return names
+
+
 def _score_boxes(options: argparse.Namespace) -> Results:
-    results = {}
-    for iou_type in options.iou_type:
-        results |= score_results_file(
-            options.truth, options.predictions, iou_type, backend=options.backend, max_dets=options.max_dets
-        )
-    return results
+    return score_results_file(
+        options.truth, options.predictions, options.iou_type, backend=options.backend, max_dets=options.max_dets
+    )
 
 
 if __name__ == "__main__":

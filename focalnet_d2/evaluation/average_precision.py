@@ -5,13 +5,14 @@ for the same tables the numbers are equal to the last bit. Differs from pycocoto
 detections other than 100 works for all numbers, below 10 too, and no predictions score 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .coco_backends import Backend, find_backend, matched_with_crowds, precision_and_recall
-from .coco_files import SHAPE_KEYS, Detections, GroundTruth, read_ground_truth, read_results, write_json
+from .coco_files import SHAPE_KEYS, Detections, GroundTruth, read_ground_truth, read_results_of, write_json
 
 AT_50, AT_75 = 0, 5  # places of the IoU thresholds 0.5 and 0.75
 ALL, SIZES = 0, ("s", "m", "l")  # places of the sizes of objects: all, then these
@@ -67,12 +68,12 @@ def average_precision(
 def score_results_file(
     annotation_file: str | Path,
     results_file: str | Path,
-    iou_type: str,
+    iou_type: str | Sequence[str],
     backend: str = "pycocotools",
     max_dets: int = 100,
     output_dir: str | Path | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Box ("bbox") or mask ("segm") AP of a file in COCO's result format -> {iou_type: {metric: percent}}.
+    """Box ("bbox") or mask ("segm") AP, or both, of a file in COCO's result format -> {iou_type: {metric: percent}}.
 
     Masks are scored by the masks alone: boxes beside them are left out, as they would set the sizes of objects.
     `<output_dir>/<iou_type>_counts.json` receives the counts.
@@ -80,18 +81,23 @@ def score_results_file(
     Raises:
         FileNotFoundError, ValueError: files that cannot be scored, or a backend that cannot be used.
     """
-    if iou_type not in SHAPE_KEYS:
-        raise ValueError(f"iou_type={iou_type!r} is unknown, choose from {', '.join(SHAPE_KEYS)}.")
+    iou_types = [iou_type] if isinstance(iou_type, str) else list(iou_type)
+    if unknown := [name for name in iou_types if name not in SHAPE_KEYS]:
+        raise ValueError(f"iou_type={unknown[0]!r} is unknown, choose from {', '.join(SHAPE_KEYS)}.")
     chosen = find_backend(backend)
     truth = read_ground_truth(annotation_file)
     if truth.annotations is None:
         raise ValueError(f"{annotation_file} has no annotations: results for it can only be scored by COCO's server.")
-    truth.require(iou_type)
-    detections = read_results(results_file, truth, iou_type)
-    scores = average_precision(truth, detections, iou_type, backend=chosen, max_dets=max_dets)
+    for name in iou_types:
+        truth.require(name)
+    scores = {
+        name: average_precision(truth, detections, name, backend=chosen, max_dets=max_dets)
+        for name, detections in read_results_of(results_file, truth, iou_types).items()
+    }
     if output_dir is not None:
-        write_counts(output_dir, iou_type, scores.counts, max_dets)
-    return {iou_type: scores.in_percent()}
+        for name, score in scores.items():
+            write_counts(output_dir, name, score.counts, max_dets)
+    return {name: score.in_percent() for name, score in scores.items()}
 
 
 def write_counts(folder: str | Path, iou_type: str, counts: Counts, max_dets: int) -> None:

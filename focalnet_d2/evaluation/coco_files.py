@@ -15,9 +15,11 @@ from focalnet_d2.data.annotations.ids import unlisted
 from focalnet_d2.data.annotations.instances import read_instances
 from focalnet_d2.data.annotations.json_file import read_json
 from focalnet_d2.data.annotations.masks import compressed, find_unusable_masks, is_mask_size
+from focalnet_d2.data.annotations.oddities import Oddities
 from focalnet_d2.data.annotations.run_lengths import fill_exactly
 from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.garbage_collection import paused_collection
+from focalnet_d2.utils.text import some_of
 
 SHAPE_KEYS = {"bbox": "bbox", "segm": "segmentation"}  # where COCO's formats keep what an IoU type compares
 
@@ -186,28 +188,52 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
     )
 
 
-@paused_collection()
 def read_results(path: str | Path, truth: GroundTruth, iou_type: str) -> Detections:
-    """Reads a file of detections; those of categories that the annotations lack do not count, as officially.
+    """Reads a file of detections for one kind of AP; see `read_results_of`."""
+    return read_results_of(path, truth, (iou_type,))[iou_type]
+
+
+@paused_collection()
+def read_results_of(path: str | Path, truth: GroundTruth, iou_types: Sequence[str]) -> dict[str, Detections]:
+    """Reads a file of detections once, for every kind of AP.
+
+    Detections of categories that the annotations lack do not count, as officially.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not a COCO result file, not for these annotations, or without boxes or masks.
     """
+    results = _known_results(path, truth, iou_types)
+    return {iou_type: _detections(results, path, truth, iou_type) for iou_type in iou_types}
+
+
+def _known_results(path: str | Path, truth: GroundTruth, iou_types: Sequence[str]) -> list[dict[str, Any]]:
+    """Entries with all that is needed, without those of categories that the annotations lack."""
     results = read_json(path)
-    needed = ("image_id", "category_id", "score", SHAPE_KEYS[iou_type])
+    needed = ("image_id", "category_id", "score", *(SHAPE_KEYS[iou_type] for iou_type in iou_types))
     if not isinstance(results, list):
         raise ValueError(f"{path} is not a list of detections in COCO's result format.")
     for index, result in enumerate(results):
         if not isinstance(result, dict) or any(key not in result for key in needed):
-            raise ValueError(f"Entry {index} of {path} lacks one of {sorted(needed)}, which {iou_type} AP needs.")
+            raise ValueError(
+                f"Entry {index} of {path} lacks one of {sorted(needed)}, which AP of {' and '.join(iou_types)} needs."
+            )
     image_ids, category_ids = ([result[key] for result in results] for key in ("image_id", "category_id"))
     if strange := unlisted(image_ids, truth.image_ids, f"{path}: image_id", f"{truth.source}: images"):
         raise ValueError(f"{path} has detections for image {min(strange)!r}, which {truth.source} does not list.")
     unknown = unlisted(category_ids, truth.category_ids, f"{path}: category_id", f"{truth.source}: categories")
-    known = [result for result in results if result["category_id"] not in unknown] if unknown else results
-    if len(known) < len(results):
-        logger.warning("%d detections are of categories that %s lacks.", len(results) - len(known), truth.source)
+    if not unknown:
+        return results
+    known = [result for result in results if result["category_id"] not in unknown]
+    oddities = Oddities(str(path))
+    ids = some_of(map(repr, sorted(unknown)), 10)
+    what = f"detections are of categories that {truth.source} lacks, and do not count (category_id {ids})"
+    oddities.add(what, len(results) - len(known))
+    oddities.log(logger)
+    return known
+
+
+def _detections(known: list[dict[str, Any]], path: str | Path, truth: GroundTruth, iou_type: str) -> Detections:
     numbers = {image: number for number, image in enumerate(truth.image_ids, 1)}
     categories = {category: number for number, category in enumerate(truth.category_ids, 1)}
     shapes = [result[SHAPE_KEYS[iou_type]] for result in known]

@@ -9,6 +9,26 @@ from focalnet_d2.data.panoptic_labels import label_runs
 from focalnet_d2.data.semantic_labels import unknown_labels_message
 from focalnet_d2.utils.text import some_of
 
+MOST_CLASSES = 4096  # the matrix of an image takes 128 MiB
+
+
+def check_classes(num_classes: int, ignore_label: int, classes_from: str, label_from: str) -> None:
+    """Whether a confusion matrix can be made, and every class counts; training refuses such a label as well.
+
+    Args:
+        classes_from, label_from: what the user has set them with, for messages.
+
+    Raises:
+        ValueError: no class, too many, or one whose label is ignored.
+    """
+    if not 1 <= num_classes <= MOST_CLASSES:
+        raise ValueError(f"{classes_from} gives {num_classes} classes; 1 to {MOST_CLASSES} can be scored.")
+    if 0 <= ignore_label < num_classes:
+        raise ValueError(
+            f"{label_from} is {ignore_label}, which is one of the classes 0 to {num_classes - 1} that {classes_from} "
+            f"gives, so that class would not count: choose a label that is no class."
+        )
+
 
 def count_confusion(
     predicted: np.ndarray, truth: np.ndarray, num_classes: int, ignore_label: int, where: str, truth_file: str | Path

@@ -24,7 +24,7 @@ from focalnet_d2.data.semantic_labels import read_semantic_labels
 from focalnet_d2.kernels.argmax import index_of_largest
 
 from .coco_files import write_json
-from .confusion import ConfusionTally, count_confusion, has_unfounded_classes, semantic_results
+from .confusion import ConfusionTally, check_classes, count_confusion, has_unfounded_classes, semantic_results
 from .deduplication import merge_by_image
 from .metadata import loaded_metadata
 from .streaming import CountingEvaluator
@@ -55,7 +55,7 @@ class SemanticEvaluator(CountingEvaluator):
     ignored ones).
 
     Raises:
-        ValueError: metadata without classes, or a submission without a folder.
+        ValueError: metadata without classes, or with one whose label is ignored; a submission without a folder.
     """
 
     tasks = ("sem_seg",)
@@ -73,6 +73,8 @@ class SemanticEvaluator(CountingEvaluator):
         self.official = official
         self.class_names = list(metadata.stuff_classes)
         self._ignore_label = metadata.get("ignore_label", 255)
+        owner = f"of the metadata of {dataset_name}"
+        check_classes(len(self.class_names), self._ignore_label, f"stuff_classes {owner}", f"ignore_label {owner}")
         mapping = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
         self._category_ids = {index: category for category, index in mapping.items()}
         self.reset()

@@ -58,13 +58,22 @@ def remove_unfinished(folder: Path) -> None:
 def raise_with_file(error: BaseException, path: Path) -> NoReturn:
     """Raises the error of writing a file again: as it is, or naming the file where the system did not.
 
+    Nobody knows the hidden name of a file that is being written, so it counts as none.
     A write to an open file says "No space left on device" and not where; torch's writer hides even that behind an error
     of its own.
     """
     cause = error.__context__ if isinstance(error, RuntimeError) else error
-    if not isinstance(cause, OSError) or cause.errno is None or cause.filename is not None:
+    if not isinstance(cause, OSError) or cause.errno is None or _is_elsewhere(cause, path):
         raise error
     raise OSError(cause.errno, cause.strerror, str(path)) from error
+
+
+def _is_elsewhere(error: OSError, path: Path) -> bool:
+    """Whether the system has named a file that is not the unfinished one of `path`."""
+    if error.filename is None:
+        return False
+    name = Path(os.fsdecode(error.filename)).name
+    return not (name.startswith(f".{path.name}.") and name.endswith(UNFINISHED))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,10 +1,12 @@
 """`python -m focalnet_d2.evaluation`: what it prints and writes, and how it says what is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as mask_codec
 
 from focalnet_d2.commands.score import main
 from tests.evaluation.panoptic_sets import sample_of, segment, write_panoptic_json
@@ -164,6 +166,77 @@ def test_semantic_folders_that_do_not_fit(semantic, tmp_path, capsys):
     assert "has no label files" in capsys.readouterr().err
 
 
+CLASSES = [{"name": name} for name in ("fox", "hen", "sky")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, 3, True, [], {}, *({"categories": value} for value in (None, 3, "fox", [], {}))]
+    + [{"categories": [*CLASSES, entry]} for entry in (None, 0, "", [], {}, CLASSES[1])]
+    + [{"categories": [*CLASSES, {"name": name}]} for name in (None, True, 1, [1], {}, "", " ")],
+    ids=json.dumps,
+)
+def test_categories_that_do_not_name_every_class_are_refused(semantic, tmp_path, capsys, content):
+    categories = tmp_path / "classes.json"
+    categories.write_text(json.dumps(content))
+    assert main(["semantic", *semantic, "--categories", str(categories)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(categories) in captured.err
+
+
+def test_categories_that_are_no_json_are_named(semantic, tmp_path, capsys):
+    (tmp_path / "classes.json").write_text("{")
+    assert main(["semantic", *semantic, "--categories", str(tmp_path / "classes.json")]) == 2
+    assert "classes.json is not valid JSON" in capsys.readouterr().err
+
+
+def test_no_class_has_the_label_that_is_ignored(semantic, capsys):
+    assert main(["semantic", *semantic, "--num-classes", "256"]) == 2
+    error = capsys.readouterr().err
+    assert "--num-classes" in error
+    assert "--ignore-label is 255" in error
+    assert main(["semantic", *semantic, "--num-classes", "256", "--ignore-label", "256"]) == 0
+    assert main(["semantic", *semantic, "--num-classes", "255"]) == 0
+
+
+def test_more_classes_than_memory_are_refused(semantic, capsys):
+    assert main(["semantic", *semantic, "--num-classes", "1000000", "--ignore-label", "-1"]) == 2
+    assert "--num-classes gives 1000000 classes; 1 to 4096 can be scored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("semantic", "--num-classes"), ("semantic", "--workers"), ("panoptic", "--workers"), ("boxes", "--max-dets")],
+)
+@pytest.mark.parametrize("value", ["0", "-1", "1.5"])
+def test_numbers_below_one_are_refused(kind, option, value, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([kind, "truth", "found", option, value])
+    assert f"argument {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--counts"])
+@pytest.mark.parametrize("file", ["", "truth", "truth/panoptic.json/new.json"])
+def test_places_where_nothing_can_be_written_are_refused_before_scoring(panoptic, tmp_path, capsys, option, file):
+    with pytest.raises(SystemExit, match="2"):
+        main(["panoptic", *panoptic, option, str(tmp_path / file)])
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"argument {option}: {tmp_path / file} " in captured.err
+
+
+def test_no_file_is_overwritten_that_is_read_or_written_as_well(panoptic, tmp_path, capsys):
+    before = [Path(path).read_bytes() for path in panoptic]
+    for path in panoptic:
+        for option in ("--output", "--counts"):
+            assert main(["panoptic", *panoptic, option, path]) == 2
+            assert f"{option} {path} is the file of" in capsys.readouterr().err
+    both = str(tmp_path / "new.json")
+    assert main(["panoptic", *panoptic, "--output", both, "--counts", both]) == 2
+    assert [Path(path).read_bytes() for path in panoptic] == before
+
+
 def test_boxes(tmp_path, capsys):
     truth = {
         "images": [{"id": 1, "height": 50, "width": 50}],
@@ -180,3 +253,26 @@ def test_boxes(tmp_path, capsys):
     assert main(["boxes", *files, "--iou-type", "segm"]) == 2
     assert main(["boxes", *files, "--backend", "none"]) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_boxes_and_masks_of_one_reading(tmp_path, caplog):
+    square = {"size": [50, 50], "counts": [255, 20, *[30, 20] * 19, 1275]}
+    truth = {
+        "images": [{"id": 1, "height": 50, "width": 50}],
+        "categories": [{"id": 7, "name": "fox"}],
+        "annotations": [{"image_id": 1, "category_id": 7, "bbox": [5, 5, 20, 20], "segmentation": square}],
+    }
+    encoded = mask_codec.frPyObjects(square, 50, 50)
+    mask = {"size": encoded["size"], "counts": encoded["counts"].decode()}
+    found = [
+        {"image_id": 1, "category_id": c, "bbox": [5, 5, 20, 20], "score": 0.9, "segmentation": mask} for c in (7, 8)
+    ]
+    for name, content in (("truth.json", truth), ("found.json", found)):
+        (tmp_path / name).write_text(json.dumps(content))
+    files = [str(tmp_path / name) for name in ("truth.json", "found.json")]
+    assert main(["boxes", *files, "--iou-type", "bbox", "segm", "--output", str(tmp_path / "results.json")]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [results[task]["AP"] for task in ("bbox", "segm")] == [pytest.approx(100)] * 2
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if line.startswith(f"{files[0]} (1 annotations)")]) == 1
+    assert len([line for line in lines if line.startswith(files[1]) and "(category_id 8)" in line]) == 1

@@ -180,3 +180,16 @@ def test_another_label_to_ignore_and_classes_without_ids(tmp_path):
 def test_data_sets_without_classes_are_refused():
     with pytest.raises(ValueError, match="semantic_test_unknown has no stuff_classes"):
         SemanticEvaluator("semantic_test_unknown")
+
+
+@pytest.mark.parametrize(("ignore_label", "classes"), [(None, 256), (1, 2)])
+def test_data_sets_with_a_class_that_is_ignored_are_refused(ignore_label, classes):
+    name = "semantic_test_ignored_class"
+    MetadataCatalog.get(name).set(stuff_classes=[str(index) for index in range(classes)])
+    if ignore_label is not None:
+        MetadataCatalog.get(name).ignore_label = ignore_label
+    try:
+        with pytest.raises(ValueError, match=f"ignore_label of the metadata of {name} is .* stuff_classes"):
+            SemanticEvaluator(name)
+    finally:
+        MetadataCatalog.remove(name)

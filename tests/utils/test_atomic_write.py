@@ -72,6 +72,14 @@ def test_a_full_disk_is_one_error_with_the_file(tmp_path, numbers):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_atomically(tmp_path / "folder", b"content")
+    assert str(tmp_path / "folder") in str(error.value)
+    assert "unfinished" not in str(error.value)
+
+
 def test_an_error_of_another_file_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="other"), atomic_open(tmp_path / "file.bin"):
         (tmp_path / "other").read_bytes()
