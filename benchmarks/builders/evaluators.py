@@ -78,8 +78,10 @@ class Data:
             )
             self.outputs.append((torch.from_numpy(predicted_map), segments))
         categories = [{"id": i, "name": f"class {i}", "isthing": int(i < THINGS)} for i in range(CLASSES)]
+        size = {"height": HEIGHT, "width": WIDTH}
+        listed = [{"id": sample["image_id"], "file_name": sample["file_name"], **size} for sample in self.samples]
         for name, annotations in (("truth", truth), ("predictions", predictions)):
-            content = {"images": [], "annotations": annotations, "categories": categories}
+            content = {"images": listed, "annotations": annotations, "categories": categories}
             (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
     def register(self) -> None:

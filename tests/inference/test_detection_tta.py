@@ -10,6 +10,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
+from focalnet_d2.engine.preflight import read_data
 from focalnet_d2.engine.run import build_model, evaluate
 from focalnet_d2.inference.box_fusion import Nms, WeightedBoxFusion
 from focalnet_d2.inference.tta import DetectionTTA
@@ -113,13 +114,13 @@ def test_a_recipe_is_evaluated_with_its_wrapper(tmp_path, settings):
     recipe = apply_overrides(load_recipe(RECIPE), [*TINY, f"train.output_dir={tmp_path / 'plain'}"])
     with tiny_dataset(tmp_path / "data"):
         model = build_model(recipe)
-        assert "bbox" in evaluate(model, recipe)
+        assert "bbox" in evaluate(model, recipe, read_data(recipe, to_train=False))
         recipe.train.output_dir = str(tmp_path / "augmented")
         recipe.train.test_time_augmentation.enabled = True
         wrapper = recipe.train.test_time_augmentation.wrapper
         wrapper.update({"short_sides": (64,), "flip": False, "top_k": 12, **settings})
         wrapper.fusion = {"_target_": Nms, "iou_threshold": 1.0}
-        assert "bbox" in evaluate(model, recipe)
+        assert "bbox" in evaluate(model, recipe, read_data(recipe, to_train=False))
     plain, augmented = (
         json.loads((tmp_path / name / "coco_instances_results.json").read_text()) for name in ("plain", "augmented")
     )
