@@ -28,8 +28,7 @@ from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts
 from focalnet_d2.evaluation.panoptic_files import (
     index_predicted_files,
-    index_truth_files,
-    read_classes,
+    read_classes_and_files,
     score_panoptic_files,
 )
 from focalnet_d2.evaluation.semantic import SemanticEvaluator
@@ -164,8 +163,9 @@ def panoptic_files(data: Data) -> Tools:
         return counted[0]
 
     def ours() -> object:
-        files = (index_truth_files(truth), index_predicted_files(predictions))
-        return comparable(score_panoptic_files(*files, read_classes(truth).index_of).official)
+        classes, true_files = read_classes_and_files(truth)
+        predicted = index_predicted_files(predictions)
+        return comparable(score_panoptic_files(true_files, predicted, classes.index_of).official)
 
     return {"panopticapi": panopticapi, "score_panoptic_files": ours}
 
