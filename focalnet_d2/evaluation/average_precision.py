@@ -8,6 +8,7 @@ detections other than 100 works for all numbers, below 10 too, and no prediction
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,11 @@ def average_precision(
         iou_type: "bbox" or "segm".
         backend: from `find_backend`.
         max_dets: detections that count for an image and class, those with the highest scores.
+
+    Raises:
+        ValueError: no detection would count.
     """
+    check_max_dets(max_dets)
     images = [image["id"] for image in truth.images]
     detections = detections[np.isin(detections.images, images)]
     limits = sorted({1, 10, max_dets})
@@ -63,6 +68,12 @@ def average_precision(
         per_class_50={name: _mean(of_class[AT_50, :, index]) for index, name in enumerate(names)},
         counts=_counts(truth, detections, iou_type, recall[AT_50, :, ALL, last], max_dets),
     )
+
+
+def check_max_dets(max_dets: Any) -> None:
+    """Raises ValueError if that is no number of detections of which some can count."""
+    if not isinstance(max_dets, int) or isinstance(max_dets, bool) or max_dets < 1:
+        raise ValueError(f"max_dets={max_dets!r} must be a whole number of at least 1.")
 
 
 def score_results_file(

@@ -24,7 +24,7 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from torch import Tensor
 
-from .average_precision import average_precision, write_counts
+from .average_precision import average_precision, check_max_dets, write_counts
 from .coco_backends import find_backend
 from .coco_files import SHAPE_KEYS, Detections, GroundTruth, ImageId, check_detections, read_ground_truth, write_json
 from .panoptic_instances import instances_from_panoptic
@@ -82,6 +82,7 @@ class DetectionEvaluator(DatasetEvaluator):
             raise ValueError(f"DetectionEvaluator scores one data set, it was given {names}: evaluate them one by one.")
         if not tasks or set(tasks) - SHAPE_KEYS.keys():
             raise ValueError(f"tasks={list(tasks)} is not one or both of {', '.join(SHAPE_KEYS)}.")
+        check_max_dets(max_dets)
         self.dataset_name = names[0]
         self.tasks = tuple(tasks)
         self.output_dir = None if output_dir is None else Path(output_dir)

@@ -252,6 +252,8 @@ def test_boxes(tmp_path, capsys):
     assert "bbox" in capsys.readouterr().out
     assert main(["boxes", *files, "--iou-type", "segm"]) == 2
     assert main(["boxes", *files, "--backend", "none"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["boxes", *files, "--max-dets", "0"])
     assert "none" in capsys.readouterr().err
 
 

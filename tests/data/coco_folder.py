@@ -23,15 +23,16 @@ def write_coco(root: Path, split: str = "val", categories: list[dict] | None = N
     folder = root / "coco"
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     (folder / f"{split}2017").mkdir(exist_ok=True)
-    images, annotations = [], []
+    images, annotations, objects = [], [], []
     for image_id in range(8, 8 + copies):
         stem = f"{image_id:012d}"
         images.append({"id": image_id, "file_name": f"{stem}.jpg", "height": 2, "width": 4})
         annotations.append({"image_id": image_id, "file_name": f"{stem}.png", "segments_info": SEGMENTS})
+        objects += [{**segment, "image_id": image_id} for segment in SEGMENTS if segment["category_id"] != RUG]
         Image.new("RGB", (4, 2)).save(folder / f"{split}2017" / f"{stem}.jpg")
         write_panoptic_ids(IDS, folder / f"panoptic_{split}2017" / f"{stem}.png")
     panoptic = {"images": images, "annotations": annotations, "categories": categories or COCO_CATEGORIES}
-    instances = {**panoptic, "annotations": []}
+    instances = {**panoptic, "annotations": objects}
     for task, content in (("panoptic", panoptic), ("instances", instances)):
         (folder / "annotations" / f"{task}_{split}2017.json").write_text(json.dumps(content))
     return folder

@@ -154,7 +154,7 @@ def test_truncated_annotation_file(dataset):
 
 
 def test_no_images_left_names_set_and_filter(dataset):
-    damage(dataset[1], lambda content: content["annotations"].clear())
+    damage(dataset[1], lambda content: content.pop("annotations"))
     with pytest.raises(ValueError, match="copied_val has no images left with filter_empty=True, limit=None"):
         get_detection_dataset_dicts(dataset[0], filter_empty=True)
     with pytest.raises(ValueError, match="copied_val has no images left with filter_empty=False, limit=0"):

@@ -161,7 +161,12 @@ def test_nothing_found_scores_zero_and_nothing_to_find_is_not_defined(folder, ba
     scores = score(folder, truth, [], iou_type, backend)
     assert scores.summary["AP"] == scores.summary["AR100"] == 0
     assert scores.counts == {"fox": {"tp": 0, "fp": 0, "fn": 1}}
-    scores = score(folder, one_class([]), found([(0, 0)], [0.5]), iou_type, backend)
+    truth["images"] += one_class([], image=2)["images"]
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "results.json").write_text(json.dumps(found([(0, 0)], [0.5], image=2)))
+    whole = read_ground_truth(folder / "truth.json")
+    detections = read_results(folder / "results.json", whole, iou_type)
+    scores = average_precision(whole.restricted_to({2}), detections, iou_type, backend=find_backend(backend))
     assert all(map(math.isnan, scores.summary.values()))
     assert scores.counts == {"fox": {"tp": 0, "fp": 1, "fn": 0}}
 
@@ -255,6 +260,7 @@ TRUTH, RESULTS = one_class([(0, 0)]), found([(0, 0)], [0.5])
         (without([TRUTH], "annotations")[0], RESULTS, "bbox", "COCO's server"),
         (TRUTH | {"annotations": without(TRUTH["annotations"], "segmentation")}, RESULTS, "segm", "no segmentation"),
         (TRUTH | {"images": without(TRUTH["images"], "height")}, RESULTS, "segm", "height or width"),
+        (TRUTH | {"annotations": []}, RESULTS, "bbox", r"truth\.json: annotations are none.* nothing is left to find"),
         (TRUTH, {"results": RESULTS}, "bbox", r"results\.json is not a list"),
         (TRUTH, RESULTS + without(RESULTS, "score"), "bbox", r"Entry 1 of .*score"),
         (TRUTH, without(RESULTS, "segmentation"), "segm", r"Entry 0 .*segmentation"),
@@ -262,6 +268,13 @@ TRUTH, RESULTS = one_class([(0, 0)]), found([(0, 0)], [0.5])
         (TRUTH, [RESULTS[0] | {"bbox": [0, 0, 5, math.nan]}], "bbox", r"not finite, the first in image 1"),
         (TRUTH, [RESULTS[0] | {"bbox": [9, 9, -5, 4]}], "bbox", r"negative width or height.*, the first in image 1"),
         (TRUTH, [RESULTS[0] | {"score": math.inf}], "segm", "not finite"),
+        (TRUTH, [*found([(0, 0)], [0]), RESULTS[0] | {"score": True}], "segm", r"results\.json .* score is none: True"),
+        (
+            TRUTH,
+            [RESULTS[0] | {"bbox": [0, 0.5, True, 4]}],
+            "bbox",
+            r"box of four numbers is none: \[0, 0.5, True, 4\]",
+        ),
         (TRUTH, [RESULTS[0] | {"segmentation": [[0, 0, 9, 0, 9, 9]]}], "segm", "image 1 is not compressed RLE"),
         (TRUTH, [RESULTS[0] | {"segmentation": {"size": [9, 9], "counts": "Q3"}}], "segm", r"\(9, 9\).*\(120, 160\)"),
     ],
@@ -271,6 +284,12 @@ def test_files_that_cannot_be_scored(tmp_path, truth, results, iou_type, message
     (tmp_path / "results.json").write_text(json.dumps(results))
     with pytest.raises(ValueError, match=message):
         score_results_file(tmp_path / "truth.json", tmp_path / "results.json", iou_type)
+
+
+@pytest.mark.parametrize("max_dets", [0, -1, 2.5, True, "100", None])
+def test_a_number_of_detections_that_cannot_count_is_refused(folder, max_dets):
+    with pytest.raises(ValueError, match=r"max_dets=.* must be a whole number of at least 1"):
+        score(folder, TRUTH, RESULTS, max_dets=max_dets)
 
 
 def test_a_missing_file_is_named(tmp_path):

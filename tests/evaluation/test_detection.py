@@ -141,6 +141,11 @@ def test_limit_of_detections(dataset):
     assert score(DetectionEvaluator(name, max_dets=300), found)["bbox"]["AP"] == pytest.approx(100)
 
 
+def test_a_limit_that_no_detection_passes_is_refused_before_anything_is_predicted(dataset):
+    with pytest.raises(ValueError, match="max_dets=0 must be"):
+        DetectionEvaluator(dataset(), max_dets=0)
+
+
 def test_predictions_that_cannot_belong_to_the_data_set(dataset):
     with pytest.raises(ValueError, match=r"class 3.*3 classes.*num_classes"):
         score(DetectionEvaluator(dataset()), {100: prediction([[0, 0, 5, 5]], [3])})

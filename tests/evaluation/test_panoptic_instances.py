@@ -69,11 +69,13 @@ def test_a_crowd_excuses_and_counts_no_object(registered):
 
 
 def test_the_file_of_instances_counts_where_it_is_there(registered, tmp_path):
-    content = {"images": [{"id": i, "height": 2, "width": 3} for i in (1, 3)], "annotations": []}
+    content = {"images": [{"id": i, "height": 2, "width": 3} for i in (1, 3)]}
+    missed = {"size": [2, 3], "counts": [5, 1]}  # one pixel that nothing is predicted for
+    content["annotations"] = [{"image_id": 3, "category_id": 7, "bbox": [2, 1, 1, 1], "segmentation": missed}]
     content["categories"] = [{"id": 7, "name": "dog"}, {"id": 90, "name": "car"}]
     (tmp_path / "instances.json").write_text(json.dumps(content))
     load_dataset(registered(instances_json=tmp_path / "instances.json"))
-    assert np.isnan(results(PERFECT)["segm"]["AP"])
+    assert results(PERFECT)["segm"]["AP"] == 0
 
 
 def test_a_png_that_does_not_fit_is_named_before_anything_is_predicted(registered, tmp_path):

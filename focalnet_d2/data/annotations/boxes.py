@@ -1,6 +1,7 @@
 """Boxes of COCO's annotations: four finite numbers each, and which of them hold no pixel of their image."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,26 @@ def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarra
 
 
 def as_numbers(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:
-    """The values as a float64 array of that shape; None if they are anything but numbers, or of another shape."""
+    """The values as a float64 array of that shape; None if they are anything but numbers, or of another shape.
+
+    The truth values of JSON are no numbers, though numpy takes them for 0 and 1 where they stand among numbers.
+    """
     if not len(values):
         return np.zeros(shape)
     try:
         array = np.array(values)
     except (ValueError, OverflowError):  # rows of different lengths
         return None
-    if array.shape != shape or array.dtype.kind not in "iuf":  # text, null, true and numbers of any length are others
+    if array.shape != shape or array.dtype.kind not in "iuf":  # text, null and numbers of any length are others
         return None
-    return array.astype(np.float64)
+    return None if _has_bool(array, values) else array.astype(np.float64)
+
+
+def _has_bool(array: np.ndarray, values: Sequence[Any]) -> bool:
+    """Whether one of the values is true or false; only the rows with a 0 or 1 can have one, so others are not read."""
+    suspects = np.flatnonzero(((array == 0) | (array == 1)).reshape(len(array), -1).any(axis=1)).tolist()
+    rows = [values[index] for index in suspects]
+    return bool in set(map(type, chain.from_iterable(rows) if array.ndim > 1 else rows))
 
 
 def as_finite_numbers(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:

@@ -110,6 +110,11 @@ def _checked_annotations(
 ) -> list[Entry]:
     """Annotations of listed images, with flags of 0 and 1 and marked boxes."""
     where = f"{path}: annotations"
+    if not annotations:
+        raise ValueError(
+            f"{where} are none; the list is empty, so nothing is left to find: add objects, or remove the list from a "
+            "file of images that are only to be predicted."
+        )
     oddities = Oddities(f"{path} ({len(annotations)} annotations)")
     known, rows = _of_known_images(annotations, images, path, oddities)
     used = column(known, "category_id", where)
@@ -124,7 +129,7 @@ def _checked_annotations(
     oddities.add("boxes reach beyond their image; training cuts them off, scoring does not", beyond)
     crowds = sum([entry.get("iscrowd", 0) for entry in known])
     oddities.add("are crowds (iscrowd: 1), which are no targets", crowds)
-    if annotations and crowds == len(known):
+    if crowds == len(known):
         raise ValueError(
             f"Nothing is left to find: {oddities} Set iscrowd and ignore to 0 for the objects that are to be found."
         )

@@ -82,6 +82,10 @@ REFUSED = {
     "area as text": (set_first("annotations", area="36"), "id 1 has the area '36'"),
     "area of nan": (set_first("annotations", area=math.nan), "id 1 has the area nan"),
     "negative area": (set_first("annotations", area=-36), "id 1 has the area -36"),
+    "true in a box": (set_first("annotations", bbox=[2, True, 6, 6]), r"without a box .* has \[2, True, 6, 6\]"),
+    "false in a box": (set_first("annotations", bbox=[2.5, 2, False, 6]), r"without a box .* has \[2.5, 2, False"),
+    "true as area": (set_first("annotations", area=True), "id 1 has the area True"),
+    "no annotations": (lambda c: c["annotations"].clear(), "annotations are none; the list is empty, so nothing is"),
     "width as text": (set_first("images", width="16"), "9 has the width '16'"),
     "height of 0": (set_first("images", height=0), "9 has the height 0"),
     "name is a list": (set_first("categories", name=["fox"]), r"7 has the name \['fox'\]"),
@@ -106,7 +110,6 @@ TAKEN = {
     "sizes with a decimal point": (set_all("images", height=12.0, width=16.0), ""),
     "category without a name": (drop_first("categories", "name"), ""),
     "box beyond its image": (set_first("annotations", bbox=[2, 2, 40, 5]), "1 boxes reach beyond their image"),
-    "no annotations": (lambda c: c["annotations"].clear(), ""),
     "no list of annotations": (lambda c: c.pop("annotations"), ""),
 }
 
