@@ -106,7 +106,9 @@ def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Names
 def _score_panoptic(options: argparse.Namespace) -> Results:
     classes, truth = read_classes_and_files(options.truth, options.truth_folder)
     predictions = index_predicted_files(options.predictions, options.predictions_folder)
-    tally = score_panoptic_files(truth, predictions, classes.index_of, workers=options.workers)
+    tally = score_panoptic_files(
+        truth, predictions, classes.index_of, workers=options.workers, source=options.predictions
+    )
     official = not options.corrected
     if options.counts is not None:
         counts = tally.counts(official=official)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from focalnet_d2.data.annotations.ids import Id
+from focalnet_d2.data.annotations.ids import Id, check_alike
 from focalnet_d2.data.annotations.panoptic import read_panoptic, read_panoptic_predictions
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
 from focalnet_d2.data.preparation.jobs import run_jobs
@@ -81,6 +81,7 @@ def score_panoptic_files(
     index_of: Mapping[Id, int],
     *,
     workers: int = 1,
+    source: str = "The predictions",
 ) -> PanopticStats:
     """Compare files; the result, to the last bit, does not depend on the number of processes.
 
@@ -88,12 +89,14 @@ def score_panoptic_files(
         truth, predictions: files by image id; predictions for other images do not count.
         index_of: class index of every category id.
         workers: processes.
+        source: where the predictions come from, for messages.
 
     Raises:
         FileNotFoundError, ValueError: an image without a prediction, or files that cannot be used.
     """
+    check_alike(list(predictions), truth, f"{source}: annotations (image_id)", "the images of the ground truth")
     if missing := [image_id for image_id in truth if image_id not in predictions]:
-        raise ValueError(f"{len(missing)} images have no prediction, among them {missing[0]!r}.")
+        raise ValueError(f"{source}: {len(missing)} images have no prediction, among them {missing[0]!r}.")
     pairs = [(truth[image_id], predictions[image_id]) for image_id in truth]
     tally = PanopticStats(len(set(index_of.values())))
     compare = functools.partial(compare_files, index_of)

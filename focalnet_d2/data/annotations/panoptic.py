@@ -10,6 +10,7 @@ PNGs are looked at where they are read, by `panoptic_labels.read_listed_ids`.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _checked_categories(categories: list[Entry], path: str | Path) -> list[Entry
     kind_of_ids(ids, where)
     check_unique(ids, where)
     for category, name, flag in zip(categories, names, flags, strict=True):
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name.strip():
             raise ValueError(f"{where}: {category['id']!r} has the name {name!r}, which is no text.")
         if flag not in (0, 1):
             raise ValueError(f"{where}: {name!r} has isthing {flag!r}; write 1 for what is countable, else 0.")
@@ -137,6 +138,16 @@ def _check_text(entry: Entry, key: str, where: str) -> None:
     if not isinstance(entry.get(key), str) or not entry[key]:
         has = f"the {key} {entry[key]!r}" if key in entry else f"no {key}"
         raise ValueError(f"{where} has {has}; write the name of the file.")
+    if not _is_file_name(entry[key]):
+        raise ValueError(f"{where} has the {key} {entry[key]!r}, which no file can have; write the name of the file.")
+
+
+def _is_file_name(text: str) -> bool:
+    """JSON can write zeros and halves of characters, which no system can look for."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_all_segments(
