@@ -4,7 +4,7 @@ Everything is decided before the first value is copied, so an error leaves the m
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,21 @@ from .focalnet import (
 )
 from .focalnet_architecture import FOCALNET_SETTINGS, architecture_checks, recorded_settings
 from .kernel_inflation import added_kernels, grow
-from .layout import ArchitectureCheck, ClassRows, Layout, Renamed, RequiredSetting, State, apply_table, drop, rename
+from .layout import (
+    ArchitectureCheck,
+    ClassRows,
+    Layout,
+    Renamed,
+    RequiredSetting,
+    Rule,
+    State,
+    apply_table,
+    drop,
+    rename,
+)
 from .reading import read_checkpoint
 from .report import LoadReport
-from .selection import Weights, select_weights
+from .selection import Weights, how_to_choose, select_weights
 from .values import nonfinite_names, unfit_types
 
 
@@ -220,8 +231,21 @@ def _recognize(model: nn.Module, weights: Weights, state: State, backbone_only: 
             )
     raise ValueError(
         f"The checkpoint {weights.source} has no layout that {type(model).__name__} can load "
-        f"({', '.join(layout.name for layout in layouts)}); it holds {counted(names)}."
+        f"({', '.join(layout.name for layout in layouts)}); it holds {counted(names)}"
+        f"{_prefix_remedy(names, lambda plain: any(layout.recognize(plain, state) for layout in layouts))}."
     )
+
+
+def _prefix_remedy(names: Sequence[str], is_known: Callable[[list[str]], bool]) -> str:
+    """What to set if the names are known without something that all of them begin with; "" otherwise."""
+    words = names[0].split(".")
+    for depth in range(1, len(words)):
+        start = ".".join(words[:depth]) + "."
+        if not all(name.startswith(start) for name in names):
+            return ""
+        if is_known([name.removeprefix(start) for name in names]):
+            return f", whose names all begin with {start!r}: {how_to_choose(start[:-1])}"
+    return ""
 
 
 def _a(name: str) -> str:
@@ -236,7 +260,8 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     model = _unwrapped(model)
     state = model.state_dict()
     layout = _recognize(model, weights, state, options.backbone_only)
-    renamed = apply_table(layout.rules(model, list(weights.tensors)), weights.tensors)
+    rules = layout.rules(model, list(weights.tensors))
+    renamed = apply_table(rules, weights.tensors)
     tensors = renamed.tensors
     report = LoadReport(
         weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped}, taken=weights.taken
@@ -258,6 +283,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     if layout.backbone_only:
         may_be_missing = _fit_backbone(model, tensors, state, renamed, report)
     report.missing = [name for name in state if name not in tensors]
+    _check_no_tensor(rules, weights, report.missing, layout.name)
     _check_complete(renamed, tensors, state, may_be_missing, weights.source, layout.name)
     report.loaded = list(tensors)
     return tensors, report
@@ -363,6 +389,17 @@ def _check_types(tensors: State, state: State, source: str, layout: str) -> None
         raise ValueError(
             f"The checkpoint {source} ({layout}) holds values that the model's types would cut: {counted(wrong)}; save "
             "the weights as floating-point numbers."
+        )
+
+
+def _check_no_tensor(rules: Sequence[Rule], weights: Weights, missing: Collection[str], layout: str) -> None:
+    """Refuses something else in the place of a tensor that the model needs."""
+    others = apply_table(rules, dict.fromkeys(weights.skipped, torch.empty(0, device="meta"))).origin
+    wrong = [f"{others[name]}: {weights.skipped[others[name]]}" for name in missing if name in others]
+    if wrong:
+        raise ValueError(
+            f"The checkpoint {weights.source} ({layout}) holds something else under names of tensors: "
+            f"{counted(wrong)}; save dense tensors there."
         )
 
 

@@ -65,12 +65,14 @@ def select_weights(
     path, inside = _find_container(content, source, ema, entry)
     tensors, skipped = _tensors_of(inside, source)
     if not tensors:
-        raise ValueError(f"The checkpoint {source} holds no weights; it holds {some_of(content, 5) or 'nothing'}.")
+        held = some_of(content, 5) or "nothing"
+        raise ValueError(f"The checkpoint {source} holds no weights; it holds {held}{_remedy(content)}.")
     if entry and path[:1] != [entry]:
-        tensors = _below(entry, tensors, source)
+        tensors = _below(entry, tensors, source, model_names)
     _refuse_several_models(tensors, source)
     skipped |= _split_counters(tensors)
     tensors, removed = _without_prefixes(tensors, model_names, source)
+    skipped = {_plain(name, removed): reason for name, reason in skipped.items()}
     metadata = _check_metadata(content.get("metadata"), source)
     return Weights(source, tensors, metadata, skipped, _in_words(path, removed, _others(content, path)))
 
@@ -89,7 +91,9 @@ def _find_container(
     trained, averaged = _held(content, TRAINED), _held(content, AVERAGED)
     if ema and not averaged:
         held = some_of(content, 5) or "nothing"
-        raise ValueError(f"The checkpoint {source} holds no averaged weights (ema_model); it holds {held}.")
+        raise ValueError(
+            f"The checkpoint {source} holds no averaged weights (ema_model); it holds {held}{_remedy(content)}."
+        )
     found = [entry] if _held(content, [entry]) else averaged if ema else trained or averaged
     path, inside = [], content
     while found:
@@ -99,11 +103,24 @@ def _find_container(
     return path, inside
 
 
+def _remedy(content: Mapping[str, Any]) -> str:
+    """How to take the tensors of entries that are not looked into; "" if there are none."""
+    known = (*TRAINED, *AVERAGED)
+    inside = {name: value for name, value in content.items() if isinstance(value, Mapping) and name not in known}
+    names = [name for name, value in inside.items() if any(map(_is_array, value.values())) or _held(value, TRAINED)]
+    return f", with tensors in {' and '.join(names)}: {how_to_choose(names[0])}" if names else ""
+
+
+def how_to_choose(entry: str) -> str:
+    """What to set for the weights of an entry, or for names that begin with it."""
+    return f"set train.weights_entry={entry} (in Python entry=, on command lines without a recipe --entry)"
+
+
 def _the_one(names: list[str], source: str) -> str:
     if len(names) > 1:
         raise ValueError(
-            f"The checkpoint {source} holds weights under {' and '.join(names)}: set train.weights_entry={names[0]} or "
-            "the other (in Python entry=, on command lines without a recipe --entry)."
+            f"The checkpoint {source} holds weights under {' and '.join(names)}: {how_to_choose(names[0])}, or the "
+            "other."
         )
     return names[0]
 
@@ -162,13 +179,13 @@ def _odd_kind(tensor: Tensor) -> str:
     return "" if tensor.layout == torch.strided else "sparse"
 
 
-def _below(word: str, tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The tensors whose names begin with a word and a dot, without these."""
+def _below(word: str, tensors: dict[str, Tensor], source: str, model_names: Collection[str]) -> dict[str, Tensor]:
+    """The tensors whose names, or those without prefixes, begin with a word and a dot, without these."""
     start = f"{word}."
-    found = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-    if not found:
-        raise ValueError(f"The checkpoint {source} has no entry {word!r}, and no names that begin with {start!r}.")
-    return found
+    for named in (tensors, _without_prefixes(tensors, model_names, source)[0]):
+        if found := {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}:
+            return found
+    raise ValueError(f"The checkpoint {source} has no entry {word!r}, and no names that begin with {start!r}.")
 
 
 def _refuse_several_models(tensors: Mapping[str, Tensor], source: str) -> None:
@@ -209,6 +226,13 @@ def _without_prefixes(
             )
         plain_tensors[plain] = tensors[name]
     return plain_tensors, removed
+
+
+def _plain(name: str, removed: list[str]) -> str:
+    """A name of something else than a tensor, as the names of the tensors beside it became."""
+    for part in removed:
+        name = name.replace(part, "") if part in WRAPPERS else name.removeprefix(part)
+    return name
 
 
 def _check_metadata(metadata: Any, source: str) -> dict[str, Any]:

@@ -5,20 +5,24 @@ transparent pixels, all without a word. Here:
 
     1-bit, grey, palette, CMYK, YCbCr   converted
     alpha (also in palettes)            laid over white, as a viewer shows it
-    16-bit grey                         value / 257, rounded: 65535 -> 255 (16-bit colour PNG: Pillow's high
-    byte) 32-bit integer, float, anything else   an error that names the file
+    16-bit grey                         value / 257, rounded: 65535 -> 255; a warning if that is almost black
+    16-bit colour PNG                   Pillow's high byte
+    32-bit integer, float, other modes  an error that names the file
 """
 
+import logging
 import struct
 
 import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import log_first_n
 from PIL import Image
 
 IMAGE_FORMATS = ("RGB", "BGR")
 _CONVERTED_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
+_DARK = 4096  # 16-bit values below it become at most 16 of 255
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
@@ -60,8 +64,20 @@ def _to_8_bit(image: Image.Image, file_name: str) -> Image.Image:
         return image
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": Pillow before 11.3
         values = np.array(image).astype(np.int64)
+        if 0 < values.max() < _DARK:
+            _warn_of_darkness(file_name, int(values.max()))
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     raise ValueError(
         f"The image file {file_name} has pixels of Pillow's mode {image.mode!r}, which have no fixed 8-bit "
         "range; convert it to 8 or 16 bits first."
+    )
+
+
+def _warn_of_darkness(file_name: str, highest: int) -> None:
+    """Says once in a process how 16-bit values are scaled, for files that were meant otherwise."""
+    log_first_n(
+        logging.WARNING,
+        f"The 16-bit image file {file_name} has no value above {highest} and becomes almost black: values are divided "
+        "by 257, so that 65535 is white. If its white is lower, scale the values or save 8 bits. Other such files are "
+        "not named.",
     )

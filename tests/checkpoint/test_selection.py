@@ -90,6 +90,49 @@ def test_where_two_may_be_meant_the_file_asks(content, options):
         select_weights(content, "m.pth", **options)
 
 
+@pytest.mark.parametrize("name", ["weights", "module", "ema", "student", "network", "model_state_dict"])
+@pytest.mark.parametrize("inside", [WEIGHTS, {"model": WEIGHTS}])
+def test_an_entry_of_another_name_is_named_with_what_to_set(name, inside):
+    content = {"epoch": 3, "optimizer": {"state": {0: {"step": torch.ones(1)}}}, name: inside}
+    with pytest.raises(ValueError, match=rf"tensors in {name}: set train\.weights_entry={name} "):
+        select_weights(content)
+    assert_same_state(select_weights(content, entry=name).tensors, WEIGHTS)
+    with pytest.raises(
+        ValueError, match=rf"no averaged weights .* tensors in {name}: set train\.weights_entry={name} "
+    ):
+        select_weights({"model": WEIGHTS, **content}, ema=True)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "prefix"), [("net.", "net"), ("student.", "student"), ("a.b.", "a.b"), ("module.net.", "net")]
+)
+def test_a_prefix_that_all_names_share_is_named_with_what_to_set(wrapped, prefix):
+    file = {"state_dict": {wrapped + name: value for name, value in snapshot(tiny_focalnet(2)).items()}}
+    model = tiny_focalnet(1)
+    with pytest.raises(ValueError, match=rf"all begin with '{prefix}\.': set train\.weights_entry={prefix} "):
+        load_checkpoint(model, file)
+    load_checkpoint(model, file, entry=prefix)
+    assert_same_state(model.state_dict(), tiny_focalnet(2).state_dict())
+
+
+def test_a_prefix_without_which_nothing_is_known_is_not_recommended():
+    with pytest.raises(ValueError, match=r"has no layout .*2 \(net\.a\.weight, net\.a\.bias\)\.$"):
+        load_checkpoint(tiny_focalnet(1), with_prefix("net."))
+
+
+@pytest.mark.parametrize("value", [None, [1.0, 2.0], 0.5, {"a": torch.ones(2)}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_something_else_in_the_place_of_a_tensor_is_said(prefix, value):
+    tensors = snapshot(tiny_focalnet(2))
+    name = next(name for name in tensors if name.endswith("bias"))
+    file = {prefix + key: value if key == name else tensor for key, tensor in tensors.items()}
+    kind = type(value).__name__
+    with pytest.raises(
+        ValueError, match=rf"something else under names of tensors: 1 \({name}: a {kind}, not a tensor\)"
+    ):
+        load_checkpoint(tiny_focalnet(1), {"model": file, "epoch": 3})
+
+
 def test_the_answer_is_an_entry_or_the_beginning_of_names():
     assert_same_state(select_weights({"model": AVERAGED, "net": WEIGHTS}, entry="net").tensors, WEIGHTS)
     both = {**with_prefix("teacher."), **{f"student.{name}": value for name, value in AVERAGED.items()}}

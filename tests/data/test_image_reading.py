@@ -1,7 +1,10 @@
 """Every kind of image file has one exact meaning, or an error that names the file."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from detectron2.utils import logger
 from PIL import Image
 
 from focalnet_d2.data.image_reading import read_image
@@ -56,6 +59,17 @@ def test_16_bit_gray_is_divided_by_257(tmp_path, suffix):
     values = np.array([[0, 128, 129, 257], [32768, 40000, 65406, 65535]], np.uint16)
     path = saved(tmp_path / f"deep.{suffix}", Image.fromarray(values))
     assert read_image(path)[..., 0].tolist() == [[0, 0, 1, 1], [128, 156, 254, 255]]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_dark"), [([[0, 255]], True), ([[0, 4095]], True), ([[0, 4096]], False), ([[0]], False)]
+)
+def test_16_bit_values_of_a_smaller_range_are_said_once(tmp_path, caplog, monkeypatch, values, is_dark):
+    monkeypatch.setattr(logger, "_LOG_COUNTER", Counter())
+    for name in ("first.png", "second.png"):
+        read_image(saved(tmp_path / name, Image.fromarray(np.array(values, np.uint16))))
+    assert len(caplog.records) == is_dark
+    assert ("first.png has no value above" in caplog.text) == is_dark
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
