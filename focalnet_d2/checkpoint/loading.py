@@ -4,7 +4,7 @@ Everything is decided before the first value is copied, so an error leaves the m
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from focalnet_d2.utils.text import counted, some_of
 
 from .classes import RowMap, fit_class_rows, match_rows, names_to_match
+from .completeness import check_complete, check_conflicts, check_no_tensor, check_types
 from .focalnet import (
     backbone_layouts,
     detector_layouts,
@@ -30,7 +31,6 @@ from .layout import (
     Layout,
     Renamed,
     RequiredSetting,
-    Rule,
     State,
     apply_table,
     drop,
@@ -39,7 +39,7 @@ from .layout import (
 from .reading import read_checkpoint
 from .report import LoadReport
 from .selection import Weights, how_to_choose, select_weights
-from .values import nonfinite_names, unfit_types
+from .values import nonfinite_names
 
 
 @dataclass(frozen=True)
@@ -267,12 +267,12 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
         weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped}, taken=weights.taken
     )
     report.resized |= layout.prepare(tensors)
-    _check_types(tensors, state, weights.source, layout.name)
+    check_types(tensors, state, weights.source, layout.name)
     report.content = ", ".join(layout.describe(tensors))
     _compare_architectures(layout.checks, tensors, state, weights.source)
     settings = layout.settings(model, tensors, weights.metadata)
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)
-    _check_conflicts(renamed, weights.source)
+    check_conflicts(renamed, weights.source)
     if layout.classes is not None:
         row_map = _class_rows(layout.classes, tensors, state, weights, options)
         report.resized |= fit_class_rows(tensors, state, layout.classes, row_map)
@@ -283,8 +283,8 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     if layout.backbone_only:
         may_be_missing = _fit_backbone(model, tensors, state, renamed, report)
     report.missing = [name for name in state if name not in tensors]
-    _check_no_tensor(rules, weights, report.missing, layout.name)
-    _check_complete(renamed, tensors, state, may_be_missing, weights.source, layout.name)
+    check_no_tensor(rules, weights, report.missing, layout.name)
+    check_complete(renamed, tensors, state, may_be_missing, weights.source, layout.name)
     report.loaded = list(tensors)
     return tensors, report
 
@@ -340,14 +340,6 @@ def _check_settings(
     return notes
 
 
-def _check_conflicts(renamed: Renamed, source: str) -> None:
-    for first, second, otherwise in renamed.conflicts:
-        raise ValueError(
-            f"The checkpoint {source} holds different values under {first} and {second}, which are one tensor in this "
-            f"model; {otherwise}."
-        )
-
-
 def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
     names = weights.metadata.get("thing_classes")
     counts = [classes.count(part) for part in (tensors, state)]
@@ -382,45 +374,3 @@ def _fit_backbone(
     if normalized and any(name.endswith("modulation.f.weight") for name in report.resized):
         report.notes.append("added focal levels also divide the modulator by more: outputs change until trained")
     return may_be_missing
-
-
-def _check_types(tensors: State, state: State, source: str, layout: str) -> None:
-    if wrong := unfit_types(tensors, state):
-        raise ValueError(
-            f"The checkpoint {source} ({layout}) holds values that the model's types would cut: {counted(wrong)}; save "
-            "the weights as floating-point numbers."
-        )
-
-
-def _check_no_tensor(rules: Sequence[Rule], weights: Weights, missing: Collection[str], layout: str) -> None:
-    """Refuses something else in the place of a tensor that the model needs."""
-    others = apply_table(rules, dict.fromkeys(weights.skipped, torch.empty(0, device="meta"))).origin
-    wrong = [f"{others[name]}: {weights.skipped[others[name]]}" for name in missing if name in others]
-    if wrong:
-        raise ValueError(
-            f"The checkpoint {weights.source} ({layout}) holds something else under names of tensors: "
-            f"{counted(wrong)}; save dense tensors there."
-        )
-
-
-def _check_complete(
-    renamed: Renamed, tensors: State, state: State, may_be_missing: set[str], source: str, layout: str
-) -> None:
-    unknown = renamed.unexpected + [renamed.origin[name] for name in tensors if name not in state]
-    missing = [name for name in state if name not in tensors and name not in may_be_missing]
-    shapes = [
-        f"{name} {tuple(tensor.shape)} for {tuple(state[name].shape)}"
-        for name, tensor in tensors.items()
-        if name in state and tensor.shape != state[name].shape
-    ]
-    problems = [
-        f"{what} {counted(names)}"
-        for what, names in (
-            ("names the model does not have:", unknown),
-            ("names missing in the file:", missing),
-            ("shapes that differ:", shapes),
-        )
-        if names
-    ]
-    if problems:
-        raise ValueError(f"The checkpoint {source} ({layout}) does not fit the model: {'; '.join(problems)}.")
