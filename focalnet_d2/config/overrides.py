@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from .moved import current_value
+from .new_targets import built_names, check_targets
 from .nodes import children
 from .old_recipes import current_group, current_keys, modernize
 from .recipe_check import check_recipe
@@ -25,20 +26,23 @@ _KEY = re.compile(r"\w+(\.\w+)*")
 _FOLDER = "train.output_dir"
 
 
-def apply_overrides(recipe: DictConfig, overrides: Iterable[str]) -> DictConfig:
+def apply_overrides(recipe: DictConfig, overrides: Iterable[str], *, trust: bool = False) -> DictConfig:
     """Set `key=value` overrides in place and return the recipe, all of whose settings are then checked.
 
     A key must exist in the recipe or be an argument of the callable that its node builds. The tree is closed while the
     overrides are applied and open again afterwards. Keys and values of 0.1.0 become those of today. Values follow
     hydra's grammar (`docs/training.md` has the rules); an empty `train.output_dir=` is the recipe's own folder.
 
+    Args:
+        trust: an override of `_target_` may name anything; otherwise only what YAML recipes may build.
+
     Raises:
         RecipeError: an override that cannot be read, an unknown key (the nearest existing key is named), a value that
-            the setting does not take, a setting by its old and its new name.
+            the setting does not take, a setting by its old and its new name, a `_target_` that needs trust.
     """
     typed = [_split(override) for override in overrides]
     keys = current_keys(recipe, [key for key, _ in typed])
-    folder = _select(recipe, _FOLDER)
+    folder, known = _select(recipe, _FOLDER), built_names(recipe)
     OmegaConf.set_struct(recipe, True)
     try:
         for key, (_, text) in zip(keys, typed):
@@ -48,6 +52,7 @@ def apply_overrides(recipe: DictConfig, overrides: Iterable[str]) -> DictConfig:
     modernize(recipe)
     if folder and _select(recipe, _FOLDER) == "":
         recipe.train.output_dir = folder
+    check_targets(recipe, known, trust=trust)
     check_recipe(recipe)
     return recipe
 
@@ -76,6 +81,9 @@ def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
     parent, name = _place(recipe, key)
     present = _select(recipe, key)
     if isinstance(value, dict) and OmegaConf.is_dict(present):
+        if present and not value:
+            names = ", ".join(map(str, present))
+            raise RecipeError(f"'{key}={text}' sets nothing: name some of {names}, as in '{key}={{name:value}}'.")
         for child, inner in value.items():
             _set(recipe, f"{key}.{child}", inner, str(inner))
         return

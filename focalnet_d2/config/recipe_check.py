@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from .nodes import children, target_name
 from .recipe_files import RecipeError
 from .setting_values import check
-from .settings import SETTINGS, Setting, arguments, known_target
+from .settings import BUILT, OPTIONAL, SETTINGS, Setting, arguments, known_target
 
 _OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
 
@@ -25,6 +25,21 @@ def check_recipe(recipe: DictConfig) -> None:
         parent = OmegaConf.select(recipe, parent_key) if parent_key else recipe
         if isinstance(parent, DictConfig) and name in dict(children(parent)):
             check(key, _value(parent, name, key), setting)
+
+
+def check_complete(recipe: DictConfig) -> None:
+    """Raise `RecipeError` where a group lacks what every run reads."""
+    for group in ("train", "train.ema", "train.test_time_augmentation"):
+        _require(recipe, group, [key for key in SETTINGS if key.rpartition(".")[0] == group and key not in OPTIONAL])
+    for group in BUILT:
+        _require(recipe, group, [f"{group}._target_"])
+
+
+def _require(recipe: DictConfig, group: str, keys: list[str]) -> None:
+    node = OmegaConf.select(recipe, group)
+    missing = [key for key in keys if isinstance(node, DictConfig) and key.rpartition(".")[2] not in node]
+    if missing:
+        raise RecipeError(f"{group} lacks {', '.join(key.rpartition('.')[2] for key in missing)}: add {missing[0]}.")
 
 
 def _value(parent: DictConfig, name: str, key: str) -> Any:

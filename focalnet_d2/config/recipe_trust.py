@@ -35,7 +35,7 @@ def refuse_untrusted(recipe: DictConfig, source: str) -> None:
         RecipeError: it does; nothing was built.
     """
     for name, value in ((name, raw_value(node)) for name, node in _settings(recipe)):
-        if name == "_target_" and not (isinstance(value, str) and _may_build(value)):
+        if name == "_target_" and not (isinstance(value, str) and may_build(value)):
             raise RecipeError(
                 _refusal(source, f"builds {value}, which is no part of this project, Detectron2 or torch")
             )
@@ -58,7 +58,7 @@ def _settings(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @cache
-def _may_build(name: str) -> bool:
+def may_build(name: str) -> bool:
     """Whether a name, and what stands there, are of `ALLOWED` modules: `dino.model.os.system` is not."""
     if not _is_below(name, ALLOWED) or "__" in name:
         return False  # and is not even imported

@@ -4,7 +4,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -17,6 +17,7 @@ from .nodes import children, raw_value, target_name
 AMP_MODES = ("off", "auto", "bf16", "fp16")
 PARALLEL_MODES = ("ddp", "fsdp")
 _NUMBER = frozenset({int, float})
+_C_INT = 2**31
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", list: "a list",
           dict: "a group of settings", NoneType: "null"}  # fmt: skip
 _KNOWN_PACKAGES = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore", "torch")
@@ -30,18 +31,22 @@ class Setting:
         kinds: types as `kind` names them; where float stands, int does, too.
         at_least, below: range of a number; NaN is in no range.
         choices: all values, where there are few.
+        length: of a list.
     """
 
     kinds: frozenset[type]
     at_least: float = -math.inf
     below: float | None = None
     choices: tuple[Any, ...] = ()
+    length: int | None = None
 
     def accepts(self, value: Any) -> bool:
         """Whether the setting takes this value."""
         if self.choices:
             return any(value == choice and kind(value) is kind(choice) for choice in self.choices)
         if not self.has_type_of(value):
+            return False
+        if kind(value) is list and self.length not in (None, len(value)):
             return False
         return kind(value) not in _NUMBER or (value >= self.at_least and (self.below is None or value < self.below))
 
@@ -51,19 +56,20 @@ class Setting:
 
     def also(self, *kinds: type) -> "Setting":
         """The same setting, which takes further types."""
-        return Setting(self.kinds | set(kinds), self.at_least, self.below)
+        return replace(self, kinds=self.kinds | set(kinds), choices=())
 
     def __str__(self) -> str:
         if self.choices:
             named = [choice for choice in self.choices if choice is not False]  # an alias that nobody types
             return f"one of {', '.join('null' if choice is None else str(choice) for choice in named)}"
         shown = [name for name in _WORDS if name in self.kinds and not (name is int and float in self.kinds)]
-        words = " or ".join(_WORDS[name] for name in shown)
+        of_length = "" if self.length is None else f" of {self.length}"
+        words = " or ".join(_WORDS[name] + (of_length if name is list else "") for name in shown)
         low = f" of at least {self.at_least:.10g}" if self.at_least > -math.inf else ""
         return f"{words}{low}" + (f" and below {self.below:.10g}" if self.below not in (None, math.inf) else "")
 
 
-def _whole(at_least: int, below: float | None = None) -> Setting:
+def _whole(at_least: int, below: int = _C_INT) -> Setting:
     return Setting(frozenset({int}), at_least, below)
 
 
@@ -89,10 +95,16 @@ def kind(value: Any) -> type:
     return next((known for known in (bool, int, float, str, NoneType) if isinstance(value, known)), object)
 
 
+# Groups that every run builds.
+BUILT = ("model", "optimizer", "lr_multiplier", *(f"dataloader.{name}" for name in ("train", "test", "evaluator")))
+# Settings that recipes may lack.
+OPTIONAL = ("train.weights_entry", "train.allow_nonfinite")
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
 SETTINGS: dict[str, Setting] = {
-    **dict.fromkeys(("model", "dataloader", "optimizer", "lr_multiplier", "train", "train.ema"), _GROUP),
+    **dict.fromkeys((*BUILT, "dataloader", "train", "train.ema"), _GROUP),
+    **dict.fromkeys((f"dataloader.{name}.dataset" for name in ("train", "test")), _GROUP),
+    **dict.fromkeys((f"dataloader.{name}.mapper" for name in ("train", "test")), _GROUP.also(object)),
     "train.init_checkpoint": _TEXT.also(NoneType),
     "train.weights_entry": _TEXT,
     "train.allow_nonfinite": _FLAG,
@@ -101,7 +113,7 @@ SETTINGS: dict[str, Setting] = {
     "train.backbone_only": _FLAG,
     "train.output_dir": _TEXT,
     "train.device": _TEXT,
-    "train.seed": _whole(0, 2**31),
+    "train.seed": _whole(0),
     "train.max_iter": _whole(1),
     "train.amp": _one_of(*AMP_MODES, False),  # YAML reads a bare off as false
     "train.ema.enabled": _FLAG,
@@ -206,7 +218,14 @@ def annotated(annotation: Any) -> Setting | None:
     types = frozenset(found for found in kinds if found is not None)
     if choices and types <= {NoneType}:
         return _one_of(*choices, *([None] if types else []))
-    return Setting(types | {kind(choice) for choice in choices})
+    lengths = {_length(part) for part in parts if _annotated_kind(part) is list}
+    return Setting(types | {kind(choice) for choice in choices}, length=lengths.pop() if len(lengths) == 1 else None)
+
+
+def _length(part: Any) -> int | None:
+    """2 for `tuple[float, float]`; None for what may have any length."""
+    elements = get_args(part)
+    return len(elements) if get_origin(part) is tuple and elements and Ellipsis not in elements else None
 
 
 def _annotated_kind(part: Any) -> type | None:

@@ -24,6 +24,7 @@ from .sharding import local_shard
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
+_MAX_SECONDS = 86_400 * 999_999_999  # of a timedelta
 
 
 class EMAHook(HookBase):
@@ -259,8 +260,7 @@ class ProgressPrinter(EventWriter):
         parts = [f"iteration {storage.iter + 1}/{self.max_iter}"]
         if "time" in histories:
             seconds = histories["time"].median(1000)
-            left = datetime.timedelta(seconds=int(seconds * (self.max_iter - storage.iter - 1)))
-            parts += [f"eta {left}", f"{seconds:.3f} s/it"]
+            parts += [f"eta {time_left(seconds, self.max_iter - storage.iter - 1)}", f"{seconds:.3f} s/it"]
         parts += [
             f"{name} {history.median(self.window):.4g}"
             for name, history in histories.items()
@@ -271,3 +271,8 @@ class ProgressPrinter(EventWriter):
         if torch.cuda.is_available():
             parts.append(f"max_mem {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
         logger.info("  ".join(parts))
+
+
+def time_left(seconds: float, iterations: int) -> datetime.timedelta:
+    """Time that iterations of so many seconds take, at most the longest that Python can write."""
+    return datetime.timedelta(seconds=int(min(seconds * iterations, _MAX_SECONDS)))

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
+from focalnet_d2.config.recipe_check import check_complete
 
 from .checkpointing import LAST
 from .device import resolve_device
@@ -69,9 +70,11 @@ class Job:
         """The recipe with its overrides.
 
         Raises:
-            RecipeError: unknown recipe or setting, or a YAML recipe that needs trust.
+            RecipeError: unknown recipe or setting, one that is missing, or a recipe or override that needs trust.
         """
-        return apply_overrides(load_recipe(self.recipe, trust=self.trust), self.overrides)
+        recipe = apply_overrides(load_recipe(self.recipe, trust=self.trust), self.overrides, trust=self.trust)
+        check_complete(recipe)
+        return recipe
 
 
 def launch_job(

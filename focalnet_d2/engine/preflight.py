@@ -3,17 +3,18 @@
 A mistake that would show at the first evaluation, hours later, is an error here.
 """
 
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.config import instantiate
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from omegaconf import DictConfig
 from torch import nn
 
+from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
@@ -51,10 +52,12 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
         RecipeError: the model has other classes than the data, or the training data others than the test data.
     """
     with preserved_rng():
-        train = instantiate(recipe.dataloader.train.dataset) if to_train else None
-        test = instantiate(recipe.dataloader.test.dataset)
-        evaluator = instantiate(recipe.dataloader.evaluator)
+        train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
+        test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
+        evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
+        if to_train:
+            check_metric(recipe.train.best_metric, evaluator)
         for one in members(evaluator):
             if hasattr(one, "check_images"):
                 one.check_images(test)
@@ -64,6 +67,20 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
 def members(evaluator: DatasetEvaluator) -> list[Any]:
     """The evaluators that Detectron2's `DatasetEvaluators` joins, or the one that is none."""
     return list(getattr(evaluator, "_evaluators", [evaluator]))
+
+
+def check_metric(metric: str, evaluator: DatasetEvaluator) -> None:
+    """Whether the evaluators give the metric of the best checkpoint; those of others do not say what they give.
+
+    Raises:
+        RecipeError: they do not.
+    """
+    if not all(hasattr(one, "metric_names") for one in members(evaluator)):
+        return
+    names = list(itertools.chain.from_iterable(one.metric_names() for one in members(evaluator)))
+    if metric not in names:
+        shown = [name for name in names if "-" not in name] + [name for name in names if "-" in name]
+        raise RecipeError(f"train.best_metric is {metric!r}: the evaluators of this recipe give {some_of(shown, 20)}.")
 
 
 def check_classes(recipe: DictConfig, evaluator: DatasetEvaluator, *, to_train: bool) -> None:

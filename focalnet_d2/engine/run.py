@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import instantiate
 from detectron2.engine.hooks import IterationTimer, LRScheduler
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
@@ -17,6 +16,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
+from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
@@ -64,7 +64,7 @@ def build_model(recipe: DictConfig) -> nn.Module:
     device = resolve_device(recipe.train.device, local_rank())
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    model = instantiate(recipe.model).to(device)
+    model = build(recipe.model, "model").to(device)
     count = sum(parameter.numel() for parameter in model.parameters())
     logger.info("%s with %.1f million parameters on %s", type(model).__name__, count / 1e6, device)
     return model
@@ -114,10 +114,10 @@ def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, A
     if augmentation.enabled:
         if augmentation.wrapper is None:
             raise ValueError("train.test_time_augmentation.enabled is True, but this recipe has no wrapper for it.")
-        model = _instantiate_with(augmentation.wrapper, model=model)
+        model = build(augmentation.wrapper, "train.test_time_augmentation.wrapper", model=model)
         loader = loader.copy()
         loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size
-    images, folder = _instantiate_with(loader, dataset=data.test), Path(recipe.train.output_dir)
+    images, folder = build(loader, "dataloader.test", dataset=data.test), Path(recipe.train.output_dir)
     try:
         return run_evaluation(model, images, data.evaluator, folder, recipe.train.amp)
     finally:
@@ -144,8 +144,8 @@ def build_trainer(
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
     wrapped = wrap_model(model, device, train.parallel)
-    optimizer = _instantiate_with(recipe.optimizer, model=model)
-    scheduler = LRMultiplier(optimizer, instantiate(recipe.lr_multiplier), train.max_iter)
+    optimizer = build(recipe.optimizer, "optimizer", model=model)
+    scheduler = LRMultiplier(optimizer, build(recipe.lr_multiplier, "lr_multiplier"), train.max_iter)
     averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
     amp_dtype = resolve_amp(train.amp, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
@@ -160,14 +160,14 @@ def build_trainer(
     start, rng_state = resume_run(folder, state, recipe) if resume else (0, None)
     trainer = Trainer(
         wrapped,
-        _instantiate_with(recipe.dataloader.train, dataset=data.train, start_iteration=start),
+        build(recipe.dataloader.train, "dataloader.train", dataset=data.train, start_iteration=start),
         optimizer,
         device=device,
         scaler=scaler,
         amp_dtype=amp_dtype,
         clip_norm=train.clip_norm,
         accumulation=train.accumulation,
-        microbatch_weights=instantiate(train.microbatch_weights),
+        microbatch_weights=build(train.microbatch_weights, "train.microbatch_weights"),
         output_dir=folder,
     )
     if rng_state is not None:
@@ -207,11 +207,3 @@ def _hooks(
         others = [ProgressPrinter(train.max_iter), TensorboardXWriter(str(folder))]
         hooks.append(MetricsWriter(MetricsFile(folder / METRICS), others, train.log_period, evaluation))
     return hooks
-
-
-def _instantiate_with(node: DictConfig, **arguments: Any) -> Any:
-    """Build a node with further arguments that only the run knows; the recipe stays as it is."""
-    node = node.copy()
-    for name, value in arguments.items():
-        node[name] = value
-    return instantiate(node)

@@ -42,6 +42,12 @@ class AveragePrecision:
         return {name: value * 100 for name, value in (self.summary | per_class).items()}
 
 
+def summary_names(max_dets: int) -> tuple[str, ...]:
+    """Names of the twelve numbers, in their order."""
+    sizes = tuple(f"AP{size}" for size in SIZES), tuple(f"AR{size}" for size in SIZES)
+    return ("AP", "AP50", "AP75", *sizes[0], "AR1", "AR10", f"AR{max_dets}", *sizes[1])
+
+
 def average_precision(
     truth: GroundTruth, detections: Detections, iou_type: str, *, backend: Backend, max_dets: int = 100
 ) -> AveragePrecision:

@@ -68,6 +68,10 @@ class ClassificationEvaluator(CountingEvaluator):
         super().reset()
         self.counts: np.ndarray | None = None
 
+    def metric_names(self) -> list[str]:
+        """All that `evaluate` may give."""
+        return [f"{TASK}/top{top}" for top in TOP]
+
     def new_tally(self) -> PlaceTally:
         """Without images."""
         return PlaceTally(len(self.class_names))

@@ -24,7 +24,7 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from torch import Tensor
 
-from .average_precision import average_precision, check_max_dets, write_counts
+from .average_precision import average_precision, check_max_dets, summary_names, write_counts
 from .coco_backends import find_backend
 from .coco_files import SHAPE_KEYS, Detections, GroundTruth, ImageId, check_detections, read_ground_truth, write_json
 from .panoptic_instances import instances_from_panoptic
@@ -102,6 +102,11 @@ class DetectionEvaluator(DatasetEvaluator):
         """Forgets all predictions."""
         self._predictions: list[ImageDetections] = []
         self.counts: dict[str, dict[str, dict[str, int]]] = {}
+
+    def metric_names(self) -> list[str]:
+        """All that `evaluate` may give, as `bbox/AP`."""
+        names = (*summary_names(self.max_dets), *(f"AP-{name}" for name in self._truth.class_names))
+        return [f"{task}/{name}" for task in self.tasks for name in names]
 
     def check_images(self, images: Iterable[Mapping[str, Any]]) -> None:
         """Raises ValueError if the annotations lack one of these images, by its `image_id`."""

@@ -16,9 +16,9 @@ from focalnet_d2.data.annotations.ids import Id
 
 from .coco_files import write_json
 from .metadata import loaded_metadata, panoptic_classes
-from .panoptic_counts import PanopticCounts, read_segments
+from .panoptic_counts import PanopticCounts, panoptic_results, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
-from .panoptic_stats import ComparedImage, PanopticStats, compare_maps, summarize
+from .panoptic_stats import CORRECTED_TASK, TASK, ComparedImage, PanopticStats, compare_maps, summarize
 from .streaming import CountingEvaluator
 
 COUNTS = "panoptic_counts.json"
@@ -75,6 +75,12 @@ class PanopticEvaluator(CountingEvaluator):
         """Raises ValueError if the ground truth of one of these images is not known."""
         for image in images:
             self._truth(image)
+
+    def metric_names(self) -> list[str]:
+        """All that `evaluate` may give, as `panoptic_seg/PQ`."""
+        tasks = (TASK, CORRECTED_TASK) if self.official else (TASK,)
+        names = panoptic_results(self.new_tally().corrected, self.classes)
+        return [f"{task}/{name}" for task in tasks for name in names]
 
     def new_tally(self) -> PanopticStats:
         """Counts of the official rules and of the right ones."""

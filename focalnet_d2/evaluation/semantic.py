@@ -90,6 +90,12 @@ class SemanticEvaluator(CountingEvaluator):
         for image in images:
             self._truth_files(image)
 
+    def metric_names(self) -> list[str]:
+        """All that `evaluate` may give, as `sem_seg/mIoU`."""
+        tasks = (TASK, CORRECTED_TASK) if self.official else (TASK,)
+        names = semantic_results(self.new_tally().confusion, self.class_names, official=self.official)
+        return [f"{task}/{name}" for task in tasks for name in names]
+
     def new_tally(self) -> ConfusionTally:
         """Pixels by predicted and true class."""
         return ConfusionTally(len(self.class_names))

@@ -67,6 +67,10 @@ class CountingEvaluator(DatasetEvaluator):
         """
         raise NotImplementedError
 
+    def metric_names(self) -> list[str]:
+        """All that `evaluate` may give, as `sem_seg/mIoU`."""
+        raise NotImplementedError
+
     def reset(self) -> None:
         """Forget all images."""
         self._tally = self.new_tally()

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
-from detectron2.config import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
+from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
@@ -47,7 +47,7 @@ def load_model(
         FileNotFoundError: there is no such file of weights.
         ValueError: the file cannot be read or does not fit the model, or the device is not available.
     """
-    loaded = apply_overrides(load_recipe(recipe, trust=trust), overrides)
+    loaded = apply_overrides(load_recipe(recipe, trust=trust), overrides, trust=trust)
     target = resolve_device(device)
     file = loaded.train.init_checkpoint if weights is None else weights
     model = build_with_weights(loaded, file)
@@ -66,7 +66,7 @@ def build_with_weights(recipe: DictConfig, weights: str | PathLike) -> nn.Module
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read or does not fit the model.
     """
-    model = instantiate(recipe.model)
+    model = build(recipe.model, "model")
     if weights:
         train = recipe.train
         options = {"entry": train.get("weights_entry", ""), "allow_nonfinite": train.get("allow_nonfinite", False)}

@@ -7,6 +7,7 @@ model by name.
 Shapes: B images, H x W pixels of the padded batch.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -64,6 +65,9 @@ class ImageModel(nn.Module):
         num_classes: classes K.
         pixel_mean, pixel_std: of RGB images in 0..255.
 
+    Raises:
+        ValueError: mean or std are not three finite numbers, or a std is not positive.
+
     Attributes:
         layouts: of the published files that fill the model, and of its own.
         tasks: what it is evaluated on, the main one first.
@@ -77,6 +81,7 @@ class ImageModel(nn.Module):
 
     def __init__(self, num_classes: int, *, pixel_mean: Sequence[float], pixel_std: Sequence[float]):
         super().__init__()
+        check_pixel_statistics(pixel_mean, pixel_std)
         self.num_classes = num_classes
         self.register_buffer("pixel_mean", torch.tensor(list(pixel_mean)).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(list(pixel_std)).view(-1, 1, 1), persistent=False)
@@ -146,6 +151,15 @@ class ImageModel(nn.Module):
             mask[:h, :w] = False
         padded = (tensor.shape[-2], tensor.shape[-1])
         return ImageBatch(tensor, padding_mask, ImageSizes(padded, image_sizes, output_sizes(batched_inputs)))
+
+
+def check_pixel_statistics(pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
+    """Raises ValueError unless both are three finite numbers, those of `pixel_std` above 0."""
+    for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+        if len(values) != 3 or not all(map(math.isfinite, values)):
+            raise ValueError(f"{name} is {list(values)}: it must be three finite numbers, for red, green and blue.")
+    if min(pixel_std) <= 0:
+        raise ValueError(f"pixel_std is {list(pixel_std)}: pixels are divided by it, so it must be above 0.")
 
 
 def batch_images(

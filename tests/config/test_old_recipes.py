@@ -117,7 +117,7 @@ def test_what_a_python_recipe_types_by_an_old_name_counts(tmp_path):
     [
         ("model.criterion.centreness_weight=3", "model.criterion.centerness_weight", 3),
         ("train.part_weights=null", "train.microbatch_weights", None),
-        ("train.part_weights._target_=dict", "train.microbatch_weights._target_", "dict"),
+        ("train.part_weights._target_=torch.nn.Identity", "train.microbatch_weights._target_", "torch.nn.Identity"),
         ("optimizer.decay_rule=cls", "optimizer.decay_rule", "imagenet"),
     ],
 )
@@ -131,8 +131,8 @@ def test_an_old_override_sets_what_it_is_called_today(recipe, old, key, value):
 
 def test_an_old_name_inside_the_value_of_an_override(recipe):
     with pytest.warns(FutureWarning, match="train.microbatch_weights"):
-        apply_overrides(recipe, ["train={part_weights:{_target_:dict}}"])
-    assert recipe.train.microbatch_weights == {"_target_": "dict"}
+        apply_overrides(recipe, ["train={part_weights:{_target_:torch.nn.Identity}}"])
+    assert recipe.train.microbatch_weights == {"_target_": "torch.nn.Identity"}
 
 
 def test_overrides_by_both_names_are_refused(recipe):

@@ -116,9 +116,11 @@ def test_the_quoting_of_texts_in_a_list_is_shown():
 
 def test_a_list_where_a_number_stands_and_several_values_are_refused():
     assert refusal("train.max_iter=1,2") == (
-        "Cannot read the value of 'train.max_iter=1,2': it must be a whole number of at least 1."
+        "Cannot read the value of 'train.max_iter=1,2': it must be a whole number of at least 1 and below 2147483648."
     )
-    assert refusal("optimizer.betas=(0.9,0.99)").endswith("it must be a list; a list is written optimizer.betas=[1,2].")
+    assert refusal("optimizer.betas=(0.9,0.99)").endswith(
+        "it must be a list of 2; a list is written optimizer.betas=[1,2]."
+    )
 
 
 def test_a_link_is_kept_and_checked_by_what_it_leads_to():

@@ -17,6 +17,7 @@ from focalnet_d2.engine.hooks import (
     MetricsWriter,
     PeriodicCheckpoint,
     ProgressPrinter,
+    time_left,
 )
 from focalnet_d2.engine.metrics import MetricsFile, read_metrics
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
@@ -300,3 +301,8 @@ def test_results_are_written_at_once_and_every_iteration_has_one_line(tmp_path):
     found = {line["iteration"]: ("bbox/AP" in line, line.get("evaluated_after")) for line in read_metrics(metrics.path)}
     assert found == {1: (True, 2), 2: (False, None), 3: (True, 4), 4: (False, None), 5: (True, 5)}
     assert len(read_metrics(metrics.path)) == 5
+
+
+def test_time_left_is_never_more_than_can_be_written():
+    assert str(time_left(0.5, 120)) == "0:01:00"
+    assert time_left(1e9, 2**31).days == time_left(0.1, 10**20).days == 999_999_999

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation.testing import flatten_results_dict
 from omegaconf import DictConfig
 from torch import nn
 
@@ -11,7 +12,7 @@ from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 from focalnet_d2.data.datasets.custom import register_panoptic_folder
 from focalnet_d2.engine import jobs
-from focalnet_d2.engine.preflight import check_tasks, members, read_data
+from focalnet_d2.engine.preflight import check_metric, check_tasks, members, read_data
 from focalnet_d2.engine.run import load_initial_weights
 from tests.data.segmentation_files import CATEGORIES, write_panoptic_set
 from tests.mask2former.building import build_mask2former, tiny_backbone
@@ -88,6 +89,27 @@ def test_thing_ids_do_not_matter_where_only_pixels_are_classified(datasets):
         recipe("model.inference.thing_ids=[]", "model.inference.panoptic=null", "model.inference.instance=null"),
         to_train=True,
     )
+
+
+@pytest.mark.parametrize("metric", ["nope", "", "bbox", "AP", "classification/top1", "sem_seg/PQ"])
+def test_a_best_metric_that_no_evaluator_gives_is_refused(datasets, metric):
+    datasets()
+    with pytest.raises(RecipeError, match=f"train.best_metric is '{metric}': the evaluators .* give .*panoptic_seg/PQ"):
+        read_data(recipe(f"train.best_metric={metric}"), to_train=True)
+    read_data(recipe(f"train.best_metric={metric}"), to_train=False)
+
+
+def test_a_best_metric_of_evaluators_that_do_not_say_theirs_is_taken():
+    check_metric("nope", object())
+
+
+def test_evaluators_give_the_metrics_that_they_name(datasets):
+    datasets()
+    for one in members(read_data(recipe(), to_train=False).evaluator):
+        given, named = set(flatten_results_dict(one.evaluate())), one.metric_names()
+        assert len(named) == len(set(named))
+        assert given
+        assert {name for name in named if "_corrected/" not in name} == given
 
 
 def renamed(old: str, new: str) -> list[dict]:

@@ -114,3 +114,8 @@ def test_ranks_count_each_image_once(evaluator, monkeypatch):
     assert second == {}
     assert first["classification"] == pytest.approx({"top1": 100 / 3, "top5": 200 / 3})
     assert scorers[0].counts.sum(0).tolist() == [3, 1, 2]
+
+
+def test_metrics_are_named_before_anything_is_scored(evaluator):
+    one = evaluator()
+    assert one.metric_names() == [f"{task}/{name}" for task, numbers in one.evaluate().items() for name in numbers]

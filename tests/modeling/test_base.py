@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focalnet_d2.modeling.base import batch_images, output_sizes
+from focalnet_d2.modeling.base import ImageModel, batch_images, output_sizes
 
 MEAN, STD = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
 
@@ -49,3 +49,18 @@ def test_results_have_the_size_that_is_asked_for():
 def test_what_is_no_batch_of_images_is_refused_in_a_sentence(inputs, words):
     with pytest.raises(ValueError, match=words):
         batch_images(inputs, MEAN, STD)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("pixel_std", (0, 0, 0), "pixel_std .* above 0"),
+        ("pixel_std", (1, -1, 1), "pixel_std .* above 0"),
+        ("pixel_std", (float("nan"), 1, 1), "pixel_std .* three finite numbers"),
+        ("pixel_mean", (0, 0), "pixel_mean .* three finite numbers"),
+        ("pixel_mean", (0, 0, float("inf")), "pixel_mean .* three finite numbers"),
+    ],
+)
+def test_numbers_that_cannot_normalize_are_refused(name, values, message):
+    with pytest.raises(ValueError, match=message):
+        ImageModel(2, **({"pixel_mean": (0, 0, 0), "pixel_std": (1, 1, 1)} | {name: values}))

@@ -33,7 +33,16 @@ from torch import Tensor, nn
 
 from focalnet_d2.set_prediction.targets import checked_labels
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
+from ..base import (
+    MM_DIVISOR,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    ImageBatch,
+    ImageModel,
+    ImageSizes,
+    check_pixel_statistics,
+    training_targets,
+)
 from .checkpoint import LAYOUTS
 from .proposal_sampling import sample_proposals
 
@@ -79,6 +88,7 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
     ):
+        check_pixel_statistics(pixel_mean, pixel_std)
         GeneralizedRCNN.__init__(  # whose images are normalized by the same two numbers as an ImageModel's
             self,
             backbone=backbone,
