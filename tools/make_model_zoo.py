@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from detectron2.config import instantiate
-
 from focalnet_d2.commands.errors import end_with_one_line
+from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.model_zoo import list_models
 from focalnet_d2.model_zoo.counts import COUNTS
@@ -39,7 +38,7 @@ def count_recipes(pattern: str, report: Callable[[str], object]) -> dict[str, tu
             counts[name] = COUNTS[name]
             continue
         recipe = load_recipe(name)
-        found = count_model(lambda node=recipe.model: instantiate(node), counted_size(name, recipe))
+        found = count_model(lambda node=recipe.model: build(node, "model"), counted_size(name, recipe))
         counts[name] = (found.parameters, found.multiply_adds)
         report(f"{name}: {found.parameters / 1e6:.2f} M, {found.multiply_adds / 1e9:.2f} G")
     return counts

@@ -35,7 +35,7 @@ def _built(node: Any, key: str) -> Any:
         return elements if isinstance(node, list) else ListConfig(elements, flags={"allow_objects": True})
     if not isinstance(node, Mapping) or (isinstance(node, DictConfig) and node._is_none()) or "_target_" not in node:
         return instantiate(node)
-    arguments = {name: _built(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
+    arguments = {str(name): _built(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
     target = node["_target_"]
     return _called(locate(target) if isinstance(target, str) else target, arguments, key)
 

@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from detectron2.config import instantiate
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -26,6 +25,7 @@ from focalnet_d2.checkpoint.layout import Layout, Renamed, RequiredSetting, Stat
 from focalnet_d2.checkpoint.loading import check_checkpoint, layouts_of
 from focalnet_d2.checkpoint.reading import read_checkpoint
 from focalnet_d2.checkpoint.selection import AVERAGED, UNNAMED, Weights, select_weights
+from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import list_recipes, load_recipe
 from focalnet_d2.utils.text import counted, some_of
 
@@ -144,7 +144,7 @@ def _recipe(name: str) -> DictConfig:
 @cache
 def _meta_model(recipe: str) -> nn.Module:
     with torch.device("meta"):
-        return instantiate(_recipe(recipe).model)
+        return build(_recipe(recipe).model, "model")
 
 
 def _is_for(recipe: str, model_class: type) -> bool:
