@@ -39,7 +39,7 @@ def test_classes_are_the_sorted_folders(tmp_path):
 
 def test_registering_reads_nothing_and_says_later_what_is_missing(tmp_path):
     register_image_folder(NAME, tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=rf"nowhere of the data set {NAME} does not exist; DETECTRON2_DATASETS"):
+    with pytest.raises(FileNotFoundError, match=rf"nowhere of the data set {NAME} does not exist: put it there"):
         get_classification_dataset_dicts(NAME)
 
 
