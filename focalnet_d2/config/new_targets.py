@@ -2,22 +2,20 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
 
 from omegaconf import DictConfig
 
-from .nodes import children, raw_value, target_name
+from .nodes import children, containers, raw_value, target_name
 from .recipe_files import RecipeError
 from .recipe_trust import may_build
 from .settings import known_target
 
 
-def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+def targets(recipe: DictConfig) -> Iterator[tuple[str, DictConfig]]:
     """("optimizer", that group) of every group with a `_target_`."""
-    if isinstance(node, DictConfig) and "_target_" in dict(children(node)):
-        yield path, node
-    for name, child in children(node):
-        yield from targets(child, f"{path}.{name}" if path else str(name))
+    for path, node in containers(recipe):
+        if isinstance(node, DictConfig) and "_target_" in dict(children(node)):
+            yield path.removesuffix("."), node
 
 
 def built_names(recipe: DictConfig) -> set[str | None]:

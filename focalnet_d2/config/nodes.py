@@ -17,6 +17,14 @@ def children(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from ((name, node._get_node(name)) for name in names)
 
 
+def containers(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """("train.ema.", group) of every group and list; the node itself has the path that is given."""
+    if isinstance(node, dict | list | DictConfig | ListConfig):
+        yield path, node
+        for name, child in list(children(node)):
+            yield from containers(child, f"{path}{name}.")
+
+
 def raw_value(node: Any) -> Any:
     """A value as it was written, a link as its text."""
     return node._value() if hasattr(node, "_value") else node

@@ -1,12 +1,11 @@
 """Recipes and overrides with names of 0.1.0 (`moved.py`): each name becomes today's, with one warning."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
 from .moved import ADDED, ARGUMENTS, SETTINGS, current_name, current_value, warn_once
-from .nodes import children, raw_value, target_name
+from .nodes import children, containers, raw_value, target_name
 from .recipe_files import RecipeError
 
 Container = dict | list | DictConfig | ListConfig
@@ -18,7 +17,7 @@ def modernize(recipe: Container) -> None:
     Where a group holds a setting by both names, the old one counts: in a Python recipe the new one comes with an
     imported fragment, and the old one is what its author has typed.
     """
-    for path, container in _containers(recipe, ""):
+    for path, container in containers(recipe):
         for name, child in list(children(container)):
             value = raw_value(child)
             if isinstance(value, str):
@@ -48,7 +47,7 @@ def add_new_settings(recipe: dict[str, Any]) -> None:
 
 def refuse_both_names(recipe: Container, source: str) -> None:
     """Raise `RecipeError` where a group of the recipe holds a setting by its old and by its new name."""
-    for path, container in _containers(recipe, ""):
+    for path, container in containers(recipe):
         names = dict(children(container))
         for old, new in _old_settings(path, container).items():
             if new in names:
@@ -98,14 +97,6 @@ def _old_settings(path: str, container: Container) -> dict[str, str]:
     """Old and new names of the settings that the container holds by their old name."""
     names = dict(children(container))
     return {old: new for old, new in renamed_settings(path, container).items() if old in names}
-
-
-def _containers(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """("train.ema.", group) of every group and list; the recipe itself has the path ""."""
-    if isinstance(node, Container):
-        yield path, node
-        for name, child in list(children(node)):
-            yield from _containers(child, f"{path}{name}.")
 
 
 def _both(who: str, old: str, new: str) -> str:

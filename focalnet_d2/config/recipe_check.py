@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .nodes import children, target_name
+from .nodes import children, containers, target_name
 from .recipe_files import RecipeError
 from .setting_values import check
 from .settings import BUILT, OPTIONAL, SETTINGS, Setting, arguments, known_target
@@ -20,7 +20,7 @@ def check_recipe(recipe: DictConfig) -> None:
     Raises:
         RecipeError: a value that its setting does not take, or a link that leads nowhere.
     """
-    for key, setting in (*SETTINGS.items(), *_annotated_settings(recipe, "")):
+    for key, setting in (*SETTINGS.items(), *_annotated_settings(recipe)):
         parent_key, _, name = key.rpartition(".")
         parent = OmegaConf.select(recipe, parent_key) if parent_key else recipe
         if isinstance(parent, DictConfig) and name in dict(children(parent)):
@@ -49,12 +49,12 @@ def _value(parent: DictConfig, name: str, key: str) -> Any:
         raise RecipeError(f"{key} has no value: {str(error).splitlines()[0]}.") from error
 
 
-def _annotated_settings(node: Any, path: str) -> Iterator[tuple[str, Setting]]:
+def _annotated_settings(recipe: DictConfig) -> Iterator[tuple[str, Setting]]:
     """("optimizer.decay_rule", what it takes) of arguments of ours that are values, not groups."""
-    ours = (target_name(node) or "").partition(".")[0] in _OUR_PACKAGES
-    settings = arguments(known_target(node)) if ours else {}
-    for name, child in children(node):
-        key = f"{path}{name}"
-        if name in settings and key not in SETTINGS and not isinstance(child, DictConfig):
-            yield key, settings[name]
-        yield from _annotated_settings(child, f"{key}.")
+    for path, node in containers(recipe):
+        ours = (target_name(node) or "").partition(".")[0] in _OUR_PACKAGES
+        settings = arguments(known_target(node)) if ours else {}
+        for name, child in children(node):
+            key = f"{path}{name}"
+            if name in settings and key not in SETTINGS and not isinstance(child, DictConfig):
+                yield key, settings[name]

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from .nodes import children, raw_value
+from .nodes import children, containers, raw_value
 from .recipe_files import RecipeError
 from .settings import located
 
@@ -52,9 +52,8 @@ def _refusal(source: str, what: str) -> str:
 
 def _settings(node: Any) -> Iterator[tuple[Any, Any]]:
     """Every name, or position in a list, with its value."""
-    for name, child in children(node):
-        yield name, child
-        yield from _settings(child)
+    for _, container in containers(node):
+        yield from children(container)
 
 
 @cache

@@ -121,28 +121,31 @@ def run_job(job: Job) -> dict[str, Any] | None:
     if job.evaluate_only:
         recipe.train.output_dir = on_main_process(lambda: str(evaluation_folder(Path(recipe.train.output_dir))))
     with ExitStack() as stack:
-        on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
+        run = on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
         start_run(recipe)
         logger.info("recipe %s %s, in %s", job.recipe, " ".join(job.overrides), recipe.train.output_dir)
-        return do_test(recipe) if job.evaluate_only else do_train(recipe, job)
+        return do_test(recipe) if job.evaluate_only else do_train(recipe, job, run)
 
 
-def _enter(stack: ExitStack, job: Job, folder: Path) -> None:
-    """Lock the folder until the stack is closed, and see that the job may write there."""
+def _enter(stack: ExitStack, job: Job, folder: Path) -> str:
+    """Lock the folder until the stack is closed, see that the job may write there, and return the id of its run."""
     if job.resume:
         require_checkpoint(folder)
     stack.enter_context(locked(folder))
-    if job.resume:
-        require_one_run(folder)
-    elif not job.overwrite and not job.evaluate_only:
+    owner = require_one_run(folder) if job.resume else None
+    if not (job.resume or job.overwrite or job.evaluate_only):
         require_free(folder)
+    return owner or new_run_id()
 
 
-def do_train(recipe: DictConfig, job: Job) -> None:
-    """Train from `train.init_checkpoint`, or go on where the run in the folder stopped."""
+def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
+    """Train from `train.init_checkpoint`, or go on where the run in the folder stopped.
+
+    Args:
+        run: id of the run (`run_folder.py`).
+    """
     folder = Path(recipe.train.output_dir)
     resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
-    run = on_main_process(lambda: (require_one_run(folder) if job.resume else None) or new_run_id())
     data = read_data(recipe, to_train=True)
     model = build_model(recipe)
     if not resume:
