@@ -1,0 +1,43 @@
+"""What is wrong with a data set, one `Fault` for each kind in a file: raised at once, or collected.
+
+Reading for training or scoring stops at the first error (`strict`). `focalnet-d2 check-data` goes on and lists all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SEVERITIES = ("error", "warning", "note")  # stops a run; hurts a model or a score; worth knowing
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault in one file.
+
+    Attributes:
+        kind: its stable name for programs, such as "duplicate-image-id".
+        severity: of `SEVERITIES`.
+        file: the file that has it.
+        message: one sentence with the ids and what to do; where it is raised, it stands alone.
+        ids: of the entries (images, annotations, categories, segments), or names of images; the first of many.
+        count: how many entries have it.
+    """
+
+    kind: str
+    severity: str
+    file: str
+    message: str
+    ids: tuple[str, ...] = ()
+    count: int = 1
+
+
+Report = Callable[[Fault], None]
+
+
+def strict(fault: Fault) -> None:
+    """The report of training and scoring: an error is raised, the rest is left to whoever counts it.
+
+    Raises:
+        ValueError: the fault is an error.
+    """
+    if fault.severity == "error":
+        raise ValueError(fault.message)

@@ -1,0 +1,119 @@
+"""The classes of a data set: the one list that model, training, evaluation and prediction files agree on.
+
+A class has an id in the files (any whole number or text), a contiguous id in the model (its place in this list, from
+0), a name, a kind and a color. The list is saved in checkpoints as plain values.
+"""
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .annotations.ids import Id, check_unique, kind_of_ids
+
+Color = tuple[int, int, int]
+_GOLDEN_RATIO = 0.618033988749895
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class.
+
+    Attributes:
+        dataset_id: its id in annotation and prediction files; of a semantic set the value of its pixels.
+        name: as in the files.
+        is_thing: countable; False for stuff, as all classes of a semantic set are.
+        color: RGB from 0 to 255.
+    """
+
+    dataset_id: Id
+    name: str
+    is_thing: bool
+    color: Color
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Classes in the order of their contiguous ids.
+
+    Raises:
+        ValueError: no class, an id or a name that occurs twice, a name that is empty, or ids of different types.
+    """
+
+    classes: tuple[ClassEntry, ...]
+
+    def __post_init__(self) -> None:
+        """Check the list, which everything else relies on."""
+        ids = [entry.dataset_id for entry in self.classes]
+        if not ids:
+            raise ValueError("A class list is empty: name at least one class.")
+        kind_of_ids(ids, "The classes")
+        check_unique(ids, "Classes")
+        if nameless := [entry.dataset_id for entry in self.classes if not entry.name.strip()]:
+            raise ValueError(f"The class with the id {nameless[0]!r} has no name: give it one.")
+        check_unique(self.names, "Classes", "name")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names in the order of the contiguous ids."""
+        return [entry.name for entry in self.classes]
+
+    @cached_property
+    def contiguous(self) -> dict[Id, int]:
+        """Contiguous id of each id of the files."""
+        return {entry.dataset_id: index for index, entry in enumerate(self.classes)}
+
+    @cached_property
+    def thing_ids(self) -> list[int]:
+        """Contiguous ids of the countable classes, rising."""
+        return [index for index, entry in enumerate(self.classes) if entry.is_thing]
+
+    @property
+    def colors(self) -> list[Color]:
+        """Colors in the order of the contiguous ids."""
+        return [entry.color for entry in self.classes]
+
+    def to_plain(self) -> list[list[Any]]:
+        """`[[dataset_id, name, is_thing, [r, g, b]], ...]`: what YAML and checkpoints hold."""
+        return [[one.dataset_id, one.name, one.is_thing, list(one.color)] for one in self.classes]
+
+    @classmethod
+    def from_plain(cls, rows: Iterable[Sequence[Any]]) -> "ClassMap":
+        """The inverse of `to_plain`.
+
+        Raises:
+            ValueError: anything else.
+        """
+        try:
+            return cls(tuple(ClassEntry(i, str(name), bool(thing), _color(rgb)) for i, name, thing, rgb in rows))
+        except TypeError as error:
+            raise ValueError(f"This is no list of classes (id, name, thing or not, color): {error}.") from error
+
+
+def class_map(
+    ids: Sequence[Id], names: Sequence[str], *, things: Sequence[bool] | bool = True, colors: Sequence | None = None
+) -> ClassMap:
+    """A class list from columns in the order of the contiguous ids; classes without colors get distinct ones.
+
+    Raises:
+        ValueError: columns of different lengths, or what `ClassMap` refuses.
+    """
+    flags = [things] * len(ids) if isinstance(things, bool) else things
+    shown = [distinct_color(index) for index in range(len(ids))] if colors is None else map(_color, colors)
+    return ClassMap(tuple(ClassEntry(*row) for row in zip(ids, names, flags, shown, strict=True)))
+
+
+def distinct_color(index: int) -> Color:
+    """RGB of the class at a place of the list: neighbors differ in hue, rounds of hues in brightness."""
+    hue = (index * _GOLDEN_RATIO) % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, (0.85, 0.6)[index % 2], (0.95, 0.75, 0.6)[index % 3])
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _color(rgb: Sequence[int]) -> Color:
+    red, green, blue = (int(value) for value in rgb)
+    return red, green, blue

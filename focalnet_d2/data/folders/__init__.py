@@ -1,0 +1,1 @@
+"""From a folder as labelling tools write it to a registered data set: what it holds is found by looking."""

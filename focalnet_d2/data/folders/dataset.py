@@ -1,0 +1,104 @@
+"""What was found in a folder, as plain values that a recipe keeps."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..class_map import ClassMap
+
+KINDS = ("instances", "panoptic", "semantic", "classification")
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a data set.
+
+    Attributes:
+        images: folder that relative image names begin at.
+        annotations: what says where things are: a JSON, an XML, a text file, or a folder of such files or of PNGs; of
+            classification the folder of the class folders.
+        options: more that the layout's reader needs (panoptic_root, ...), plain values.
+        image_list: text file with one image name a line, the ones that belong to this part; "" for all.
+    """
+
+    images: str
+    annotations: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    image_list: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How validation images are split off the training part that both then share.
+
+    Attributes:
+        share: of the images, or of the groups.
+        seed: another seed, another split; it depends on nothing but names, seed and share.
+        groups: regular expression; images whose match (or first group) is the same text stay together. "": each alone.
+    """
+
+    share: float = 0.2
+    seed: int = 0
+    groups: str = ""
+
+
+@dataclass(frozen=True)
+class FolderDataset:
+    """A data set that was found in a folder.
+
+    Attributes:
+        root: the folder, absolute.
+        layout: a key of `layouts.LAYOUTS`, such as "coco" or "yolo".
+        kind: of `KINDS`.
+        parts: by name, of `PARTS`; "train" is there unless the data are only for evaluation.
+        classes: the class list before any change by `data.rename`, `data.merge` or `data.drop`.
+        reason: in one phrase why this layout was recognized, for people.
+        split: None where the folder has a validation part.
+        has_masks: of instances, whether every object has a mask.
+    """
+
+    root: str
+    layout: str
+    kind: str
+    parts: Mapping[str, Part]
+    classes: ClassMap
+    reason: str = ""
+    split: Split | None = None
+    has_masks: bool = False
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for YAML; the inverse of `from_plain`."""
+        return {**asdict(self), "classes": self.classes.to_plain()}
+
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> "FolderDataset":
+        """The data set that a recipe keeps.
+
+        Raises:
+            ValueError: the content is no such data set.
+        """
+        try:
+            return cls(
+                **{
+                    **content,
+                    "parts": {name: Part(**part) for name, part in content["parts"].items()},
+                    "classes": ClassMap.from_plain(content["classes"]),
+                    "split": None if content["split"] is None else Split(**content["split"]),
+                }
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"The recipe's data.found is damaged ({error}): start again with data=DIR.") from error
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image of a semantic or classification set.
+
+    Attributes:
+        file_name: path of the image.
+        truth: path of the label PNG, or the id of the class.
+    """
+
+    file_name: str
+    truth: str | int
