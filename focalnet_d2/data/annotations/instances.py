@@ -57,7 +57,19 @@ def read_instances(path: str | Path) -> CocoInstances:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be used; the message names the file, the entry and what to do.
     """
-    content = read_json(path)
+    return check_instances(read_json(path), path)
+
+
+@paused_collection()
+def check_instances(content: Any, path: str | Path) -> CocoInstances:
+    """Checks content in COCO's instances format, wherever it comes from, and says in one line what is odd about it.
+
+    Args:
+        path: what it comes from, for messages.
+
+    Raises:
+        ValueError: as `read_instances`.
+    """
     images, categories = entries_of(content, ("images", "categories"), path, FORMAT)
     images = _checked_images(images, f"{path}: images")
     class_names = _class_names(categories, f"{path}: categories")
