@@ -2,6 +2,8 @@
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
+from focalnet_d2.data.class_metadata import metadata_classes
+
 from .panoptic_counts import PanopticClasses
 
 
@@ -25,17 +27,11 @@ def panoptic_classes(metadata: Metadata) -> PanopticClasses:
     Raises:
         ValueError: names or category ids are missing, or do not fit each other.
     """
-    names = metadata.stuff_classes
-    things, stuff = (metadata.get(f"{kind}_dataset_id_to_contiguous_id") for kind in ("thing", "stuff"))
-    if things is None or stuff is None:
+    if any(metadata.get(f"{kind}_dataset_id_to_contiguous_id") is None for kind in ("thing", "stuff")):
         raise ValueError(
             f"The data set {metadata.name} has no thing_dataset_id_to_contiguous_id or no "
             "stuff_dataset_id_to_contiguous_id: it is not registered as a panoptic one."
         )
-    index_of = {**things, **stuff}
-    if sorted(index_of.values()) != list(range(len(names))):
-        raise ValueError(
-            f"The data set {metadata.name} has {len(names)} stuff_classes, but category ids for other classes: they "
-            "must be one list for things and stuff."
-        )
-    return PanopticClasses(names, [index in things.values() for index in range(len(names))], index_of)
+    classes = metadata_classes(metadata)
+    assert classes is not None  # `loaded_metadata` has looked for names
+    return PanopticClasses(classes.names, [entry.is_thing for entry in classes.classes], classes.contiguous)

@@ -53,7 +53,8 @@ def test_metadata_come_with_the_first_use(registered):
     assert metadata.stuff_dataset_id_to_contiguous_id == {7: 0, 90: 1, 12: 2, 40: 3}
     assert (metadata.label_divisor, metadata.ignore_label) == (1000, 255)
     assert (metadata.evaluator_type, metadata.json_file) == ("coco_panoptic_seg", "instances.json")
-    assert metadata.get("thing_colors") is None
+    assert len(set(map(tuple, metadata.thing_colors))) == 4
+    assert metadata.stuff_colors == metadata.thing_colors
     assert len(load_dataset("small_panoptic")) == 2, "a second use finds its own metadata"
 
 

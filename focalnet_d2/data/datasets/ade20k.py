@@ -16,10 +16,11 @@ from pathlib import Path
 
 from ..annotations.ids import Id
 from ..annotations.instances import read_instances
+from ..class_map import class_map
+from ..class_metadata import class_metadata
 from .ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from .custom import datasets_root, register_panoptic_folder, replace_dataset
 from .instances import dataset_dicts
-from .panoptic import IGNORE_LABEL
 
 FOLDERS = {"train": "training", "val": "validation"}
 
@@ -55,9 +56,8 @@ def register_semantic(name: str, image_root: Path, sem_seg_root: Path) -> None:
         partial(load_semantic, str(image_root), str(sem_seg_root)),
         image_root=str(image_root),
         sem_seg_root=str(sem_seg_root),
-        stuff_classes=list(ADE20K_CLASSES),
-        ignore_label=IGNORE_LABEL,
         evaluator_type="sem_seg",
+        **class_metadata(class_map(range(len(ADE20K_CLASSES)), ADE20K_CLASSES, things=False), "semantic"),
     )
 
 
@@ -84,15 +84,14 @@ def load_semantic(image_root: str, sem_seg_root: str) -> list[dict]:
 
 def register_instances(name: str, json_file: Path, image_root: Path) -> None:
     """Registers one set of instances."""
-    contiguous: dict[Id, int] = {category: index for index, category in enumerate(ADE20K_THING_IDS)}
+    classes = class_map(ADE20K_THING_IDS, [ADE20K_CLASSES[category] for category in ADE20K_THING_IDS])
     replace_dataset(
         name,
-        partial(load_ade20k_instances, str(json_file), str(image_root), contiguous),
+        partial(load_ade20k_instances, str(json_file), str(image_root), classes.contiguous),
         json_file=str(json_file),
         image_root=str(image_root),
-        thing_classes=[ADE20K_CLASSES[category] for category in ADE20K_THING_IDS],
-        thing_dataset_id_to_contiguous_id=contiguous,
         evaluator_type="coco",
+        **class_metadata(classes, "instances"),
     )
 
 

@@ -11,6 +11,8 @@ from detectron2.data import MetadataCatalog
 
 from focalnet_d2.utils.text import some_of
 
+from ..class_map import class_map
+from ..class_metadata import class_metadata
 from .custom import datasets_root, replace_dataset
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -56,7 +58,7 @@ def load_image_folder(name: str, root: Path, same_classes_as: Path | None = None
             }
             for file in files
         ]
-    MetadataCatalog.get(name).set(thing_classes=classes)
+    MetadataCatalog.get(name).set(**class_metadata(class_map(classes, classes), "classification"))
     return records
 
 

@@ -16,6 +16,8 @@ from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances, read_instances
 from ..annotations.json_file import Entry
 from ..annotations.masks import compressed, find_unusable_masks
+from ..class_map import ClassMap, class_map
+from ..class_metadata import class_metadata
 
 KEPT_KEYS = ("iscrowd", "bbox", NO_AREA)
 
@@ -32,33 +34,34 @@ def load_instances(json_file: str, image_root: str, name: str) -> list[dict]:
         ValueError: the file cannot be used, or it contradicts what was registered before.
     """
     content = read_instances(json_file)
-    contiguous = {category: index for index, category in enumerate(content.class_names)}
-    register_classes(MetadataCatalog.get(name), content, contiguous)
-    return dataset_dicts(content, image_root, contiguous)
+    classes = class_map(list(content.class_names), list(content.class_names.values()))
+    register_classes(MetadataCatalog.get(name), content.source, classes)
+    return dataset_dicts(content, image_root, classes.contiguous)
 
 
-def register_classes(metadata: Metadata, content: CocoInstances, contiguous: dict[Id, int]) -> None:
-    """Sets class names and category ids unless they were registered; then they must be the same.
+def register_classes(metadata: Metadata, source: str, classes: ClassMap) -> None:
+    """Sets the metadata of a list of things unless they were registered; then they must be the same.
+
+    Args:
+        source: the file that has these classes, for messages.
 
     Raises:
         ValueError: they differ.
     """
     ids, names = metadata.get("thing_dataset_id_to_contiguous_id"), metadata.get("thing_classes")
-    if ids is not None and (outside := contiguous.keys() - ids.keys()):
+    if ids is not None and (outside := classes.contiguous.keys() - ids.keys()):
         listed = some_of(sorted(outside), 10)
+        raise ValueError(f"{source} has category ids {listed} outside the registered list of {len(ids)} classes.")
+    if names is not None and (other := set(classes.names) ^ set(names)):
+        raise ValueError(f"{source} and the registered class list differ in {some_of(sorted(other), 10)}.")
+    if ids not in (None, classes.contiguous) or names not in (None, classes.names):
         raise ValueError(
-            f"{content.source} has category ids {listed} outside the registered list of {len(ids)} classes."
-        )
-    found = list(content.class_names.values())
-    if names is not None and (other := set(found) ^ set(names)):
-        raise ValueError(f"{content.source} and the registered class list differ in {some_of(sorted(other), 10)}.")
-    if ids not in (None, contiguous) or names not in (None, found):
-        raise ValueError(
-            f"{content.source} has the classes {some_of(contiguous.items(), 5)} (category id, class), which are not "
+            f"{source} has the classes {some_of(classes.contiguous.items(), 5)} (category id, class), which are not "
             "those registered, or not in their order."
         )
-    metadata.thing_dataset_id_to_contiguous_id = contiguous
-    metadata.thing_classes = found
+    for key, value in class_metadata(classes, "instances").items():
+        if metadata.get(key) is None:
+            metadata.set(**{key: value})
 
 
 @paused_collection()

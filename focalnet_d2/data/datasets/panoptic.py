@@ -13,9 +13,8 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.files import missing_files
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
-
-LABEL_DIVISOR = 1000
-IGNORE_LABEL = 255
+from ..class_map import ClassMap, class_map
+from ..class_metadata import class_metadata
 
 
 def load_panoptic(
@@ -68,33 +67,25 @@ def things_first(categories: Iterable[dict]) -> list[dict]:
     return sorted(categories, key=lambda category: (not category["isthing"], category["id"]))
 
 
-def panoptic_metadata(categories: Iterable[dict]) -> dict:
-    """Detectron2's metadata of a panoptic set.
+def category_classes(categories: Iterable[dict]) -> ClassMap:
+    """The class list of categories in COCO's format: id, name, isthing and, if every one has it, color (RGB).
 
     Args:
-        categories: id, name, isthing and, if known, color (RGB), in the order of the contiguous ids.
+        categories: in the order of the contiguous ids.
 
-    Returns:
-        thing_classes and stuff_classes (both the names of all K classes, so that a contiguous id is an index of
-        either), thing_dataset_id_to_contiguous_id (things only), stuff_dataset_id_to_contiguous_id (all K),
-        label_divisor, ignore_label, and thing_colors and stuff_colors where every category has a colour.
+    Raises:
+        ValueError: ids or names that make no class list.
     """
     categories = list(categories)
-    names = [category["name"] for category in categories]
-    contiguous = {category["id"]: index for index, category in enumerate(categories)}
-    things = {category["id"] for category in categories if category["isthing"]}
-    metadata = {
-        "thing_classes": names,
-        "stuff_classes": list(names),
-        "thing_dataset_id_to_contiguous_id": {i: index for i, index in contiguous.items() if i in things},
-        "stuff_dataset_id_to_contiguous_id": contiguous,
-        "label_divisor": LABEL_DIVISOR,
-        "ignore_label": IGNORE_LABEL,
-    }
-    if all("color" in category for category in categories):
-        colors = [list(category["color"]) for category in categories]
-        metadata.update(thing_colors=colors, stuff_colors=list(colors))
-    return metadata
+    ids, names, things = ([category[key] for category in categories] for key in ("id", "name", "isthing"))
+    colored = all("color" in category for category in categories)
+    colors = [category["color"] for category in categories] if colored else None
+    return class_map(ids, names, things=[bool(thing) for thing in things], colors=colors)
+
+
+def panoptic_metadata(categories: Iterable[dict]) -> dict:
+    """Detectron2's metadata (`class_metadata`) of a panoptic set with the categories of `category_classes`."""
+    return class_metadata(category_classes(categories), "panoptic")
 
 
 def _check_registered(truth: PanopticAnnotations, metadata: Metadata) -> None:
