@@ -1,54 +1,5 @@
-"""The layouts that a folder can have: how each is recognized, and how it is read."""
+"""The layouts that a folder can have, by the name that `data.layout` takes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from .layout import Layout
 
-from ..annotations.faults import Report
-from ..class_map import ClassMap
-from .dataset import Part
-
-WantedParts = Mapping[str, str]  # part -> sub-folder or annotation file that the user named; "" or absent: look for it
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one layout sees in a folder.
-
-    Attributes:
-        parts: by name, at least one.
-        classes: of all parts; where they differ, `find` has raised.
-        reason: in one phrase, for people: "train/_annotations.coco.json with 61 images".
-        has_masks: of instances, whether every object has a mask.
-    """
-
-    parts: Mapping[str, Part]
-    classes: ClassMap
-    reason: str
-    has_masks: bool = False
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One layout.
-
-    Attributes:
-        name: what `data.layout` takes.
-        kind: of `dataset.KINDS`.
-        summary: one phrase for help and docs.
-        find: looks at a folder; None where nothing has this layout. Raises ValueError for one that has it and cannot be
-            used, and ImportError with the command to type where a package is missing.
-        read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
-            `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
-            on without the faulty entries where `report` returns.
-    """
-
-    name: str
-    kind: str
-    summary: str
-    find: Callable[[Path, WantedParts], Found | None]
-    read: Callable[[Part, Report], Any]
-
-
-LAYOUTS: dict[str, Layout] = {}
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in ()}

@@ -1,0 +1,51 @@
+"""What a layout of folders is: how one is recognized, and how it is read. The table of all is in `layouts.py`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..annotations.faults import Report
+from ..class_map import ClassMap
+from .dataset import Part
+from .listing import Listing
+
+WantedParts = Mapping[str, str]  # part -> sub-folder or annotation file that the user named; "" or absent: look for it
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one layout sees in a folder.
+
+    Attributes:
+        parts: by name, at least one.
+        classes: of all parts; where they differ, `find` has raised.
+        reason: in one phrase, for people: "train/_annotations.coco.json with 61 images".
+        has_masks: of instances, whether every object has a mask.
+    """
+
+    parts: Mapping[str, Part]
+    classes: ClassMap
+    reason: str
+    has_masks: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One layout.
+
+    Attributes:
+        name: what `data.layout` takes.
+        kind: of `dataset.KINDS`.
+        summary: one phrase for help and docs.
+        find: looks at the listing of a folder; None where nothing has this layout. Raises ValueError for one that has
+            it and cannot be used, and ImportError with the command to type where a package is missing.
+        read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
+            `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
+            on without the faulty entries where `report` returns.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    find: Callable[[Listing, WantedParts], Found | None]
+    read: Callable[[Part, Report], Any]

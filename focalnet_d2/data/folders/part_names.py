@@ -1,0 +1,42 @@
+"""Which part of a data set a file or a folder is, by its name: "instances_train2017.json", "valid", "Testing"."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from .dataset import PARTS
+
+WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def part_of_name(name: str) -> str:
+    """The part that one name says, "" where it says none, or several."""
+    words = re.split(r"[^A-Za-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    parts = {WORDS[word.lower()] for word in words if word.lower() in WORDS}
+    return parts.pop() if len(parts) == 1 else ""
+
+
+def part_of_path(path: str) -> str:
+    """The part that a relative path says: by the name of the file, else by that of its nearest folder that says one."""
+    pure = PurePosixPath(path)
+    names = (pure.name, *(parent.name for parent in pure.parents))
+    return next((part for name in names if (part := part_of_name(name))), "")
+
+
+def without_part(path: str) -> str:
+    """A relative path with the folders left out whose names say a part, to tell parts of one set by what remains."""
+    return "/".join(name for name in path.split("/") if not part_of_name(name))
+
+
+def in_order(parts: Iterable[str]) -> list[str]:
+    """Names of parts in the order in which they are used."""
+    return sorted(parts, key=PARTS.index)
