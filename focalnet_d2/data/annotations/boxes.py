@@ -6,46 +6,57 @@ from typing import Any
 
 import numpy as np
 
+from .findings import Findings, without
 from .json_file import Entry
+from .masks import mask_box
 
 NO_AREA = "box_has_no_area"  # key that marks an annotation whose box cannot be found, and cannot be learned
 TOLERANCE = 1.0  # pixels by which annotation tools round beyond the image
 
 
-def read_boxes(annotations: Sequence[Entry], source: str) -> np.ndarray:
-    """(N, 4) float64 XYWH pixels of the annotations.
-
-    Raises:
-        ValueError: an annotation without a box of four finite numbers.
-    """
+def with_boxes(annotations: list[Entry], findings: Findings) -> tuple[list[Entry], np.ndarray]:
+    """The annotations with a box of four finite numbers, and the (N, 4) float64 XYWH pixels of their boxes."""
     values = [annotation.get("bbox") for annotation in annotations]
     boxes = as_finite_numbers(values, (len(values), 4))
     if boxes is None:
-        bad = next(index for index, value in enumerate(values) if as_finite_numbers([value], (1, 4)) is None)
-        raise ValueError(
-            f"{source} has an annotation without a box of four finite numbers, on image "
-            f"{annotations[bad]['image_id']!r}: {described(annotations[bad])} has {values[bad]!r}; write x, y, width "
-            "and height in pixels."
+        bad = [entry for entry, value in zip(annotations, values) if as_finite_numbers([value], (1, 4)) is None]
+        findings.error(
+            "box-value",
+            f"{findings.path} has an annotation without a box of four finite numbers, on image "
+            f"{bad[0]['image_id']!r}: {described(bad[0])} has {bad[0].get('bbox')!r}; write x, y, width and height in "
+            "pixels.",
+            bad,
         )
-    return boxes
+        annotations = without(annotations, [entry for entry in bad if not _set_box(entry)])
+        boxes = as_numbers([entry["bbox"] for entry in annotations], (len(annotations), 4))
+    return annotations, boxes
 
 
-def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray) -> tuple[int, int]:
-    """Marks the annotations whose box has no pixel of the image: sides of 0 or less, or all of it outside.
+def _set_box(annotation: Entry) -> bool:
+    """Takes the box around the mask, if there is one."""
+    if (box := mask_box(annotation.get("segmentation"))) is None:
+        return False
+    annotation["bbox"] = box
+    return True
+
+
+def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> None:
+    """Marks the annotations whose box has no pixel of the image, and counts the others that reach beyond it.
 
     Args:
-        boxes: (N, 4) XYWH pixels.
+        boxes: (N, 4) XYWH pixels; without a pixel are sides of 0 or less, and boxes that are outside.
         sizes: (N, 2) width and height of each annotation's image, infinite where the file does not say.
-
-    Returns:
-        How many are marked, and how many of the others reach beyond their image.
     """
     first, last = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     without_area = ((boxes[:, 2:] <= 0) | (first >= sizes) | (last <= 0)).any(axis=1)
-    for index in np.flatnonzero(without_area).tolist():
-        annotations[index][NO_AREA] = True
-    beyond = ((first < -TOLERANCE) | (last > sizes + TOLERANCE)).any(axis=1)
-    return int(without_area.sum()), int((beyond & ~without_area).sum())
+    marked = [annotations[index] for index in np.flatnonzero(without_area).tolist()]
+    for annotation in marked:
+        annotation[NO_AREA] = True
+    outside = ((first < -TOLERANCE) | (last > sizes + TOLERANCE)).any(axis=1) & ~without_area
+    beyond = [annotations[index] for index in np.flatnonzero(outside).tolist()]
+    findings.odd("box-empty", "boxes have no pixel of their image; only masks use their objects", marked)
+    what = "boxes reach beyond their image; training cuts them off, scoring does not"
+    findings.odd("box-beyond-image", what, beyond)
 
 
 def as_numbers(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:

@@ -22,10 +22,13 @@ import numpy as np
 from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
-from .boxes import as_finite_numbers, described, mark_boxes, read_boxes
-from .ids import Id, check_alike, check_unique, kind_of_ids, unlisted
-from .json_file import Entry, column, entries_of, read_json
-from .oddities import Oddities
+from .boxes import as_finite_numbers, described, mark_boxes, with_boxes
+from .entries import identified, referring, with_key
+from .faults import Fault, Report, strict
+from .findings import Findings, without
+from .flags import set_flags
+from .ids import Id, repeats_of
+from .json_file import Entry, entries_of, read_json
 
 FORMAT = "COCO's instances format"
 
@@ -49,50 +52,62 @@ class CocoInstances:
     annotations: list[Entry] | None
 
 
-@paused_collection()
-def read_instances(path: str | Path) -> CocoInstances:
+def read_instances(path: str | Path, report: Report = strict) -> CocoInstances:
     """Reads and checks a file, and says in one line what is odd about it.
+
+    Args:
+        report: see `check_instances`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be used; the message names the file, the entry and what to do.
     """
-    return check_instances(read_json(path), path)
+    with paused_collection():
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            report(Fault("json-damaged", "error", str(path), str(error)))
+            return CocoInstances(str(path), [], {}, None)
+        return check_instances(content, path, report)
 
 
 @paused_collection()
-def check_instances(content: Any, path: str | Path) -> CocoInstances:
+def check_instances(content: Any, path: str | Path, report: Report = strict) -> CocoInstances:
     """Checks content in COCO's instances format, wherever it comes from, and says in one line what is odd about it.
 
     Args:
         path: what it comes from, for messages.
+        report: gets each fault; where it goes on after an error, the faulty entries are mended or dropped, so that
+            what is returned is usable, and nothing is logged.
 
     Raises:
         ValueError: as `read_instances`.
     """
-    images, categories = entries_of(content, ("images", "categories"), path, FORMAT)
-    images = _checked_images(images, f"{path}: images")
-    class_names = _class_names(categories, f"{path}: categories")
+    findings = Findings(path, report)
+    images, categories = entries_of(content, ("images", "categories"), path, FORMAT, report)
+    images = _checked_images(images, findings)
+    class_names = _class_names(categories, findings)
     annotations = None
-    if "annotations" in content:
-        (annotations,) = entries_of(content, ("annotations",), path, FORMAT)
-        annotations = _checked_annotations(annotations, images, class_names, str(path))
+    if isinstance(content, dict) and "annotations" in content:
+        (annotations,) = entries_of(content, ("annotations",), path, FORMAT, report)
+        annotations = _checked_annotations(annotations, images, class_names, findings) if images else []
     return CocoInstances(str(path), images, class_names, annotations)
 
 
-def _checked_images(images: list[Entry], where: str) -> list[Entry]:
+def _checked_images(images: list[Entry], findings: Findings) -> list[Entry]:
     """Images in the order of their ids."""
-    ids = column(images, "id", where)
-    if not ids:
-        raise ValueError(f"{where} are none; the list is empty.")
-    kind_of_ids(ids, where)
-    check_unique(ids, where)
+    where = f"{findings.path}: images"
+    if not images:
+        findings.error("no-images", f"{where} are none; the list is empty.")
+    images = identified(images, "images", findings)
     for image in images:
         for key in ("height", "width"):
             if image.get(key) is None:
                 image.pop(key, None)
             elif not isinstance(side := image[key], int | float) or isinstance(side, bool) or not _is_length(side):
-                raise ValueError(f"{where}: {image['id']!r} has the {key} {side!r}, which is no number of pixels.")
+                message = f"{where}: {image['id']!r} has the {key} {side!r}, which is no number of pixels."
+                findings.error("image-size-value", message, [image])
+                image.pop(key)
             else:
                 image[key] = int(side)
     return sorted(images, key=lambda image: image["id"])
@@ -102,108 +117,106 @@ def _is_length(side: float) -> bool:
     return 0 < side < 2**31 and side == int(side)
 
 
-def _class_names(categories: list[Entry], where: str) -> dict[Id, str]:
-    ids = column(categories, "id", where)
-    if not ids:
-        raise ValueError(f"{where} are none; the list is empty.")
-    kind_of_ids(ids, where)
-    check_unique(ids, where)
+def _class_names(categories: list[Entry], findings: Findings) -> dict[Id, str]:
+    where = f"{findings.path}: categories"
+    if not categories:
+        findings.error("no-categories", f"{where} are none; the list is empty.")
     names = {}
-    for category in sorted(categories, key=lambda category: category["id"]):
+    for category in sorted(identified(categories, "categories", findings), key=lambda category: category["id"]):
         name = category.get("name")
         if not isinstance(name, str | int | float | None):
-            raise ValueError(f"{where}: {category['id']!r} has the name {name!r}, which is no text.")
+            message = f"{where}: {category['id']!r} has the name {name!r}, which is no text."
+            findings.error("category-name", message, [category])
+            name = None
         names[category["id"]] = str(category["id"] if name is None else name)
     return names
 
 
 def _checked_annotations(
-    annotations: list[Entry], images: list[Entry], class_names: Mapping[Id, str], path: str
+    annotations: list[Entry], images: list[Entry], class_names: Mapping[Id, str], findings: Findings
 ) -> list[Entry]:
     """Annotations of listed images, with flags of 0 and 1 and marked boxes."""
-    where = f"{path}: annotations"
+    where = f"{findings.path}: annotations"
     if not annotations:
-        raise ValueError(
+        findings.error(
+            "no-annotations",
             f"{where} are none; the list is empty, so nothing is left to find: add objects, or remove the list from a "
-            "file of images that are only to be predicted."
+            "file of images that are only to be predicted.",
         )
-    oddities = Oddities(f"{path} ({len(annotations)} annotations)")
-    known, rows = _of_known_images(annotations, images, path, oddities)
-    used = column(known, "category_id", where)
-    if unknown := unlisted(used, class_names.keys(), f"{where} (category_id)", f"{path}: categories"):
-        listed = some_of(sorted(unknown), 10)
-        raise ValueError(f"{path} uses category ids {listed} that are not in its list of categories: add them to it.")
-    _count_ids(known, oddities)
-    _set_flags(known, where, oddities)
-    _check_areas(known, where, oddities)
-    empty, beyond = mark_boxes(known, read_boxes(known, path), _sizes_of(images)[rows])
-    oddities.add("boxes have no pixel of their image; only masks use their objects", empty)
-    oddities.add("boxes reach beyond their image; training cuts them off, scoring does not", beyond)
-    crowds = sum([entry.get("iscrowd", 0) for entry in known])
-    oddities.add("are crowds (iscrowd: 1), which are no targets", crowds)
-    if crowds == len(known):
-        raise ValueError(
-            f"Nothing is left to find: {oddities} Set iscrowd and ignore to 0 for the objects that are to be found."
-        )
-    oddities.log(logger, logging.INFO if len(oddities.counts) == bool(crowds) else logging.WARNING)
+        return []
+    findings.oddities.source = f"{findings.path} ({len(annotations)} annotations)"
+    places = {image["id"]: place for place, image in enumerate(images)}
+    known, rows = _of_known_images(annotations, places, findings)
+    known = _of_known_classes(known, class_names, findings)
+    _count_ids(known, findings)
+    set_flags(known, findings)
+    _check_areas(known, where, findings)
+    known, boxes = with_boxes(known, findings)
+    if len(known) < len(rows):  # the report went on without some
+        rows = [places[entry["image_id"]] for entry in known]
+    mark_boxes(known, boxes, _sizes_of(images)[np.array(rows, dtype=np.int64)], findings)
+    crowds = [entry for entry in known if entry.get("iscrowd", 0)]
+    findings.odd("crowds", "are crowds (iscrowd: 1), which are no targets", crowds, "note")
+    if len(crowds) == len(known):
+        remedy = "Set iscrowd and ignore to 0 for the objects that are to be found."
+        kind = "every-object-is-crowd" if crowds else "nothing-to-find"
+        findings.error(kind, f"Nothing is left to find: {findings.oddities} {remedy}", crowds)
+    findings.log(logger, logging.INFO if len(findings.oddities.counts) == bool(crowds) else logging.WARNING)
     return known
 
 
 def _of_known_images(
-    annotations: list[Entry], images: list[Entry], path: str, oddities: Oddities
-) -> tuple[list[Entry], np.ndarray]:
+    annotations: list[Entry], places: Mapping[Id, int], findings: Findings
+) -> tuple[list[Entry], list[int]]:
     """The annotations of images that are listed, and the place of each one's image among them."""
-    ids = column(annotations, "image_id", f"{path}: annotations")
-    places = {image["id"]: place for place, image in enumerate(images)}
-    check_alike(ids, places, f"{path}: annotations (image_id)", f"{path}: images")
+    annotations, ids = with_key(annotations, "image_id", "annotations", findings)
+    annotations, ids = referring(annotations, ids, places, "image_id", "images", findings)
     rows = list(map(places.get, ids))
     if None in rows:
+        others = [entry for entry, row in zip(annotations, rows) if row is None]
+        findings.odd("image-unknown", "are of images that it does not list, and left out", others)
         annotations = [entry for entry, row in zip(annotations, rows) if row is not None]
-        oddities.add("are of images that it does not list, and left out", len(rows) - len(annotations))
-    return annotations, np.array([row for row in rows if row is not None], dtype=np.int64)
+        rows = [row for row in rows if row is not None]
+    return annotations, rows
 
 
-def _count_ids(annotations: Sequence[Entry], oddities: Oddities) -> None:
+def _of_known_classes(annotations: list[Entry], class_names: Mapping[Id, str], findings: Findings) -> list[Entry]:
+    annotations, ids = with_key(annotations, "category_id", "annotations", findings)
+    annotations, ids = referring(annotations, ids, class_names.keys(), "category_id", "categories", findings)
+    if not (unknown := set(ids) - class_names.keys()):
+        return annotations
+    bad = [entry for entry in annotations if entry["category_id"] in unknown]
+    listed = some_of(sorted(unknown), 10)
+    message = f"{findings.path} uses category ids {listed} that are not in its list of categories: add them to it."
+    findings.error("category-unknown", message, bad)
+    return without(annotations, bad)
+
+
+def _count_ids(annotations: Sequence[Entry], findings: Findings) -> None:
     """Nothing refers to the ids of annotations, so they may be anything."""
     ids = [entry.get("id") for entry in annotations]
     if not set(map(type, ids)) <= {int, str}:
+        lacking = [entry for entry, key in zip(annotations, ids) if type(key) not in (int, str)]
+        findings.odd("annotation-without-id", "have no id, which nothing needs", lacking, "note")
         ids = [key for key in ids if type(key) in (int, str)]
-    oddities.add("have no id, which nothing needs", len(annotations) - len(ids))
-    oddities.add("repeat the id of another; they count all the same", len(ids) - len(set(ids)))
+    if len(ids) != len(set(ids)):
+        again = repeats_of(ids)
+        findings.odd("duplicate-annotation-id", "repeat the id of another; they count all the same", again)
 
 
-def _set_flags(annotations: Sequence[Entry], where: str, oddities: Oddities) -> None:
-    """Makes `iscrowd` 0 or 1 where it stands, and 1 for what is to be ignored."""
-    for key in ("iscrowd", "ignore"):
-        if set(map(type, flags := [entry.get(key, 0) for entry in annotations])) == {int} and not any(flags):
-            continue
-        flagged = [entry for entry in annotations if key in entry]
-        for entry in flagged:
-            if entry[key] not in (0, 1, None):
-                raise ValueError(f"{where}: {described(entry)} has {key} {entry[key]!r}, which must be 0 or 1.")
-        empty = [entry for entry in flagged if entry[key] is None]
-        oddities.add(f"have {key} null, which counts as 0", len(empty))
-        for entry in empty:
-            entry[key] = 0
-        if key == "ignore":
-            _ignore_as_crowds(flagged, oddities)
-
-
-def _ignore_as_crowds(flagged: Sequence[Entry], oddities: Oddities) -> None:
-    ignored = [entry for entry in flagged if entry["ignore"]]
-    oddities.add("have ignore: 1 and count as crowds", len(ignored))
-    for entry in ignored:
-        entry["iscrowd"] = 1
-
-
-def _check_areas(annotations: Sequence[Entry], where: str, oddities: Oddities) -> None:
+def _check_areas(annotations: Sequence[Entry], where: str, findings: Findings) -> None:
     """An area is a number of 0 or more, or missing."""
     given = [area for entry in annotations if (area := entry.get("area")) is not None]
-    oddities.add("have no area; that of the box or mask is taken", len(annotations) - len(given))
+    if len(given) < len(annotations):
+        lacking = [entry for entry in annotations if entry.get("area") is None]
+        findings.odd("area-missing", "have no area; that of the box or mask is taken", lacking, "note")
     areas = as_finite_numbers(given, (len(given),))
     if areas is None or (areas < 0).any():
-        bad = next(entry for entry in annotations if entry.get("area") is not None and not _is_area(entry["area"]))
-        raise ValueError(f"{where}: {described(bad)} has the area {bad['area']!r}, which is no number of pixels.")
+        bad = [entry for entry in annotations if entry.get("area") is not None and not _is_area(entry["area"])]
+        message = f"{where}: {described(bad[0])} has the area {bad[0]['area']!r}, which is no number of pixels."
+        findings.error("area-value", message, bad)
+        for entry in bad:
+            del entry["area"]
 
 
 def _is_area(value: Any) -> bool:

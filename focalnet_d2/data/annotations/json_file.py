@@ -8,6 +8,8 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
+from .faults import Fault, Report, strict
+
 Entry = dict[str, Any]
 
 
@@ -35,8 +37,10 @@ def _parse(text: bytes) -> Any:
     return json.loads(text)
 
 
-def entries_of(content: Any, keys: Sequence[str], path: str | Path, file_format: str) -> list[list[Entry]]:
-    """The lists of objects under these keys.
+def entries_of(
+    content: Any, keys: Sequence[str], path: str | Path, file_format: str, report: Report = strict
+) -> list[list[Entry]]:
+    """The lists of objects under these keys; where the report goes on, without what are none.
 
     Args:
         path: the file, for messages.
@@ -46,11 +50,18 @@ def entries_of(content: Any, keys: Sequence[str], path: str | Path, file_format:
         ValueError: a key is missing, or holds anything but a list of objects.
     """
     if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:
-        raise ValueError(f"{path} has no {' and no '.join(missing)}, so it is not in {file_format}.")
-    for key in keys:
-        if not isinstance(content[key], list) or not all(isinstance(entry, dict) for entry in content[key]):
-            raise ValueError(f"{path}: its {key} are not a list of objects, so it is not in {file_format}.")
-    return [content[key] for key in keys]
+        message = f"{path} has no {' and no '.join(missing)}, so it is not in {file_format}."
+        report(Fault("list-missing", "error", str(path), message, tuple(missing), len(missing)))
+        content = {key: content.get(key, []) if isinstance(content, dict) else [] for key in keys}
+    return [_objects(content[key], key, path, file_format, report) for key in keys]
+
+
+def _objects(entries: Any, key: str, path: str | Path, file_format: str, report: Report) -> list[Entry]:
+    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+        return entries
+    message = f"{path}: its {key} are not a list of objects, so it is not in {file_format}."
+    report(Fault("not-a-list-of-objects", "error", str(path), message, (key,)))
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def column(entries: Sequence[Entry], key: str, where: str) -> list[Any]:
@@ -65,8 +76,13 @@ def column(entries: Sequence[Entry], key: str, where: str) -> list[Any]:
     try:
         return [entry[key] for entry in entries]
     except KeyError:
-        lacking = [number for number, entry in enumerate(entries) if key not in entry]
-        raise ValueError(
-            f"{where} without {key}: {len(lacking)} of {len(entries)}, entries {some_of(lacking, 5)} of their list, "
-            f"counted from 0; every one needs its {key}."
-        ) from None
+        raise ValueError(lacking_message(entries, key, where)) from None
+
+
+def lacking_message(entries: Sequence[Entry], key: str, where: str) -> str:
+    """What is wrong with a list of which some entries lack a key."""
+    lacking = [number for number, entry in enumerate(entries) if key not in entry]
+    return (
+        f"{where} without {key}: {len(lacking)} of {len(entries)}, entries {some_of(lacking, 5)} of their list, "
+        f"counted from 0; every one needs its {key}."
+    )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pycocotools import mask as mask_codec
@@ -113,6 +114,27 @@ def compressed(mask: Any, size: Size) -> Any:
         size: height and width of the image.
     """
     return mask if _is_compressed(mask) else mask_codec.frPyObjects(mask, *size)
+
+
+def mask_box(mask: Any) -> list[float] | None:
+    """The XYWH box around polygons, or around run lengths that are whole; None of anything else."""
+    if isinstance(mask, dict) and is_mask_size(mask.get("size")):
+        return _runs_box(mask)
+    with suppress(ValueError, TypeError):
+        corners = [number for polygon in mask if is_polygon(polygon) for number in polygon]
+        left, top = min(corners[::2]), min(corners[1::2])
+        return [left, top, max(corners[::2]) - left, max(corners[1::2]) - top]
+    return None
+
+
+def _runs_box(mask: dict[str, Any]) -> list[float] | None:
+    size = tuple(mask["size"])
+    with suppress(ValueError):
+        check_run_lengths(mask, size)
+        encoded = compressed(mask, size)
+        if fill_exactly([encoded["counts"]], [size[0] * size[1]])[0] and mask_codec.area(encoded):
+            return mask_codec.toBbox(encoded).tolist()
+    return None
 
 
 def _is_compressed(mask: Segmentation) -> bool:
