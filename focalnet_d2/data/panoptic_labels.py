@@ -49,13 +49,26 @@ def _read_bytes(file_name: str | Path) -> bytes:
         raise ValueError(f"The label file {file_name} cannot be read ({error}).") from error
 
 
-def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
+def read_panoptic_ids(file_name: str | Path, renumbered: Mapping[int, int] | None = None) -> np.ndarray:
     """Segment ids of a panoptic file, (H, W) int32; an alpha channel has no meaning and is left out.
+
+    Args:
+        renumbered: the id that takes the place of an id of the file, 0 for none; other ids stay.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded, or is no colour image.
     """
+    ids = _read_ids(file_name)
+    if renumbered:
+        old = np.array(sorted(renumbered), np.int32)
+        new = np.array([renumbered[number] for number in old.tolist()], np.int32)
+        positions, found = locate(ids, old)
+        ids = np.where(found, new[np.minimum(positions, len(new) - 1)], ids)
+    return ids
+
+
+def _read_ids(file_name: str | Path) -> np.ndarray:
     content = _read_bytes(file_name)
     if content.startswith(_PNG_SIGNATURE) and content[24:26] == _RGB_OF_8_BITS:
         # Decoding is most of the time of scoring files, and torchvision is faster than Pillow. What it refuses, or
@@ -74,13 +87,18 @@ def read_panoptic_ids(file_name: str | Path) -> np.ndarray:
     return _join_colors(np.asarray(image)[..., :3])
 
 
-def read_listed_ids(file_name: str | Path, segments_info: Iterable[Mapping]) -> np.ndarray:
+def read_listed_ids(
+    file_name: str | Path, segments_info: Iterable[Mapping], renumbered: Mapping[int, int] | None = None
+) -> np.ndarray:
     """Segment ids of a panoptic file, (H, W) int32, each 0 or the `id` of a listed segment.
+
+    Args:
+        renumbered: as `read_panoptic_ids`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_panoptic_ids`; or the file has ids that are not listed.
     """
-    ids = read_panoptic_ids(file_name)
+    ids = read_panoptic_ids(file_name, renumbered)
     (values,), _ = label_runs(ids)
     unlisted = set(np.unique(values).tolist()) - {segment["id"] for segment in segments_info} - {0}
     if unlisted:

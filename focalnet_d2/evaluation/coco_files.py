@@ -12,7 +12,7 @@ from pycocotools import mask as mask_codec
 
 from focalnet_d2.data.annotations.boxes import NO_AREA, as_numbers
 from focalnet_d2.data.annotations.ids import unlisted
-from focalnet_d2.data.annotations.instances import read_instances
+from focalnet_d2.data.annotations.instances import CocoInstances, read_instances
 from focalnet_d2.data.annotations.json_file import read_json
 from focalnet_d2.data.annotations.masks import compressed, find_unusable_masks, is_mask_size
 from focalnet_d2.data.annotations.oddities import Oddities
@@ -167,7 +167,11 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
     Raises:
         FileNotFoundError, ValueError: as `read_instances`.
     """
-    content = read_instances(path)
+    return ground_truth_of(read_instances(path))
+
+
+def ground_truth_of(content: CocoInstances) -> GroundTruth:
+    """The same of content that has been read; its annotations get other ids, so it belongs to the ground truth."""
     image_ids, category_ids = [image["id"] for image in content.images], list(content.class_names)
     numbers = {key: number for number, key in enumerate(image_ids, 1)}
     category_numbers = {key: number for number, key in enumerate(category_ids, 1)}
@@ -176,7 +180,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
         entry["image_id"] = numbers[entry["image_id"]]
         entry["category_id"] = category_numbers[entry["category_id"]]
     return GroundTruth(
-        source=str(path),
+        source=content.source,
         image_ids=image_ids,
         category_ids=category_ids,
         class_names=_distinct([(name, key) for key, name in content.class_names.items()]),

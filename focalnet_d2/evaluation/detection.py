@@ -26,7 +26,16 @@ from torch import Tensor
 
 from .average_precision import average_precision, check_max_dets, summary_names, write_counts
 from .coco_backends import find_backend
-from .coco_files import SHAPE_KEYS, Detections, GroundTruth, ImageId, check_detections, read_ground_truth, write_json
+from .coco_files import (
+    SHAPE_KEYS,
+    Detections,
+    GroundTruth,
+    ImageId,
+    check_detections,
+    ground_truth_of,
+    read_ground_truth,
+    write_json,
+)
 from .panoptic_instances import instances_from_panoptic
 
 SUBMISSION = "coco_instances_results.json"
@@ -49,9 +58,9 @@ class DetectionEvaluator(DatasetEvaluator):
     """AP and AR in percent; nan where the annotations do not define a number (no large objects, say).
 
     Args:
-        dataset_name: registered name, or a list with one. Its metadata name the file of the instances (`json_file`) and
-            say by `thing_dataset_id_to_contiguous_id` which class of the model is which category. Of a panoptic data
-            set without that file the things are scored.
+        dataset_name: registered name, or a list with one. Its metadata have a function that gives the instances
+            (`instances_source`) or name their file (`json_file`), and say by `thing_dataset_id_to_contiguous_id` which
+            class of the model is which category. Of a panoptic data set without either the things are scored.
         tasks: "bbox", "segm" or both; masks are needed for "segm" only, boxes for "bbox" only.
         output_dir: receives the predictions in the format of the COCO server and the counts; None writes nothing.
         max_dets: detections per image and class that count.
@@ -206,7 +215,9 @@ class DetectionEvaluator(DatasetEvaluator):
 
 
 def _ground_truth(metadata: Metadata, folder: Path | None) -> GroundTruth:
-    """The annotations of a data set: of its instances file, or those that its panoptic labels imply."""
+    """The annotations of a data set: what its source gives, of its instances file, or what panoptic labels imply."""
+    if (source := metadata.get("instances_source")) is not None:
+        return ground_truth_of(source())
     if metadata.get("panoptic_json") is None or Path(metadata.get("json_file") or "").is_file():
         return read_ground_truth(_annotation_file(metadata, folder))
     return instances_from_panoptic(DatasetCatalog.get(metadata.name), metadata)

@@ -120,7 +120,9 @@ class PanopticEvaluator(CountingEvaluator):
     def _truth(self, sample: Mapping) -> tuple[TruthFile, Mapping[Id, int]]:
         """Ground truth of an image, and the class index of each of its category ids."""
         if "pan_seg_file_name" in sample and "segments_info" in sample:
-            return TruthFile(sample["pan_seg_file_name"], sample["segments_info"]), self._contiguous
+            renumbered = sample.get("renumbered_segments")
+            truth = TruthFile(sample["pan_seg_file_name"], sample["segments_info"], renumbered=renumbered)
+            return truth, self._contiguous
         if self._truth_files is None:
             metadata = loaded_metadata(self.dataset_name)
             truth_json = metadata.get("panoptic_json")

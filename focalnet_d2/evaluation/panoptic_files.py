@@ -28,15 +28,17 @@ class TruthFile:
 
     Args:
         size: (height, width) that the JSON says; None where it says none.
+        renumbered: the id that takes the place of an id of the PNG; None for none.
     """
 
     file_name: str
     segments_info: Sequence[Mapping]
     size: tuple[int, int] | None = None
+    renumbered: Mapping[int, int] | None = None
 
     def read_map(self) -> np.ndarray:
         """(H, W) int32 segment ids; raises ValueError, too, if they have another size than the JSON says."""
-        ids = read_panoptic_ids(self.file_name)
+        ids = read_panoptic_ids(self.file_name, self.renumbered)
         if self.size is not None and ids.shape != self.size:
             raise ValueError(
                 f"The label file {self.file_name} has {ids.shape[1]} x {ids.shape[0]} pixels, its JSON says "

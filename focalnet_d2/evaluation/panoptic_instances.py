@@ -7,11 +7,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from detectron2.data import Metadata
 
-from focalnet_d2.data.generated.writer import compressed_rle
 from focalnet_d2.data.mappers.panoptic import read_segments
+from focalnet_d2.data.panoptic_objects import segment_objects
 
 from .coco_files import GroundTruth
 
@@ -57,15 +56,6 @@ def instances_from_panoptic(records: Sequence[dict[str, Any]], metadata: Metadat
 def _instances(record: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Class and annotation of every thing of an image that has pixels."""
     ids = read_segments(record, (record["height"], record["width"]))
-    for segment in record["segments_info"]:
-        mask = ids == segment["id"]  # (H, W)
-        if segment["isthing"] and mask.any():
-            shape = {"bbox": _box(mask), "area": int(mask.sum()), "segmentation": compressed_rle(mask)}
-            yield segment["category_id"], {**shape, "iscrowd": int(segment["iscrowd"])}
-
-
-def _box(mask: np.ndarray) -> list[int]:
-    """XYWH pixels around a mask (H, W) that is not empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    return [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+    things = [segment for segment in record["segments_info"] if segment["isthing"]]
+    for segment, shape in segment_objects(ids, things):
+        yield segment["category_id"], {**shape, "iscrowd": int(segment["iscrowd"])}

@@ -145,8 +145,9 @@ class SemanticEvaluator(CountingEvaluator):
         sample = self._truth_files(sample)
         if "sem_seg_file_name" in sample:
             return read_semantic_labels(sample["sem_seg_file_name"]), sample["sem_seg_file_name"]
-        ids = read_listed_ids(sample["pan_seg_file_name"], sample["segments_info"])
-        labels = semantic_from_panoptic(ids, sample["segments_info"], self._ignore_label)
+        segments, renumbered = sample["segments_info"], sample.get("renumbered_segments")
+        ids = read_listed_ids(sample["pan_seg_file_name"], segments, renumbered)
+        labels = semantic_from_panoptic(ids, segments, self._ignore_label)
         return labels, sample["pan_seg_file_name"]
 
     def _truth_files(self, sample: Mapping) -> Mapping:

@@ -55,6 +55,6 @@ class PanopticMapper(ImageMapper):
 def read_segments(dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
     """(H, W) int32 segment ids of an image, checked against its segments_info and the (h, w) of the image."""
     label_file = dataset_dict["pan_seg_file_name"]
-    ids = read_listed_ids(label_file, dataset_dict["segments_info"])
+    ids = read_listed_ids(label_file, dataset_dict["segments_info"], dataset_dict.get("renumbered_segments"))
     check_label_size(ids, file_size, label_file=label_file, image_file=dataset_dict["file_name"])
     return ids

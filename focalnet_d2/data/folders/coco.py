@@ -1,0 +1,121 @@
+"""COCO's instances format, wherever JSON and images stand: as Roboflow, CVAT, Label Studio, labelme2coco, Datumaro,
+supervision and COCO itself write them.
+
+    train/_annotations.coco.json + train/*.jpg          Roboflow; valid/ and test/ likewise
+    annotations/instances_default.json + images/        CVAT, Datumaro; also instances_Train.json + images/Train/
+    result.json + images/                               Label Studio
+    annotations.json + JPEGImages/                      labelme
+    annotations/instances_train2017.json + train2017/   COCO
+"""
+
+from collections.abc import Sequence
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Report
+from ..annotations.ids import Id
+from ..annotations.instances import CocoInstances, check_instances
+from ..annotations.json_file import Entry, read_json
+from ..class_map import ClassMap, class_map
+from .annotation_files import assign_parts, described_parts, relative_to_root
+from .coco_summaries import CocoSummary, coco_summaries
+from .dataset import Part
+from .image_names import NameResolver, locate
+from .layout import Found, Layout, WantedParts
+from .listing import Listing
+from .part_names import part_of_path
+
+
+def find(listing: Listing, wanted: WantedParts) -> Found | None:
+    """The instances files of a folder; files without annotations count where they are a test part."""
+    named = {relative_to_root(listing, part, value) for part, value in wanted.items() if value}
+    files = {
+        one.path: one
+        for one in coco_summaries(listing)
+        if one.kind == "instances"
+        or (one.kind == "images" and part_of_path(one.path) == "test")
+        or (one.kind == "keypoints" and one.path in named)
+    }
+    if not any(one.kind != "images" for one in files.values()):
+        return None
+
+    def images_of(path: str, part: str) -> str:
+        return locate(listing, files[path].image_names, path, part).folder
+
+    chosen = assign_parts(listing, list(files), wanted, images_of=images_of)
+    summaries = {part: files[path] for part, path in chosen.items()}
+    unused = unused_roots(list(summaries.values()))
+    counts = {part: len(one.image_names) for part, one in summaries.items()}
+    return Found(
+        parts={part: _part(listing, one, part, unused) for part, one in summaries.items()},
+        classes=_classes(listing, list(summaries.values()), unused),
+        reason=f"COCO's instances files {described_parts(chosen, counts)}",
+        has_masks=all(one.has_masks for one in summaries.values() if one.kind != "images"),
+    )
+
+
+def _part(listing: Listing, summary: CocoSummary, part: str, unused: Sequence[Id]) -> Part:
+    if not summary.image_names:
+        raise ValueError(f"{listing.root / summary.path} lists no image with a file_name: add them, or leave it out.")
+    images = locate(listing, summary.image_names, summary.path, part)
+    options = {"search": True} if images.search else {}
+    if unused:
+        options["unused_categories"] = list(unused)
+    return Part(listing.absolute(images.folder), listing.absolute(summary.path), options)
+
+
+def unused_roots(summaries: Sequence[CocoSummary]) -> list[Id]:
+    """Ids of categories that only head a list, as Roboflow writes them: the supercategory of others, of no object."""
+    categories = [category for one in summaries for category in one.categories]
+    used = frozenset().union(*(one.used for one in summaries))
+    heads = {category.get("supercategory") for category in categories}
+    roots = {
+        category.get("id")
+        for category in categories
+        if category.get("supercategory") == "none" and category.get("name") in heads and category.get("id") not in used
+    }
+    return sorted(roots, key=str)
+
+
+def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequence[Id]) -> ClassMap:
+    """The categories of all parts by id; parts may lack some, but may not contradict each other."""
+    files: dict[tuple[Id, str], str] = {}  # the first file that has a category
+    for one in summaries:
+        for category in one.categories:
+            key, name = category.get("id"), category.get("name")
+            if type(key) in (int, str) and key not in unused:  # reading refuses other ids
+                files.setdefault((key, str(key if name is None else name)), one.path)
+    if not files:
+        raise ValueError(f"{listing.root / summaries[0].path} has no categories: add the list of classes.")
+    for place, what in ((0, "id"), (1, "name")):
+        seen: dict[Id, tuple[Id, str]] = {}
+        for category, path in files.items():
+            if (other := seen.setdefault(category[place], category)) != category:
+                sources = some_of(dict.fromkeys([files[other], path]))
+                raise ValueError(
+                    f"The categories of {sources} in {listing.root} contradict each other: {other!r} and {category!r} "
+                    f"(id, name) have the same {what}; write one list for all parts."
+                )
+    order = sorted(files, key=lambda category: (isinstance(category[0], str), category[0]))
+    return class_map([key for key, _ in order], [name for _, name in order])
+
+
+def read(part: Part, report: Report) -> CocoInstances:
+    """The images, with absolute file names, and annotations of a part."""
+    content = read_json(part.annotations)
+    unused = part.options.get("unused_categories", ())
+    if unused and isinstance(content, dict) and isinstance(content.get("categories"), list):
+        content["categories"] = [one for one in content["categories"] if not _is_unused(one, unused)]
+    checked = check_instances(content, part.annotations)
+    resolver = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
+    for image in checked.images:
+        if isinstance(name := image.get("file_name"), str):
+            image["file_name"] = resolver.path_of(name, report)
+    return checked
+
+
+def _is_unused(category: Entry, unused: Sequence[Id]) -> bool:
+    return isinstance(category, dict) and category.get("id") in unused
+
+
+LAYOUT = Layout("coco", "instances", "a JSON in COCO's instances format for each part, and images", find, read)

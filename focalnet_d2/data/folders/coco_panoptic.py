@@ -1,0 +1,82 @@
+"""COCO's panoptic format: a JSON of segments and a folder of PNGs, from which everything else is derived."""
+
+from ..annotations.faults import Report
+from ..annotations.panoptic import PanopticAnnotations, read_panoptic
+from ..class_map import ClassMap
+from ..datasets.panoptic import category_classes, things_first
+from .annotation_files import assign_parts, described_parts
+from .coco_summaries import CocoSummary, coco_summaries
+from .dataset import Part
+from .image_names import NameResolver, locate
+from .layout import Found, Layout, WantedParts
+from .listing import Listing
+
+
+def find(listing: Listing, wanted: WantedParts) -> Found | None:
+    """The panoptic files of a folder."""
+    files = {one.path: one for one in coco_summaries(listing) if one.kind == "panoptic"}
+    if not files:
+        return None
+
+    def images_of(path: str, part: str) -> str:
+        return locate(listing, files[path].image_names, path, part).folder
+
+    chosen = assign_parts(listing, list(files), wanted, images_of=images_of)
+    summaries = {part: files[path] for part, path in chosen.items()}
+    counts = {part: len(one.label_names) for part, one in summaries.items()}
+    return Found(
+        parts={part: _part(listing, one, part) for part, one in summaries.items()},
+        classes=_classes(listing, summaries),
+        reason=f"COCO's panoptic files {described_parts(chosen, counts)}",
+        has_masks=True,
+    )
+
+
+def _part(listing: Listing, summary: CocoSummary, part: str) -> Part:
+    if not summary.image_names or not summary.label_names:
+        raise ValueError(f"{listing.root / summary.path} names no image or no PNG: write file_name in both lists.")
+    images = locate(listing, summary.image_names, summary.path, part)
+    labels = locate(listing, summary.label_names, summary.path, part, labels=True)
+    return Part(
+        images=listing.absolute(images.folder),
+        annotations=listing.absolute(summary.path),
+        options={
+            "search": images.search,
+            "panoptic_root": listing.absolute(labels.folder),
+            "search_panoptic": labels.search,
+        },
+    )
+
+
+def _classes(listing: Listing, summaries: dict[str, CocoSummary]) -> ClassMap:
+    """The categories, which are the same in all parts; things by id, then stuff by id."""
+    lists = {}
+    for part, one in summaries.items():
+        path = listing.root / one.path
+        for category in one.categories:
+            if lacking := [key for key in ("id", "name", "isthing") if key not in category]:
+                raise ValueError(f"{path}: a category has no {lacking[0]}: {category}; write id, name and isthing.")
+        lists[part] = category_classes(things_first(one.categories))
+    (first, classes), *others = lists.items()
+    for part, other in others:
+        if [row[:3] for row in other.to_plain()] != [row[:3] for row in classes.to_plain()]:
+            raise ValueError(
+                f"{listing.root / summaries[first].path} and {listing.root / summaries[part].path} have different "
+                "categories: write one list for all parts."
+            )
+    return classes
+
+
+def read(part: Part, report: Report) -> PanopticAnnotations:
+    """The images and segments of a part; names of images and PNGs are absolute."""
+    content = read_panoptic(part.annotations)
+    images = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
+    root = part.options["panoptic_root"]
+    labels = NameResolver(root, bool(part.options.get("search_panoptic")), part.annotations)
+    for entries, resolver in ((content.images, images), (content.segments, labels)):
+        for entry in entries.values():
+            entry["file_name"] = resolver.path_of(entry["file_name"], report)
+    return content
+
+
+LAYOUT = Layout("coco-panoptic", "panoptic", "a JSON in COCO's panoptic format, its PNGs, and images", find, read)

@@ -1,0 +1,160 @@
+"""What a folder holds, found by looking: every layout is asked, and all readings that fit are returned."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..class_map import ClassMap
+from .dataset import PARTS, FolderDataset, Split
+from .layout import Found, Layout, WantedParts
+from .layouts import LAYOUTS
+from .listing import Listing
+
+AUTO = "auto"
+_DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
+
+logger = logging.getLogger(__name__)
+
+
+class FoundDatasets(list[FolderDataset]):
+    """All readings of a folder that fit.
+
+    Attributes:
+        failures: why layouts that the folder seems to have cannot be used, by their name.
+    """
+
+    def __init__(self, datasets: Sequence[FolderDataset], failures: dict[str, Exception]) -> None:
+        super().__init__(datasets)
+        self.failures = failures
+
+
+def find_datasets(
+    root: str | os.PathLike,
+    *,
+    layout: str = AUTO,
+    wanted: WantedParts | None = None,
+    split: Split = Split(),  # noqa: B008  frozen
+) -> FoundDatasets:
+    """All data sets that a folder holds.
+
+    Args:
+        root: the folder.
+        layout: a key of `LAYOUTS`, or "auto" for all.
+        wanted: parts ("train", "val", "test") as sub-folders or annotation files; those not named are looked for.
+        split: how validation images are split off the training part where there is no other; both parts then are the
+            same until `write_lists` has written who is in which.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: nothing is found, or nothing that is found can be used; unknown layouts and parts.
+        ImportError: the one layout that fits needs a package that is not installed.
+    """
+    if layout not in (AUTO, *LAYOUTS):
+        raise ValueError(f"data.layout={layout!r} is unknown: choose {AUTO} or one of {', '.join(LAYOUTS)}.")
+    if unknown := set(wanted or ()) - set(PARTS):
+        raise ValueError(f"A data set has the parts {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.")
+    listing = Listing(root)
+    datasets, failures = [], {}
+    for one in LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]:
+        try:
+            found = one.find(listing, wanted or {})
+        except (ValueError, OSError, ImportError) as error:
+            failures[one.name] = error
+            continue
+        if found is not None:
+            datasets.append(_dataset(listing, one, found, split))
+    if not datasets:
+        raise _nothing(listing, layout, failures)
+    return FoundDatasets(datasets, failures)
+
+
+def _dataset(listing: Listing, layout: Layout, found: Found, split: Split) -> FolderDataset:
+    parts = dict(found.parts)
+    needs_split = "train" in parts and "val" not in parts
+    if needs_split:
+        parts["val"] = parts["train"]
+    return FolderDataset(
+        root=str(listing.root),
+        layout=layout.name,
+        kind=layout.kind,
+        parts={part: parts[part] for part in PARTS if part in parts},
+        classes=found.classes,
+        reason=found.reason,
+        split=split if needs_split else None,
+        has_masks=found.has_masks,
+    )
+
+
+def _nothing(listing: Listing, layout: str, failures: dict[str, Exception]) -> Exception:
+    if len(failures) == 1:
+        return next(iter(failures.values()))
+    if failures:
+        reasons = " ".join(f"As {name}: {error}" for name, error in failures.items())
+        return ValueError(
+            f"{listing.root} can be read in several ways, and none works; choose by data.layout. {reasons}"
+        )
+    looked_for = LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]
+    layouts = "; ".join(f"{one.name} ({one.summary})" for one in looked_for)
+    return ValueError(
+        f"{listing.root} holds no data set that is known. Looked for: {layouts}. There are: {listing.counts()} "
+        "(docs/own_data.md shows the layouts)."
+    )
+
+
+def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
+    """The data set of the first kind that the folder holds.
+
+    Args:
+        kinds: of `dataset.KINDS`, the recipe's preference first. "instances" and "semantic" are also made from a
+            panoptic set where there is no other; then `kind` of the result says how it is served, and `classes` are
+            those of that kind.
+
+    Raises:
+        ValueError: nothing of these kinds, two readings of the chosen one, or one that cannot be used.
+        ImportError: it cannot be used without a package.
+    """
+    for kind in kinds:
+        for source in filter(None, (kind, _DERIVED.get(kind))):
+            of_kind = [dataset for dataset in found if dataset.kind == source]
+            failures = {name: error for name, error in found.failures.items() if LAYOUTS[name].kind == source}
+            if len(of_kind) > 1:
+                raise _ambiguous(of_kind)
+            if of_kind:
+                for name, error in failures.items():
+                    logger.warning("Also looks like %s, but: %s", name, error)
+                return served_as(of_kind[0], kind)
+            if failures:
+                raise next(iter(failures.values()))
+    reasons = "; ".join(f"{dataset.kind} ({dataset.reason})" for dataset in found)
+    needed = " or ".join(kinds)
+    raise ValueError(f"The recipe needs {needed}, but {found[0].root} holds {reasons}: take another recipe or data.")
+
+
+def _ambiguous(datasets: Sequence[FolderDataset]) -> ValueError:
+    readings = "; ".join(f"{dataset.layout}: {dataset.reason}" for dataset in datasets)
+    choices = " or ".join(f"data.layout={dataset.layout}" for dataset in datasets)
+    return ValueError(f"{datasets[0].root} can be read in {len(datasets)} ways ({readings}): choose by {choices}.")
+
+
+def served_as(dataset: FolderDataset, kind: str) -> FolderDataset:
+    """The same data set with another kind of truth, which is made from its own.
+
+    Args:
+        kind: its own, or of a panoptic set "instances" (its things) or "semantic" (all its classes).
+
+    Raises:
+        ValueError: that kind cannot be made from it, or a panoptic set without things has no instances.
+    """
+    if kind == dataset.kind:
+        return dataset
+    if _DERIVED.get(kind) != dataset.kind:
+        raise ValueError(f"{dataset.root} holds {dataset.kind}, of which no {kind} can be made.")
+    entries = dataset.classes.classes
+    if kind == "semantic":
+        classes = ClassMap(tuple(replace(entry, is_thing=False) for entry in entries))
+    elif not (things := tuple(entry for entry in entries if entry.is_thing)):
+        raise ValueError(f"{dataset.root} has no class that is a thing (isthing: 1), so there are no objects to find.")
+    else:
+        classes = ClassMap(things)
+    return replace(dataset, kind=kind, classes=classes)

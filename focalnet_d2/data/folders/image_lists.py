@@ -1,0 +1,102 @@
+"""Which images belong to a part: all, those of a list, or those that the split gives it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Report, strict
+from .contents import image_files, only_images
+from .dataset import FolderDataset, Part
+from .layouts import LAYOUTS
+from .splitting import split_images
+
+LIST_NAME = "{}_images.txt"
+
+
+def read_part(dataset: FolderDataset, name: str, report: Report = strict) -> Any:
+    """What the files say of one part, and of its images alone.
+
+    Args:
+        name: a key of `dataset.parts`.
+        report: gets the faults of the files; `strict` raises the first error.
+
+    Returns:
+        What the layout reads (`layout.Layout.read`), with the images of the part's list or share.
+
+    Raises:
+        FileNotFoundError, ValueError: the files cannot be used, or the list names an image that they lack.
+    """
+    part = dataset.parts[name]
+    content = LAYOUTS[dataset.layout].read(part, report)
+    if part.image_list:
+        return only_images(content, _listed_files(part, content))
+    if dataset.split is not None and name in ("train", "val"):
+        names = _split_names(dataset, part, content)[name]
+        return only_images(content, {str(Path(part.images, one)) for one in names})
+    return content
+
+
+def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderDataset:
+    """Writes who is in which part where validation images are split off: `train_images.txt` and `val_images.txt`.
+
+    Args:
+        folder: of the run; it is made.
+
+    Returns:
+        The data set with the lists; itself if it has a validation part.
+
+    Raises:
+        FileNotFoundError, ValueError: the training part cannot be read or split.
+    """
+    if dataset.split is None or any(dataset.parts[name].image_list for name in ("train", "val")):
+        return dataset
+    train = dataset.parts["train"]
+    lists = _split_names(dataset, train, LAYOUTS[dataset.layout].read(train, strict))
+    parts = dict(dataset.parts)
+    for name, names in lists.items():
+        path = Path(os.path.abspath(folder), LIST_NAME.format(name))
+        write_atomically(path, "".join(f"{one}\n" for one in names))
+        parts[name] = replace(parts[name], image_list=str(path))
+    return replace(dataset, parts=parts)
+
+
+def _split_names(dataset: FolderDataset, part: Part, content: Any) -> Mapping[str, Sequence[str]]:
+    """Image names of the training and of the validation part."""
+    assert dataset.split is not None
+    files = image_files(content)
+    names = {_relative(file, part): class_id for file, class_id in files.items()}
+    class_of = names if dataset.kind == "classification" else None
+    train, val = split_images(names, dataset.split, class_of=class_of)
+    return {"train": train, "val": val}
+
+
+def _relative(file: str, part: Part) -> str:
+    """The name of an image in lists: its path relative to the image folder, with "/"."""
+    return Path(os.path.relpath(file, part.images)).as_posix()
+
+
+def _listed_files(part: Part, content: Any) -> set[str]:
+    """Paths of the images that the part's list names."""
+    try:
+        lines = Path(part.image_list).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"The list of images {part.image_list} does not exist: start again with data=DIR, which writes it."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The list of images {part.image_list} is no text in UTF-8 ({error}).") from error
+    names = {line.strip() for line in lines if line.strip()}
+    by_name = {_relative(file, part): file for file in image_files(content)}
+    if unknown := sorted(names - by_name.keys()):
+        raise ValueError(
+            f"{part.image_list} names {len(unknown)} images that {part.annotations} lacks, {some_of(unknown)}: correct "
+            "the list, or start again with data=DIR."
+        )
+    if not names:
+        raise ValueError(f"The list of images {part.image_list} is empty: name one image a line.")
+    return {by_name[name] for name in names}

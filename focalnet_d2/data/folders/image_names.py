@@ -1,0 +1,130 @@
+"""Where the images are that an annotation file names, wherever the tool that wrote it kept them.
+
+A name is looked for as it stands below every folder, and if that finds less, by its base name, which must be unique.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Fault, Report
+from .listing import Listing
+from .part_names import part_of_path
+
+_OF_LABELS = {
+    *("annotation", "annotations", "gt", "ids", "label", "labels", "mask", "masks", "panoptic", "segmentation"),
+    *("segmentationclass", "segmentationobject", "segmentations", "semantic", "semseg", "stuffthingmaps"),
+}
+
+
+@dataclass(frozen=True)
+class NamedFolder:
+    """Where named files lie.
+
+    Attributes:
+        folder: relative to the root of the listing.
+        search: False where the names are paths below the folder; True where they are looked for in and below it.
+    """
+
+    folder: str
+    search: bool
+
+
+def plain_name(name: str) -> str:
+    """A name of an annotation file as a relative path with "/": without drives, "." and ".."."""
+    steps = re.sub(r"^\w+:(?=[\\/])", "", name).replace("\\", "/").split("/")
+    return "/".join(step for step in steps if step not in ("", ".", ".."))
+
+
+def locate(listing: Listing, names: Sequence[str], source: str, part: str, *, labels: bool = False) -> NamedFolder:
+    """Where most of the named files lie.
+
+    Args:
+        names: as an annotation file has them.
+        source: that file, relative to the root; a folder near to it is preferred.
+        part: a folder of this part is preferred.
+        labels: whether label files are meant, in folders that are called so.
+
+    Raises:
+        ValueError: none of the files is there, or two folders have them all and nothing tells which is meant.
+    """
+    plain = [plain_name(name) for name in names]
+    counts = Counter(folder for name in plain for folder in _folders_with(listing, name))
+    most = max(counts.values(), default=0)
+    if most < len(plain):
+        found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]
+        if len(found) > most:
+            return NamedFolder(_common_folder([path for (path,) in found]), search=True)
+    if not most:
+        raise ValueError(
+            f"None of the {len(plain)} files that {listing.root / source} names is in {listing.root}, "
+            f"{some_of(plain, 2)} for example: put them there (the folder has {listing.counts()})."
+        )
+    folders = [folder for folder, count in counts.items() if count == most]
+    ranks = {folder: _rank(folder, source, part, labels) for folder in folders}
+    best = [folder for folder in folders if ranks[folder] == max(ranks.values())]
+    if len(best) > 1:
+        raise ValueError(
+            f"The files that {listing.root / source} names are in {len(best)} folders, "
+            f"{some_of(sorted(map(listing.absolute, best)))}: keep one of them, or name the folder in file_name."
+        )
+    return NamedFolder(best[0], search=False)
+
+
+def _folders_with(listing: Listing, name: str) -> list[str]:
+    """Folders below which a relative path exists."""
+    paths = listing.images_by_name.get(name.rpartition("/")[2], ())
+    return [path[: -len(name)].rstrip("/") for path in paths if path == name or path.endswith(f"/{name}")]
+
+
+def _by_base_name(listing: Listing, name: str) -> list[str]:
+    """Paths of the images that a name may mean: those that end with all of it, else those of its base name."""
+    paths = listing.images_by_name.get(name.rpartition("/")[2], [])
+    return [path for path in paths if f"/{path}".endswith(f"/{name}")] or paths
+
+
+def _rank(folder: str, source: str, part: str, labels: bool) -> tuple[int, int, int]:
+    """How well a folder fits: is it one of labels or not, does it belong to the part, how near is it to the file."""
+    words = set(re.split(r"[^a-z]+", folder.lower()))
+    own = part_of_path(folder)
+    steps, others = PurePosixPath(folder).parts, PurePosixPath(source).parent.parts
+    shared = next((n for n, (a, b) in enumerate(zip(steps, others)) if a != b), min(len(steps), len(others)))
+    nearness = 2 * shared - len(steps) - len(others)
+    return int(bool(words & _OF_LABELS) == labels), int(own == part) - int(own not in ("", part)), nearness
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The deepest folder that has all of the relative paths below it."""
+    folders = [path.split("/")[:-1] for path in paths]
+    low, high = min(folders), max(folders)
+    return "/".join(low[: next((n for n, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))])
+
+
+class NameResolver:
+    """Absolute paths of named files of one part.
+
+    Args:
+        folder: absolute folder of the files.
+        search: see `NamedFolder`.
+        source: what names the files, for faults.
+    """
+
+    def __init__(self, folder: str, search: bool, source: str) -> None:
+        self.folder, self.source = folder, source
+        self._listing = Listing(folder) if search else None
+
+    def path_of(self, name: str, report: Report) -> str:
+        """The path of a file, also where it does not exist; reports a name that several files may have."""
+        plain = plain_name(name)
+        paths = [] if self._listing is None else _by_base_name(self._listing, plain)
+        if len(paths) > 1:
+            message = (
+                f"{self.source} names the file {name!r}, but {some_of(paths)} in {self.folder} may all be meant: "
+                "write the folder into file_name."
+            )
+            report(Fault("ambiguous-file-name", "error", self.source, message, (name,)))
+        return str(Path(self.folder, paths[0] if paths else plain))

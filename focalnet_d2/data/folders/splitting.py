@@ -1,0 +1,73 @@
+"""Validation images split off the training part: by names, seed and share alone, so that any process gets the same."""
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+from .dataset import Split
+
+
+def split_images(
+    names: Iterable[str], split: Split, *, class_of: Mapping[str, Hashable] | None = None
+) -> tuple[list[str], list[str]]:
+    """Names of training images and of validation images, each sorted.
+
+    Groups, or images where there are no groups, are put in an order that a hash of seed and name gives, and the first
+    of them are for validation: `share` of their number, rounded, but at least one, and at least one stays. So an image
+    that is added moves at most the few at the boundary.
+
+    Args:
+        names: of all images; repeated ones count once.
+        class_of: class of each name; then each class is split for itself, and one of a single group stays in training.
+
+    Raises:
+        ValueError: a share that is not between 0 and 1, a pattern that is none, or less than two groups.
+    """
+    if not 0 < split.share < 1:
+        raise ValueError(f"data.val_share={split.share} must be between 0 and 1.")
+    by_class: dict[Hashable, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        by_class[class_of[name] if class_of else None].append(name)
+    train, val = [], []
+    for members in by_class.values():
+        own_train, own_val = _split_class(members, split)
+        train, val = train + own_train, val + own_val
+    if not val:
+        groups = f" in groups by {split.groups!r}" if split.groups else ""
+        raise ValueError(
+            f"No validation images can be split off {len(train)} training images{groups}: name a validation part by "
+            "data.val, or add images."
+        )
+    return sorted(train), sorted(val)
+
+
+def _split_class(names: Sequence[str], split: Split) -> tuple[list[str], list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    pattern = _compiled(split.groups)
+    for name in names:
+        groups[_group_of(name, pattern)].append(name)
+    count = min(max(1, math.floor(split.share * len(groups) + 0.5)), len(groups) - 1)
+    chosen = sorted(groups, key=lambda group: _hash(split.seed, group))[:count]
+    val = [name for group in chosen for name in groups[group]]
+    return sorted(set(names) - set(val)), val
+
+
+def _compiled(groups: str) -> re.Pattern | None:
+    try:
+        return re.compile(groups) if groups else None
+    except re.error as error:
+        raise ValueError(f"data.split_groups={groups!r} is no regular expression: {error}.") from error
+
+
+def _group_of(name: str, pattern: re.Pattern | None) -> str:
+    """What the images that stay together have in common; an image that the pattern does not fit is alone."""
+    if pattern is None or (match := pattern.search(name)) is None:
+        return name
+    text = match.group(1) if pattern.groups else match.group()
+    return name if text is None else text
+
+
+def _hash(seed: int, group: str) -> bytes:
+    return hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogateescape")).digest()
