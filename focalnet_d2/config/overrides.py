@@ -13,6 +13,8 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from .class_names import FORMS, read_class_names
+from .data_group import FOUND, add_data_group, is_of_data, with_full_key
 from .moved import current_value
 from .new_targets import built_names, check_targets
 from .nodes import children
@@ -29,9 +31,11 @@ _FOLDER = "train.output_dir"
 def apply_overrides(recipe: DictConfig, overrides: Iterable[str], *, trust: bool = False) -> DictConfig:
     """Set `key=value` overrides in place and return the recipe, all of whose settings are then checked.
 
-    A key must exist in the recipe or be an argument of the callable that its node builds. The tree is closed while the
-    overrides are applied and open again afterwards. Keys and values of 0.1.0 become those of today. Values follow
-    hydra's grammar (`docs/training.md` has the rules); an empty `train.output_dir=` is the recipe's own folder.
+    A key must exist in the recipe, be an argument of the callable that its node builds, or be of the group `data`,
+    which the recipe then gets (`data=DIR` is short for `data.root=DIR`; nothing looks at the folder here). The tree is
+    closed while the overrides are applied and open again afterwards. Keys and values of 0.1.0 become those of today.
+    Values follow hydra's grammar (`docs/training.md` has the rules), class names that of `class_names.py`; an empty
+    `train.output_dir=` is the recipe's own folder.
 
     Args:
         trust: an override of `_target_` may name anything; otherwise only what YAML recipes may build.
@@ -40,7 +44,9 @@ def apply_overrides(recipe: DictConfig, overrides: Iterable[str], *, trust: bool
         RecipeError: an override that cannot be read, an unknown key (the nearest existing key is named), a value that
             the setting does not take, a setting by its old and its new name, a `_target_` that needs trust.
     """
-    typed = [_split(override) for override in overrides]
+    typed = [_split(with_full_key(override)) for override in overrides]
+    if any(is_of_data(key) for key, _ in typed):
+        add_data_group(recipe)
     keys = current_keys(recipe, [key for key, _ in typed])
     folder, known = _select(recipe, _FOLDER), built_names(recipe)
     OmegaConf.set_struct(recipe, True)
@@ -69,8 +75,10 @@ def _apply(recipe: DictConfig, key: str, text: str) -> None:
     parent, name = _place(recipe, key)
     present = _select(recipe, key)
     setting = setting_of(key, parent, name, present)
-    value = current_group(recipe, key, read_value(key, text, setting))
-    if OmegaConf.is_dict(present) and not isinstance(value, dict) and text not in NONE and "${" not in text:
+    typed = read_class_names(key, text) if key in FORMS else read_value(key, text, setting)
+    value = current_group(recipe, key, typed)
+    is_group = OmegaConf.is_dict(present) and key not in FORMS
+    if is_group and not isinstance(value, dict) and text not in NONE and "${" not in text:
         names = ", ".join(str(child) for child in present)
         raise RecipeError(f"'{key}' is a group of settings: set one of {key}.{{{names}}} instead of '{key}={text}'.")
     _set(recipe, key, value, text)
@@ -80,7 +88,7 @@ def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
     """Set a value that was read from this text; a group of values changes only the settings that it names."""
     parent, name = _place(recipe, key)
     present = _select(recipe, key)
-    if isinstance(value, dict) and OmegaConf.is_dict(present):
+    if isinstance(value, dict) and OmegaConf.is_dict(present) and key not in (*FORMS, FOUND):
         if present and not value:
             names = ", ".join(map(str, present))
             raise RecipeError(f"'{key}={text}' sets nothing: name some of {names}, as in '{key}={{name:value}}'.")

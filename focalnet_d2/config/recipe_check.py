@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from .data_group import check_data_group
 from .nodes import children, containers, target_name
 from .recipe_files import RecipeError
 from .setting_values import check
@@ -25,6 +26,7 @@ def check_recipe(recipe: DictConfig) -> None:
         parent = OmegaConf.select(recipe, parent_key) if parent_key else recipe
         if isinstance(parent, DictConfig) and name in dict(children(parent)):
             check(key, _value(parent, name, key), setting)
+    check_data_group(recipe)
 
 
 def check_complete(recipe: DictConfig) -> None:

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
+from .data_group import GROUP
 from .nodes import full_name
 from .old_recipes import add_new_settings, modernize, refuse_both_names
 from .recipe_files import RecipeError
@@ -68,10 +69,10 @@ def recipe_to_yaml(recipe: DictConfig) -> str:
 
 
 def check_names(recipe: DictConfig, source: str) -> None:
-    """Raise `RecipeError` unless the recipe has exactly the names of `RECIPE_NAMES`."""
+    """Raise `RecipeError` unless the recipe has exactly the names of `RECIPE_NAMES`, and perhaps `data`."""
     names = list(recipe) if isinstance(recipe, DictConfig) else []
     missing = [name for name in RECIPE_NAMES if name not in names]
-    extra = [str(name) for name in names if name not in RECIPE_NAMES]
+    extra = [str(name) for name in names if name not in (*RECIPE_NAMES, GROUP)]
     if missing:
         raise RecipeError(f"Recipe {source} lacks {', '.join(missing)}: it needs {', '.join(RECIPE_NAMES)}.")
     if extra:

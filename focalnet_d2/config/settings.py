@@ -136,6 +136,14 @@ SETTINGS: dict[str, Setting] = {
     "dataloader.train.num_workers": _whole(0),
     "dataloader.test.batch_size": _whole(1),
     "dataloader.test.num_workers": _whole(0),
+    "data": _GROUP,
+    **dict.fromkeys((f"data.{name}" for name in ("root", "layout", "train", "val", "test", "split_groups")), _TEXT),
+    "data.val_share": _finite(0, 1),
+    "data.split_seed": _whole(0),
+    "data.rename": _GROUP,
+    "data.merge": _GROUP,
+    "data.drop": Setting(frozenset({list})),
+    "data.found": _GROUP.also(NoneType),
 }
 
 

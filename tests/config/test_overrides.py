@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+from focalnet_d2.config.data_group import is_of_data
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_from_yaml, recipe_to_yaml
 from focalnet_d2.config.setting_values import fit
 from focalnet_d2.config.settings import AMP_MODES, SETTINGS, Setting, annotated, replacing
@@ -166,7 +167,8 @@ def test_a_name_of_another_package_is_not_imported(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_shipped_recipes_pass(name):
     changed = apply_overrides(recipe_named(name).copy(), [])
-    assert {key for key in SETTINGS if OmegaConf.select(changed, key) is None} <= {
+    assert "data" not in changed
+    assert {key for key in SETTINGS if not is_of_data(key) and OmegaConf.select(changed, key) is None} <= {
         *("train.test_time_augmentation.wrapper", "train.init_checkpoint", "dataloader.test.batch_size"),
         *("dataloader.train.num_workers", "dataloader.test.num_workers"),
     }

@@ -1,0 +1,73 @@
+"""The group `data` of a recipe: a folder of one's own data and what is to be made of it. Recipes without it lack it."""
+
+import copy
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from .recipe_files import RecipeError
+
+GROUP, ROOT, FOUND = "data", "data.root", "data.found"
+DEFAULTS: dict[str, Any] = {
+    "root": "",  # the folder; "" = the data sets that the recipe names
+    "layout": "auto",  # how files lie and are written, where several readings fit
+    "train": "",  # part -> sub-folder or annotation file; "" = it is looked for
+    "val": "",
+    "test": "",
+    "val_share": 0.2,  # of the training images that become validation images where the folder has none
+    "split_seed": 0,
+    "split_groups": "",  # regular expression: images with the same match stay in one part; "" = each alone
+    "rename": {},  # new name of a class by its name in the files
+    "merge": {},  # names of the files that become one class, by the name of that class
+    "drop": [],  # names of the files whose objects are left out
+    "found": None,  # what a run found in the folder; it is not looked at again
+}
+CHANGES = ("rename", "merge", "drop")  # of the class list; the others say what is looked for
+
+
+def is_of_data(override: str) -> bool:
+    """Whether an override (`key=value`) is one of the group."""
+    return override.partition("=")[0].partition(".")[0] == GROUP
+
+
+def with_full_key(override: str) -> str:
+    """`data.root=DIR` for the short form `data=DIR`; any other override as it is."""
+    key, equals, text = override.partition("=")
+    return f"{ROOT}{equals}{text}" if key == GROUP and not text.startswith("{") else override
+
+
+def add_data_group(recipe: DictConfig) -> None:
+    """Give a recipe the settings of the group that it lacks, in place.
+
+    Raises:
+        RecipeError: its group has other settings, or is none.
+    """
+    given = recipe.get(GROUP, {})
+    if not isinstance(given, DictConfig | dict):
+        raise RecipeError(f"The recipe's {GROUP} is {given!r}: write {GROUP} = dict(root=...).")
+    if unknown := [str(name) for name in given if name not in DEFAULTS]:
+        near = difflib.get_close_matches(unknown[0], DEFAULTS, n=1, cutoff=0.0)[0]
+        raise RecipeError(f"Unknown key '{GROUP}.{unknown[0]}': the nearest existing key is '{GROUP}.{near}'.")
+    group = OmegaConf.create(copy.deepcopy(DEFAULTS))
+    for name, value in given.items():
+        group[name] = value
+    recipe[GROUP] = group
+
+
+def check_data_group(recipe: DictConfig) -> None:
+    """Raise `RecipeError` unless names of classes stand where they belong."""
+    if GROUP not in recipe:
+        return
+    content: Any = OmegaConf.to_container(recipe[GROUP], resolve=False)
+    rename, merge, drop = (content.get(name) or {} for name in CHANGES)
+    _check("rename", "{old:new}", [*rename, *rename.values()])
+    lists = [names if isinstance(names, list) else [None] for names in merge.values()]
+    _check("merge", "{new:[old,old]}", [*merge, *(name for names in lists for name in names)])
+    _check("drop", "[name,name]", drop)
+
+
+def _check(key: str, form: str, names: Iterable[Any]) -> None:
+    if not all(isinstance(name, str) for name in names):
+        raise RecipeError(f"{GROUP}.{key} takes names of classes: write it as {GROUP}.{key}={form}.")
