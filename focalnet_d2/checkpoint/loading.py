@@ -5,15 +5,17 @@ Everything is decided before the first value is copied, so an error leaves the m
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.utils.text import counted, some_of
 
-from .classes import RowMap, fit_class_rows, match_rows, names_to_match
+from .class_matching import ClassChoice, known_names, match_rows, names_to_match, strange_names
+from .classes import RowMap, fit_class_rows
 from .completeness import check_complete, check_conflicts, check_no_tensor, check_types
 from .focalnet import (
     backbone_layouts,
@@ -46,10 +48,9 @@ from .values import nonfinite_names
 class Options:
     """The choices of `load_checkpoint`."""
 
-    new_classes: bool = False
     keep_settings: bool = False
     backbone_only: bool = False
-    class_names: Sequence[str] | None = None
+    classes: ClassChoice = field(default_factory=ClassChoice)
 
 
 def load_checkpoint(
@@ -61,6 +62,7 @@ def load_checkpoint(
     backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
     other_class_names: str = "by_name",
+    class_changes: ClassChanges | None = None,
     ema: bool = False,
     entry: str = "",
     allow_nonfinite: bool = False,
@@ -78,8 +80,10 @@ def load_checkpoint(
         keep_settings: what shapes cannot show (position encoding, modulator, padding) stays as the model has it.
         backbone_only: fill the model's FocalNet alone, from a file of any of these kinds of model.
         class_names: the model's classes in order.
-        other_class_names: what becomes of a file that records other class names: "refuse"; "by_name" takes the rows
+        other_class_names: what becomes of a file that knows other class names: "refuse"; "by_name" takes the rows
             of the model's classes, if the file has all of them; "by_position" takes the rows as they are.
+        class_changes: classes of the file that the model has under another name, has as one, or has no more; see
+            `match_rows`.
         ema: take the averaged weights of the file.
         entry: the entry of the file that holds the weights, or what their names begin with, where there are several.
         allow_nonfinite: load weights that are NaN or infinite, too; the report names them.
@@ -91,8 +95,8 @@ def load_checkpoint(
     """
     weights = _weights(model, checkpoint, ema, entry)
     _refuse_meta(model, weights)
-    names = names_to_match(weights.metadata.get("thing_classes"), class_names, other_class_names, weights.source)
-    tensors, report = _plan(model, weights, Options(new_classes, keep_settings, backbone_only, names))
+    classes = ClassChoice(class_names, new_classes, other_class_names, class_changes or ClassChanges())
+    tensors, report = _plan(model, weights, Options(keep_settings, backbone_only, classes))
     if complete and report.missing:
         raise ValueError(
             f"The checkpoint {weights.source} ({report.layout}) holds only a part of the model: "
@@ -115,6 +119,7 @@ def check_checkpoint(
     keep_settings: bool = False,
     backbone_only: bool = False,
     class_names: Sequence[str] | None = None,
+    class_changes: ClassChanges | None = None,
     ema: bool = False,
     entry: str = "",
     allow_nonfinite: bool = False,
@@ -123,7 +128,8 @@ def check_checkpoint(
 
     Both sides may be on the meta device: shapes and types are enough. With `allow_nonfinite`, values are not looked at.
     """
-    options = Options(new_classes, keep_settings, backbone_only, class_names)
+    classes = ClassChoice(class_names, new_classes, changes=class_changes or ClassChanges())
+    options = Options(keep_settings, backbone_only, classes)
     tensors, report = _plan(model, _weights(model, checkpoint, ema, entry), options)
     if not allow_nonfinite:
         _check_finite(tensors, _unwrapped(model).state_dict(), report, allow_nonfinite)
@@ -274,11 +280,13 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)
     check_conflicts(renamed, weights.source)
     if layout.classes is not None:
-        row_map = _class_rows(layout.classes, tensors, state, weights, options)
+        row_map = _class_rows(layout.classes, tensors, state, weights, options.classes)
         report.resized |= fit_class_rows(tensors, state, layout.classes, row_map)
         report.notes += [row_map.note] if row_map.note else []
-    elif options.new_classes and not layout.backbone_only:
-        report.notes.append("new_classes changes nothing: no tensor of this model is known to have class rows")
+    elif not layout.backbone_only:
+        names_to_match(weights.metadata.get("thing_classes"), options.classes, weights.source)
+        if options.classes.is_new:
+            report.notes.append("new_classes changes nothing: no tensor of this model is known to have class rows")
     may_be_missing: set[str] = set()
     if layout.backbone_only:
         may_be_missing = _fit_backbone(model, tensors, state, renamed, report)
@@ -340,17 +348,17 @@ def _check_settings(
     return notes
 
 
-def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weights, options: Options) -> RowMap:
-    names = weights.metadata.get("thing_classes")
+def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weights, choice: ClassChoice) -> RowMap:
     counts = [classes.count(part) for part in (tensors, state)]
+    known = known_names(classes, counts[0], weights.metadata.get("thing_classes"))
+    names = names_to_match(known, choice, weights.source)
     row_map = match_rows(
-        classes, *counts, file_names=names, model_names=options.class_names, new_classes=options.new_classes
+        classes, *counts, file_names=known, model_names=names, new_classes=choice.is_new, changes=choice.changes
     )
     if row_map is None:
         what = f"{counts[0]} classes and the model {counts[1]}"
-        if counts[0] == counts[1]:
-            strange = set(options.class_names or ()) - set(names or classes.names(counts[0]) or ())
-            what += f", among them {some_of(sorted(strange))}, which the file does not know"
+        if names is not None and (strange := strange_names(known, choice)):
+            what += f", among them {some_of(strange)}, which the file does not know"
         raise ValueError(
             f"The checkpoint {weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own "
             "class list, or train.new_classes=True to start with a new one."

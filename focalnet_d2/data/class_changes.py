@@ -1,11 +1,13 @@
 """Another class list for the same files: classes renamed, merged or dropped, by the names that the files have.
 
 Each class of the files is named in one change at most. A merged class takes the id, kind and color of the class of its
-name if the files have one, else of the first that is merged into it, and its place.
+name if the files have one, else of the first that is merged into it, and its place. Blanks at the ends of a name do not
+count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from focalnet_d2.utils.text import some_of
 
@@ -32,10 +34,15 @@ class ClassChanges:
 
     def new_name(self, name: str) -> str | None:
         """The name of the class that a class becomes; None if it is dropped."""
-        if name in self.drop:
-            return None
-        merged = next((target for target, sources in self.merge.items() if name in sources), None)
-        return merged if merged is not None else self.rename.get(name, name)
+        return self._new_names.get(name.strip(), name)
+
+    @cached_property
+    def _new_names(self) -> dict[str, str | None]:
+        """What becomes of each class that is named in a change."""
+        merged = {source.strip(): target.strip() for target, sources in self.merge.items() for source in sources}
+        renamed = {name.strip(): new.strip() for name, new in self.rename.items()}
+        whole = {name: name for name in merged.values()}  # a class of that very name is part of it, too
+        return whole | renamed | merged | dict.fromkeys(_plain(self.drop))
 
     def changed(self, classes: ClassMap) -> ClassMap:
         """The class list after the changes.
@@ -50,35 +57,52 @@ class ClassChanges:
             name = self.new_name(entry.name)
             if name is None:
                 continue
-            if name not in kept or entry.name == name:  # a dict keeps the place of the first
+            if name not in kept or entry.name.strip() == name:  # a dict keeps the place of the first
                 kept[name] = replace(entry, name=name)
         return ClassMap(tuple(kept.values()))
 
     def new_ids(self, classes: ClassMap) -> dict[Id, Id | None]:
-        """The id that takes the place of each id of the files; None where the class is dropped."""
+        """The id that takes the place of each id of the files; None where the class is dropped.
+
+        Raises:
+            ValueError: as `changed`.
+        """
         by_name = {entry.name: entry.dataset_id for entry in self.changed(classes).classes}
         new_names = {entry.dataset_id: self.new_name(entry.name) for entry in classes.classes}
         return {key: None if name is None else by_name[name] for key, name in new_names.items()}
 
     def _check(self, classes: ClassMap) -> None:
-        sources = [name for names in self.merge.values() for name in names]
-        named = [*self.rename, *sources, *self.drop]
-        if unknown := [name for name in named if name not in classes.names]:
+        names, targets = _plain(classes.names), _plain(self.merge)
+        sources = [name for parts in self.merge.values() for name in parts]
+        named = _plain([*self.rename, *sources, *self.drop])
+        if unknown := [name for name in named if name not in names]:
             raise ValueError(
                 f"data.rename, data.merge and data.drop name {some_of(map(repr, unknown))}, but the classes of the "
-                f"files are {some_of(classes.names, 20)}."
+                f"files are {some_of(names, 20)}: correct the name."
             )
         if twice := repeated(named):
-            raise ValueError(f"data.rename, data.merge and data.drop change {some_of(map(repr, twice))} twice.")
-        untouched = [name for name in classes.names if name not in named]
-        if taken := repeated([*self.rename.values(), *self.merge, *(n for n in untouched if n not in self.merge)]):
+            raise ValueError(
+                f"data.rename, data.merge and data.drop change {some_of(map(repr, twice))} twice: name each class in "
+                "one of them."
+            )
+        if empty := [target for target, parts in self.merge.items() if not parts]:
+            raise ValueError(f"data.merge names no class to make {empty[0]!r} of: list them, or leave it out.")
+        untouched = [name for name in names if name not in named and name not in targets]
+        if taken := repeated([*_plain(self.rename.values()), *targets, *untouched]):
             raise ValueError(f"data.rename and data.merge give the name {taken[0]!r} to two classes: merge them.")
-        if set(self.drop) >= set(classes.names):
+        if set(_plain(self.drop)) >= set(names):
             raise ValueError("data.drop leaves no class: keep at least one.")
         self._check_kinds(classes)
 
     def _check_kinds(self, classes: ClassMap) -> None:
-        is_thing = {entry.name: entry.is_thing for entry in classes.classes}
-        for target, names in self.merge.items():
-            if len({is_thing[name] for name in (*names, target) if name in is_thing}) > 1:
+        kinds: dict[str, set[bool]] = {}
+        for entry in classes.classes:
+            kinds.setdefault(self.new_name(entry.name) or "", set()).add(entry.is_thing)
+        for target in _plain(self.merge):
+            if len(kinds[target]) > 1:
                 raise ValueError(f"data.merge makes {target!r} of things and stuff, which are no one class.")
+
+
+def _plain(names: Iterable[str]) -> list[str]:
+    """Names without blanks at their ends."""
+    return [name.strip() for name in names]

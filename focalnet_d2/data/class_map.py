@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from focalnet_d2.utils.text import some_of
+
 from .annotations.ids import Id, check_unique, kind_of_ids
 
 Color = tuple[int, int, int]
@@ -38,7 +40,8 @@ class ClassMap:
     """Classes in the order of their contiguous ids.
 
     Raises:
-        ValueError: no class, an id or a name that occurs twice, a name that is empty, or ids of different types.
+        ValueError: no class, an id or a name that occurs twice (blanks at its ends do not count), a name that is
+            empty, or ids of different types.
     """
 
     classes: tuple[ClassEntry, ...]
@@ -50,9 +53,9 @@ class ClassMap:
             raise ValueError("A class list is empty: name at least one class.")
         kind_of_ids(ids, "The classes")
         check_unique(ids, "Classes")
-        if nameless := [entry.dataset_id for entry in self.classes if not entry.name.strip()]:
-            raise ValueError(f"The class with the id {nameless[0]!r} has no name: give it one.")
-        check_unique(self.names, "Classes", "name")
+        if nameless := [repr(entry.dataset_id) for entry in self.classes if not entry.name.strip()]:
+            raise ValueError(f"Classes have no name, those with the ids {some_of(nameless, 10)}: give each one.")
+        check_unique([name.strip() for name in self.names], "Classes", "name")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -89,9 +92,10 @@ class ClassMap:
             ValueError: anything else.
         """
         try:
-            return cls(tuple(ClassEntry(i, str(name), bool(thing), _color(rgb)) for i, name, thing, rgb in rows))
-        except TypeError as error:
+            entries = tuple(ClassEntry(i, str(name), _flag(thing), _color(rgb)) for i, name, thing, rgb in rows)
+        except (TypeError, ValueError) as error:
             raise ValueError(f"This is no list of classes (id, name, thing or not, color): {error}.") from error
+        return cls(entries)
 
 
 def class_map(
@@ -114,6 +118,14 @@ def distinct_color(index: int) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
+def _flag(value: Any) -> bool:
+    if value not in (True, False):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return bool(value)
+
+
 def _color(rgb: Sequence[int]) -> Color:
     red, green, blue = (int(value) for value in rgb)
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise ValueError(f"the color {list(rgb)} is not red, green and blue from 0 to 255")
     return red, green, blue

@@ -26,12 +26,13 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
+from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.text import some_of
 from focalnet_d2.version import __version__
@@ -151,6 +152,13 @@ def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
         load_dataset(name)
         known = _registered_classes(name)
     return known
+
+
+def class_changes(recipe: DictConfig) -> ClassChanges:
+    """What the recipe's group `data` says about classes renamed, merged and dropped; nothing without the group."""
+    data = recipe.get("data") or {}
+    given = {name: data[name] for name in ("rename", "merge", "drop") if data.get(name)}
+    return ClassChanges(**OmegaConf.to_container(OmegaConf.create(given)))
 
 
 def _registered_classes(name: str) -> list[str] | None:

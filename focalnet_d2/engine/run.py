@@ -21,7 +21,7 @@ from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
 
-from .checkpointing import RunState, class_names, describe_run, resume_run
+from .checkpointing import RunState, class_changes, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
 from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
@@ -100,6 +100,7 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         allow_nonfinite=train.get("allow_nonfinite", False),
         complete=not to_train,
         other_class_names="by_name" if to_train else train.get("other_class_names", "refuse"),
+        class_changes=class_changes(recipe),
     )
     logger.info("%s", report)
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focalnet_d2.checkpoint.classes import RowMap, fit_class_rows, match_rows
+from focalnet_d2.checkpoint.class_matching import match_rows
+from focalnet_d2.checkpoint.classes import RowMap, fit_class_rows
 from focalnet_d2.checkpoint.layout import ClassRows
 
 UNKNOWN = ClassRows(("head.<weight|bias>",), selections={(4, 2): (1, 3)})

@@ -245,7 +245,7 @@ def test_a_new_class_list_keeps_the_no_object_row_and_the_rows_of_known_names(of
         assert value[1].equal(old[COCO.index("sand")])
         assert value[2].equal(old[0])
         assert value[3].equal(old[133])
-    assert "2 classes are taken from the file by name, 1 are new" in report.notes
+    assert "classes taken from the file by name: 2 (sand, person), new ones: 1 (balloon)" in report.notes
     assert model.decoder.query_feat.weight.equal(state[f"{HEAD}query_feat.weight"])
 
 

@@ -272,7 +272,7 @@ def test_new_classes_keep_background_and_what_is_known(detector):
             assert torch.equal(found[:3], torch.stack([of_model[0], of_file[dog], of_file[0]]))
             if part == 0:
                 assert found[3] == of_file[80]
-    assert "2 classes are taken from the file by name, 1 are new" in report.notes
+    assert "classes taken from the file by name: 2 (dog, person), new ones: 1 (balloon)" in report.notes
 
 
 def test_unknown_new_classes_leave_rows_fresh_but_the_background():

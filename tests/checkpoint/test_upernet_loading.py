@@ -167,7 +167,7 @@ def test_other_classes_take_the_rows_of_common_names():
     with pytest.raises(ValueError, match=r"has 150 classes and the model 3"):
         load_checkpoint(model, file, class_names=names)
     report = load_checkpoint(model, file, class_names=names, new_classes=True)
-    assert "2 classes are taken from the file by name, 1 are new" in report.notes
+    assert f"classes taken from the file by name: 2 ({names[1]}, {names[2]}), new ones: 1 (rabbit)" in report.notes
     for name in CLASS_TENSORS:
         value, theirs = model.state_dict()[name], file["state_dict"][name]
         assert torch.equal(value, torch.stack([before[name][0], theirs[12], theirs[0]]))
