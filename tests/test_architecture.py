@@ -27,7 +27,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
         "set_prediction": ("kernels", "layers"),
         "evaluation": ("data", "kernels", "structures", "utils"),
     },
-    {"checkpoint": ("backbone", "utils")},
+    {"checkpoint": ("backbone", "data", "utils")},
     {
         "diagnostics": ("config", "data", "kernels", "registration"),
         "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "utils", "version"),
