@@ -10,8 +10,10 @@ transparent pixels, all without a word. Here:
     32-bit integer, float, other modes  an error that names the file
 """
 
+import io
 import logging
 import struct
+from enum import Enum
 
 import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
@@ -20,10 +22,29 @@ from detectron2.utils.logger import log_first_n
 from PIL import Image
 
 IMAGE_FORMATS = ("RGB", "BGR")
+UPRIGHT = 1  # of EXIF's orientations 1 to 8; from 5 on, width and height change places
 _CONVERTED_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _DARK = 4096  # 16-bit values below it become at most 16 of 255
+_ORIENTATION = 0x0112  # EXIF's tag
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+class UnusablePixelsError(ValueError):
+    """An image file can be decoded, but its pixels have no 8-bit meaning."""
+
+
+class PixelFormat(Enum):
+    """What the pixels of an image file are, by which it is decided how they become 8-bit RGB."""
+
+    COLOR = "color"
+    GRAY = "gray"
+    PALETTE = "palette"
+    CMYK = "CMYK"
+    ALPHA = "alpha"
+    DEEP_GRAY = "16-bit gray"
+    DEEP_COLOR = "16-bit color"
+    UNUSABLE = "unusable"
 
 
 def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
@@ -41,36 +62,105 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format={image_format!r} must be one of {', '.join(IMAGE_FORMATS)}.")
-    try:
-        with PathManager.open(str(file_name), "rb") as file:
-            image = Image.open(file)
-            image.load()
-            image = _apply_exif_orientation(image)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
-    except _READ_ERRORS as error:
-        raise ValueError(f"The image file {file_name} cannot be read ({error}); it may be damaged.") from error
-    pixels = np.array(_to_8_bit(image, file_name).convert("RGB"))
+    image = turned_upright(decode_image(read_image_file(file_name), file_name))
+    pixels = np.array(to_rgb(image, file_name))
     return pixels if image_format == "RGB" else np.ascontiguousarray(pixels[..., ::-1])
 
 
-def _to_8_bit(image: Image.Image, file_name: str) -> Image.Image:
-    """An opaque image of an 8-bit mode."""
+def read_image_file(file_name: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read.
+    """
+    try:
+        with PathManager.open(str(file_name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
+    except OSError as error:
+        raise _unreadable(file_name, error) from error
+
+
+def decode_image(content: bytes, file_name: str) -> Image.Image:
+    """The decoded image in the mode and direction of its file.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except _READ_ERRORS as error:
+        raise _unreadable(file_name, error) from error
+    return image
+
+
+def _unreadable(file_name: str, error: Exception) -> ValueError:
+    return ValueError(f"The image file {file_name} cannot be read ({error}); it may be damaged.")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation of an image; `UPRIGHT` where it says none, or none that there is."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+    except Exception:  # of many kinds: EXIF data that are damaged say nothing
+        return UPRIGHT
+    return orientation if orientation in range(1, 9) else UPRIGHT
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """The image as it is meant to be seen."""
+    return image if orientation_of(image) == UPRIGHT else _apply_exif_orientation(image)
+
+
+def pixel_format(image: Image.Image, content: bytes = b"") -> PixelFormat:
+    """What the pixels of an image are.
+
+    Args:
+        content: the first bytes of its file; without them, colors of 16 bits look like those of 8, which Pillow has
+            made of them.
+    """
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        return PixelFormat.ALPHA
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": Pillow before 11.3
+        return PixelFormat.DEEP_GRAY
+    if image.mode not in _CONVERTED_MODES:
+        return PixelFormat.UNUSABLE
+    if image.format == "PNG" and content[24:25] == b"\x10":  # bits of a color
+        return PixelFormat.DEEP_COLOR
+    special = {"1": PixelFormat.GRAY, "L": PixelFormat.GRAY, "P": PixelFormat.PALETTE, "CMYK": PixelFormat.CMYK}
+    return special.get(image.mode, PixelFormat.COLOR)
+
+
+def to_rgb(image: Image.Image, file_name: str) -> Image.Image:
+    """An image of mode RGB, by the rules above.
+
+    Raises:
+        UnusablePixelsError: its pixels have no 8-bit meaning.
+    """
+    kind = pixel_format(image)
+    if kind is PixelFormat.UNUSABLE:
+        raise UnusablePixelsError(
+            f"The image file {file_name} has pixels of Pillow's mode {image.mode!r}, which have no fixed 8-bit "
+            "range; convert it to 8 or 16 bits first."
+        )
+    if kind is PixelFormat.ALPHA:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image)
-    if image.mode in _CONVERTED_MODES:
-        return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": Pillow before 11.3
+        return Image.alpha_composite(white, image).convert("RGB")
+    if kind is PixelFormat.DEEP_GRAY:
         values = np.array(image).astype(np.int64)
-        if 0 < values.max() < _DARK:
-            _warn_of_darkness(file_name, int(values.max()))
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    raise ValueError(
-        f"The image file {file_name} has pixels of Pillow's mode {image.mode!r}, which have no fixed 8-bit "
-        "range; convert it to 8 or 16 bits first."
-    )
+        if is_dark(highest := int(values.max())):
+            _warn_of_darkness(file_name, highest)
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_dark(highest: int) -> bool:
+    """Whether a gray image of 16 bits, whose highest value this is, becomes almost black."""
+    return 0 < highest < _DARK
 
 
 def _warn_of_darkness(file_name: str, highest: int) -> None:
