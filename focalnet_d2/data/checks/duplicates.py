@@ -1,0 +1,149 @@
+"""Images that are there twice, and images of one part that stand in another, too.
+
+Of every image 16 bytes are kept: checksums of its pixels and its name, and 64 bits that say where its brightness rises
+from left to right. Equal pixels and bits: the same image. Nearly equal bits: both files are read again, small, and
+compared; only where that agrees, too, are they nearly the same.
+"""
+
+import os
+import zlib
+from array import array
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..image_reading import decode_image, read_image_file, to_rgb, turned_upright
+
+DIFFERENT_BITS = 6  # of 64, up to which two images are compared
+MOST_COMPARED = 2000  # pairs of images that are read again
+_BANDS, _BITS = 7, 9  # of the 64 bits: with 6 different ones, one band of bits at least is equal
+_NEIGHBORS = 256  # images with an equal band that one image is looked at beside
+_SIDE, _SMALL = 8, 32
+_DIFFERENCE = 3.0  # mean difference of gray values from 0 to 255 of images that are nearly the same,
+_SHARE = 0.15  # and its share of their contrast, so that dim images are not all alike
+_ASPECT = 1.05
+_SET_BITS = np.array([bin(value).count("1") for value in range(256)], dtype=np.uint8)
+
+
+class Pair(NamedTuple):
+    """Two images, by their places in a `Fingerprints`; the first is the earlier one."""
+
+    first: int
+    second: int
+
+
+class Fingerprints:
+    """Checksums and hashes of images in the order in which they were seen."""
+
+    def __init__(self) -> None:
+        self.checksums = array("I")
+        self.hashes = array("Q")
+        self.names = array("I")
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def add(self, file_name: str, fingerprint: tuple[int, int] | None) -> None:
+        """Adds those of one image; None for one that cannot be read, which keeps its place and is like no other."""
+        self.names.append(zlib.crc32(os.path.basename(file_name).encode("utf-8", "surrogateescape")))
+        self.checksums.append(0 if fingerprint is None else fingerprint[0])
+        self.hashes.append(0 if fingerprint is None else fingerprint[1])
+
+
+def fingerprint(image: Image.Image) -> tuple[int, int]:
+    """32 bits of the size and all pixels of an RGB image, and 64 bits: whether each of 8 x 8 places is darker than
+    the one to its right.
+    """
+    small = image.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    values = np.asarray(small)
+    bits = np.packbits(values[:, 1:] > values[:, :-1]).tobytes()
+    return zlib.crc32(image.tobytes(), zlib.crc32(repr(image.size).encode())), int.from_bytes(bits, "big")
+
+
+def equal_groups(prints: Fingerprints) -> list[list[int]]:
+    """Places of images that are the same, a list for each such image, rising."""
+    keys = np.stack([np.array(prints.hashes, dtype=np.uint64), np.array(prints.checksums, dtype=np.uint64)])
+    order = np.lexsort((np.arange(keys.shape[1]), *keys))
+    same = (keys[:, order[1:]] == keys[:, order[:-1]]).all(axis=0) & (keys[1, order[1:]] > 0)
+    groups: list[list[int]] = []
+    for place in np.flatnonzero(same).tolist():
+        if not groups or groups[-1][-1] != order[place]:
+            groups.append([int(order[place])])
+        groups[-1].append(int(order[place + 1]))
+    return sorted(groups)
+
+
+def equal_names(prints: Fingerprints, parts: Sequence[int]) -> list[int]:
+    """Places of images whose name an image of an earlier part has, too (or, once in 4 billion, another name)."""
+    names, numbers = np.array(prints.names, np.uint32), np.array(parts, np.int64)
+    found = [
+        np.flatnonzero((numbers == number) & np.isin(names, names[numbers < number]))
+        for number in np.unique(numbers)[1:].tolist()
+    ]
+    return np.concatenate(found).tolist() if found else []
+
+
+def similar_pairs(prints: Fingerprints, parts: Sequence[int]) -> list[Pair]:
+    """Pairs of images with nearly equal bits, of which `compare` tells which are nearly the same.
+
+    Of images that are equal and in the same part, only the first is looked at.
+
+    Args:
+        parts: number of the part of each image.
+    """
+    keys = np.stack(
+        [np.array(prints.hashes, np.uint64), np.array(prints.checksums, np.uint64), np.array(parts, np.uint64)]
+    )
+    _, first = np.unique(keys, axis=1, return_index=True)
+    places = np.sort(first[keys[1, first] > 0])
+    hashes = keys[0, places]
+    found: set[Pair] = set()
+    for band in range(_BANDS):
+        found |= _similar_in_band(hashes, (hashes >> np.uint64(_BITS * band)) & np.uint64(2**_BITS - 1))
+    pairs = (Pair(int(places[one]), int(places[other])) for one, other in found)
+    return sorted(pair for pair in pairs if (keys[:2, pair.first] != keys[:2, pair.second]).any())
+
+
+def _similar_in_band(hashes: np.ndarray, band: np.ndarray) -> set[Pair]:
+    """Pairs of indices (rising) of hashes that share a band and differ in few bits."""
+    order = np.lexsort((hashes, band))
+    found: set[Pair] = set()
+    for distance in range(1, min(_NEIGHBORS, len(order))):
+        one, other = order[:-distance], order[distance:]
+        shares = band[one] == band[other]
+        if not shares.any():
+            break
+        one, other = one[shares], other[shares]
+        bits = np.ascontiguousarray(hashes[one] ^ hashes[other]).view(np.uint8).reshape(-1, 8)
+        close = _SET_BITS[bits].sum(axis=1) <= DIFFERENT_BITS
+        found |= {Pair(*sorted(pair)) for pair in zip(one[close].tolist(), other[close].tolist())}
+        if len(found) > MOST_COMPARED:
+            break
+    return found
+
+
+def nearly_same(files: Sequence[tuple[str, str]], *, threads: int) -> list[bool]:
+    """Whether the two images of each pair of files are nearly the same: the same scene, saved or resized again."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(_compare, files))
+
+
+def _compare(files: tuple[str, str]) -> bool:
+    try:
+        (one, aspect), (other, other_aspect) = map(_small, files)
+    except (OSError, ValueError):  # gone since it was looked at
+        return False
+    if max(aspect, other_aspect) > _ASPECT * min(aspect, other_aspect):
+        return False
+    contrast = min(float(one.std()), float(other.std()))
+    return float(np.abs(one - other).mean()) <= min(_DIFFERENCE, _SHARE * contrast)
+
+
+def _small(file_name: str) -> tuple[np.ndarray, float]:
+    """(32, 32) gray values of an image, and its width as a share of its height."""
+    image = to_rgb(turned_upright(decode_image(read_image_file(file_name), file_name)), file_name)
+    small = image.resize((_SMALL, _SMALL), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
+    return np.asarray(small).astype(np.float32), image.width / image.height
