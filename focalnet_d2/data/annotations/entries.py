@@ -5,7 +5,7 @@ entries with the same id the first stays, and entries without a usable id or ref
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .findings import Findings, without
@@ -23,9 +23,7 @@ def identified(entries: list[Entry], what: str, findings: Findings) -> list[Entr
     """
     where, one = f"{findings.path}: {what}", SINGULAR[what]
     entries, ids = with_key(entries, "id", what, findings)
-    if problem := kinds_problem(ids, where):
-        entries = _all_alike(entries, "id", _usual_kind(ids), f"{one}-id-type", problem, findings)
-        ids = [entry["id"] for entry in entries]
+    entries, ids = alike(entries, ids, "id", f"{one}-id-type", where, findings)
     return distinct(entries, ids, "id", f"duplicate-{one}-id", where, findings)
 
 
@@ -41,13 +39,33 @@ def with_key(entries: list[Entry], key: str, what: str, findings: Findings) -> t
         return entries, [entry[key] for entry in entries]
 
 
+def alike(
+    entries: list[Entry], ids: list[Any], key: str, kind: str, where: str, findings: Findings
+) -> tuple[list[Entry], list[Any]]:
+    """The entries whose ids, under a key, are whole numbers or text as most of them are, and their ids."""
+    if not (problem := kinds_problem(ids, where)):
+        return entries, ids
+    entries = _all_alike(entries, key, _usual_kind(ids), kind, problem, findings)
+    return entries, [entry[key] for entry in entries]
+
+
 def distinct(
-    entries: list[Entry], values: Sequence[Any], key: str, kind: str, where: str, findings: Findings
+    entries: list[Entry],
+    values: Sequence[Any],
+    key: str,
+    kind: str,
+    where: str,
+    findings: Findings,
+    named: Callable[[Any], str] = str,
 ) -> list[Entry]:
-    """The entries, of those with the same value of a key the first."""
+    """The entries, of those with the same value of a key the first.
+
+    Args:
+        named: how faults name a value.
+    """
     if not (problem := repeats_problem(values, where, key)):
         return entries
-    findings.error(kind, problem, repeated(values))
+    findings.error(kind, problem, list(map(named, repeated(values))))
     firsts: dict[Any, Entry] = {}
     for entry, value in zip(entries, values, strict=True):
         firsts.setdefault(value, entry)
