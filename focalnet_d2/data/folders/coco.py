@@ -106,7 +106,7 @@ def read(part: Part, report: Report) -> CocoInstances:
     unused = part.options.get("unused_categories", ())
     if unused and isinstance(content, dict) and isinstance(content.get("categories"), list):
         content["categories"] = [one for one in content["categories"] if not _is_unused(one, unused)]
-    checked = check_instances(content, part.annotations)
+    checked = check_instances(content, part.annotations, report)
     resolver = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
     for image in checked.images:
         if isinstance(name := image.get("file_name"), str):

@@ -69,7 +69,7 @@ def _classes(listing: Listing, summaries: dict[str, CocoSummary]) -> ClassMap:
 
 def read(part: Part, report: Report) -> PanopticAnnotations:
     """The images and segments of a part; names of images and PNGs are absolute."""
-    content = read_panoptic(part.annotations)
+    content = read_panoptic(part.annotations, report)
     images = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
     root = part.options["panoptic_root"]
     labels = NameResolver(root, bool(part.options.get("search_panoptic")), part.annotations)
