@@ -211,11 +211,11 @@ def _problem(error: Exception, metadata: Metadata) -> str:
     return str(error) or repr(error)
 
 
-def _label_maps(dataset_dicts: list[dict]) -> list[str]:
-    """The label files of images that have no other ground truth."""
+def _label_maps(dataset_dicts: list[dict]) -> list[dict]:
+    """The images that have a label file and no other ground truth."""
     kinds = ("segments_info", "annotations")
     maps = [record for record in dataset_dicts if "sem_seg_file_name" in record]
-    return [record["sem_seg_file_name"] for record in maps if not any(kind in record for kind in kinds)]
+    return [record for record in maps if not any(kind in record for kind in kinds)]
 
 
 def _with_image_id(dataset_dict: dict) -> dict:

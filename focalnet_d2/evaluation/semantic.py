@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from focalnet_d2.data.panoptic_labels import read_listed_ids, semantic_from_panoptic
 from focalnet_d2.data.preparation.jobs import run_jobs
-from focalnet_d2.data.semantic_labels import read_semantic_labels
+from focalnet_d2.data.semantic_labels import read_record_labels, read_semantic_labels
 from focalnet_d2.kernels.argmax import index_of_largest
 
 from .coco_files import write_json
@@ -144,7 +144,7 @@ class SemanticEvaluator(CountingEvaluator):
         """(H, W) classes, or the label to ignore, and their file."""
         sample = self._truth_files(sample)
         if "sem_seg_file_name" in sample:
-            return read_semantic_labels(sample["sem_seg_file_name"]), sample["sem_seg_file_name"]
+            return read_record_labels(sample), sample["sem_seg_file_name"]
         segments, renumbered = sample["segments_info"], sample.get("renumbered_segments")
         ids = read_listed_ids(sample["pan_seg_file_name"], segments, renumbered)
         labels = semantic_from_panoptic(ids, segments, self._ignore_label)

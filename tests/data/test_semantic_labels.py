@@ -31,9 +31,10 @@ def test_colors_and_missing_files_are_named(tmp_path):
 
 def test_a_data_set_in_which_every_pixel_is_ignored_is_refused(tmp_path):
     ignored, labelled = (
-        save_label(tmp_path / f"{name}.png", [[255, value]]) for name, value in (("ignored", 255), ("labelled", 0))
+        {"sem_seg_file_name": save_label(tmp_path / f"{name}.png", [[255, value]])}
+        for name, value in (("ignored", 255), ("labelled", 0))
     )
-    check_some_label("small", [ignored, labelled, "never/read.png"], 255)
+    check_some_label("small", [ignored, labelled, {"sem_seg_file_name": "never/read.png"}], 255)
     check_some_label("unlabelled", [], 255)
     with pytest.raises(
         ValueError, match=r"small has no labels: every pixel of its 2 label files, .*ignored\.png for one"

@@ -9,13 +9,13 @@ supervision and COCO itself write them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report
 from ..annotations.ids import Id
-from ..annotations.instances import CocoInstances, check_instances
-from ..annotations.json_file import Entry, read_json
+from ..annotations.instances import CocoInstances, read_instances
 from ..class_map import ClassMap, class_map
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .coco_summaries import CocoSummary, coco_summaries
@@ -102,20 +102,13 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
 
 def read(part: Part, report: Report) -> CocoInstances:
     """The images, with absolute file names, and annotations of a part."""
-    content = read_json(part.annotations)
-    unused = part.options.get("unused_categories", ())
-    if unused and isinstance(content, dict) and isinstance(content.get("categories"), list):
-        content["categories"] = [one for one in content["categories"] if not _is_unused(one, unused)]
-    checked = check_instances(content, part.annotations, report)
+    content = read_instances(part.annotations, report)
     resolver = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
-    for image in checked.images:
+    for image in content.images:
         if isinstance(name := image.get("file_name"), str):
             image["file_name"] = resolver.path_of(name, report)
-    return checked
-
-
-def _is_unused(category: Entry, unused: Sequence[Id]) -> bool:
-    return isinstance(category, dict) and category.get("id") in unused
+    unused = part.options.get("unused_categories", ())
+    return replace(content, class_names={key: name for key, name in content.class_names.items() if key not in unused})
 
 
 LAYOUT = Layout("coco", "instances", "a JSON in COCO's instances format for each part, and images", find, read)

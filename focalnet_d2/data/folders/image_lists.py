@@ -69,13 +69,13 @@ def _split_names(dataset: FolderDataset, part: Part, content: Any) -> Mapping[st
     """Image names of the training and of the validation part."""
     assert dataset.split is not None
     files = image_files(content)
-    names = {_relative(file, part): class_id for file, class_id in files.items()}
+    names = {image_name(file, part): class_id for file, class_id in files.items()}
     class_of = names if dataset.kind == "classification" else None
     train, val = split_images(names, dataset.split, class_of=class_of)
     return {"train": train, "val": val}
 
 
-def _relative(file: str, part: Part) -> str:
+def image_name(file: str, part: Part) -> str:
     """The name of an image in lists: its path relative to the image folder, with "/"."""
     return Path(os.path.relpath(file, part.images)).as_posix()
 
@@ -91,7 +91,7 @@ def _listed_files(part: Part, content: Any) -> set[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"The list of images {part.image_list} is no text in UTF-8 ({error}).") from error
     names = {line.strip() for line in lines if line.strip()}
-    by_name = {_relative(file, part): file for file in image_files(content)}
+    by_name = {image_name(file, part): file for file in image_files(content)}
     if unknown := sorted(names - by_name.keys()):
         raise ValueError(
             f"{part.image_list} names {len(unknown)} images that {part.annotations} lacks, {some_of(unknown)}: correct "

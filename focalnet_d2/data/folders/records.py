@@ -12,8 +12,9 @@ from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
 from ..class_map import ClassMap
 from ..datasets.instances import dataset_dicts
-from .dataset import FolderDataset
-from .image_lists import read_part
+from ..label_decoding import label_decoding
+from .dataset import FolderDataset, ListedImage
+from .image_lists import image_name, read_part
 from .layouts import LAYOUTS
 from .panoptic_instances import instances_of_panoptic
 
@@ -111,6 +112,36 @@ def _check_classes(found: dict[Id, str], dataset: FolderDataset, source: str) ->
         )
 
 
+def _semantic_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
+    options = dataset.parts[part].options
+    colors = {value: (red, green, blue) for value, red, green, blue in options.get("colors", ())} or None
+    decoding = label_decoding(dataset.classes, changes, ignored=tuple(options.get("ignored", ())), colors=colors)
+    return [
+        {
+            "file_name": image.file_name,
+            "image_id": image_name(image.file_name, dataset.parts[part]).rpartition(".")[0],
+            "sem_seg_file_name": image.truth,
+            "label_decoding": decoding,
+        }
+        for image in read_part(dataset, part)
+    ]
+
+
+def _classification_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
+    classes, new_ids = changes.changed(dataset.classes), changes.new_ids(dataset.classes)
+    images: list[ListedImage] = read_part(dataset, part)
+    _check_classes({image.truth: str(image.truth) for image in images}, dataset, dataset.parts[part].annotations)
+    return [
+        {
+            "file_name": image.file_name,
+            "image_id": image_name(image.file_name, dataset.parts[part]),
+            "class_id": classes.contiguous[new_id],
+        }
+        for image in images
+        if (new_id := new_ids[image.truth]) is not None
+    ]
+
+
 def _nothing_to_learn(source: str, classes: ClassMap) -> ValueError:
     return ValueError(f"No training image of {source} has any of the classes {some_of(classes.names, 5)}: add some.")
 
@@ -120,4 +151,6 @@ _RECORDS = {  # by the kind of the layout and the kind that is served
     ("panoptic", "instances"): _instance_records,
     ("panoptic", "panoptic"): _panoptic_records,
     ("panoptic", "semantic"): _panoptic_records,
+    ("semantic", "semantic"): _semantic_records,
+    ("classification", "classification"): _classification_records,
 }

@@ -7,6 +7,7 @@ from ..class_changes import ClassChanges
 from ..class_map import ClassMap
 from ..class_metadata import class_metadata
 from ..datasets.custom import replace_dataset
+from ..label_decoding import ignore_label_of
 from .dataset import FolderDataset
 from .layouts import LAYOUTS
 from .records import load_instances_truth, load_records
@@ -61,6 +62,8 @@ def _metadata(dataset: FolderDataset, part: str, classes: ClassMap) -> dict[str,
         "image_root": source.images,
         "evaluator_type": _EVALUATOR_TYPES[dataset.kind],
     }
+    if dataset.kind == "semantic":
+        metadata["ignore_label"] = ignore_label_of(classes)
     if LAYOUTS[dataset.layout].kind == dataset.kind == "panoptic":
         metadata |= {"panoptic_json": source.annotations, "panoptic_root": source.options["panoptic_root"]}
     return metadata

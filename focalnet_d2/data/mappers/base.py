@@ -10,7 +10,10 @@ from detectron2.structures import BitMasks, Boxes, Instances
 
 from ..image_reading import read_image
 
-GROUND_TRUTH = ("annotations", "segments_info", "renumbered_segments", "pan_seg_file_name", "sem_seg_file_name")
+GROUND_TRUTH = (
+    *("annotations", "segments_info", "renumbered_segments", "pan_seg_file_name", "sem_seg_file_name"),
+    "label_decoding",
+)
 
 
 class ImageMapper:

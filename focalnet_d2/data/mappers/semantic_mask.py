@@ -8,7 +8,7 @@ from detectron2.structures import Instances
 
 from ..label_maps import check_label_size, transform_labels
 from ..panoptic_labels import label_runs, semantic_from_panoptic
-from ..semantic_labels import read_semantic_labels, unknown_labels_message
+from ..semantic_labels import read_record_labels, unknown_labels_message
 from .base import ImageMapper, mask_targets
 from .panoptic import read_segments
 
@@ -63,7 +63,7 @@ class SemanticMaskMapper(ImageMapper):
             labels = semantic_from_panoptic(ids, dataset_dict["segments_info"], self.ignore_label)
         else:
             label_file = dataset_dict["sem_seg_file_name"]
-            labels = read_semantic_labels(label_file)
+            labels = read_record_labels(dataset_dict)
             check_label_size(labels, file_size, label_file=label_file, image_file=dataset_dict["file_name"])
         found = np.unique(label_runs(labels)[0][0])
         outside = found[((found < 0) | (found >= self.num_classes)) & (found != self.ignore_label)]

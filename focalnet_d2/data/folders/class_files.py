@@ -1,0 +1,160 @@
+"""Lists of classes beside label files: which pixel value, or color, is which class.
+
+    classes.txt, labels.txt         one name a line, values from 0 (from -1 where the first is __ignore__, as labelme
+                                    has it), or "value name" with any values
+    labelmap.txt                    "name:red,green,blue::" a line (CVAT, Pascal VOC)
+    class_dict.csv, *_class_dict.csv   columns name, r, g, b
+    _classes.csv                    columns Pixel Value, Class (Roboflow)
+    classes.json                    {value: name}, a list of names, or a list of {"id": ..., "name": ...}
+
+Values of classes called unlabeled, ignore or void, with any underscores, are those of pixels without a class; so is 0
+where a list counts from 1.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.ids import repeated
+from ..annotations.json_file import read_json
+from ..label_decoding import Color
+from .listing import Listing
+
+_WITHOUT_CLASS = {"unlabeled", "unlabelled", "ignore", "ignored", "void"}
+_FIRST = re.compile(r"(-?\d+)\s*[:,;=\s]\s*(\S.*)")
+
+
+@dataclass(frozen=True)
+class ListedClass:
+    """A class of a list: the value of its pixels, its name, and its color where the list has colors."""
+
+    value: int
+    name: str
+    color: Color | None = None
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """A list of classes.
+
+    Attributes:
+        path: relative to the root of the listing.
+        classes: without those for pixels without a class.
+        ignored: the latter.
+    """
+
+    path: str
+    classes: list[ListedClass]
+    ignored: list[ListedClass]
+
+
+def find_class_file(listing: Listing) -> ClassFile | None:
+    """The list of classes of a folder; of several that are equal, as one for each part, the first.
+
+    Raises:
+        ValueError: a list that cannot be read, or lists of different classes.
+    """
+    files = []
+    for path in listing.with_suffix(".txt", ".csv", ".json"):
+        name = path.rpartition("/")[2].lower()
+        for pattern, reader in _READERS.items():
+            if re.fullmatch(pattern, name):
+                files.append(_class_file(listing, path, reader))
+    highest = min((one.path.count("/") for one in files), default=0)
+    files = [one for one in files if one.path.count("/") == highest]
+    for other in files[1:]:
+        if (other.classes, other.ignored) != (files[0].classes, files[0].ignored):
+            raise ValueError(
+                f"{listing.root / files[0].path} and {listing.root / other.path} list different classes: keep one."
+            )
+    return files[0] if files else None
+
+
+def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[ListedClass]]) -> ClassFile:
+    file = listing.root / path
+    try:
+        listed = reader(file)
+    except (UnicodeDecodeError, csv.Error, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{file} is no list of classes that can be read ({error}).") from error
+    if not listed:
+        raise ValueError(f"{file} is an empty list of classes: write one class a line.")
+    for what in ("value", "name"):
+        if twice := repeated(getattr(one, what) for one in listed):
+            raise ValueError(f"{file} has the {what} {some_of(map(repr, twice))} twice: each class needs its own.")
+    ignored = [one for one in listed if one.name.strip("_ ").lower() in _WITHOUT_CLASS]
+    classes = [one for one in listed if one not in ignored]
+    if not classes:
+        raise ValueError(f"{file} lists no class but {some_of(one.name for one in ignored)}: add the classes.")
+    if min(one.value for one in listed) == 1:
+        ignored.append(ListedClass(0, "unlabeled"))
+    return ClassFile(path, classes, [ListedClass(one.value % 256, one.name, one.color) for one in ignored])
+
+
+def _lines(path: Path) -> list[str]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _from_lines(path: Path) -> list[ListedClass]:
+    lines = _lines(path)
+    numbered = [_FIRST.fullmatch(line) for line in lines]
+    if lines and all(numbered):
+        return [ListedClass(int(match[1]), match[2].strip()) for match in numbered if match]
+    start = -1 if lines and lines[0].strip("_").lower() == "ignore" else 0
+    return [ListedClass(value, name) for value, name in enumerate(lines, start)]
+
+
+def _from_labelmap(path: Path) -> list[ListedClass]:
+    rows = [line.split(":") for line in _lines(path)]
+    return [ListedClass(i, row[0], _color(row[1].split(","), path) if row[1:] else None) for i, row in enumerate(rows)]
+
+
+def _from_color_table(path: Path) -> list[ListedClass]:
+    rows = _csv_rows(path)
+    return [ListedClass(i, row["name"], _color([row[c] for c in "rgb"], path)) for i, row in enumerate(rows)]
+
+
+def _from_value_table(path: Path) -> list[ListedClass]:
+    return [ListedClass(_value(row["pixel value"], path), row["class"]) for row in _csv_rows(path)]
+
+
+def _csv_rows(path: Path) -> list[dict[str, str]]:
+    rows = csv.DictReader(_lines(path), skipinitialspace=True)
+    return [{str(key).strip().lower(): str(value).strip() for key, value in row.items()} for row in rows]
+
+
+def _from_json(path: Path) -> list[ListedClass]:
+    content = read_json(path)
+    if isinstance(content, dict):
+        return [ListedClass(_value(key, path), str(name)) for key, name in content.items()]
+    if all(isinstance(one, str) for one in content):
+        return [ListedClass(value, name) for value, name in enumerate(content)]
+    return [ListedClass(_value(one["id"], path), str(one["name"])) for one in content]
+
+
+def _value(text: object, path: Path) -> int:
+    try:
+        return int(str(text))
+    except ValueError:
+        raise ValueError(f"{path} has the value {text!r}, which is no whole number.") from None
+
+
+def _color(numbers: Sequence[str] | Iterable[str], path: Path) -> Color:
+    values = [_value(number, path) for number in numbers]
+    if len(values) != 3 or not all(0 <= value < 256 for value in values):
+        raise ValueError(f"{path} has the color {values}, which is not red, green and blue from 0 to 255.")
+    red, green, blue = values
+    return red, green, blue
+
+
+_READERS: dict[str, Callable[[Path], list[ListedClass]]] = {
+    r"(classes|class_names|labels|label_names)\.txt": _from_lines,
+    r"labelmap\.txt": _from_labelmap,
+    r"(.*_)?class_dict\.csv": _from_color_table,
+    r"_classes\.csv": _from_value_table,
+    r"classes\.json": _from_json,
+}

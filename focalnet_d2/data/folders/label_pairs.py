@@ -1,0 +1,169 @@
+"""Which label file belongs to which image: by the stem, without what tools append to it, and by part and sub-folder."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from .listing import Listing
+from .part_names import part_of_name, part_of_path
+
+LABEL_FOLDERS = {
+    *("annotation", "annotations", "gt", "gtfine", "groundtruth", "label", "labels", "mask", "masks", "segmentation"),
+    *("segmentations", "segmentationclass", "segmentationclassaug", "segmentationclasspng", "semantic", "semseg"),
+}
+LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
+_OTHER_TRUTH = {
+    "panoptic",
+    "instance",
+    "instances",
+    "segmentationobject",
+    "object",
+    "objects",
+    "depth",
+    "color",
+    "colors",
+}
+_ENDINGS = (  # of the stems of label files, the first that a folder has
+    *("_gtfine_labeltrainids", "_labeltrainids", "_gtfine_labelids", "_labelids", "_segmentation", "_masks", "_mask"),
+    *("-mask", "_labels", "_label", "_seg", "_gt", "_l", ""),
+)
+_NO_LABELS = ("_instanceids", "_instancetrainids", "_color", "_colors", "_panoptic", "_polygons")
+_IMAGE_ENDINGS = ("_leftimg8bit", "_image", "_img", "_sat", "_rgb")
+_IMAGE_FOLDERS = {"image", "images", "img", "imgs", "jpegimages", "leftimg8bit", "photos", "rgb"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its label file, as relative paths, and the part that their folders say."""
+
+    image: str
+    label: str
+    part: str
+
+
+@dataclass(frozen=True)
+class LabelGroup:
+    """Label files of one kind.
+
+    Attributes:
+        folder: the folder that they share, without parts; "" where images and labels lie together.
+        ending: what the stem of a label file has beyond that of its image, in small letters.
+        pairs: in the order of the label files.
+        lonely: label files without an image.
+    """
+
+    folder: str
+    ending: str
+    pairs: list[Pair]
+    lonely: list[str]
+
+
+def label_groups(listing: Listing) -> list[LabelGroup]:
+    """Kinds of label files of which some have an image: of one folder only those whose ending fits the most images.
+
+    Raises:
+        ValueError: a label file that two images fit.
+    """
+    images, labels = split_labels(listing.images)
+    groups = []
+    for root, paths in labels.items():
+        found = [paired(listing, images, paths, root, ending) for ending in _ENDINGS]
+        best = max(found, key=lambda group: len(group.pairs))  # of equal ones the first
+        if best.pairs:
+            groups.append(best)
+    return groups
+
+
+def split_labels(paths: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Images, and label files by the folder that they share; "" for those among images that are called after one."""
+    images, labels = [], defaultdict(list)
+    for path in paths:
+        if (root := _label_root(path)) is None or PurePosixPath(path).stem.lower().endswith(_NO_LABELS):
+            continue
+        if not root:
+            images.append(path)
+        elif path.lower().endswith(LABEL_SUFFIXES):
+            labels[root].append(path)
+    stems = {path.rpartition(".")[0] for path in images}
+    mixed = [path for path in images if path.lower().endswith(LABEL_SUFFIXES) and _without_ending(path) in stems]
+    if mixed:
+        labels[""] = mixed
+        images = sorted(set(images) - set(mixed))
+    return images, dict(labels)
+
+
+def _without_ending(path: str) -> str:
+    """The path of the image without suffix that a label file is called after; "" if it has no ending."""
+    stem = path.rpartition(".")[0]
+    ending = next(ending for ending in _ENDINGS if stem.lower().endswith(ending))
+    return stem[: -len(ending)] if ending else ""
+
+
+def paired(listing: Listing, images: Iterable[str], labels: Sequence[str], root: str, ending: str) -> LabelGroup:
+    """Pairs of images and label files of one ending.
+
+    Raises:
+        ValueError: a label file that two images fit.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        by_stem[_image_stem(image)].append(image)
+    pairs, lonely = [], []
+    for label in labels:
+        stem = PurePosixPath(label).stem
+        if not stem.lower().endswith(ending):
+            continue
+        fitting = _nearest(by_stem.get(stem[: len(stem) - len(ending)], []), label)
+        if len(fitting) > 1:
+            raise ValueError(
+                f"The label file {listing.root / label} may belong to {fitting[0]} or {fitting[1]} in {listing.root}: "
+                "give each image a name of its own, or keep images and labels in the same sub-folders."
+            )
+        if not fitting:
+            lonely.append(label)
+            continue
+        part = _folder_part(label) or _folder_part(fitting[0])
+        pairs.append(Pair(fitting[0], label, part))
+    return LabelGroup(root, ending, pairs, lonely)
+
+
+def _nearest(images: list[str], label: str) -> list[str]:
+    """Those of the images of one stem that a label may belong to: of its part and sub-folder, where that tells."""
+    part, below = _folder_part(label), _sub_folder(label)
+    own = [image for image in images if _folder_part(image) == part]
+    images = own or [image for image in images if "" in (part, _folder_part(image))]
+    return [image for image in images if _sub_folder(image) == below] or images
+
+
+def _label_root(path: str) -> str | None:
+    """The folders of a label file down to the one that is called so, without parts; "" elsewhere, None for a file of
+    another kind of truth."""
+    folders = path.split("/")[:-1]
+    words = [set(re.split(r"[^a-z0-9]+", folder.lower())) for folder in folders]
+    if any(_OTHER_TRUTH & one for one in words):
+        return None
+    last = max((index for index, one in enumerate(words) if LABEL_FOLDERS & one), default=-1)
+    kept = [folder for folder in folders[: last + 1] if not part_of_name(folder) or LABEL_FOLDERS & {folder.lower()}]
+    return "/".join(kept) if kept or last < 0 else folders[last]
+
+
+def _image_stem(path: str) -> str:
+    stem = PurePosixPath(path).stem
+    ending = next((ending for ending in _IMAGE_ENDINGS if stem.lower().endswith(ending)), "")
+    return stem[: len(stem) - len(ending)]
+
+
+def _folder_part(path: str) -> str:
+    return part_of_path(path.rpartition("/")[0])
+
+
+def _sub_folder(path: str) -> tuple[str, ...]:
+    """The folders of a file that are neither parts nor called after images or labels."""
+    roles = LABEL_FOLDERS | _IMAGE_FOLDERS
+    return tuple(
+        folder
+        for folder in path.split("/")[:-1]
+        if not part_of_name(folder) and not roles & set(re.split(r"[^a-z0-9]+", folder.lower()))
+    )

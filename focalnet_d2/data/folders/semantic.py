@@ -1,0 +1,160 @@
+"""Images and label PNGs: semantic folders as annotation tools and data sets have them.
+
+    images/*.jpg + masks/*.png, labels/ or annotations/, with the parts above or below      most
+    a.jpg + a_mask.png in one folder                                                        Roboflow
+    leftImg8bit/.../a_leftImg8bit.png + gtFine/.../a_gtFine_labelIds.png                    Cityscapes
+    JPEGImages/ + SegmentationClass/ + ImageSets/Segmentation/train.txt                     Pascal VOC, CVAT
+
+Pixel values are the ids of the classes, or colors where the list of classes has them (`class_files`).
+"""
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Fault, Report
+from .annotation_files import assign_parts, described_parts, relative_to_root
+from .dataset import ListedImage, Part
+from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, label_groups, paired, split_labels
+from .layout import Found, Layout, WantedParts
+from .listing import Listing
+from .part_names import in_order, part_of_name
+from .semantic_classes import classes_of_labels
+
+logger = logging.getLogger(__name__)
+
+
+def find(listing: Listing, wanted: WantedParts) -> Found | None:
+    """Images with label files, and what their values mean."""
+    groups = label_groups(listing)
+    if not groups:
+        return None
+    group = _chosen_group(listing, groups, wanted)
+    parts = _parts(listing, group, wanted)
+    pairs = [pair for of_part in parts.values() for pair in of_part]
+    classes, options, source = classes_of_labels(listing, [pair.label for pair in pairs])
+    options |= {"ending": group.ending} if group.ending else {}
+    lists = _lists(listing) if set(parts) == {"train"} and not any(wanted.values()) else {}
+    found = {name: _part(listing, of_part, options) for name, of_part in parts.items()}
+    if lists:
+        train = found["train"]
+        found = {
+            name: replace(train, options={**train.options, "stems": listing.absolute(path)})
+            for name, path in lists.items()
+        }
+    counts = {name: len(of_part) for name, of_part in parts.items()}
+    folders = {name: _common_folder([pair.label for pair in of_part]) for name, of_part in parts.items()}
+    reason = f"images and label files {described_parts(folders, counts, 'pairs')}; classes from {source}"
+    return Found(found, classes, reason)
+
+
+def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: WantedParts) -> LabelGroup:
+    """The label files that are meant: all, or those below a folder that a user named."""
+    if len(groups) > 1:
+        values = [relative_to_root(listing, part, value) for part, value in wanted.items() if value]
+        named = [one for one in groups if any(_below(pair.label, value) for pair in one.pairs for value in values)]
+        groups = named or groups
+    if len(groups) > 1:
+        folders = [one.folder or f"*{one.ending}" for one in groups]
+        choices = " or ".join(f"data.train={_common_folder([p.label for p in one.pairs])}" for one in groups)
+        raise ValueError(f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}.")
+    return groups[0]
+
+
+def _parts(listing: Listing, group: LabelGroup, wanted: WantedParts) -> dict[str, list[Pair]]:
+    """The pairs of each part: as wanted, else by the names of their folders; without such names all are training."""
+    left = list(group.pairs)
+    parts: dict[str, list[Pair]] = {}
+    for part, value in wanted.items():
+        if value:
+            folder = relative_to_root(listing, part, value)
+            inside = [pair for pair in left if _below(pair.label, folder) or _below(pair.image, folder)]
+            parts[part] = [pair for pair in inside if pair.part == part] or inside
+            if not inside:
+                raise ValueError(f"data.{part}={value} has no image with a label file that is not of another part.")
+            left = [pair for pair in left if pair not in parts[part]]
+    by_name: dict[str, list[Pair]] = defaultdict(list)
+    for pair in left:
+        by_name[pair.part].append(pair)
+    unnamed = by_name.pop("", [])
+    if unnamed and "train" not in {**by_name, **parts}:
+        by_name["train"] = unnamed
+    elif unnamed:
+        logger.warning("%s: %d images left out, because no part is in their path.", listing.root, len(unnamed))
+    parts = {**by_name, **parts}
+    return {part: parts[part] for part in in_order(parts)}
+
+
+def _below(path: str, folder: str) -> bool:
+    return not folder or path.startswith(f"{folder}/")
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    return os.path.commonpath([path.rpartition("/")[0] or "." for path in paths]).removeprefix(".")
+
+
+def _part(listing: Listing, pairs: Sequence[Pair], options: dict[str, Any]) -> Part:
+    images = _common_folder([pair.image for pair in pairs])
+    labels = _common_folder([pair.label for pair in pairs])
+    return Part(listing.absolute(images), listing.absolute(labels), options)
+
+
+def _lists(listing: Listing) -> dict[str, str]:
+    """Lists of stems that Pascal VOC has beside its folders, by part."""
+    paths = [path for path in listing.with_suffix(".txt") if f"/{path}".find("/ImageSets/Segmentation/") >= 0]
+    by_part = {path: part_of_name(PurePosixPath(path).stem) for path in paths}
+    paths = [path for path in paths if by_part[path]]
+    return assign_parts(listing, paths, {}) if "train" in by_part.values() else {}
+
+
+def read(part: Part, report: Report) -> list[ListedImage]:
+    """The images of a part and their label files."""
+    top = os.path.commonpath([part.images, part.annotations])
+    listing = Listing(top)
+    images, mixed = split_labels(listing.below(_relative(part.images, top), listing.images))
+    if part.images == part.annotations:
+        labels = mixed.get("", [])
+    else:
+        labels = listing.below(_relative(part.annotations, top), listing.with_suffix(*LABEL_SUFFIXES))
+        images = sorted(set(images) - set(labels))
+    if stems := part.options.get("stems"):
+        images, labels = _listed(images, labels, stems, part.options.get("ending", ""))
+    group = paired(listing, images, labels, "", part.options.get("ending", ""))
+    _report_alone(listing, group, images, part, report)
+    return [ListedImage(listing.absolute(pair.image), listing.absolute(pair.label)) for pair in group.pairs]
+
+
+def _relative(folder: str, top: str) -> str:
+    return Path(os.path.relpath(folder, top)).as_posix().removeprefix(".")
+
+
+def _listed(images: list[str], labels: list[str], path: str, ending: str) -> tuple[list[str], list[str]]:
+    """Images and label files whose stems a list has."""
+    stems = {line.split()[0] for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}
+    of_labels = {f"{stem}{ending}".lower() for stem in stems}
+    chosen = [label for label in labels if PurePosixPath(label).stem.lower() in of_labels]
+    return [image for image in images if PurePosixPath(image).stem in stems], chosen
+
+
+def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], part: Part, report: Report) -> None:
+    """Reports label files without an image, and images without a label file, which are left out."""
+    if group.lonely:
+        message = (
+            f"{len(group.lonely)} label files in {part.annotations} have no image in {part.images}: "
+            f"{some_of(map(listing.absolute, group.lonely))}; add the images, or remove the label files."
+        )
+        ids = tuple(group.lonely[:20])
+        report(Fault("label-without-image", "error", part.annotations, message, ids, len(group.lonely)))
+    if alone := sorted(set(images) - {pair.image for pair in group.pairs}):
+        message = f"{len(alone)} images in {part.images} have no label file and are left out: {some_of(alone)}."
+        report(Fault("image-without-label", "warning", part.images, message, tuple(alone[:20]), len(alone)))
+
+
+LAYOUT = Layout("semantic", "semantic", "images and PNGs with the class of every pixel", find, read)
