@@ -2,6 +2,7 @@
 
     python train_net.py --config-file dino_focalnet_huge --num-gpus 8
     python train_net.py --config-file configs/dino_focalnet_huge.py --eval-only train.init_checkpoint=model.pth
+    python train_net.py --config-file dino_focalnet_mini_quickstart data=path/to/data
     torchrun --nproc-per-node 8 train_net.py --config-file dino_focalnet_huge train.amp=auto
 
 Settings of the recipe are changed by key=value arguments; a key that does not exist is an error. What it does stands in

@@ -1,6 +1,8 @@
 """`focalnet-d2 evaluate`: evaluates the weights that train.init_checkpoint names on a recipe's test data.
 
     focalnet-d2 evaluate dino_focalnet_huge train.init_checkpoint=model.pth
+    focalnet-d2 evaluate output/mine/recipe.yaml train.init_checkpoint=output/mine/model_best.pth
+    focalnet-d2 evaluate path/to/data --recipe dino_focalnet_mini_quickstart train.init_checkpoint=model.pth
 
 Settings of the recipe are changed by key=value arguments; a key that does not exist is an error.
 """

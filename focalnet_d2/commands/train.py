@@ -1,15 +1,19 @@
-"""`focalnet-d2 train`: trains a recipe.
+"""`focalnet-d2 train`: trains a recipe, on the data sets that it names or on a folder of your own data.
 
     focalnet-d2 train dino_focalnet_huge --num-gpus 8
     focalnet-d2 train configs/dino_focalnet_huge.py --resume train.output_dir=output/huge
+    focalnet-d2 train path/to/data --recipe dino_focalnet_mini_quickstart train.max_iter=2000
 
 Settings of the recipe are changed by key=value arguments; a key that does not exist is an error.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from focalnet_d2.config.recipe_files import RecipeError
 
 from .arguments import at_least_one
 from .errors import run_command
@@ -26,11 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
-    """A command line that begins with a recipe."""
+    """A command line that begins with a recipe, or with a folder of data and names the recipe after it."""
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="path, or name of a shipped recipe")
+    parser.add_argument("start", metavar="RECIPE|DIR", help="path or name of a recipe; with --recipe, a folder of data")
+    parser.add_argument("--recipe", metavar="RECIPE", help="the recipe for the data in DIR, which is looked at")
     add_run_options(parser)
     return parser
 
@@ -58,6 +63,23 @@ def run_recipe_command(parser: argparse.ArgumentParser, arguments: Sequence[str]
     return run_command(parser, start, arguments, parse=argparse.ArgumentParser.parse_intermixed_args)
 
 
+def recipe_and_folder(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """The recipe, and `data=DIR` where the command line begins with a folder of data.
+
+    Raises:
+        RecipeError: a folder without a recipe.
+    """
+    if options.recipe is not None:
+        folder = getattr(options, "start", None)
+        return options.recipe, [] if folder is None else [f"data={folder}"]
+    if os.path.isdir(options.start):
+        raise RecipeError(
+            f"{options.start} is a folder: to train or to evaluate on the data in it, name a recipe, too, as in "
+            "--recipe dino_focalnet_mini_quickstart."
+        )
+    return options.start, []
+
+
 def start(options: argparse.Namespace) -> dict[str, Any] | None:
     """Train or evaluate as parsed; returns the results of an evaluation in this process.
 
@@ -66,9 +88,10 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
     """
     from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
 
+    recipe, folder = recipe_and_folder(options)
     job = Job(
-        options.recipe,
-        tuple(options.overrides),
+        recipe,
+        (*folder, *options.overrides),
         evaluate_only=options.eval_only,
         resume=options.resume,
         trust=options.trust,

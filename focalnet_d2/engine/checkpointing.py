@@ -11,7 +11,7 @@ A file holds tensors and plain values only, so it loads with `weights_only=True`
 | rng | one state per rank (`rng.py`) |
 | best | best value of the watched metric, its iteration and name, or None |
 | recipe | the recipe as YAML |
-| metadata | class names, versions, id of the run (`run_folder.py`) |
+| metadata | class names, class list (`data/class_map.py`), versions, id of the run (`run_folder.py`) |
 """
 
 import copy
@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
-from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.data.class_metadata import metadata_classes
 from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.text import some_of
 from focalnet_d2.version import __version__
@@ -122,7 +123,7 @@ class RunState:
 
 
 def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[str, Any]:
-    """`recipe` and `metadata` of a checkpoint: recipe text, class names in the order of the outputs, versions, run.
+    """`recipe` and `metadata` of a checkpoint: recipe text, classes in the order of the outputs, versions, run.
 
     Args:
         run: id of the run (`run_folder.py`).
@@ -134,6 +135,8 @@ def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[st
         "detectron2": str(detectron2.__version__),
     }
     metadata = checkpoint_metadata(model, class_names(recipe.dataloader.train))
+    if (classes := class_list(recipe.dataloader.train)) is not None:
+        metadata["classes"] = classes.to_plain()
     return {"recipe": recipe_to_yaml(recipe), "metadata": {**metadata, "versions": versions, "run": run}}
 
 
@@ -145,8 +148,7 @@ def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
     Args:
         read: read the annotations of a data set whose names are not known before.
     """
-    names = loader.dataset.names
-    name = names if isinstance(names, str) else names[0]
+    name = first_name(loader)
     known = _registered_classes(name)
     if known is None and read:
         load_dataset(name)
@@ -154,11 +156,20 @@ def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
     return known
 
 
-def class_changes(recipe: DictConfig) -> ClassChanges:
-    """What the recipe's group `data` says about classes renamed, merged and dropped; nothing without the group."""
-    data = recipe.get("data") or {}
-    given = {name: data[name] for name in ("rename", "merge", "drop") if data.get(name)}
-    return ClassChanges(**OmegaConf.to_container(OmegaConf.create(given)))
+def class_list(loader: DictConfig) -> ClassMap | None:
+    """The classes of a loader node's data set, whose metadata are known; None where they make no class list."""
+    name = first_name(loader)
+    try:
+        return metadata_classes(MetadataCatalog.get(name))
+    except ValueError as error:
+        logger.warning("The checkpoints of this run have no class list, only names, for that of %s: %s", name, error)
+        return None
+
+
+def first_name(loader: DictConfig) -> str:
+    """The registered name of a loader node's data set, the first of several."""
+    names = loader.dataset.names
+    return names if isinstance(names, str) else names[0]
 
 
 def _registered_classes(name: str) -> list[str] | None:

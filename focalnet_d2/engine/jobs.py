@@ -3,20 +3,23 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from detectron2.utils import comm
 from omegaconf import DictConfig
 
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
 from focalnet_d2.config.recipe_check import check_complete
 
-from .checkpointing import LAST
+from .checkpointing import LAST, describe_run
+from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
 from .distributed import launch, on_main_process
 from .metrics import METRICS, is_evaluated
+from .own_data import apply_settings, read_settings, use_lists_beside, write_split
 from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
 from .run_folder import (
@@ -55,24 +58,44 @@ class Job:
     trust: bool = False
     overwrite: bool = False
 
-    def with_kept_overrides(self) -> "Job":
-        """The job with the overrides of the earlier starts of the run that it resumes; its own come after them."""
-        if not self.resume:
-            return self
-        folder = Path(self.read_recipe().train.output_dir)
-        identity = read_identity(folder)
+    @cached_property
+    def source(self) -> DictConfig:
+        """The recipe without overrides. A Python recipe is a program, which each process of a run executes once."""
+        recipe = load_recipe(self.recipe, trust=self.trust)
+        use_lists_beside(recipe, Path(self.recipe).parent)
+        return recipe
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "source"}
+
+    def train_settings(self) -> DictConfig:
+        """The group `train` with its overrides, before anything looks at data."""
+        overrides = [text for text in self.overrides if text.partition("=")[0].partition(".")[0] == "train"]
+        return apply_overrides(self.source.copy(), overrides, trust=self.trust).train
+
+    def all_overrides(self, folder: Path) -> tuple[str, ...]:
+        """The overrides of the earlier starts of the run in the folder, if it is resumed, and then the job's own."""
+        identity = read_identity(folder) if self.resume else None
         if identity is None or Path(self.recipe).resolve() == (folder / RECIPE_FILE).resolve():  # which has them
-            return self
+            return tuple(self.overrides)
         overrides = identity.continued(self.overrides).overrides
-        return replace(self, overrides=tuple(text for text in overrides if not _places(text) or text in self.overrides))
+        return tuple(text for text in overrides if not _places(text) or text in self.overrides)
 
     def read_recipe(self) -> DictConfig:
-        """The recipe with its overrides.
+        """The recipe with its overrides and the data set of its group `data`; all ranks have to call it together.
 
         Raises:
             RecipeError: unknown recipe or setting, one that is missing, or a recipe or override that needs trust.
+            FileNotFoundError, ValueError, ImportError: the folder of `data` cannot be used.
         """
-        recipe = apply_overrides(load_recipe(self.recipe, trust=self.trust), self.overrides, trust=self.trust)
+        folder = Path(self.train_settings().output_dir)
+        recipe = apply_settings(
+            self.source.copy(),
+            self.all_overrides(folder),
+            trust=self.trust,
+            evaluate_only=self.evaluate_only,
+            earlier=read_settings(folder / RECIPE_FILE) if self.resume and (folder / RECIPE_FILE).is_file() else None,
+        )
         check_complete(recipe)
         return recipe
 
@@ -99,8 +122,7 @@ def launch_job(
     Raises:
         RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
     """
-    job = job.with_kept_overrides()
-    device = resolve_device(job.read_recipe().train.device)
+    device = resolve_device(job.train_settings().device)
     use_cuda = device.type == "cuda"
     if num_gpus > 1 and not use_cuda:
         raise RecipeError(f"--num-gpus {num_gpus} was given, but this run is on {device}: use --num-processes there.")
@@ -124,6 +146,9 @@ def run_job(job: Job) -> dict[str, Any] | None:
         run = on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
         start_run(recipe)
         logger.info("recipe %s %s, in %s", job.recipe, " ".join(job.overrides), recipe.train.output_dir)
+        log_data(recipe)
+        if job.resume:
+            warn_of_changed_folder(recipe)
         return do_test(recipe) if job.evaluate_only else do_train(recipe, job, run)
 
 
@@ -150,10 +175,12 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
-    trainer, start = build_trainer(model, recipe, resume=resume, run=run, data=data)
+    description = describe_run(recipe, model, run)
+    trainer, start = build_trainer(model, recipe, resume=resume, data=data, description=description)
     if on_main_process(lambda: _nothing_left(folder, start, recipe.train.max_iter)):
         return
     on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
+    description["recipe"] = recipe_to_yaml(recipe)  # which has the lists of a split now
     trainer.train(start, recipe.train.max_iter)
 
 
@@ -186,6 +213,7 @@ def _begin(recipe: DictConfig, job: Job, identity: RunIdentity, start: int) -> N
         (folder / METRICS).unlink(missing_ok=True)
     earlier = read_identity(folder) if job.resume else None
     (earlier or identity).continued(job.overrides).write(folder)
+    write_split(recipe, folder)
     write_recipe(recipe)
 
 

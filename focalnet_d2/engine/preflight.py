@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from omegaconf import DictConfig
 from torch import nn
@@ -19,7 +18,9 @@ from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
 
-from .checkpointing import class_names
+from .checkpointing import class_list, class_names, first_name
+from .object_counts import warn_of_full_images
+from .recipe_filling import class_counts
 from .rng import preserved_rng
 
 _SHOWN = 10  # classes of a list in a message
@@ -61,6 +62,8 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
         for one in members(evaluator):
             if hasattr(one, "check_images"):
                 one.check_images(test)
+        logger.info("%d images to learn from, %d to score", len(train or ()), len(test))
+        warn_of_full_images(recipe, itertools.chain(train or (), test))
         return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
 
 
@@ -100,18 +103,21 @@ def check_classes(recipe: DictConfig, evaluator: DatasetEvaluator, *, to_train: 
 
 
 def _check_number(recipe: DictConfig, loader: str) -> None:
-    names, number = class_names(recipe.dataloader[loader], read=False), recipe.model.get("num_classes")
-    if names is not None and number is not None and number != len(names):
-        raise RecipeError(
-            f"The model has {number} classes, but the data set {_name(recipe, loader)} has {len(names)} "
-            f"({some_of(names, _SHOWN)}): set model.num_classes={len(names)}."
-        )
+    names = class_names(recipe.dataloader[loader], read=False)
+    for key, number in class_counts(recipe, linked=True).items():
+        if names is not None and number != len(names):
+            where = "The model" if key == "model.num_classes" else f"The model by {key}"
+            raise RecipeError(
+                f"{where} has {number} classes, but the data set {first_name(recipe.dataloader[loader])} has "
+                f"{len(names)} ({some_of(names, _SHOWN)}): set {key}={len(names)}."
+            )
 
 
 def _check_things(recipe: DictConfig, loader: str) -> None:
     """Whether `model.inference.thing_ids` are the countable classes, where results tell things from stuff."""
     inference = recipe.model.get("inference") or {}
-    names, things = class_names(recipe.dataloader[loader], read=False), _things(_name(recipe, loader))
+    name, classes = first_name(recipe.dataloader[loader]), class_list(recipe.dataloader[loader])
+    names, things = (None, None) if classes is None else (classes.names, classes.thing_ids)
     if names is None or things is None or (inference.get("panoptic") or inference.get("instance")) is None:
         return
     found = sorted(inference.get("thing_ids", ()))
@@ -119,13 +125,14 @@ def _check_things(recipe: DictConfig, loader: str) -> None:
         setting = f"[{','.join(map(str, things))}]"
         raise RecipeError(
             f"model.inference.thing_ids are {_numbered(found, names)}, but the things of the data set "
-            f"{_name(recipe, loader)} are {_numbered(things, names)}: set model.inference.thing_ids={setting}."
+            f"{name} are {_numbered(things, names)}: set model.inference.thing_ids={setting}."
         )
 
 
 def _check_same_names(recipe: DictConfig) -> None:
     (train, learned), (test, scored) = (
-        (_name(recipe, loader), class_names(recipe.dataloader[loader], read=False)) for loader in ("train", "test")
+        (first_name(recipe.dataloader[loader]), class_names(recipe.dataloader[loader], read=False))
+        for loader in ("train", "test")
     )
     if learned is not None and scored is not None and learned != scored:
         raise RecipeError(
@@ -159,17 +166,6 @@ def check_tasks(model: nn.Module, evaluator: DatasetEvaluator) -> None:
                 f"predicts {', '.join(predicted) or 'nothing'} only: switch it on, or take the evaluator out of "
                 "dataloader.evaluator."
             )
-
-
-def _name(recipe: DictConfig, loader: str) -> str:
-    names = recipe.dataloader[loader].dataset.names
-    return names if isinstance(names, str) else names[0]
-
-
-def _things(name: str) -> list[int] | None:
-    """Sorted contiguous ids of the countable classes of a data set; None where it does not tell them."""
-    things = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
-    return None if things is None else sorted(things.values())
 
 
 def _numbered(classes: Iterable[int], names: Sequence[str] | Mapping[int, str]) -> str:

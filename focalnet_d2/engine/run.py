@@ -21,12 +21,13 @@ from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
 
-from .checkpointing import RunState, class_changes, class_names, describe_run, resume_run
+from .checkpointing import RunState, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
 from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
 from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicCheckpoint, ProgressPrinter
 from .metrics import METRICS, MetricsFile, is_evaluated
+from .own_data import class_changes
 from .preflight import RunData, check_tasks, read_data
 from .rng import set_rng_state
 from .run_folder import RECIPE_FILE
@@ -126,7 +127,12 @@ def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, A
 
 
 def build_trainer(
-    model: nn.Module, recipe: DictConfig, *, resume: bool, data: RunData | None = None, run: str = ""
+    model: nn.Module,
+    recipe: DictConfig,
+    *,
+    resume: bool,
+    data: RunData | None = None,
+    description: dict[str, Any] | None = None,
 ) -> tuple[Trainer, int]:
     """The trainer with all hooks and the iteration to start with.
 
@@ -135,7 +141,7 @@ def build_trainer(
         recipe: all of it is used.
         resume: go on from the last checkpoint in `train.output_dir`.
         data: of `read_data`, if it was read before.
-        run: id of the run, for its checkpoints.
+        description: of `describe_run`, which every checkpoint gets as it is when that is written.
 
     Raises:
         RecipeError: the model does not predict what is evaluated.
@@ -156,7 +162,7 @@ def build_trainer(
         scheduler=scheduler,
         scaler=scaler,
         averaged=averaged,
-        description=describe_run(recipe, model, run),
+        description=describe_run(recipe, model) if description is None else description,
     )
     start, rng_state = resume_run(folder, state, recipe) if resume else (0, None)
     trainer = Trainer(

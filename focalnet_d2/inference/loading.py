@@ -10,8 +10,9 @@ from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.building import build
-from focalnet_d2.config.lazy import apply_overrides, load_recipe
+from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine.device import resolve_device
+from focalnet_d2.engine.own_data import apply_settings, use_lists_beside
 from focalnet_d2.engine.precision import predict_in
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def load_model(
         recipe: name of a shipped recipe, or path of a `.py` or of the `recipe.yaml` of a run.
         weights: checkpoint in any known layout, which must fill the whole model; by default the recipe's
             `train.init_checkpoint`. Where that is empty, too, the weights are random, and a warning says so.
-        overrides: `key=value` settings of the recipe, as on the command line.
+        overrides: `key=value` settings of the recipe, as on the command line, `data=DIR` among them.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         trust: a `recipe.yaml` may build anything, as a Python recipe may (see `load_recipe`).
 
@@ -47,7 +48,9 @@ def load_model(
         FileNotFoundError: there is no such file of weights.
         ValueError: the file cannot be read or does not fit the model, or the device is not available.
     """
-    loaded = apply_overrides(load_recipe(recipe, trust=trust), overrides, trust=trust)
+    loaded = load_recipe(recipe, trust=trust)
+    use_lists_beside(loaded, Path(recipe).parent)
+    apply_settings(loaded, overrides, trust=trust, evaluate_only=True)
     target = resolve_device(device)
     file = loaded.train.init_checkpoint if weights is None else weights
     model = build_with_weights(loaded, file)

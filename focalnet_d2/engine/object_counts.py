@@ -1,0 +1,69 @@
+"""Whether a recipe can find all objects of an image: how many there are, and how many its settings leave room for."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from detectron2.utils import comm
+from omegaconf import DictConfig
+
+from focalnet_d2.config.nodes import children, containers, raw_value
+from focalnet_d2.data.mappers import SemanticMaskMapper
+
+from .recipe_filling import mapper_class
+
+# Settings that limit how many targets an image may have, and how many results it gets or are scored.
+TARGETS = ("num_queries", "num_proposals")
+RESULTS = ("num_select", "top_k", "max_detections", "test_topk_per_image", "max_dets")
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_full_images(recipe: DictConfig, images: Iterable[Mapping[str, Any]]) -> None:
+    """Warn once if an image has more objects than the recipe can find; crowds are none.
+
+    Args:
+        images: dataset dicts; those with nothing but a label map have no objects.
+    """
+    mapper = mapper_class(recipe)
+    if not comm.is_main_process() or (mapper is not None and issubclass(mapper, SemanticMaskMapper)):
+        return
+    limits = list(_limits(recipe))
+    if not limits:
+        return
+    targets, results = (0, ""), (0, "")  # most of them in an image, and its file
+    for image in images:
+        number, things = _counts(image)
+        targets, results = max(targets, (number, image["file_name"])), max(results, (things, image["file_name"]))
+    _warn([(key, limit, targets if key.endswith(TARGETS) else results) for key, limit in limits])
+
+
+def _warn(limits: Sequence[tuple[str, int, tuple[int, str]]]) -> None:
+    """One warning about all limits (key, number, most objects and the file that has them) that are exceeded."""
+    exceeded = [(key, limit, most) for key, limit, most in limits if most[0] > limit]
+    if exceeded:
+        fullest = max(most for _, _, most in exceeded)
+        advice = [f"{key}={most[0]} (now {limit})" for key, limit, most in exceeded]
+        logger.warning(
+            "%s has %d objects, more than this recipe can find: to find them all, set %s.",
+            *(fullest[1], fullest[0], ", ".join(advice)),
+        )
+
+
+def _limits(recipe: DictConfig) -> Iterator[tuple[str, int]]:
+    """Key and number of each setting that limits something; those that are links follow others."""
+    for group in (recipe.model, recipe.dataloader.evaluator):
+        for path, node in containers(group, "model." if group is recipe.model else "dataloader.evaluator."):
+            for name, child in children(node):
+                value = raw_value(child)
+                if name in (*TARGETS, *RESULTS) and isinstance(value, int) and not isinstance(value, bool):
+                    yield f"{path}{name}", value
+
+
+def _counts(image: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of targets and of objects of an image."""
+    if "segments_info" in image:
+        segments = [segment for segment in image["segments_info"] if not segment.get("iscrowd", 0)]
+        return len(segments), sum(bool(segment.get("isthing", True)) for segment in segments)
+    objects = sum(not annotation.get("iscrowd", 0) for annotation in image.get("annotations", ()))
+    return objects, objects

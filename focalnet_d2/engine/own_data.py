@@ -1,0 +1,165 @@
+"""From `data=DIR` to a recipe for the data set in that folder.
+
+The settings of the group `data` are applied first, the folder is looked at, the recipe is filled in from what was
+found, and all other settings come on top. What was found stays in the recipe (`data.found`), so that it is looked for
+once: whoever reads the recipe of a run registers the same data set.
+"""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from focalnet_d2.config.data_group import CHANGES, DEFAULTS, FOUND, GROUP, is_of_data
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, recipe_from_yaml
+from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
+from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
+from focalnet_d2.data.folders.image_lists import write_lists
+from focalnet_d2.data.folders.registering import register_dataset
+
+from .distributed import on_main_process
+from .recipe_advice import no_use
+from .recipe_filling import Use, fill_recipe, mapper_class, score_part, takes, uses_of
+
+Settings = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+def apply_settings(
+    recipe: DictConfig,
+    overrides: Iterable[str],
+    *,
+    trust: bool = False,
+    evaluate_only: bool = False,
+    earlier: Settings | None = None,
+) -> DictConfig:
+    """Set overrides in place, as `apply_overrides` does, with the data set of a folder where `data` names one.
+
+    All ranks of a run have to call it together.
+
+    Args:
+        evaluate_only: score the part that `data.test` names, and do without training data.
+        earlier: the group `data` of the run that goes on, whose finding counts if the settings are the same.
+
+    Raises:
+        RecipeError, FileNotFoundError, ValueError: an override or a folder that cannot be used.
+        ImportError: the data set cannot be read without a package.
+    """
+    overrides = list(overrides)
+    before = data_settings(recipe)
+    apply_overrides(recipe, filter(is_of_data, overrides), trust=trust)
+    if GROUP in recipe:
+        _apply_data(recipe, before, earlier, evaluate_only)
+    return apply_overrides(recipe, [one for one in overrides if not is_of_data(one)], trust=trust)
+
+
+def data_settings(recipe: DictConfig) -> Settings | None:
+    """The group `data` as plain values; None where a recipe has none."""
+    return OmegaConf.to_container(recipe[GROUP], resolve=False) if GROUP in recipe else None  # type: ignore[return-value]
+
+
+def read_settings(file: Path) -> Settings | None:
+    """The group `data` of the `recipe.yaml` of a run, its lists of images those beside it; None where it has none."""
+    recipe = recipe_from_yaml(file.read_text(encoding="utf-8"), str(file))
+    use_lists_beside(recipe, file.parent)
+    return data_settings(recipe)
+
+
+def use_lists_beside(recipe: DictConfig, folder: Path) -> None:
+    """Take the lists of images that lie in a folder in place of those of the same names elsewhere: a run that moved."""
+    parts = OmegaConf.select(recipe, f"{FOUND}.parts") or {}
+    for part in parts.values():
+        if part.image_list and (beside := folder / Path(part.image_list).name).is_file():
+            part.image_list = str(beside.absolute())
+
+
+def found_dataset(recipe: DictConfig) -> FolderDataset | None:
+    """The data set that a recipe keeps; None where it keeps none."""
+    settings = data_settings(recipe)
+    return FolderDataset.from_plain(settings["found"]) if settings and settings["found"] else None
+
+
+def class_changes(recipe: DictConfig) -> ClassChanges:
+    """What a recipe's group `data` says about classes renamed, merged and dropped; nothing without the group."""
+    settings = data_settings(recipe)
+    return ClassChanges(**{name: settings[name] for name in CHANGES}) if settings else ClassChanges()
+
+
+def write_split(recipe: DictConfig, folder: Path) -> None:
+    """Write the lists of a split into a folder and note them in the recipe; nothing where there is none."""
+    dataset = found_dataset(recipe)
+    if dataset is not None:
+        recipe[GROUP].found = write_lists(dataset, folder).to_plain()
+
+
+def _apply_data(recipe: DictConfig, before: Settings | None, earlier: Settings | None, evaluate_only: bool) -> None:
+    settings = _absolute(data_settings(recipe) or {})
+    if not settings["root"]:
+        if set_names := [name for name, value in settings.items() if value != DEFAULTS[name]]:
+            raise RecipeError(f"data.{set_names[0]} is about a folder of data: name it, too, as in data=DIR.")
+        return
+    settings["found"] = _known(settings, before, earlier) or _look(recipe, settings)
+    recipe[GROUP] = settings
+    dataset, changes = FolderDataset.from_plain(settings["found"]), class_changes(recipe)
+    classes, names = changes.changed(dataset.classes), register_dataset(dataset, changes)
+    if "train" not in names and not evaluate_only:
+        raise RecipeError(
+            f"{dataset.root} has no training part, only {', '.join(names)}: name one by data.train=PART, or add "
+            "--eval-only."
+        )
+    if settings != before:
+        fill_recipe(recipe, _use(recipe, dataset), classes, names)
+    if evaluate_only and settings["test"]:
+        score_part(recipe, names["test"])
+
+
+def _absolute(settings: Settings) -> Settings:
+    root = settings["root"]
+    return {**settings, "root": str(Path(root).expanduser().absolute()) if root else ""}
+
+
+def _known(settings: Settings, before: Settings | None, earlier: Settings | None) -> dict[str, Any] | None:
+    """What was found before with the same settings; changes of the class list leave it as it is."""
+    for known in (before, earlier):
+        if known and known["found"] and _search(_absolute(known)) == _search(settings):
+            return known["found"]
+    return None
+
+
+def _search(settings: Settings) -> Settings:
+    """The settings that say what is looked for."""
+    return {name: value for name, value in settings.items() if name not in (*CHANGES, "found")}
+
+
+def _look(recipe: DictConfig, settings: Settings) -> dict[str, Any]:
+    """What the folder holds for this recipe, as the main process sees it."""
+    return on_main_process(lambda: find_for(recipe, settings).to_plain())
+
+
+def find_for(recipe: DictConfig, settings: Settings) -> FolderDataset:
+    """The data set that a recipe takes from a folder.
+
+    Raises:
+        RecipeError: the folder holds nothing that the recipe can learn from.
+        ValueError, ImportError: it holds several such data sets, or one that cannot be read.
+    """
+    found = find_datasets(
+        settings["root"],
+        layout=settings["layout"],
+        wanted={part: settings[part] for part in PARTS if settings[part]},
+        split=Split(settings["val_share"], settings["split_seed"], settings["split_groups"]),
+    )
+    mapper = mapper_class(recipe)
+    uses = uses_of(mapper)
+    usable = FoundDatasets([one for one in found if any(takes(use, one) for use in uses)], found.failures)
+    if not usable and not found.failures:
+        raise RecipeError(no_use(mapper, uses, found))
+    return choose_dataset(usable or found, [use.kind for use in uses])
+
+
+def _use(recipe: DictConfig, dataset: FolderDataset) -> Use:
+    return next(use for use in uses_of(mapper_class(recipe)) if use.kind == dataset.kind)
