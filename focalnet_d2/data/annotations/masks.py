@@ -14,7 +14,19 @@ Segmentation = list[list[float]] | dict[str, Any]
 Size = tuple[int, int]  # height, width
 
 
-def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size]) -> dict[int, str]:
+class UnusableMaskError(ValueError):
+    """A phrase that says what an annotation has or lacks.
+
+    Attributes:
+        kind: of the fault.
+    """
+
+    def __init__(self, kind: str, phrase: str) -> None:
+        super().__init__(phrase)
+        self.kind = kind
+
+
+def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size]) -> dict[int, UnusableMaskError]:
     """What is wrong with the masks that cannot be used, by the place of their annotations.
 
     Of usable ones, polygons of fewer than three corners beside others are left out of `segmentation`.
@@ -22,13 +34,13 @@ def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size])
     Args:
         sizes: height and width of each image by its id.
     """
-    problems: dict[int, str] = {}
+    problems: dict[int, UnusableMaskError] = {}
     compressed = []
     for index, annotation in enumerate(annotations):
         try:
             mask = usable_mask(annotation.get("segmentation"), sizes[annotation["image_id"]])
-        except ValueError as error:
-            problems[index] = str(error)
+        except UnusableMaskError as error:
+            problems[index] = error.with_traceback(None)  # which would keep all that its frames know
             continue
         annotation["segmentation"] = mask
         if _is_compressed(mask):
@@ -36,12 +48,13 @@ def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size])
     return problems | _wrong_run_lengths(annotations, compressed)
 
 
-def _wrong_run_lengths(annotations: Sequence[Entry], compressed: list[int]) -> dict[int, str]:
+def _wrong_run_lengths(annotations: Sequence[Entry], compressed: list[int]) -> dict[int, UnusableMaskError]:
     masks = [annotations[index]["segmentation"] for index in compressed]
     pixels = [mask["size"][0] * mask["size"][1] for mask in masks]
     fits = fill_exactly([mask["counts"] for mask in masks], pixels) if masks else ()
+    phrase = "has compressed run lengths that are damaged or do not add up to {} pixels"
     return {
-        index: f"has compressed run lengths that are damaged or do not add up to {count} pixels"
+        index: UnusableMaskError("run-lengths-total", phrase.format(count))
         for index, count, good in zip(compressed, pixels, fits)
         if not good
     }
@@ -54,18 +67,20 @@ def usable_mask(segmentation: Any, size: Size) -> Segmentation:
         size: height and width of the image.
 
     Raises:
-        ValueError: a phrase that says what the annotation has or lacks.
+        UnusableMaskError: it is none.
     """
     if not segmentation:
-        raise ValueError("has no segmentation")
+        raise UnusableMaskError("mask-missing", "has no segmentation")
     if isinstance(segmentation, dict):
         check_run_lengths(segmentation, size)
         return segmentation
     if not isinstance(segmentation, list):
-        raise ValueError(f"has a segmentation that is neither polygons nor run lengths: {str(segmentation)[:40]}")
+        raise UnusableMaskError(
+            "mask-form", f"has a segmentation that is neither polygons nor run lengths: {str(segmentation)[:40]}"
+        )
     polygons = [polygon for polygon in segmentation if is_polygon(polygon)]
     if not polygons:
-        raise ValueError("has no polygon of three or more corners")
+        raise UnusableMaskError("polygon-too-few-points", "has no polygon of three or more corners")
     return segmentation if len(polygons) == len(segmentation) else polygons
 
 
@@ -73,18 +88,20 @@ def is_polygon(polygon: Any) -> bool:
     """Whether a part of a mask has three corners or more; False for fewer.
 
     Raises:
-        ValueError: a phrase that says why it is no polygon at all.
+        UnusableMaskError: it is no polygon at all.
     """
     if not isinstance(polygon, list):
         shown = "run lengths within a list" if isinstance(polygon, dict) else f"{str(polygon)[:40]} for a polygon"
-        raise ValueError(f"has {shown}; polygons are lists of x, y, x, y, ... within a list, run lengths stand alone")
+        raise UnusableMaskError(
+            "mask-form", f"has {shown}; polygons are lists of x, y, x, y, ... within a list, run lengths stand alone"
+        )
     if len(polygon) % 2:
-        raise ValueError(f"has a polygon of {len(polygon)} numbers, which are no pairs x, y")
+        raise UnusableMaskError("polygon-form", f"has a polygon of {len(polygon)} numbers, which are no pairs x, y")
     try:
         if not math.isfinite(sum(polygon)):  # nan and infinity spread to the sum, anything else is refused by it
-            raise ValueError("has a polygon with a number that is not finite")
+            raise UnusableMaskError("polygon-form", "has a polygon with a number that is not finite")
     except (TypeError, OverflowError):
-        raise ValueError("has a polygon with something else than numbers") from None
+        raise UnusableMaskError("polygon-form", "has a polygon with something else than numbers") from None
     return len(polygon) >= 6
 
 
@@ -92,19 +109,26 @@ def check_run_lengths(mask: dict[str, Any], size: Size) -> None:
     """Checks run lengths but for the text of compressed ones.
 
     Raises:
-        ValueError: a phrase that says what is wrong.
+        UnusableMaskError: they cannot be used.
     """
     height, width = size
     if not is_mask_size(mask.get("size")) or list(mask["size"]) != [height, width]:
-        raise ValueError(f"has a mask of height and width {mask.get('size')}, but the image has {[height, width]}")
+        raise UnusableMaskError(
+            "run-lengths-size",
+            f"has a mask of height and width {mask.get('size')}, but the image has {[height, width]}",
+        )
     counts = mask.get("counts")
     if isinstance(counts, list):
         if not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
-            raise ValueError("has run lengths that are not whole numbers of 0 or more")
+            raise UnusableMaskError("run-lengths-form", "has run lengths that are not whole numbers of 0 or more")
         if (total := sum(counts)) != height * width:
-            raise ValueError(f"has run lengths of {total} pixels, but the image has {height * width}")
+            raise UnusableMaskError(
+                "run-lengths-total", f"has run lengths of {total} pixels, but the image has {height * width}"
+            )
     elif not isinstance(counts, str | bytes):
-        raise ValueError("has run lengths without counts, which are a list of numbers or compressed text")
+        raise UnusableMaskError(
+            "run-lengths-form", "has run lengths without counts, which are a list of numbers or compressed text"
+        )
 
 
 def compressed(mask: Any, size: Size) -> Any:

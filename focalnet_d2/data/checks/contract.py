@@ -49,7 +49,7 @@ class LabelTask:
         label_file: path of its PNG; "" for instances.
         classes: ids of the classes in the files.
         things: those of them that are countable.
-        ignore_value: of a semantic set, the value of pixels without a class.
+        ignored: of a semantic set, the values of pixels without a class.
         limits: of the recipe.
         size: height and width of the decoded image as training sees it, turned upright; None where it cannot be read.
     """
@@ -63,7 +63,7 @@ class LabelTask:
     label_file: str = ""
     classes: Sequence[Any] = ()
     things: Sequence[Any] = ()
-    ignore_value: int = 255
+    ignored: Sequence[int] = (255,)
     limits: RecipeLimits = RecipeLimits()
     size: tuple[int, int] | None = None
 

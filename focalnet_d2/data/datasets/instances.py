@@ -15,7 +15,7 @@ from ..annotations.boxes import NO_AREA
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances, read_instances
 from ..annotations.json_file import Entry
-from ..annotations.masks import compressed, find_unusable_masks
+from ..annotations.masks import UnusableMaskError, compressed, find_unusable_masks
 from ..class_map import ClassMap, class_map
 from ..class_metadata import class_metadata
 
@@ -115,7 +115,7 @@ def _annotation_dict(annotation: Entry, mask: Any, contiguous: Mapping[Id, int])
     return kept
 
 
-def _report(source: str, annotations: list[Entry], unusable: Mapping[int, str]) -> None:
+def _report(source: str, annotations: list[Entry], unusable: Mapping[int, UnusableMaskError]) -> None:
     """Says how many masks are left out and why the first of them, unless there are only boxes anyway."""
     damaged = {index: problem for index, problem in unusable.items() if annotations[index].get("segmentation")}
     if damaged:

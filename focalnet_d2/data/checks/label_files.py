@@ -1,0 +1,33 @@
+"""Label PNGs that are missing, cannot be read, or have another size than their image."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .contract import LabelFindings, LabelTask
+from .objects import of_image
+
+
+def read_labels(task: LabelTask, read: Callable[[str], np.ndarray], findings: LabelFindings) -> np.ndarray | None:
+    """The (H, W) labels of an image; None, and a fault, where there are none of its size.
+
+    Args:
+        read: gives the labels of a file, or raises FileNotFoundError or ValueError with a sentence.
+    """
+    try:
+        labels = read(task.label_file)
+    except FileNotFoundError as error:
+        findings.faults.append(of_image(task, "label-missing", "error", f"{error} Add it, or remove its image."))
+        return None
+    except ValueError as error:
+        findings.faults.append(of_image(task, "label-unreadable", "error", str(error)))
+        return None
+    if task.size is None or labels.shape == tuple(task.size):
+        return labels
+    (height, width), (rows, columns) = task.size, labels.shape
+    message = (
+        f"The label file {task.label_file} has {columns} x {rows} pixels, but its image {task.image_file} has "
+        f"{width} x {height}: take the two of one version, or make the labels anew."
+    )
+    findings.faults.append(of_image(task, "label-size", "error", message))
+    return None

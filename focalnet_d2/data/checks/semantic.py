@@ -1,0 +1,87 @@
+"""Semantic labels: values of pixels that are no class, and lists of classes that the values do not fit."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Fault
+from ..class_map import ClassMap
+from ..semantic_labels import read_semantic_labels
+from .contract import LabelFindings, LabelTask
+from .label_files import read_labels
+from .objects import of_image
+
+UNKNOWN = "unknown"
+IGNORED = "ignored"
+
+
+class ValueRow(NamedTuple):
+    """What a value of label files means, and the share of all pixels that have it."""
+
+    value: int
+    meaning: str
+    share: float
+
+
+def check_semantic_image(task: LabelTask) -> LabelFindings:
+    """The label file of one image."""
+    findings = LabelFindings()
+    labels = read_labels(task, read_semantic_labels, findings)
+    if labels is None:
+        return findings
+    values, pixels = np.unique(labels, return_counts=True)
+    findings.counts.update({("value", value): count for value, count in zip(values.tolist(), pixels.tolist())})
+    unknown = sorted(set(values.tolist()) - set(task.classes) - set(task.ignored))
+    if unknown:
+        message = (
+            f"The label file {task.label_file} holds the values {some_of(unknown, 5)}, which are no class and not "
+            "ignored: correct the labels, or the list of classes."
+        )
+        findings.faults.append(of_image(task, "label-value-unknown", "error", message))
+    return findings
+
+
+def check_semantic_part(source: str, classes: ClassMap, ignored: set[int], counts: Mapping[Any, int]) -> list[Fault]:
+    """The values of all label files of a part.
+
+    Args:
+        source: folder of the label files.
+        ignored: values of pixels without a class.
+        counts: ("value", value) -> pixels.
+    """
+    rows = value_table(classes, ignored, counts)
+    return [*_off_by_one(source, classes, rows), *_binary(source, classes, rows)]
+
+
+def value_table(classes: ClassMap, ignored: set[int], counts: Mapping[Any, int]) -> list[ValueRow]:
+    """Each value that label files have: its class, "ignored" or "unknown", and its share of the pixels, by value."""
+    pixels = {key[1]: count for key, count in counts.items() if key[0] == "value"}
+    total = sum(pixels.values())
+    names = {entry.dataset_id: entry.name for entry in classes.classes}
+    meanings = {value: names.get(value, IGNORED if value in ignored else UNKNOWN) for value in pixels}
+    return [ValueRow(value, meanings[value], count / total) for value, count in sorted(pixels.items())]
+
+
+def _off_by_one(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterator[Fault]:
+    """Classes that are counted from 0 in the list and from 1 in the files."""
+    used = [row.value for row in rows if row.meaning != IGNORED]
+    count = len(classes)
+    if used and min(used) == 1 and max(used) == count and set(classes.contiguous) == set(range(count)):
+        message = (
+            f"The label files in {source} have no 0, and {count}, which is no class of 0 to {count - 1}: they seem to "
+            "count the classes from 1; subtract 1 from their values, or begin the list of classes at 1."
+        )
+        yield Fault("labels-from-one", "error", source, message, (str(count),))
+
+
+def _binary(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterator[Fault]:
+    """Masks of 0 and 255 whose object would be ignored."""
+    if {row.value for row in rows} == {0, 255} and 255 not in classes.contiguous:
+        message = (
+            f"The label files in {source} have only the values 0 and 255, and 255 is no class: masks of one object; "
+            "write 1 instead of 255."
+        )
+        yield Fault("labels-of-0-and-255", "error", source, message, ("255",))
