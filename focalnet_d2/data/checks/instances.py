@@ -122,9 +122,12 @@ def _is_unclear(polygon: np.ndarray, pixels: float) -> bool:
 
 
 def _check_area(task: LabelTask, entry: Entry, pixels: float, border: float) -> Iterator[Fault]:
-    """Whether the area is that of the mask, counted in pixels or by corners; many tools write that of the box."""
+    """Whether the area is that of the mask, counted in pixels or by corners; many tools write that of the box.
+
+    Those of crowds, which nothing is scored by, are other ones in COCO itself.
+    """
     area = entry.get("area")
-    if area is None or abs(area - pixels) <= AREA_SHARE * pixels + border + 1:
+    if area is None or entry.get("iscrowd") or abs(area - pixels) <= AREA_SHARE * pixels + border + 1:
         return
     _, _, width, height = entry["bbox"]
     if abs(area - width * height) <= 0.01 * width * height + 1:
