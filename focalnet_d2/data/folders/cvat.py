@@ -1,0 +1,212 @@
+"""CVAT for images 1.1: one XML file for many images, as CVAT, datumaro and hotcoco write it.
+
+    Parts       the file's name or folder ("train.xml", "val/annotations.xml"), or the `subset` of the images of a
+                project
+    Class ids   from 1 in the order of the labels in <meta>; labels that only other files have follow
+    Objects     polygons, masks and ellipses have masks, boxes have none; a rotated box is the upright one around it.
+                Shapes of one label and one group_id above 0 are one object. Later shapes and those of a higher z_order
+                may cover others, which stay whole, as in CVAT's own COCO files.
+    Left out    polylines, points, cuboids, skeletons and tags, which is said
+    Refused     tracks: they are of "CVAT for video", whose frames between key frames no file has
+
+hotcoco 1.3 reads boxes and polygons of this layout, but drops masks, turns rotated boxes upright without their rotation
+and gives each polygon of a group an object of its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Report
+from ..annotations.instances import CocoInstances
+from ..class_map import class_map
+from .annotation_files import relative_to_root
+from .dataset import Part
+from .image_names import NameResolver, locate
+from .instance_content import InstanceContent
+from .layout import Found, Layout, WantedParts
+from .listing import Listing
+from .part_names import in_order, part_of_name, part_of_path
+from .shapes import Piece, Pixels, Polygon, Shapes, box_around, ellipse, objects_of, turned
+from .xml_file import Element, number_of, read_xml, root_tag, text_of
+
+_OUTLINES = ("box", "polygon", "mask", "ellipse")
+_NO_OUTLINES = ("polyline", "points", "cuboid", "skeleton", "tag")
+
+
+def find(listing: Listing, wanted: WantedParts) -> Found | None:
+    """Looks for XML files whose root is <annotations>.
+
+    Raises:
+        ValueError: one has tracks, no label or no image, or the images are not there.
+    """
+    files = [path for path in listing.with_suffix(".xml") if root_tag(listing.absolute(path)) == "annotations"]
+    if not files:
+        return None
+    roots = {path: _read(listing.absolute(path)) for path in files}
+    names = list(dict.fromkeys(name for root in roots.values() for name in _labels(root)))
+    if not names:
+        raise ValueError(f"{listing.absolute(files[0])} has no label, neither in <meta> nor on a shape.")
+    parts = {}
+    places_of = _places(listing, roots, wanted)
+    for part in in_order(places_of):
+        places = places_of[part]
+        images = [image.get("name", "") for path, subset in places for image in _images(roots[path], subset)]
+        folder = locate(listing, images, places[0][0], part)
+        options = {
+            "names": names,
+            "files": [[listing.absolute(path), subset] for path, subset in places],
+            "search": folder.search,
+        }
+        parts[part] = Part(listing.absolute(folder.folder), listing.absolute(places[0][0]), options)
+    objects = (objects_of(_pieces(image)) for root in roots.values() for image in root.iterfind("image"))
+    has_masks = all(shapes.has_outline for one in objects for shapes in one.values())
+    reason = f"{some_of(files)}: CVAT for images 1.1"
+    return Found(parts, class_map(range(1, len(names) + 1), names), reason, has_masks)
+
+
+def read(part: Part, report: Report) -> CocoInstances:
+    """Boxes and masks of one part.
+
+    Raises:
+        ValueError: a file that cannot be read; through `report` an image without a name or size, or a shape that is
+            none.
+    """
+    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
+    number = 0
+    for file, subset in part.options["files"]:
+        resolver = NameResolver(part.images, part.options["search"], file)
+        images = _images(_read(file), subset)
+        for image in images:
+            number += 1
+            try:
+                size = _whole(image, "height"), _whole(image, "width")
+                path = resolver.path_of(_named(image), report)
+            except ValueError as error:
+                content.error("unusable-image", file, f"{file}: image {image.get('name')!r} {error}.")
+                continue
+            if content.add_image(number, path, size):
+                content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")
+        skipped = [shape.tag for image in images for shape in image if shape.tag in _NO_OUTLINES]
+        content.warn_of_skipped(file, skipped)
+    return content.checked()
+
+
+def _read(path: str) -> Element:
+    root = read_xml(path)
+    if root.find("track") is not None:
+        raise ValueError(
+            f"{path} has tracks of a video, which say nothing between their key frames: export the task as "
+            "'CVAT for images 1.1'."
+        )
+    return root
+
+
+def _labels(root: Element) -> list[str]:
+    """Names in the order of <meta>, or of the shapes where that has none."""
+    named = [text_of(label, "name") for label in root.iterfind("meta//labels/label")]
+    used = [shape.get("label", "") for image in root.iterfind("image") for shape in image if shape.tag in _OUTLINES]
+    return [name for name in named or used if name]
+
+
+def _places(listing: Listing, roots: Mapping[str, Element], wanted: WantedParts) -> dict[str, list[tuple[str, str]]]:
+    """Files of each part, each with the subset of which the images are, "" for all."""
+    parts = defaultdict(list)
+    named = {}
+    for part, place in wanted.items():
+        if place:
+            folder = relative_to_root(listing, part, place)
+            chosen = [path for path in roots if path == folder or path in listing.below(folder, list(roots))]
+            if not chosen:
+                raise ValueError(f"data.{part}={place} has no XML file of CVAT: name one, or a folder of them.")
+            named |= dict.fromkeys(chosen, part)
+    for path, root in roots.items():
+        subsets = list(dict.fromkeys(image.get("subset", "") for image in root.iterfind("image")))
+        if not subsets:
+            raise ValueError(f"{path} has no image.")
+        for subset in subsets if path not in named and any(subsets) else [""]:
+            parts[named.get(path) or part_of_name(subset) or part_of_path(path) or "train"].append((path, subset))
+    return parts
+
+
+def _images(root: Element, subset: str) -> list[Element]:
+    return [image for image in root.iterfind("image") if not subset or image.get("subset") == subset]
+
+
+def _pieces(image: Element) -> Iterator[Piece]:
+    for place, element in enumerate(image, 1):
+        if element.tag in _OUTLINES:
+            group = element.get("group_id", "0")
+            yield Piece(place, element.get("label", ""), None if group == "0" else group, partial(_draw, element))
+
+
+def _draw(element: Element, shapes: Shapes) -> None:
+    """Adds a shape to its object.
+
+    Raises:
+        ValueError: a phrase that says what the shape lacks.
+    """
+    if element.tag == "mask":
+        shapes.pixels.append(_pixels(element))
+    elif element.tag == "polygon":
+        shapes.polygons.append(_polygon(element))
+    elif element.tag == "ellipse":
+        center_and_radii = [number_of(element.get(key), key) for key in ("cx", "cy", "rx", "ry")]
+        shapes.polygons.append(ellipse(*center_and_radii, degrees=_rotation(element)))
+    else:
+        x0, y0, x1, y1 = (number_of(element.get(key), key) for key in ("xtl", "ytl", "xbr", "ybr"))
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        degrees = _rotation(element)
+        corners = turned(points, ((x0 + x1) / 2, (y0 + y1) / 2), degrees) if degrees else points
+        shapes.boxes.append(box_around(corners))
+
+
+def _rotation(element: Element) -> float:
+    return number_of(element.get("rotation", "0"), "rotation")
+
+
+def _polygon(element: Element) -> Polygon:
+    points = [pair.split(",") for pair in element.get("points", "").split(";")]
+    if len(points) < 3 or any(len(pair) != 2 for pair in points):
+        raise ValueError(f"has the points {element.get('points', '')[:40]!r}: write three or more as x,y;x,y;x,y")
+    return [number_of(value, "points") for pair in points for value in pair]
+
+
+def _pixels(element: Element) -> Pixels:
+    """Runs of background and object in turn, row by row within the rectangle at left, top."""
+    left, top = (int(number_of(element.get(key), key)) for key in ("left", "top"))
+    width, height = _whole(element, "width"), _whole(element, "height")
+    runs = element.get("rle", "").split(",")
+    if not all(run.strip().isdecimal() for run in runs):
+        raise ValueError(f"has the rle {element.get('rle', '')[:40]!r}, which is no list of whole numbers")
+    lengths = np.array(runs, dtype=np.int64)
+    if lengths.sum() != width * height:
+        raise ValueError(f"has an rle of {lengths.sum()} pixels in a rectangle of {width} x {height}")
+    values = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(values, lengths).reshape(height, width), left, top
+
+
+def _named(image: Element) -> str:
+    if not image.get("name"):
+        raise ValueError("has no name")
+    return image.get("name", "")
+
+
+def _whole(element: Element, key: str) -> int:
+    text = element.get(key, "")
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"has the {key} {text!r}, which is no whole number of pixels")
+    return int(text)
+
+
+LAYOUT = Layout(
+    name="cvat",
+    kind="instances",
+    summary="CVAT for images 1.1: an XML file with boxes, polygons and masks of many images",
+    find=find,
+    read=read,
+)

@@ -1,0 +1,122 @@
+"""What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.faults import Fault, Report
+from ..annotations.instances import CocoInstances, check_instances
+from ..annotations.json_file import Entry
+from .dataset import Part
+from .shapes import Piece, Shapes, Size, objects_of
+
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values that swap height and width
+
+
+class InstanceContent:
+    """Images and objects of one part.
+
+    Args:
+        part: what is read.
+        names: of the classes, by their ids in prediction files.
+        report: takes what is wrong.
+    """
+
+    def __init__(self, part: Part, names: dict[int, str], report: Report) -> None:
+        self._part, self._names, self._report = part, names, report
+        self._images: list[Entry] = []
+        self._annotations: list[Entry] = []
+
+    def error(self, kind: str, file: str | Path, message: str, ids: Sequence[object] = ()) -> None:
+        """Reports an error about one entry, which is left out if the report returns."""
+        self._report(Fault(kind, "error", str(file), message, tuple(map(str, ids))))
+
+    def warn_of_unlabelled(self, images: Sequence[str], what: str) -> None:
+        """Reports images that have no file of labels and are left out, if there are any."""
+        if images:
+            message = (
+                f"{self._part.images} has {len(images)} images without {what}, which are left out ("
+                f"{some_of(Path(image).name for image in images)}): write one without objects for images of nothing."
+            )
+            names = tuple(images[:10])
+            self._report(Fault("unlabelled-image", "warning", self._part.images, message, names, len(images)))
+
+    def warn_of_skipped(self, file: str, kinds: Sequence[str]) -> None:
+        """Reports the kinds of the shapes that are left out because they have no box, if there are any."""
+        if kinds:
+            counts = some_of(f"{count} {kind}" for kind, count in Counter(kinds).most_common())
+            message = f"{file} has shapes that are no objects with a box or an outline, and are left out: {counts}."
+            self._report(Fault("skipped-shape", "warning", file, message, count=len(kinds)))
+
+    def add_image(self, number: int, path: str | Path, size: Size | None) -> Size | None:
+        """An image by its number in the part.
+
+        Args:
+            size: as the file of labels says it; None to look into the image.
+
+        Returns:
+            Its size; None if the image cannot be read, which is reported.
+        """
+        if size is None:
+            try:
+                size = upright_size(path)
+            except ValueError as error:
+                self.error("unreadable-image", path, str(error))
+                return None
+        self._images.append({"id": number, "file_name": str(path), "height": size[0], "width": size[1]})
+        return size
+
+    def add(self, image: int, category: int, size: Size, shapes: Shapes, *, ignore: bool = False) -> None:
+        """An object of an image, by the pieces it is made of; it has a mask if one of them is an outline."""
+        entry = {"id": len(self._annotations) + 1, "image_id": image, "category_id": category, "iscrowd": 0}
+        self._annotations.append(entry | shapes.entry(size) | ({"ignore": 1} if ignore else {}))
+
+    def add_objects(self, image: int, size: Size, pieces: Iterable[Piece], file: str, where: str) -> None:
+        """The objects that the shapes of an image make; a shape that is none is reported.
+
+        Args:
+            where: the shapes are, for messages.
+        """
+
+        def heard(place: int, problem: str) -> None:
+            self.error("unusable-shape", file, f"{where} shape {place} {problem}.", (place,))
+
+        ids = {name: key for key, name in self._names.items()}
+        for (label, place), shapes in objects_of(pieces, heard).items():
+            if label in ids:
+                self.add(image, ids[label], size, shapes)
+            else:
+                heard(
+                    place, f"has the label {label!r}, which is none of {some_of(ids, 10)}" if label else "has no label"
+                )
+
+    def checked(self) -> CocoInstances:
+        """What was added, after the checks of every instances set.
+
+        Raises:
+            ValueError: as `check_instances`.
+        """
+        categories = [{"id": key, "name": name} for key, name in self._names.items()]
+        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
+        return check_instances(content, self._part.annotations, self._report)
+
+
+def upright_size(path: str | Path) -> Size:
+    """Height and width of an image as viewers and training show it, turned by its EXIF orientation.
+
+    Raises:
+        ValueError: the file is missing, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except FileNotFoundError:
+        raise ValueError(f"The image file {path} does not exist.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"The image file {path} cannot be read ({error}); it may be damaged.") from error
+    return (width, height) if turned else (height, width)

@@ -1,0 +1,121 @@
+"""Layouts with a file of labels for each image: which files belong to a part, and which image to a file.
+
+Folders say the parts; where no folder says one, it is for training. The folders of a part are kept in its options, so
+files that come later are found.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from os.path import commonpath
+from pathlib import Path, PurePosixPath
+
+from focalnet_d2.utils.text import some_of
+
+from .annotation_files import relative_to_root
+from .dataset import Part
+from .layout import WantedParts
+from .listing import Listing
+from .part_names import in_order, part_of_path
+
+_IMAGE_FOLDER = "JPEGImages"  # VOC's, beside folders of masks that have the same names
+
+
+def folders_of_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, what: str) -> dict[str, list[str]]:
+    """The folders in which the files of each part lie, relative to the root.
+
+    Args:
+        files: relative paths of all files of labels.
+        what: they are, for messages: "XML file of Pascal VOC".
+
+    Raises:
+        ValueError: a part that was named has no such file.
+    """
+    parts = defaultdict(set)
+    for folder in {path.rpartition("/")[0] for path in files}:
+        parts[part_of_path(folder) or "train"].add(folder)
+    for part, place in wanted.items():
+        if not place:
+            continue
+        chosen = {path.rpartition("/")[0] for path in listing.below(relative_to_root(listing, part, place), files)}
+        if not chosen:
+            raise ValueError(f"data.{part}={place} has no {what}: name a folder of {listing.root} that has some.")
+        parts = {name: folders - chosen for name, folders in parts.items()} | {part: chosen}
+    return {part: sorted(parts[part]) for part in in_order(parts) if parts[part]}
+
+
+def part_of_folders(listing: Listing, folders: Sequence[str], options: dict) -> Part:
+    """A part whose files of labels lie in these folders; `label_files` gives them back."""
+    common = commonpath([f"/{folder}" for folder in folders]).strip("/")
+    below = sorted(PurePosixPath(folder).relative_to(common).as_posix() for folder in folders)
+    images = _image_folder(listing, common)
+    return Part(listing.absolute(images), listing.absolute(common), {**options, "folders": below})
+
+
+def label_files(part: Part, suffix: str) -> list[str]:
+    """Absolute paths of the files of labels of a part, sorted."""
+    folders = [Path(part.annotations, folder) for folder in part.options["folders"]]
+    return sorted(str(path) for folder in folders for path in folder.iterdir() if path.suffix.lower() == suffix)
+
+
+def unlabelled_images(part: Part, suffix: str) -> list[str]:
+    """Images beside the files of labels of a part that have no file of their name."""
+    stems = {path[: -len(suffix)] for path in label_files(part, suffix)}
+    folders = {str(Path(part.annotations, folder)) for folder in part.options["folders"]}
+    listing = Listing(part.images)
+    paths = [listing.absolute(path) for path in listing.images]
+    return [
+        path for path in paths if str(Path(path).with_suffix("")) not in stems and str(Path(path).parent) in folders
+    ]
+
+
+class ImageFinder:
+    """Finds the image of a file of labels.
+
+    Args:
+        folder: below which images lie.
+    """
+
+    def __init__(self, folder: str) -> None:
+        listing = Listing(folder)
+        self._folder = folder
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in listing.images:
+            self._by_stem[PurePosixPath(path).stem].append(listing.absolute(path))
+
+    def find(self, file: str, named: str) -> str:
+        """The image that has the name of the file with another suffix, or else the one that the file names.
+
+        Args:
+            named: what the file says, "" for nothing.
+
+        Raises:
+            ValueError: there is none, or several fit equally well.
+        """
+        name = PurePosixPath(named.replace("\\", "/"))
+        candidates = self._by_stem.get(Path(file).stem, ()) or self._by_stem.get(name.stem, ())
+        if not candidates:
+            raise ValueError(f"{file} has no image: none of its name or of its text {named!r} is below {self._folder}.")
+        ranks = {path: (path.endswith(f"/{name.name}"), _common_end(path, file)) for path in candidates}
+        best = [path for path in candidates if ranks[path] == max(ranks.values())]
+        if len(best) > 1:
+            raise ValueError(f"{file} may belong to several images ({some_of(best)}): keep one of them.")
+        return best[0]
+
+
+def _common_end(image: str, file: str) -> tuple[bool, int]:
+    """Whether both lie in one folder, and how many names of folders before theirs are the same."""
+    one, other = Path(image).parent, Path(file).parent
+    same = 0
+    for left, right in zip(reversed(one.parts), reversed(other.parts)):
+        if left != right:
+            break
+        same += 1
+    return one == other, same
+
+
+def _image_folder(listing: Listing, folder: str) -> str:
+    """The nearest folder with images, from that of the files of labels upwards."""
+    while folder and not listing.below(folder, listing.images):
+        folder = folder.rpartition("/")[0]
+    own = f"{folder}/{_IMAGE_FOLDER}".lstrip("/")
+    return own if listing.below(own, listing.images) else folder

@@ -1,0 +1,221 @@
+"""labelme: a JSON file of shapes for each image.
+
+    Class ids   from 1 in the order of labels.txt (`labelme --labels`), or of the names
+    Objects     polygons, circles and `mask` shapes have masks, rectangles have none; an oriented rectangle is the
+                upright one around it. Shapes of one label and one group_id are one object.
+    Left out    lines and points, which is said, and the labels __ignore__ and _background_, as labelme's own converters
+                do; flags mean whatever their user wants, and change nothing
+    Images      imagePath; where that is missing, an image of the file's own name; else the embedded imageData, which
+                is written into the user's cache
+    Without a file  an image is left out, which is said: nobody has looked at it
+
+labelme's own package (7.9) needs Qt and onnxruntime to be installed, and its reader refuses files without their image.
+"""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from os.path import abspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.text import some_of
+from focalnet_d2.utils.user_cache import make_user_cache
+
+from ..annotations.boxes import as_finite_numbers
+from ..annotations.faults import Report
+from ..annotations.instances import CocoInstances
+from ..annotations.json_file import Entry, read_json
+from ..class_map import class_map
+from .dataset import Part
+from .instance_content import InstanceContent
+from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
+from .layout import Found, Layout, WantedParts
+from .listing import Listing
+from .shapes import Piece, Pixels, Shapes, Size, box_around, ellipse, objects_of
+
+_NO_CLASSES = ("__ignore__", "_background_")
+_NO_OUTLINES = ("line", "linestrip", "point", "points")
+_POINTS = {"polygon": 3, "rectangle": 2, "oriented_rectangle": 4, "circle": 2, "mask": 2}
+_HEAD = 1 << 16  # bytes in which labelme's first keys stand
+
+
+def find(listing: Listing, wanted: WantedParts) -> Found | None:
+    """Looks for JSON files with shapes and imagePath.
+
+    Raises:
+        ValueError: no shape has a label, labels.txt lacks one, or a part that was named has no such file.
+    """
+    contents = {path: content for path in listing.with_suffix(".json") if (content := _labelme(listing.absolute(path)))}
+    if not contents:
+        return None
+    used = {piece.label for content in contents.values() for piece in _pieces(content)} - {""}
+    names = _names(listing, sorted(used))
+    folders = folders_of_parts(listing, list(contents), wanted, "JSON file of labelme")
+    parts = {part: part_of_folders(listing, rows, {"names": names}) for part, rows in folders.items()}
+    reason = f"{len(contents)} JSON files of labelme such as {next(iter(contents))}"
+    objects = (shapes for content in contents.values() for shapes in objects_of(_pieces(content)).values())
+    has_masks = all(shapes.has_outline for shapes in objects)
+    return Found(parts, class_map(range(1, len(names) + 1), names), reason, has_masks)
+
+
+def read(part: Part, report: Report) -> CocoInstances:
+    """Boxes and masks of one part.
+
+    Raises:
+        ValueError: through `report`: a file that cannot be read or has no image, or a shape that is none.
+    """
+    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
+    finder = ImageFinder(part.images)
+    for number, file in enumerate(label_files(part, ".json"), 1):
+        try:
+            if (labels := _labelme(file)) is None:
+                continue
+            image, size = _image(file, labels, finder), _size(file, labels)
+        except ValueError as error:
+            content.error("unusable-file", file, str(error))
+            continue
+        if size := content.add_image(number, image, size):
+            content.add_objects(number, size, _pieces(labels), file, f"{file}:")
+            content.warn_of_skipped(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
+    content.warn_of_unlabelled(unlabelled_images(part, ".json"), "a JSON file")
+    return content.checked()
+
+
+def _labelme(path: str) -> dict[str, Any] | None:
+    """The content of a file of labelme; None for any other, of which only the head is read."""
+    with open(path, "rb") as file:
+        if b'"shapes"' not in file.read(_HEAD):
+            return None
+    content = read_json(path)
+    is_labelme = isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
+    return content if is_labelme else None
+
+
+def _names(listing: Listing, used: list[str]) -> list[str]:
+    """Names of the classes in the order of their ids."""
+    path = next((path for path in listing.files if f"/{path}".endswith("/labels.txt")), "")
+    if path:
+        lines = Path(listing.absolute(path)).read_text(encoding="utf-8-sig").splitlines()
+        names = [name for line in lines if (name := line.strip()) and name not in _NO_CLASSES]
+        if unknown := sorted(set(used) - set(names)):
+            raise ValueError(
+                f"{listing.absolute(path)} lacks the labels {some_of(unknown, 10)} of the JSON files: add each on a "
+                "line of its own, or remove the file."
+            )
+        return names
+    if not used:
+        raise ValueError(f"The JSON files of labelme in {listing.root} have no shape with a label: nothing to learn.")
+    return used
+
+
+def _image(file: str, labels: Mapping[str, Any], finder: ImageFinder) -> str:
+    """Path of the image of a file.
+
+    Raises:
+        ValueError: it is nowhere, not even in the file.
+    """
+    named = str(labels["imagePath"] or "").replace("\\", "/")
+    beside = abspath(Path(file).parent / named)
+    if named and Path(beside).is_file():
+        return beside
+    try:
+        return finder.find(file, named)
+    except ValueError:
+        if not labels.get("imageData"):
+            raise
+    return _embedded(file, labels["imageData"])
+
+
+def _embedded(file: str, text: str) -> str:
+    """Path in the user's cache of the image that a file holds, named by what it is."""
+    try:
+        data = base64.b64decode(text, validate=True)
+        with Image.open(io.BytesIO(data)) as image:
+            suffix = (image.format or "").lower()
+    except (TypeError, ValueError, OSError) as error:
+        raise ValueError(f"{file} has no image beside it, and its imageData is none ({error}).") from error
+    path = make_user_cache() / "labelme_images" / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
+    if not path.is_file():
+        write_atomically(path, data)
+    return str(path)
+
+
+def _size(file: str, labels: Mapping[str, Any]) -> Size | None:
+    """Height and width that a file says; None where one is missing or 0."""
+    sides = [labels.get(key) or 0 for key in ("imageHeight", "imageWidth")]
+    if not all(type(side) is int and side >= 0 for side in sides):
+        raise ValueError(f"{file} has the height and width {sides}: write whole numbers of pixels.")
+    return (sides[0], sides[1]) if all(sides) else None
+
+
+def _pieces(content: Mapping[str, Any]) -> Iterator[Piece]:
+    for place, shape in enumerate(content["shapes"], 1):
+        if not isinstance(shape, dict):
+            yield Piece(place, "", None, partial(_draw, {}))
+        elif shape.get("label") not in _NO_CLASSES and _kind(shape) not in _NO_OUTLINES:
+            yield Piece(place, str(shape.get("label") or ""), shape.get("group_id"), partial(_draw, shape))
+
+
+def _kind(shape: Any) -> Any:
+    """The kind of a shape; files of labelme before 3.0 have polygons only, and do not say it."""
+    return (shape.get("shape_type") or "polygon") if isinstance(shape, dict) else None
+
+
+def _draw(shape: Entry, shapes: Shapes) -> None:
+    """Adds a shape to its object.
+
+    Raises:
+        ValueError: a phrase that says what the shape lacks.
+    """
+    kind = _kind(shape)
+    if kind not in _POINTS:
+        raise ValueError(f"has the shape_type {kind!r}, which is none of {', '.join(_POINTS)}")
+    rows = shape.get("points")
+    count = len(rows) if isinstance(rows, list) else 0
+    points = as_finite_numbers(rows, (count, 2)) if count else None
+    if points is None:
+        raise ValueError(f"has the points {str(rows)[:40]}, which are no list of [x, y]")
+    if count < _POINTS[kind] or (kind != "polygon" and count > _POINTS[kind]):
+        raise ValueError(f"is a {kind} of {count} points instead of {_POINTS[kind]}")
+    if kind == "polygon":
+        shapes.polygons.append(points.ravel().tolist())
+    elif kind == "circle":
+        radius = math.dist(*points.tolist())
+        shapes.polygons.append(ellipse(*points[0].tolist(), radius, radius))
+    elif kind == "mask":
+        shapes.pixels.append(_pixels(shape.get("mask"), points))
+    else:
+        shapes.boxes.append(box_around(points))
+
+
+def _pixels(text: Any, points: np.ndarray) -> Pixels:
+    """The bitmap of a mask, whose first pixel is at the first point (points: (2, 2) x, y).
+
+    Corners in whole pixels belong to it, and cut it where it is larger, as labelme does; others are rounded.
+    """
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
+            bitmap = np.array(image.convert("L")) > 0
+    except (TypeError, ValueError, OSError) as error:
+        raise ValueError(f"has a mask that is no picture in base64 ({error})") from error
+    (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
+    if (points == np.trunc(points)).all():
+        bitmap = bitmap[: max(bottom - top + 1, 0), : max(right - left + 1, 0)]
+    return bitmap, left, top
+
+
+LAYOUT = Layout(
+    name="labelme",
+    kind="instances",
+    summary="labelme: a JSON file with shapes for each image",
+    find=find,
+    read=read,
+)
