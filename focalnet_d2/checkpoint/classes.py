@@ -55,11 +55,16 @@ def fit_class_rows(
 ) -> dict[str, str]:
     """Brings all class tensors from (rows of the file, ...) to (rows of the model, ...); returns name -> what was done.
 
+    Blocks of another length than their classes have, as of heads with one output for all classes, stay.
+
     Args:
         tensors: the file's tensors by the model's names, changed in place.
     """
     resized, maps = {}, dict.fromkeys(classes.keys(tensors), row_map)
-    maps |= {name: row_map.in_blocks(size) for name, size in classes.block_sizes(tensors).items()}
+    counts = [(state, classes.count(state)) for state in (tensors, model_state)]
+    for name, size in classes.block_sizes(tensors).items():
+        if all(name in state and state[name].shape[0] == size * count for state, count in counts):
+            maps[name] = row_map.in_blocks(size)
     for name, moves in maps.items():
         if name not in model_state:
             continue
