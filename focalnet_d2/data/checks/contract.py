@@ -16,6 +16,7 @@ from typing import Any
 from ..annotations.faults import SEVERITIES, Fault
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
+from ..label_decoding import LabelDecoding
 
 SHOWN_IDS = 20  # ids that a fault names
 
@@ -49,7 +50,7 @@ class LabelTask:
         label_file: path of its PNG; "" for instances.
         classes: ids of the classes in the files.
         things: those of them that are countable.
-        ignored: of a semantic set, the values of pixels without a class.
+        decoding: of a semantic set, what the values of its label files mean.
         limits: of the recipe.
         size: height and width of the decoded image as training sees it, turned upright; None where it cannot be read.
     """
@@ -63,7 +64,7 @@ class LabelTask:
     label_file: str = ""
     classes: Sequence[Any] = ()
     things: Sequence[Any] = ()
-    ignored: Sequence[int] = (255,)
+    decoding: LabelDecoding | None = None
     limits: RecipeLimits = RecipeLimits()
     size: tuple[int, int] | None = None
 
@@ -75,7 +76,7 @@ class LabelFindings:
     Attributes:
         faults: of the images; many of one kind until they are `joined`.
         counts: what the checks of the whole part need, added up over its images: ("class", id) -> objects,
-            ("value", value of a label file) -> pixels, and more that `check_file` knows.
+            ("value", class id, or another value of label files) -> pixels.
     """
 
     faults: list[Fault] = field(default_factory=list)

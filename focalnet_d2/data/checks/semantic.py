@@ -1,15 +1,14 @@
 """Semantic labels: values of pixels that are no class, and lists of classes that the values do not fit."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from focalnet_d2.utils.text import some_of
-
 from ..annotations.faults import Fault
 from ..class_map import ClassMap
-from ..semantic_labels import read_semantic_labels
+from ..semantic_labels import read_label_values
 from .contract import LabelFindings, LabelTask
 from .label_files import read_labels
 from .objects import of_image
@@ -28,18 +27,17 @@ class ValueRow(NamedTuple):
 
 def check_semantic_image(task: LabelTask) -> LabelFindings:
     """The label file of one image."""
-    findings = LabelFindings()
-    labels = read_labels(task, read_semantic_labels, findings)
-    if labels is None:
+    findings, decoding = LabelFindings(), task.decoding
+    assert decoding is not None
+    pixels = read_labels(task, partial(read_label_values, colors=decoding.colors), findings)
+    if pixels is None:
         return findings
-    values, pixels = np.unique(labels, return_counts=True)
-    findings.counts.update({("value", value): count for value, count in zip(values.tolist(), pixels.tolist())})
-    unknown = sorted(set(values.tolist()) - set(task.classes) - set(task.ignored))
-    if unknown:
-        message = (
-            f"The label file {task.label_file} holds the values {some_of(unknown, 5)}, which are no class and not "
-            "ignored: correct the labels, or the list of classes."
-        )
+    values, counts = np.unique(pixels, return_counts=True)
+    meanings = {value: label for value, label in decoding.labels if label != decoding.ignore_label}
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        findings.counts["value", task.classes[meanings[value]] if value in meanings else value] += count
+    if unknown := sorted(set(values.tolist()) - {value for value, _ in decoding.labels}):
+        message = decoding.unknown_values_message(task.label_file, unknown)
         findings.faults.append(of_image(task, "label-value-unknown", "error", message))
     return findings
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from ..annotations.instances import CocoInstances
 from ..annotations.panoptic import PanopticAnnotations
+from ..class_changes import ClassChanges
 from ..folders.dataset import FolderDataset
+from ..folders.image_lists import image_name
+from ..folders.records import part_decoding
 from .contract import LabelTask, RecipeLimits
 
 
@@ -64,18 +67,18 @@ def _panoptic_tasks(dataset: FolderDataset, content: PanopticAnnotations, limits
 
 def _listed_tasks(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimits) -> Iterator[LabelTask]:
     """Of a semantic or classification set."""
-    classes, options = _class_ids(dataset), dataset.parts[part].options
-    is_semantic = dataset.kind == "semantic"
+    classes, is_semantic = _class_ids(dataset), dataset.kind == "semantic"
+    decoding = part_decoding(dataset, part, ClassChanges()) if is_semantic else None
     for listed in content:
         yield LabelTask(
             kind=dataset.kind,
             source=dataset.parts[part].annotations,
-            image_id=listed.file_name,
+            image_id=image_name(listed.file_name, dataset.parts[part]),
             image_file=listed.file_name,
             labels=() if is_semantic else ({"category_id": listed.truth},),
             label_file=str(listed.truth) if is_semantic else "",
             classes=classes,
-            ignored=tuple(options.get("ignored", ())),
+            decoding=decoding,
             limits=limits,
         )
 

@@ -12,7 +12,7 @@ from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
 from ..class_map import ClassMap
 from ..datasets.instances import dataset_dicts
-from ..label_decoding import label_decoding
+from ..label_decoding import LabelDecoding, label_decoding
 from .dataset import FolderDataset, ListedImage
 from .image_lists import image_name, read_part
 from .layouts import LAYOUTS
@@ -113,9 +113,7 @@ def _check_classes(found: dict[Id, str], dataset: FolderDataset, source: str) ->
 
 
 def _semantic_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
-    options = dataset.parts[part].options
-    colors = {value: (red, green, blue) for value, red, green, blue in options.get("colors", ())} or None
-    decoding = label_decoding(dataset.classes, changes, ignored=tuple(options.get("ignored", ())), colors=colors)
+    decoding = part_decoding(dataset, part, changes)
     return [
         {
             "file_name": image.file_name,
@@ -125,6 +123,13 @@ def _semantic_records(dataset: FolderDataset, part: str, changes: ClassChanges) 
         }
         for image in read_part(dataset, part)
     ]
+
+
+def part_decoding(dataset: FolderDataset, part: str, changes: ClassChanges) -> LabelDecoding:
+    """What the values of the label files of a semantic set's part mean."""
+    options = dataset.parts[part].options
+    colors = {value: (red, green, blue) for value, red, green, blue in options.get("colors", ())} or None
+    return label_decoding(dataset.classes, changes, ignored=tuple(options.get("ignored", ())), colors=colors)
 
 
 def _classification_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
