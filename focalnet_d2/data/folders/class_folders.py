@@ -39,20 +39,21 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
 
 
 def _parents_of_classes(listing: Listing) -> dict[str, dict[str, int]]:
-    """Folders all of whose images lie in two or more folders in them, with the number of images of each of those."""
+    """Folders all of whose images lie in folders in them, with the number of images of each of those; none without two
+    classes."""
     parents: dict[str, dict[str, int]] = defaultdict(dict)
     for folder, images in listing.images_by_folder.items():
         parent, _, name = folder.rpartition("/")
         if folder:
             parents[parent][name] = len(images)
-    return {
+    found = {
         parent: classes
         for parent, classes in parents.items()
-        if len(classes) > 1
-        and parent not in listing.images_by_folder
+        if parent not in listing.images_by_folder
         and (not parent or part_of_name(parent.rpartition("/")[2]))
         and not any(part_of_name(name) or name.lower() in _NO_CLASSES for name in classes)
     }
+    return found if len(set().union(*found.values())) > 1 else {}
 
 
 def read(part: Part, report: Report) -> list[ListedImage]:

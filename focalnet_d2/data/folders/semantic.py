@@ -55,16 +55,26 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
 
 
 def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: WantedParts) -> LabelGroup:
-    """The label files that are meant: all, or those below a folder that a user named."""
-    if len(groups) > 1:
-        values = [relative_to_root(listing, part, value) for part, value in wanted.items() if value]
-        named = [one for one in groups if any(_below(pair.label, value) for pair in one.pairs for value in values)]
-        groups = named or groups
-    if len(groups) > 1:
-        folders = [one.folder or f"*{one.ending}" for one in groups]
-        choices = " or ".join(f"data.train={_common_folder([p.label for p in one.pairs])}" for one in groups)
-        raise ValueError(f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}.")
-    return groups[0]
+    """The label files that are meant: of several kinds for the same images, those below a folder that a user named."""
+    if _are_of_different_images(groups):
+        return _joined(groups)
+    values = [relative_to_root(listing, part, value) for part, value in wanted.items() if value]
+    named = [one for one in groups if any(_below(pair.label, value) for pair in one.pairs for value in values)]
+    if named and _are_of_different_images(named):
+        return _joined(named)
+    folders = [one.folder or f"*{one.ending}" for one in groups]
+    choices = " or ".join(f"data.train={_common_folder([pair.label for pair in one.pairs])}" for one in groups)
+    raise ValueError(f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}.")
+
+
+def _are_of_different_images(groups: Sequence[LabelGroup]) -> bool:
+    images = [pair.image for one in groups for pair in one.pairs]
+    return len(set(images)) == len(images) and len({one.ending for one in groups}) == 1
+
+
+def _joined(groups: Sequence[LabelGroup]) -> LabelGroup:
+    pairs, lonely = ([item for one in groups for item in getattr(one, what)] for what in ("pairs", "lonely"))
+    return LabelGroup(groups[0].folder, groups[0].ending, pairs, lonely)
 
 
 def _parts(listing: Listing, group: LabelGroup, wanted: WantedParts) -> dict[str, list[Pair]]:

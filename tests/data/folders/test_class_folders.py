@@ -1,0 +1,61 @@
+"""Images in a folder for each class."""
+
+import pytest
+from detectron2.data import MetadataCatalog
+
+from focalnet_d2.data.catalog import get_classification_dataset_dicts
+from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
+from focalnet_d2.data.folders.image_lists import write_lists
+from focalnet_d2.data.folders.registering import register_dataset
+from tests.data.folders.folder_sets import save_images, write_coco
+
+
+def found(root):
+    return choose_dataset(find_datasets(root), ["classification"])
+
+
+def write_classes(root, counts, folder="."):
+    for name, count in counts.items():
+        save_images(root / folder / name, [f"{number}.png" for number in range(count)])
+
+
+def test_parts_with_class_folders(tmp_path):
+    write_classes(tmp_path, {"cat": 3, "dog": 2}, "train")
+    write_classes(tmp_path, {"dog": 1}, "val")
+    register_dataset(found(tmp_path))
+    assert [record["class_id"] for record in get_classification_dataset_dicts("data_train")] == [0, 0, 0, 1, 1]
+    (record,) = get_classification_dataset_dicts("data_val")
+    assert (record["image_id"], record["class_id"]) == ("dog/0.png", 1)
+    assert MetadataCatalog.get("data_val").thing_classes == ["cat", "dog"]
+
+
+def test_classes_alone_are_split_each(tmp_path):
+    write_classes(tmp_path, {"cat": 10, "dog": 5, "rare": 1})
+    dataset = write_lists(found(tmp_path), tmp_path / "run")
+    register_dataset(dataset, ClassChanges(rename={"dog": "hound"}, drop=["rare"]))
+    records = get_classification_dataset_dicts("data_val")
+    assert sorted(record["class_id"] for record in records) == [0, 0, 1]
+    assert len(get_classification_dataset_dicts("data_train")) == 12
+    assert MetadataCatalog.get("data_train").thing_classes == ["cat", "hound"]
+
+
+def test_a_class_that_training_lacks_is_named(tmp_path):
+    write_classes(tmp_path, {"cat": 3, "dog": 2}, "train")
+    write_classes(tmp_path, {"dog": 1, "cow": 1}, "val")
+    with pytest.raises(ValueError, match=r"val has the class folders cow, which .*train lacks"):
+        found(tmp_path)
+
+
+def test_images_without_a_class_are_named(tmp_path):
+    write_classes(tmp_path, {"cat": 3, "dog": 2}, "train")
+    register_dataset(found(tmp_path))
+    save_images(tmp_path / "train", ["loose.jpg"])
+    with pytest.raises(ValueError, match=r"1 images in .*train are in no class folder: loose.jpg; move them"):
+        get_classification_dataset_dicts("data_train")
+
+
+def test_folders_of_images_are_no_classes(tmp_path):
+    for part in ("train", "val"):
+        write_coco(tmp_path, f"annotations/instances_{part}.json", {f"{part}.jpg": f"images/{part}/{part}.jpg"})
+    assert [dataset.layout for dataset in find_datasets(tmp_path)] == ["coco"]
