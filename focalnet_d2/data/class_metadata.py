@@ -44,6 +44,8 @@ def metadata_classes(metadata: Metadata) -> ClassMap | None:
     Raises:
         ValueError: ids of other classes than the names, or names that are no class list.
     """
+    if metadata.get("classes") is not None:  # of a set that was found in a folder
+        return metadata.classes
     names = metadata.get("stuff_classes") or metadata.get("thing_classes")
     if names is None:
         return None
