@@ -28,6 +28,7 @@ COMMANDS = {
     "score": Command("focalnet_d2.commands.score", "scores result files in the official formats"),
     "prepare": Command("focalnet_d2.commands.prepare", "makes the label files that a data set lacks"),
     "generate": Command("focalnet_d2.commands.generate", "writes a generated data set"),
+    "check-data": Command("focalnet_d2.commands.check_data", "finds what is wrong with a data set"),
     "doctor": Command(
         "focalnet_d2.commands.doctor", "what is installed, what falls back and why, with the fix for each"
     ),

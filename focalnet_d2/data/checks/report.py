@@ -1,7 +1,7 @@
 """What a check of a data set has found."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,12 +90,12 @@ class Findings:
     faults: list[Fault] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, faults: FaultList) -> None:
+    def add(self, faults: Iterable[Fault], left_out: Mapping[str, int] | None = None) -> None:
         """Adds the faults of a reading; those of files that an earlier reading has shown, too, are left out."""
         known = {(fault.kind, fault.file) for fault in self.faults}
-        new = (fault for fault in faults.faults() if (fault.kind, fault.file) not in known)
+        new = (fault for fault in faults if (fault.kind, fault.file) not in known)
         self.faults = sorted([*self.faults, *new], key=lambda fault: SEVERITIES.index(fault.severity))
-        self.left_out.update(faults.left_out())
+        self.left_out.update(left_out or {})
 
     def counts(self) -> dict[str, int]:
         """Entries with faults by severity."""

@@ -1,0 +1,144 @@
+"""`focalnet-d2 check-data`: what is wrong with a data set, before a minute is spent on it.
+
+    focalnet-d2 check-data path/to/data
+    focalnet-d2 check-data path/to/data --recipe dino_focalnet_mini_balloon
+    focalnet-d2 check-data path/to/data --json > faults.json
+
+Looks at every image and every label, and writes a page with all faults, numbers and samples. The exit status is 0 where
+nothing but notes was found, 1 where there are errors or warnings, and 2 for a command that cannot be understood.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.data.annotations.faults import Fault
+from focalnet_d2.data.checks.contract import RecipeLimits
+from focalnet_d2.data.checks.report import Findings
+from focalnet_d2.data.checks.run import check_datasets
+from focalnet_d2.data.folders.dataset import PARTS
+from focalnet_d2.data.folders.finding import AUTO, FoundDatasets, find_datasets
+from focalnet_d2.data.folders.layouts import LAYOUTS
+from focalnet_d2.engine.recipe_limits import recipe_limits
+from focalnet_d2.reports.data_page import write_data_page
+
+from .arguments import at_least_one
+from .errors import DEBUG, end_with_one_line
+
+PAGE = "check.html"
+FAULTY = 1  # exit status
+_SHOWN = 5  # faults of a kind that are printed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a data set; 0 where nothing but notes was found, else 1."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    return end_with_one_line(lambda: _check(options), debug=options.debug)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="focalnet-d2 check-data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dir", metavar="DIR", help="folder of the data")
+    parser.add_argument("--recipe", help="that the data are for: also finds what is too small or too much for it")
+    parser.add_argument("--layout", choices=(AUTO, *LAYOUTS), default=AUTO, help="default: all that fit")
+    for part in PARTS:
+        parser.add_argument(f"--{part}", default="", metavar="PATH", help=f"sub-folder or annotation file of {part}")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    parser.add_argument("--out", type=Path, default=Path("output/check-data"), help=f"folder of {PAGE}")
+    parser.add_argument(
+        "--workers", type=at_least_one, default=_cores(), metavar="N", help="processes (default: one for each core)"
+    )
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
+    return parser
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(options: argparse.Namespace) -> int:
+    limits = RecipeLimits() if options.recipe is None else recipe_limits(load_recipe(options.recipe))
+    root = str(Path(options.dir).resolve())
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"There is no folder {options.dir}: name the folder of the data.")
+    found, unusable = _find(root, options)
+    with _Progress() as progress:
+        findings = check_datasets(root, found, limits=limits, workers=options.workers, progress=progress)
+    findings.add(unusable)
+    page = write_data_page(findings, options.out / PAGE)
+    if options.json:
+        print(json.dumps(findings.to_plain(), indent=1))
+    else:
+        print("\n".join([*_report(findings), f"The page: {page}"]))
+    return 0 if findings.is_clean else FAULTY
+
+
+def _find(root: str, options: argparse.Namespace) -> tuple[FoundDatasets, list[Fault]]:
+    """The readings of a folder, and a fault for each that it seems to have and that cannot be used."""
+    wanted = {part: getattr(options, part) for part in PARTS if getattr(options, part)}
+    try:
+        found = find_datasets(root, layout=options.layout, wanted=wanted)
+    except ValueError as error:
+        return FoundDatasets([], {}), [Fault("no-usable-data", "error", root, str(error))]
+    return found, [
+        Fault("unusable-reading", "warning", root, f"The folder also looks like {name}, but: {error}")
+        for name, error in found.failures.items()
+    ]
+
+
+def _report(findings: Findings) -> Iterator[str]:
+    """Lines for people: what was read, the faults by kind, and their number."""
+    for reading in findings.readings:
+        parts = ", ".join(f"{name}: {numbers.images} images" for name, numbers in reading.parts.items())
+        yield f"{findings.root} as {reading.dataset.layout} ({reading.dataset.kind}): {parts}"
+    by_kind: dict[str, list[Fault]] = defaultdict(list)
+    for fault in findings.faults:
+        by_kind[fault.kind].append(fault)
+    for kind, faults in by_kind.items():
+        count = sum(fault.count for fault in faults) + findings.left_out[kind]
+        yield f"\n{faults[0].severity} {kind} ({count})"
+        yield from (f"  {fault.message}" for fault in faults[:_SHOWN])
+        if len(faults) > _SHOWN:
+            yield f"  and {len(faults) - _SHOWN} more files, which the page and --json list"
+    numbers = findings.counts()
+    yield "\n" + ", ".join(f"{count} {name if count == 1 else f'{name}s'}" for name, count in numbers.items())
+
+
+class _Progress:
+    """A bar on a terminal, else a line for each part; both to standard error, so that --json stays alone."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, what: str, images: int) -> None:
+        """Told before each part."""
+        self.__exit__()
+        self._bar = tqdm(total=images, desc=what, unit=" images", disable=None, leave=False)
+        if self._bar.disable:
+            sys.stderr.write(f"{what}: {images} images\n")
+
+    def advance(self, images: int) -> None:
+        """Told how many more images were looked at."""
+        if self._bar is not None:
+            self._bar.update(images)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Small pictures of images with their labels drawn on them, in the colors of the class list."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from pycocotools import mask as mask_codec
+
+from focalnet_d2.data.annotations.masks import compressed, usable_mask
+from focalnet_d2.data.checks.contract import LabelTask
+from focalnet_d2.data.class_map import ClassEntry, ClassMap
+from focalnet_d2.data.image_reading import read_image
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids
+from focalnet_d2.data.semantic_labels import read_semantic_labels
+
+LONGEST_SIDE = 360
+_OPACITY = 0.5
+_MOST_OBJECTS = 300  # that are drawn
+_QUALITY = 82
+
+
+@dataclass(frozen=True)
+class LabelPicture:
+    """An image with its labels.
+
+    Attributes:
+        jpeg: of the picture, as base64 text.
+        classes: those that are in it, and how many objects (of a semantic set: 1) of each.
+    """
+
+    jpeg: str
+    classes: list[tuple[ClassEntry, int]]
+
+
+def draw_labels(task: LabelTask, classes: ClassMap) -> LabelPicture:
+    """Draws an image and its labels.
+
+    Raises:
+        FileNotFoundError, ValueError: the image, or a file of its labels, cannot be read.
+    """
+    image = Image.fromarray(read_image(task.image_file))
+    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    canvas = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    known = {entry.dataset_id: entry for entry in classes.classes}
+    found = {"panoptic": _draw_segments, "semantic": _draw_map}.get(task.kind, _draw_objects)(canvas, task, known)
+    target = io.BytesIO()
+    canvas.save(target, "JPEG", quality=_QUALITY)
+    counts = [(known[key], count) for key, count in found.most_common() if key in known]
+    return LabelPicture(base64.b64encode(target.getvalue()).decode(), counts)
+
+
+Known = Mapping[Any, ClassEntry]
+
+
+def _draw_objects(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:
+    """Masks where they can be decoded, and boxes."""
+    size = task.image.get("height"), task.image.get("width")
+    for label in task.labels[:_MOST_OBJECTS]:
+        entry = known.get(label.get("category_id"))
+        if entry is None or "bbox" not in label:
+            continue
+        mask = _mask(label, size)
+        if mask is not None:
+            _fill(canvas, mask, entry.color)
+        _draw_box(canvas, label["bbox"], size, entry.color)
+    return Counter(label.get("category_id") for label in task.labels)
+
+
+def _mask(label: Mapping[str, Any], size: tuple[Any, Any]) -> np.ndarray | None:
+    try:
+        runs = compressed(usable_mask(label.get("segmentation"), size), size)
+        return mask_codec.decode(mask_codec.merge(runs) if isinstance(runs, list) else runs).astype(bool)
+    except (ValueError, TypeError):  # boxes alone, or a fault that is in the table
+        return None
+
+
+def _draw_box(canvas: Image.Image, box: Any, size: tuple[Any, Any], color: tuple[int, int, int]) -> None:
+    if None in size:
+        return
+    height, width = size
+    x, y, w, h = (float(value) for value in box)
+    scale_x, scale_y = canvas.width / width, canvas.height / height
+    left, top = x * scale_x, y * scale_y
+    right, bottom = max(left, (x + w) * scale_x - 1), max(top, (y + h) * scale_y - 1)
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline="white")
+    draw.rectangle((left, top, right, bottom), outline=color, width=2)
+
+
+def _draw_segments(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:
+    ids = _shrunk(read_panoptic_ids(task.label_file), canvas)
+    for segment in task.labels:
+        if (entry := known.get(segment.get("category_id"))) is not None:
+            _fill(canvas, ids == segment["id"], entry.color)
+    borders = np.zeros(ids.shape, bool)
+    borders[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    borders[1:] |= ids[1:] != ids[:-1]
+    canvas.paste((255, 255, 255), mask=Image.fromarray(borders))
+    return Counter(segment.get("category_id") for segment in task.labels)
+
+
+def _draw_map(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:
+    labels = _shrunk(read_semantic_labels(task.label_file).astype(np.int32), canvas)
+    values = np.unique(labels).tolist()
+    for value in values:
+        if value in known:
+            _fill(canvas, labels == value, known[value].color)
+    return Counter(values)
+
+
+def _shrunk(values: np.ndarray, canvas: Image.Image) -> np.ndarray:
+    """(H, W) integers of each pixel of the canvas."""
+    return np.asarray(Image.fromarray(values.astype(np.int32)).resize(canvas.size, Image.Resampling.NEAREST))
+
+
+def _fill(canvas: Image.Image, mask: np.ndarray, color: Iterable[int]) -> None:
+    """Lays a color over the pixels of a mask of any size."""
+    opacity = Image.fromarray(mask.astype(np.uint8) * round(255 * _OPACITY))
+    canvas.paste(tuple(color), mask=opacity.resize(canvas.size, Image.Resampling.NEAREST))
