@@ -15,7 +15,7 @@ from focalnet_d2.data.checks.run import check_datasets, look_at_chunk
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
 from focalnet_d2.data.folders.finding import find_datasets
-from tests.data.checks.planted_images import PLANTED, file_of, scene, write_folder
+from tests.data.checks.planted_images import PLANTED, file_of, json_of, scene, write_folder
 
 
 class Progress:
@@ -110,7 +110,7 @@ def test_annotations_that_cannot_be_used_do_not_hide_the_other_part(tmp_path):
     (root / "annotations" / "instances_train.json").write_text("{")
     file_of(root, "val", 21).unlink()
     findings = check_datasets(str(root), found, limits=RecipeLimits(), workers=1, progress=Progress())
-    assert [fault.kind for fault in findings.faults] == ["unusable-annotations", "missing-image"]
+    assert [fault.file for fault in findings.faults] == [str(json_of(root, "train")), str(file_of(root, "val", 21))]
 
 
 class Stub:
