@@ -22,11 +22,12 @@ from detectron2.utils.logger import log_first_n
 from PIL import Image
 
 IMAGE_FORMATS = ("RGB", "BGR")
-UPRIGHT = 1  # of EXIF's orientations 1 to 8; from 5 on, width and height change places
+UPRIGHT, FIRST_TURN = 1, 5  # of EXIF's orientations 1 to 8; from 5 on, width and height change places
 _CONVERTED_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _DARK = 4096  # 16-bit values below it become at most 16 of 255
 _ORIENTATION = 0x0112  # EXIF's tag
+_PNG_EXIF = {"exif", "Raw profile type exif"}
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
@@ -95,6 +96,25 @@ def decode_image(content: bytes, file_name: str) -> Image.Image:
     except _READ_ERRORS as error:
         raise _unreadable(file_name, error) from error
     return image
+
+
+def read_orientation_and_size(file_name: str) -> tuple[int, tuple[int, int]]:
+    """EXIF's orientation of an image file, and the height and width of the upright image, from the head of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image.
+    """
+    try:
+        with PathManager.open(str(file_name), "rb") as file, Image.open(file) as image:
+            looks_upright = image.format == "PNG" and not _PNG_EXIF & image.info.keys()  # else Pillow decodes all of it
+            orientation = UPRIGHT if looks_upright else orientation_of(image)
+            width, height = image.size
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
+    except _READ_ERRORS as error:
+        raise _unreadable(file_name, error) from error
+    return orientation, (width, height) if orientation >= FIRST_TURN else (height, width)
 
 
 def _unreadable(file_name: str, error: Exception) -> ValueError:

@@ -28,7 +28,7 @@ def warn_of_full_images(recipe: DictConfig, images: Iterable[Mapping[str, Any]])
     mapper = mapper_class(recipe)
     if not comm.is_main_process() or (mapper is not None and issubclass(mapper, SemanticMaskMapper)):
         return
-    limits = list(_limits(recipe))
+    limits = list(object_limits(recipe))
     if not limits:
         return
     targets, results = (0, ""), (0, "")  # most of them in an image, and its file
@@ -50,7 +50,7 @@ def _warn(limits: Sequence[tuple[str, int, tuple[int, str]]]) -> None:
         )
 
 
-def _limits(recipe: DictConfig) -> Iterator[tuple[str, int]]:
+def object_limits(recipe: DictConfig) -> Iterator[tuple[str, int]]:
     """Key and number of each setting that limits something; those that are links follow others."""
     for group in (recipe.model, recipe.dataloader.evaluator):
         for path, node in containers(group, "model." if group is recipe.model else "dataloader.evaluator."):

@@ -15,10 +15,12 @@ from torch import nn
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.data.checks.start import check_start
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import class_list, class_names, first_name
+from .distributed import on_main_process
 from .object_counts import warn_of_full_images
 from .recipe_filling import class_counts
 from .rng import preserved_rng
@@ -62,9 +64,16 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
         for one in members(evaluator):
             if hasattr(one, "check_images"):
                 one.check_images(test)
+        on_main_process(lambda: _check_images(recipe, train, test))
         logger.info("%d images to learn from, %d to score", len(train or ()), len(test))
         warn_of_full_images(recipe, itertools.chain(train or (), test))
         return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
+
+
+def _check_images(recipe: DictConfig, train: Sequence[dict] | None, test: Sequence[dict]) -> None:
+    """The images of all data sets, on the main process."""
+    for loader, images in (("train", train), ("test", test)):
+        check_start(images or (), f"the data set {first_name(recipe.dataloader[loader])}")
 
 
 def members(evaluator: DatasetEvaluator) -> list[Any]:

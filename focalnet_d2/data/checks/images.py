@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..annotations.faults import Fault
 from ..image_reading import (
+    FIRST_TURN,
     UPRIGHT,
     PixelFormat,
     UnusablePixelsError,
@@ -32,7 +33,6 @@ Size = tuple[int, int]  # height, width
 
 ELONGATED = 20  # times as long as wide
 _FORMATS_OF_JPEG = {"JPEG", "MPO"}
-_FIRST_TURN = 5  # of EXIF's orientations: from here on the sides change places
 
 _CONVERTED = {
     PixelFormat.PALETTE: ("palette-image", "has a palette", "its colors are looked up"),
@@ -117,7 +117,7 @@ def size_fault(file_name: str, said: Said, size: Size, turn: int) -> Fault | Non
             f"{differ} of image {said.image_id}: correct width and height there, or take the image it was made of."
         )
         return Fault("wrong-image-size", "error", file_name, message, ids)
-    if turn >= _FIRST_TURN:
+    if turn >= FIRST_TURN:
         message = (
             f"{differ}: the EXIF data of the file turn it (orientation {turn}), which the tool that wrote the "
             "annotations has not done; save the image without EXIF data, so that it lies as its labels do."
@@ -158,7 +158,7 @@ def _of_turn(file_name: str, said: Said, turn: int) -> Iterator[Fault]:
     """A turn by EXIF; only that of a size that fits upright is surely known to the labels."""
     if turn == UPRIGHT:
         return
-    is_known = turn >= _FIRST_TURN and said.size is not None
+    is_known = turn >= FIRST_TURN and said.size is not None
     message = f"{file_name} is turned by its EXIF data (orientation {turn}), and is read upright: " + (
         "the size in the annotations is that of the upright image."
         if is_known
