@@ -356,12 +356,15 @@ def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weigh
         classes, *counts, file_names=known, model_names=names, new_classes=choice.is_new, changes=choice.changes
     )
     if row_map is None:
-        what = f"{counts[0]} classes and the model {counts[1]}"
+        what = f"The checkpoint {weights.source} has {counts[0]} classes and the model {counts[1]}"
         if names is not None and (strange := strange_names(known, choice)):
-            what += f", among them {some_of(strange)}, which the file does not know"
+            raise ValueError(
+                f"{what}, among them {some_of(strange)}, which the file does not know: set train.new_classes=True to "
+                f"train on them, or leave them out of the data with 'data.drop=[{','.join(strange)}]'."
+            )
         raise ValueError(
-            f"The checkpoint {weights.source} has {what}: set model.num_classes={counts[0]} to load the file's own "
-            "class list, or train.new_classes=True to start with a new one."
+            f"{what}: set model.num_classes={counts[0]} to load the file's own class list, or train.new_classes=True "
+            "to start with a new one."
         )
     return row_map
 

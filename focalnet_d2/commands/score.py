@@ -13,10 +13,11 @@ from pathlib import Path
 
 from focalnet_d2.data.annotations.ids import check_unique
 from focalnet_d2.data.annotations.json_file import column, entries_of, read_json
+from focalnet_d2.data.class_metadata import IGNORE_LABEL
 from focalnet_d2.evaluation import panoptic_stats, semantic
 from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_files import write_json
-from focalnet_d2.evaluation.confusion import check_classes
+from focalnet_d2.evaluation.confusion import check_class_count, check_classes, without_label
 from focalnet_d2.evaluation.panoptic_files import index_predicted_files, read_classes_and_files, score_panoptic_files
 from focalnet_d2.evaluation.report import results_table, write_results
 
@@ -79,7 +80,12 @@ def _add_semantic(parser: argparse.ArgumentParser) -> None:
     classes = parser.add_mutually_exclusive_group(required=True)
     classes.add_argument("--categories", type=Path, metavar="JSON", help="file whose `categories` are the classes")
     classes.add_argument("--num-classes", type=at_least_one, metavar="K", help="number of classes without names")
-    parser.add_argument("--ignore-label", type=int, default=255, help="in the ground truth (default: %(default)s)")
+    parser.add_argument(
+        "--ignore-label",
+        type=int,
+        help="of pixels in the ground truth that do not count (default: 255); if it is one of the K labels, as 0 of "
+        "ADE20K's raw files, the others are the classes, and predicting it is wrong wherever there is a class",
+    )
     _add_rules_and_workers(parser)
     _add_output(parser, _score_semantic)
 
@@ -122,10 +128,18 @@ def _score_semantic(options: argparse.Namespace) -> Results:
     else:
         names = _names_of(options.categories)
     classes_from = "--num-classes" if options.categories is None else f"--categories {options.categories}"
-    check_classes(len(names), options.ignore_label, classes_from, "--ignore-label")
+    ignored = IGNORE_LABEL if options.ignore_label is None else options.ignore_label
+    is_no_class = options.ignore_label is not None and 0 <= ignored < len(names)
+    if is_no_class:
+        check_class_count(len(names) - 1, f"{classes_from} without --ignore-label {ignored}")
+    else:
+        check_classes(len(names), ignored, classes_from, "--ignore-label")
     confusion = semantic.score_semantic_files(
-        options.truth, options.predictions, len(names), ignore_label=options.ignore_label, workers=options.workers
+        options.truth, options.predictions, len(names), ignore_label=ignored, workers=options.workers
     )
+    if is_no_class:
+        confusion = without_label(confusion, ignored)
+        del names[ignored]
     return semantic.summarize(confusion, names, official=not options.corrected)
 
 

@@ -21,13 +21,30 @@ def check_classes(num_classes: int, ignore_label: int, classes_from: str, label_
     Raises:
         ValueError: no class, too many, or one whose label is ignored.
     """
-    if not 1 <= num_classes <= MOST_CLASSES:
-        raise ValueError(f"{classes_from} gives {num_classes} classes; 1 to {MOST_CLASSES} can be scored.")
+    check_class_count(num_classes, classes_from)
     if 0 <= ignore_label < num_classes:
         raise ValueError(
             f"{label_from} is {ignore_label}, which is one of the classes 0 to {num_classes - 1} that {classes_from} "
             f"gives, so that class would not count: choose a label that is no class."
         )
+
+
+def check_class_count(num_classes: int, classes_from: str) -> None:
+    """Raises ValueError where a confusion matrix cannot be made of no class, or of too many."""
+    if not 1 <= num_classes <= MOST_CLASSES:
+        raise ValueError(f"{classes_from} gives {num_classes} classes; 1 to {MOST_CLASSES} can be scored.")
+
+
+def without_label(confusion: np.ndarray, label: int) -> np.ndarray:
+    """(K + 1, K + 1) of `count_confusion` -> (K, K) with one class less, whose label means no class.
+
+    Pixels that are predicted so although they have a class stand in the last row: they are wrong, as no class of their
+    own.
+    """
+    moved = confusion.copy()
+    moved[-1] += moved[label]
+    moved[:, -1] += moved[:, label]
+    return np.delete(np.delete(moved, label, 0), label, 1)
 
 
 def count_confusion(
@@ -90,7 +107,7 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
     """mIoU, fwIoU (weighted by the true pixels), mACC (mean recall), pACC (right pixels), IoU-<class> and ACC-<class>.
 
     Args:
-        confusion: (K + 1, K + 1) of `count_confusion`, summed over images.
+        confusion: (K + 1, K + 1) of `count_confusion`, summed over images, or of `without_label`.
         official: as Detectron2, mIoU leaves out classes that are predicted but have no true pixel; otherwise their
             IoU of 0 counts.
 
@@ -98,7 +115,7 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
         Percent; nan for what the ground truth does not define.
     """
     right = confusion.diagonal()[:-1].astype(float)
-    true_pixels = confusion[:-1, :-1].sum(0).astype(float)
+    true_pixels = confusion[:, :-1].sum(0).astype(float)
     union = true_pixels + confusion[:-1, :-1].sum(1) - right
     occurs = true_pixels > 0
     counted = occurs if official else union > 0

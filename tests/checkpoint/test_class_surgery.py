@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -45,6 +45,7 @@ def build(recipe: str, classes: int, seed: int) -> nn.Module:
     return instantiate(node).eval()
 
 
+@cache
 def trained(recipe: str) -> nn.Module:
     """A model whose class rows are like no fresh ones."""
     model = build(recipe, len(OLD), seed=1)
@@ -195,3 +196,20 @@ def test_dropped_and_merged_classes(recipe, tmp_path):
     assert_same_logits(old, new, {0: 4, 2: 0})
     for name, rows in class_tensors(new).items():
         assert torch.equal(rows[1], class_tensors(old)[name][[1, 2]].mean(0)), name
+
+
+def test_other_class_names_are_not_evaluated_unless_by_name(recipe, tmp_path):
+    old, subset, superset = trained(recipe), ["cat", "person"], [*OLD, "hund"]
+    file, fewer, more = own_file(old, tmp_path, OLD), build(recipe, 2, seed=2), build(recipe, 6, seed=3)
+    before = snapshot(more)
+    refused = "was trained on the classes person, .* the data has"
+    with pytest.raises(ValueError, match=rf"{refused} cat, person \(5 and 2 classes\): set .*=by_name"):
+        load_checkpoint(fewer, file, class_names=subset, other_class_names="refuse", complete=True)
+    load_checkpoint(fewer, file, class_names=subset, complete=True)
+    for name, rows in class_tensors(fewer).items():
+        assert torch.equal(rows[:2], class_tensors(old)[name][[4, 0]])
+    with pytest.raises(ValueError, match=rf"{refused} .* does not know hund, .*'data.rename=\{{hund:Hund\}}'"):
+        load_checkpoint(more, file, class_names=superset, other_class_names="refuse", complete=True)
+    with pytest.raises(ValueError, match="among them hund, which the file does not know: .*data.drop=\\[hund\\]"):
+        load_checkpoint(more, file, class_names=superset, complete=True)
+    assert all(torch.equal(value, before[name]) for name, value in snapshot(more).items())

@@ -209,6 +209,21 @@ def test_no_class_has_the_label_that_is_ignored(semantic, capsys):
     assert main(["semantic", *semantic, "--num-classes", "255"]) == 0
 
 
+def test_a_label_that_is_said_to_be_no_class_is_none(tmp_path, capsys):
+    for folder, labels in (("truth", [[0, 1, 2, 2]]), ("found", [[1, 1, 2, 0]])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array(labels, np.uint8)).save(tmp_path / folder / "1.png")
+    folders, out = [str(tmp_path / "truth"), str(tmp_path / "found")], tmp_path / "out.json"
+    assert main(["semantic", *folders, "--num-classes", "3", "--ignore-label", "0", "--output", str(out)]) == 0
+    results = json.loads(out.read_text())
+    assert set(results) == {"sem_seg"}
+    numbers = {name: value for name, value in results["sem_seg"].items() if "IoU" in name}
+    assert numbers.pop("fwIoU") == pytest.approx((100 + 2 * 50) / 3)
+    assert numbers == {"mIoU": 75, "IoU-1": 100, "IoU-2": 50}
+    assert main(["semantic", *folders, "--num-classes", "1", "--ignore-label", "0"]) == 2
+    assert "--num-classes without --ignore-label 0 gives 0 classes" in capsys.readouterr().err
+
+
 def test_more_classes_than_memory_are_refused(semantic, capsys):
     assert main(["semantic", *semantic, "--num-classes", "1000000", "--ignore-label", "-1"]) == 2
     assert "--num-classes gives 1000000 classes; 1 to 4096 can be scored" in capsys.readouterr().err

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from focalnet_d2.evaluation.confusion import count_confusion, has_unfounded_classes, semantic_results
+from focalnet_d2.evaluation.confusion import (
+    count_confusion,
+    has_unfounded_classes,
+    semantic_results,
+    without_label,
+)
 
 NAMES = ["fox", "hen", "sky"]
 
@@ -84,3 +89,24 @@ def test_a_class_predicted_on_ignored_pixels_alone_changes_nothing():
 def test_without_ground_truth_nothing_is_defined():
     for official in (True, False):
         assert all(map(math.isnan, semantic_results(np.zeros((4, 4), int), NAMES, official=official).values()))
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_labels_that_begin_at_1_score_as_the_same_labels_from_0(official):
+    random = np.random.RandomState(4)
+    truth, predicted = random.randint(0, 4, (20, 30)), random.randint(1, 4, (20, 30))
+    raw = without_label(count_confusion(predicted, truth, 4, 0, "it", "it.png"), 0)
+    shifted = count_confusion(predicted - 1, np.where(truth == 0, 255, truth - 1), 3, 255, "it", "it.png")
+    assert np.array_equal(raw, shifted)
+    assert semantic_results(raw, NAMES, official=official) == semantic_results(shifted, NAMES, official=official)
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_no_class_where_there_is_one_is_wrong_and_no_class_of_its_own(official):
+    truth, predicted = np.array([[0, 1, 1, 2]]), np.array([[1, 1, 0, 0]])
+    confusion = without_label(count_confusion(predicted, truth, 3, 0, "it", "it.png"), 0)
+    results = semantic_results(confusion, ["fox", "hen"], official=official)
+    assert (results["IoU-fox"], results["IoU-hen"]) == (50, 0)
+    assert (results["mIoU"], results["mACC"]) == (25, 25)
+    assert results["pACC"] == pytest.approx(100 / 3)
+    assert not has_unfounded_classes(confusion)
