@@ -4,7 +4,13 @@ COCO's boxes and masks (`coco_2017_train`, `coco_2017_val`, `coco_2017_test-dev`
 `coco_2017_*_panoptic`, `coco_2017_*_panoptic_with_sem_seg`, `ade20k_sem_seg_*`, `ade20k_panoptic_*`,
 `ade20k_instance_*`, `objects365_v2_*`, `imagenet_*`, `image_folder_*`, and `balloon_*`, `nuclei_*`, `generated_*`, also
 with `_panoptic`; each with `train` and `val`. All lie below $DETECTRON2_DATASETS.
+
+Data sets of your own are registered by `register_folder`, which looks what a folder holds, or by one of
+`register_instances`, `register_panoptic_folder`, `register_semantic_folder` and `register_image_folder`.
 """
+
+from importlib import import_module
+from typing import Any
 
 import detectron2.data.datasets  # noqa: F401  registers COCO
 
@@ -26,6 +32,18 @@ __all__ = [
     "ADE20K_THING_IDS",
     "datasets_root",
     "register_coco_folder",
+    "register_folder",
     "register_image_folder",
+    "register_instances",
     "register_panoptic_folder",
+    "register_semantic_folder",
 ]
+
+_OF_FOLDERS = ("register_folder", "register_instances", "register_semantic_folder")
+
+
+def __getattr__(name: str) -> Any:
+    """A function of `folders`, imported on first use because `folders` itself imports modules of this package."""
+    if name not in _OF_FOLDERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("focalnet_d2.data.folders.public"), name)

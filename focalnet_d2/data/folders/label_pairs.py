@@ -69,11 +69,16 @@ def label_groups(listing: Listing) -> list[LabelGroup]:
     images, labels = split_labels(listing.images)
     groups = []
     for root, paths in labels.items():
-        found = [paired(listing, images, paths, root, ending) for ending in _ENDINGS]
-        best = max(found, key=lambda group: len(group.pairs))  # of equal ones the first
-        if best.pairs:
-            groups.append(best)
+        group = best_paired(listing, images, paths, root)
+        if group.pairs:
+            groups.append(group)
     return groups
+
+
+def best_paired(listing: Listing, images: Sequence[str], labels: Sequence[str], root: str) -> LabelGroup:
+    """The pairs of the ending that fits the most images, of equal ones the longest; see `paired`."""
+    groups = [paired(listing, images, labels, root, ending) for ending in _ENDINGS]
+    return max(groups, key=lambda group: len(group.pairs))
 
 
 def split_labels(paths: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -43,15 +43,28 @@ def register_dataset(
     Raises:
         ValueError: changes that do not fit the classes.
     """
-    classes = changes.changed(dataset.classes)
-    names = {}
-    for part in dataset.parts:
-        names[part] = f"{prefix}_{part}"
-        metadata = _metadata(dataset, part, classes)
-        if dataset.kind == "instances":
-            metadata["instances_source"] = partial(load_instances_truth, dataset, part, changes)
-        replace_dataset(names[part], partial(load_records, dataset, part, changes), **metadata)
-    return names
+    return {part: register_part(f"{prefix}_{part}", dataset, part, changes) for part in dataset.parts}
+
+
+def register_part(
+    name: str,
+    dataset: FolderDataset,
+    part: str,
+    changes: ClassChanges = ClassChanges(),  # noqa: B008  frozen
+) -> str:
+    """Registers one part of a data set under any name; see `register_dataset`.
+
+    Returns:
+        name.
+
+    Raises:
+        ValueError: changes that do not fit the classes.
+    """
+    metadata = _metadata(dataset, part, changes.changed(dataset.classes))
+    if dataset.kind == "instances":
+        metadata["instances_source"] = partial(load_instances_truth, dataset, part, changes)
+    replace_dataset(name, partial(load_records, dataset, part, changes), **metadata)
+    return name
 
 
 def _metadata(dataset: FolderDataset, part: str, classes: ClassMap) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import Fault, Report
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, Part
-from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, label_groups, paired, split_labels
+from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_name
@@ -39,7 +39,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     parts = _parts(listing, group, wanted)
     pairs = [pair for of_part in parts.values() for pair in of_part]
     classes, options, source = classes_of_labels(listing, [pair.label for pair in pairs])
-    options |= {"ending": group.ending} if group.ending else {}
+    options["ending"] = group.ending
     lists = _lists(listing) if set(parts) == {"train"} and not any(wanted.values()) else {}
     found = {name: _part(listing, of_part, options) for name, of_part in parts.items()}
     if lists:
@@ -133,9 +133,13 @@ def read(part: Part, report: Report) -> list[ListedImage]:
     else:
         labels = listing.below(_relative(part.annotations, top), listing.with_suffix(*LABEL_SUFFIXES))
         images = sorted(set(images) - set(labels))
+    ending = part.options.get("ending")
     if stems := part.options.get("stems"):
-        images, labels = _listed(images, labels, stems, part.options.get("ending", ""))
-    group = paired(listing, images, labels, "", part.options.get("ending", ""))
+        images, labels = _listed(images, labels, stems, ending or "")
+    if ending is None:
+        group = best_paired(listing, images, labels, "")
+    else:
+        group = paired(listing, images, labels, "", ending)
     _report_alone(listing, group, images, part, report)
     return [ListedImage(listing.absolute(pair.image), listing.absolute(pair.label)) for pair in group.pairs]
 

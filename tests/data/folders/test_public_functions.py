@@ -1,0 +1,64 @@
+"""Data sets of one's own are registered by one call for each kind."""
+
+import subprocess
+import sys
+
+import pytest
+from detectron2.data import MetadataCatalog
+
+from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts, load_dataset
+from focalnet_d2.data.datasets import register_folder, register_instances, register_semantic_folder
+from focalnet_d2.data.semantic_labels import read_record_labels
+from tests.data.folders.folder_sets import save_images, save_label, write_coco, write_panoptic
+
+NAMES = ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_folder_of_any_layout(tmp_path):
+    write_panoptic(tmp_path, "train", count=5)
+    assert register_folder("pets", tmp_path, kind="instances") == "pets"
+    assert len(get_detection_dataset_dicts("pets")) == 4
+    register_folder("pets", tmp_path, "val")
+    assert len(load_dataset("pets")) == 1
+    assert MetadataCatalog.get("pets").evaluator_type == "coco_panoptic_seg"
+    with pytest.raises(ValueError, match=r"has the parts train, val, not 'test'"):
+        register_folder("pets", tmp_path, "test")
+    write_coco(tmp_path, "annotations/instances_train.json", {"train_0.jpg": "train/train_0.jpg"})
+    with pytest.raises(ValueError, match=r"holds instances and panoptic: choose by kind='instances'"):
+        register_folder("pets", tmp_path)
+
+
+def test_instances(tmp_path):
+    write_coco(tmp_path, "labels.json", {name: f"images/{name}" for name in NAMES})
+    register_instances("pets", tmp_path / "labels.json", tmp_path / "images")
+    assert len(get_detection_dataset_dicts("pets")) == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "ignore_value", "values", "labels"),
+    [
+        (["sky", "sea"], 255, (0, 1, 255), {0, 1, 255}),
+        ({3: "sky", 7: "sea"}, 0, (0, 3, 7), {0, 1, 255}),
+        (["sky", "sea"], None, (0, 1), {0, 1}),
+    ],
+)
+def test_semantic_labels(tmp_path, classes, ignore_value, values, labels):
+    save_images(tmp_path / "photos", NAMES)
+    for name in NAMES:
+        save_label(tmp_path / "maps" / name.replace(".jpg", "_mask.png"), values)
+    register_semantic_folder("sea", tmp_path / "photos", tmp_path / "maps", classes, ignore_value)
+    records = get_segmentation_dataset_dicts("sea")
+    assert len(records) == 3
+    assert set(read_record_labels(records[0]).ravel().tolist()) == labels
+    assert MetadataCatalog.get("sea").stuff_classes == ["sky", "sea"]
+
+
+def test_a_class_cannot_be_ignored(tmp_path):
+    with pytest.raises(ValueError, match=r"ignore_value=1 is the class 'sea' of sets"):
+        register_semantic_folder("sets", tmp_path, tmp_path, ["sky", "sea"], 1)
+
+
+@pytest.mark.parametrize("first", ["focalnet_d2.data.folders.finding", "focalnet_d2.data.datasets"])
+def test_the_packages_can_be_imported_in_any_order(first):
+    code = f"import {first}; from focalnet_d2.data.datasets import register_folder"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
