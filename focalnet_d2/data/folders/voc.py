@@ -4,8 +4,9 @@
                      by side, in folders of parts or not
     Image of a file  the one of its name with another suffix, as the devkit has it; else the one in its <filename>
     Corners          the devkit counts pixels from 1, both included: xmin 1, xmax 10 are ten pixels from the edge. That
-                     is how files are read, unless a corner of any file is 0 or less: then the tool counts from 0 (CVAT,
-                     datumaro), and xmax is the edge itself. The reason that is printed says which.
+                     is how files are read, unless they are of a tool that counts from 0 with xmax as the edge: Label
+                     Studio, CVAT and datumaro by what they write about the source, any other by a corner of 0. The
+                     reason that is printed says which.
     difficult: 1     ignored: no target in training, neither right nor wrong in scoring, as in the devkit's AP
     Sizes            of the image where the file has 0 or none
     Class ids        from 1 in the order of labels.txt, of CVAT's labelmap.txt without its background, or of the names
@@ -34,6 +35,7 @@ from .shapes import Corners, Shapes, Size
 from .xml_file import Element, number_of, read_xml, root_tag, text_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_FROM_ZERO = {"owner/name": "Label Studio", "source/annotation": "Unknown"}  # the latter is datumaro's, and CVAT's
 _LISTS = {"train": ("train", "trainval"), "val": ("val",), "test": ("test",)}  # the first one that is there counts
 
 
@@ -108,7 +110,7 @@ def _names_and_first_pixel(listing: Listing, files: Sequence[str]) -> tuple[list
             raise ValueError(f"{listing.absolute(path)} is of the old LabelMe web tool, which this is no reader of.")
         objects = root.findall("object")
         used |= {name for element in objects if (name := text_of(element, "name"))}
-        if any(_is_below_one(text_of(element, f"bndbox/{key}")) for element in objects for key in _CORNERS):
+        if _counts_from_zero(root, objects):
             first = 0
     return _names(listing, used), first
 
@@ -131,11 +133,19 @@ def _names(listing: Listing, used: set[str]) -> list[str]:
     return names
 
 
-def _is_below_one(text: str) -> bool:
+def _counts_from_zero(root: Element, objects: Sequence[Element]) -> bool:
+    if any(text_of(root, path) == text for path, text in _FROM_ZERO.items()):
+        return True
+    texts = [text_of(element, f"bndbox/{key}") for element in objects for key in _CORNERS]
+    return any(_is_number(text) and float(text) < 1 for text in texts)
+
+
+def _is_number(text: str) -> bool:
     try:
-        return float(text) < 1
+        number_of(text, "")
     except ValueError:
         return False
+    return True
 
 
 def _listed_files(part: Part) -> list[str]:

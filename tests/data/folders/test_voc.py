@@ -123,6 +123,15 @@ def test_corners_from_0_as_cvat_and_datumaro_write_them(tmp_path):
     assert boxes == [[0.0, 5.0, 10.0, 10.0], [10.25, 5.5, 10.25, 9.75]]
 
 
+@pytest.mark.parametrize(
+    "source", ["<owner><name>Label Studio</name></owner>", "<source><annotation>Unknown</annotation></source>"]
+)
+def test_tools_that_count_from_0_are_known_by_what_they_write(tmp_path, source):
+    text = voc_xml("cat 10 5 20 15").replace("<size>", f"{source}<size>")
+    root = write(tmp_path, {"a.png": None, "a.xml": text})
+    assert objects(read(voc.LAYOUT, root), root) == [("a.png", *CAT)]
+
+
 def test_corners_from_1_as_the_devkit_and_hotcoco_write_them(tmp_path):
     hotcoco = pytest.importorskip("hotcoco")
     truth = {
