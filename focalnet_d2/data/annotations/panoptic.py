@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
@@ -50,23 +51,37 @@ class PanopticAnnotations:
     segments: dict[Id, Entry]
 
 
-@paused_collection()
 def read_panoptic(path: str | Path, report: Report = strict) -> PanopticAnnotations:
     """Reads and checks a ground truth, and says in one line what is odd about it.
 
     Args:
-        report: gets each fault; where it goes on after an error, the faulty entries are mended or dropped, and nothing
-            is logged. Then images may lack `height` and `width`.
+        report: see `check_panoptic`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be used; the message names the file, the entry and what to do.
     """
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        report(Fault("json-damaged", "error", str(path), str(error)))
-        return PanopticAnnotations(str(path), {}, [], {})
+    with paused_collection():
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            report(Fault("json-damaged", "error", str(path), str(error)))
+            return PanopticAnnotations(str(path), {}, [], {})
+        return check_panoptic(content, path, report)
+
+
+@paused_collection()
+def check_panoptic(content: Any, path: str | Path, report: Report = strict) -> PanopticAnnotations:
+    """Checks content in COCO's panoptic format, and says in one line what is odd about it.
+
+    Args:
+        path: what it comes from, for messages.
+        report: gets each fault; where it goes on after an error, the faulty entries are mended or dropped, and nothing
+            is logged. Then images may lack `height` and `width`.
+
+    Raises:
+        ValueError: as `read_panoptic`.
+    """
     findings = Findings(path, report)
     lists = entries_of(content, ("images", "categories", "annotations"), path, FORMAT, report)
     images, categories = _checked_images(lists[0], findings), _checked_categories(lists[1], findings)

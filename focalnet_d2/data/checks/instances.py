@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_codec
 
 from focalnet_d2.utils.text import some_of
 
@@ -18,14 +17,11 @@ from ..annotations.faults import Fault
 from ..annotations.findings import shown_ids
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
-from ..annotations.masks import compressed, find_unusable_masks, mask_box
+from ..annotations.masks import find_unusable_masks
 from .contract import LabelFindings, LabelTask
 from .objects import fault, too_many, too_small
-from .polygons import crosses_itself, perimeter, shoelace_area
+from .shapes import area_fits_box, area_fits_mask, boxes_agree, is_area_of_box, mask_shape, repeated_objects
 
-AREA_SHARE = 0.1  # of a mask by which ways to count it may differ, beside a pixel along its border
-BOX_SHARE = 0.1  # of the side of a box by which it may differ from its mask, at least `BOX_PIXELS`
-BOX_PIXELS = 3.0
 _FEW = 0.02  # of all boxes, that a tool's errors explain
 _MANY = 0.1  # of all boxes, that no error explains
 
@@ -55,17 +51,7 @@ def _sides(annotations: Sequence[Entry]) -> list[tuple[Entry, float]]:
 
 
 def _repeated(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[Fault]:
-    """Objects that are there twice, with everything but the id."""
-    groups: dict[tuple, list[Entry]] = {}
-    for entry in annotations:
-        groups.setdefault((entry["category_id"], *entry["bbox"]), []).append(entry)
-    again = [
-        entry
-        for group in groups.values()
-        for place, entry in enumerate(group)
-        if any(entry.get("segmentation") == before.get("segmentation") for before in group[:place])
-    ]
-    if again:
+    if again := repeated_objects(annotations):
         what = "is there twice, with the same class, box and mask: remove the copy"
         yield fault(task, "repeated-object", "warning", what, again)
 
@@ -84,7 +70,7 @@ def _check_masks(task: LabelTask, annotations: list[Entry], size: tuple[int, int
     for entry in usable:
         faults += _check_mask(task, entry, size)
     without_mask = [annotations[index] for index, problem in unusable.items() if problem.kind == "mask-missing"]
-    return faults + _check_box_areas(task, without_mask)
+    return [*faults, *_check_box_areas(task, without_mask)]
 
 
 def _has_short_polygon(mask: Any) -> bool:
@@ -93,78 +79,37 @@ def _has_short_polygon(mask: Any) -> bool:
 
 def _check_mask(task: LabelTask, entry: Entry, size: tuple[int, int]) -> Iterator[Fault]:
     """A usable mask, its polygons, its box and its area."""
-    mask = entry["segmentation"]
-    encoded = compressed(mask, size)
-    parts = encoded if isinstance(encoded, list) else [encoded]
-    pixels = float(mask_codec.area(mask_codec.merge(parts) if len(parts) > 1 else parts[0]))
-    if pixels == 0:
-        yield fault(
-            task, "mask-empty", "warning", "has a mask without a pixel of the image: remove the object", [entry]
-        )
+    shape = mask_shape(entry["segmentation"], size)
+    if not shape.pixels:
+        what = "has a mask without a pixel of the image: remove the object"
+        yield fault(task, "mask-empty", "warning", what, [entry])
         return
-    polygons = [np.reshape(polygon, (-1, 2)) for polygon in mask] if isinstance(mask, list) else []
-    drawn = mask_codec.area(parts).tolist()
-    if any(_is_unclear(polygon, area) for polygon, area in zip(polygons, drawn)):
+    if shape.is_unclear:
         what = "has a polygon that crosses itself, so that nobody can tell its inside: draw it anew"
         yield fault(task, "polygon-self-crossing", "warning", what, [entry])
-    border = sum(map(perimeter, polygons))
-    yield from _check_area(task, entry, pixels, border)
-    if NO_AREA not in entry and not _boxes_agree(entry["bbox"], mask_box(mask), size):
-        box = [round(number, 1) for number in mask_box(mask) or ()]
+    if not area_fits_mask(entry, shape):
+        yield _wrong_area(task, entry, shape.pixels)
+    if NO_AREA not in entry and not boxes_agree(entry["bbox"], shape.box, size):
+        box = [round(number, 1) for number in shape.box or ()]
         what = f"has the box {entry['bbox']}, but its mask has {box}: take the box around the mask"
         yield fault(task, "mask-box-disagree", "warning", what, [entry])
 
 
-def _is_unclear(polygon: np.ndarray, pixels: float) -> bool:
-    """Whether a polygon crosses itself and its areas by its corners and by its pixels have little in common."""
-    differ = abs(shoelace_area(polygon) - pixels)
-    return differ > AREA_SHARE * pixels + perimeter(polygon) / 2 + 2 and crosses_itself(polygon)
-
-
-def _check_area(task: LabelTask, entry: Entry, pixels: float, border: float) -> Iterator[Fault]:
-    """Whether the area is that of the mask, counted in pixels or by corners; many tools write that of the box.
-
-    Those of crowds, which nothing is scored by, are other ones in COCO itself.
-    """
-    area = entry.get("area")
-    if area is None or entry.get("iscrowd") or abs(area - pixels) <= AREA_SHARE * pixels + border + 1:
-        return
-    _, _, width, height = entry["bbox"]
-    if abs(area - width * height) <= 0.01 * width * height + 1:
+def _wrong_area(task: LabelTask, entry: Entry, pixels: int) -> Fault:
+    if is_area_of_box(entry):
         what = "has the area of its box, though it has a mask; scores by size use it"
-        yield fault(task, "area-of-box", "note", what, [entry])
-        return
-    what = f"has the area {area}, but its mask has {pixels:.0f} pixels: take that"
-    yield fault(task, "area-wrong", "warning", what, [entry])
+        return fault(task, "area-of-box", "note", what, [entry])
+    what = f"has the area {entry['area']}, but its mask has {pixels} pixels: take that"
+    return fault(task, "area-wrong", "warning", what, [entry])
 
 
-def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> list[Fault]:
-    """Areas of objects without a mask: at most that of the box, and no small part of it, as an object would have."""
-    faults = []
+def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[Fault]:
+    """Areas of objects without a mask."""
     for entry in annotations:
-        area, (width, height) = entry.get("area"), entry["bbox"][2:]
-        most = (max(width, 0) + 1) * (max(height, 0) + 1)  # some tools count the last pixel
-        if area is not None and NO_AREA not in entry and not 0.1 * width * height <= area <= 1.01 * most:
-            what = f"has the area {area}, but its box has {width * height:.0f} pixels: correct it, or leave it out"
-            faults.append(fault(task, "area-wrong", "warning", what, [entry]))
-    return faults
-
-
-def _boxes_agree(box: Sequence[float], other: Sequence[float] | None, size: tuple[int, int]) -> bool:
-    """Whether two XYWH boxes have the same sides within the image, but for what tools round."""
-    if other is None:
-        return True
-    first, second = (_corners(one, size) for one in (box, other))
-    sides = np.maximum(first[2:] - first[:2], second[2:] - second[:2])
-    allowed = np.maximum(BOX_PIXELS, BOX_SHARE * np.tile(sides, 2))
-    return bool((np.abs(first - second) <= allowed).all())
-
-
-def _corners(box: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """(4,) left, top, right and bottom of a XYWH box, cut off at the border of the image."""
-    x, y, width, height = box
-    limits = np.array([size[1], size[0], size[1], size[0]], dtype=np.float64)
-    return np.clip(np.array([x, y, x + width, y + height], dtype=np.float64), 0, limits)
+        if not area_fits_box(entry):
+            pixels = entry["bbox"][2] * entry["bbox"][3]
+            what = f"has the area {entry['area']}, but its box has {pixels:.0f} pixels: correct it, or leave it out"
+            yield fault(task, "area-wrong", "warning", what, [entry])
 
 
 def check_instances_of_part(content: CocoInstances) -> list[Fault]:

@@ -84,6 +84,12 @@ def _check_segment(task: LabelTask, segment: Entry, extent: Extent | None) -> It
         yield fault(task, "mask-box-disagree", "warning", what, named)
 
 
+def agrees_with_pixels(segment: Entry, extent: Extent) -> bool:
+    """Whether area and box of a segment, where it has them, are those of its pixels."""
+    area, box = segment.get("area"), segment.get("bbox")
+    return area in (None, extent.area) and (box is None or _is_box(box, extent.bbox))
+
+
 def _is_box(box: object, expected: list[int]) -> bool:
     try:
         return bool((np.abs(np.asarray(box, dtype=np.float64) - expected) <= BOX_PIXELS).all())

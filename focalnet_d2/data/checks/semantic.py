@@ -65,9 +65,8 @@ def value_table(classes: ClassMap, ignored: set[int], counts: Mapping[Any, int])
 
 def _off_by_one(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterator[Fault]:
     """Classes that are counted from 0 in the list and from 1 in the files."""
-    used = [row.value for row in rows if row.meaning != IGNORED]
     count = len(classes)
-    if used and min(used) == 1 and max(used) == count and set(classes.contiguous) == set(range(count)):
+    if counted_from_one(classes, {row.value for row in rows if row.meaning != IGNORED}):
         message = (
             f"The label files in {source} have no 0, and {count}, which is no class of 0 to {count - 1}: they seem to "
             "count the classes from 1; subtract 1 from their values, or begin the list of classes at 1."
@@ -75,9 +74,20 @@ def _off_by_one(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterato
         yield Fault("labels-from-one", "error", source, message, (str(count),))
 
 
+def counted_from_one(classes: ClassMap, used: set[int]) -> bool:
+    """Whether the values that are not ignored count from 1 what the list counts from 0."""
+    count = len(classes)
+    return bool(used) and (min(used), max(used)) == (1, count) and set(classes.contiguous) == set(range(count))
+
+
+def are_masks_of_255(classes: ClassMap, used: set[int]) -> bool:
+    """Whether the values are those of black and white masks, and white is no class."""
+    return used == {0, 255} and 255 not in classes.contiguous and {0, 1} <= set(classes.contiguous)
+
+
 def _binary(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterator[Fault]:
     """Masks of 0 and 255 whose object would be ignored."""
-    if {row.value for row in rows} == {0, 255} and 255 not in classes.contiguous:
+    if are_masks_of_255(classes, {row.value for row in rows}):
         message = (
             f"The label files in {source} have only the values 0 and 255, and 255 is no class: masks of one object; "
             "write 1 instead of 255."

@@ -54,6 +54,8 @@ def locate(listing: Listing, names: Sequence[str], source: str, part: str, *, la
     """
     plain = [plain_name(name) for name in names]
     counts = Counter(folder for name in plain for folder in _folders_with(listing, name))
+    if labels and any(map(_is_of_labels, counts)):  # images may have the same names, and one more
+        counts = Counter({folder: count for folder, count in counts.items() if _is_of_labels(folder)})
     most = max(counts.values(), default=0)
     if most < len(plain):
         found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]
@@ -87,14 +89,17 @@ def _by_base_name(listing: Listing, name: str) -> list[str]:
     return [path for path in paths if f"/{path}".endswith(f"/{name}")] or paths
 
 
+def _is_of_labels(folder: str) -> bool:
+    return bool(set(re.split(r"[^a-z]+", folder.lower())) & _OF_LABELS)
+
+
 def _rank(folder: str, source: str, part: str, labels: bool) -> tuple[int, int, int]:
     """How well a folder fits: is it one of labels or not, does it belong to the part, how near is it to the file."""
-    words = set(re.split(r"[^a-z]+", folder.lower()))
     own = part_of_path(folder)
     steps, others = PurePosixPath(folder).parts, PurePosixPath(source).parent.parts
     shared = next((n for n, (a, b) in enumerate(zip(steps, others)) if a != b), min(len(steps), len(others)))
     nearness = 2 * shared - len(steps) - len(others)
-    return int(bool(words & _OF_LABELS) == labels), int(own == part) - int(own not in ("", part)), nearness
+    return int(_is_of_labels(folder) == labels), int(own == part) - int(own not in ("", part)), nearness
 
 
 def _common_folder(paths: Sequence[str]) -> str:

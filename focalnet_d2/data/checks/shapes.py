@@ -1,0 +1,131 @@
+"""Boxes, masks and areas of objects: when they say the same, but for what labelling tools count and round in many ways.
+
+`check-data` reports what does not, and a mended copy is made by the same measure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_codec
+
+from ..annotations.boxes import NO_AREA, TOLERANCE
+from ..annotations.json_file import Entry
+from ..annotations.masks import Segmentation, compressed, mask_box
+from .polygons import crosses_itself, perimeter, shoelace_area
+
+AREA_SHARE = 0.1  # of a mask by which ways to count it may differ, beside a pixel along its border
+BOX_SHARE = 0.1  # of the side of a box by which it may differ from its mask, at least `BOX_PIXELS`
+BOX_PIXELS = 3.0
+_LEAST_SHARE = 0.1  # of a box that an object fills
+
+Size = tuple[int, int]  # height, width
+
+
+@dataclass(frozen=True)
+class MaskShape:
+    """What a usable mask is like.
+
+    Attributes:
+        pixels: of the image.
+        border: length of its polygons; 0 of run lengths.
+        is_unclear: whether a polygon crosses itself so that nobody can tell its inside.
+        box: XYWH; None of one without a pixel.
+        runs: the mask as compressed run lengths.
+    """
+
+    pixels: int
+    border: float
+    is_unclear: bool
+    box: list[float] | None
+    runs: dict[str, Any]
+
+
+def mask_shape(mask: Segmentation, size: Size) -> MaskShape:
+    """The shape of a mask that `find_unusable_masks` takes.
+
+    Args:
+        size: height and width of the image.
+    """
+    encoded = compressed(mask, size)
+    parts = encoded if isinstance(encoded, list) else [encoded]
+    whole = mask_codec.merge(parts) if len(parts) > 1 else parts[0]
+    polygons = [np.reshape(polygon, (-1, 2)) for polygon in mask] if isinstance(mask, list) else []
+    drawn = mask_codec.area(parts).tolist()
+    return MaskShape(
+        pixels=int(mask_codec.area(whole)),
+        border=sum(map(perimeter, polygons)),
+        is_unclear=any(_is_unclear(polygon, pixels) for polygon, pixels in zip(polygons, drawn)),
+        box=mask_box(mask),
+        runs=whole,
+    )
+
+
+def _is_unclear(polygon: np.ndarray, pixels: float) -> bool:
+    """Whether a polygon crosses itself and its areas by its corners and by its pixels have little in common."""
+    differ = abs(shoelace_area(polygon) - pixels)
+    return differ > AREA_SHARE * pixels + perimeter(polygon) / 2 + 2 and crosses_itself(polygon)
+
+
+def area_fits_mask(entry: Entry, shape: MaskShape) -> bool:
+    """Whether the area is that of the mask, counted in pixels or by corners, or missing.
+
+    Those of crowds, which nothing is scored by, are other ones in COCO itself.
+    """
+    area = entry.get("area")
+    allowed = AREA_SHARE * shape.pixels + shape.border + 1
+    return area is None or bool(entry.get("iscrowd")) or abs(area - shape.pixels) <= allowed
+
+
+def is_area_of_box(entry: Entry) -> bool:
+    """Whether the area is that of the box, as many tools write it for objects with masks."""
+    _, _, width, height = entry["bbox"]
+    return abs(entry["area"] - width * height) <= 0.01 * width * height + 1
+
+
+def area_fits_box(entry: Entry) -> bool:
+    """Whether the area of an object without a mask is one that an object in its box can have, or missing."""
+    area, (width, height) = entry.get("area"), entry["bbox"][2:]
+    most = (max(width, 0) + 1) * (max(height, 0) + 1)  # some tools count the last pixel
+    return area is None or NO_AREA in entry or _LEAST_SHARE * width * height <= area <= 1.01 * most
+
+
+def boxes_agree(box: Sequence[float], other: Sequence[float] | None, size: Size) -> bool:
+    """Whether two XYWH boxes have the same sides within the image; True where there is no other."""
+    if other is None:
+        return True
+    first, second = _corners(box, size), _corners(other, size)
+    sides = np.maximum(first[2:] - first[:2], second[2:] - second[:2])
+    allowed = np.maximum(BOX_PIXELS, BOX_SHARE * np.tile(sides, 2))
+    return bool((np.abs(first - second) <= allowed).all())
+
+
+def box_within(box: Sequence[float], size: Size) -> list[float]:
+    """The XYWH box, cut off at the border of the image where it reaches further beyond it than by rounding."""
+    x, y, width, height = box
+    reach = max(-x, -y, x + width - size[1], y + height - size[0])
+    if reach <= TOLERANCE:
+        return list(box)
+    left, top, right, bottom = _corners(box, size).tolist()
+    return [left, top, right - left, bottom - top]
+
+
+def _corners(box: Sequence[float], size: Size) -> np.ndarray:
+    """(4,) left, top, right and bottom of a XYWH box, cut off at the border of the image."""
+    x, y, width, height = box
+    limits = np.array([size[1], size[0], size[1], size[0]], dtype=np.float64)
+    return np.clip(np.array([x, y, x + width, y + height], dtype=np.float64), 0, limits)
+
+
+def repeated_objects(annotations: Sequence[Entry]) -> list[Entry]:
+    """Objects of an image that are there before with the same class, box and mask."""
+    groups: dict[tuple, list[Entry]] = {}
+    for entry in annotations:
+        groups.setdefault((entry["category_id"], *entry["bbox"]), []).append(entry)
+    return [
+        entry
+        for group in groups.values()
+        for place, entry in enumerate(group)
+        if any(entry.get("segmentation") == before.get("segmentation") for before in group[:place])
+    ]

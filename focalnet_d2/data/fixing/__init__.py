@@ -1,0 +1,1 @@
+"""Mended copies of data sets: `check-data --fix`. Nothing is ever changed in place."""

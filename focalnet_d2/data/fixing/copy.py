@@ -1,0 +1,83 @@
+"""`check-data --fix`: a mended copy of a data set, which appears whole or not at all.
+
+annotations/instances_train.json   boxes and masks, whatever layout they had
+annotations/panoptic_train.json    segments, and panoptic_train/ with their PNGs
+train/                             images of both
+images/train/   labels/train/      semantic sets, with classes.json
+train/<class>/                     classification
+changes.json   changes.md          what was changed
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from focalnet_d2.utils.atomic_write import UNFINISHED
+
+from ..folders.dataset import FolderDataset
+from ..folders.layouts import LAYOUTS
+from .changes import Changes
+from .classification import write_classification
+from .images import ImageFolder
+from .instances import write_instances
+from .panoptic import write_panoptic
+from .semantic import write_class_list, write_semantic
+
+
+def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike) -> Changes:
+    """Writes a copy of a folder in which everything that can be mended is, and nothing that cannot.
+
+    Images are hard links to the originals where the file system has them, so that they take no room.
+
+    Args:
+        datasets: the readings of the folder.
+        out: is made; it may not exist.
+
+    Raises:
+        ValueError: `out` exists, or lies in the data set, or a part has nothing left that could be learned.
+        OSError: it cannot be written.
+    """
+    target = Path(os.path.abspath(out))
+    if target.exists():
+        raise ValueError(f"{out} exists: name a folder for the mended copy that does not.")
+    for dataset in datasets:
+        if target.is_relative_to(os.path.realpath(dataset.root)) or target.is_relative_to(dataset.root):
+            raise ValueError(f"{out} lies in the data set {dataset.root}: name a folder outside of it.")
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}{UNFINISHED}")
+    changes = Changes()
+    try:
+        unfinished.mkdir(parents=True)
+        folders: dict[Path, ImageFolder] = {}
+        for dataset in datasets:
+            for name in _parts_with_own_files(dataset):
+                _write_part(dataset, name, unfinished, folders, changes)
+        changes.write(unfinished)
+        os.rename(unfinished, target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return changes
+
+
+def _parts_with_own_files(dataset: FolderDataset) -> list[str]:
+    """The parts, without a validation part that is still to be split off."""
+    return [name for name in dataset.parts if dataset.split is None or name != "val"]
+
+
+def _write_part(
+    dataset: FolderDataset, name: str, root: Path, folders: dict[Path, ImageFolder], changes: Changes
+) -> None:
+    kind = LAYOUTS[dataset.layout].kind
+    place = root / "images" / name if kind == "semantic" else root / name
+    folder = folders.setdefault(place, ImageFolder(place, dataset.parts[name].images))
+    if kind == "instances":
+        write_instances(dataset, name, folder, root / "annotations" / f"instances_{name}.json", changes)
+    elif kind == "panoptic":
+        write_panoptic(dataset, name, folder, root / "annotations" / f"panoptic_{name}.json", changes)
+    elif kind == "semantic":
+        write_semantic(dataset, name, folder, root / "labels" / name, changes)
+        write_class_list(dataset, root / "classes.json")
+    else:
+        write_classification(dataset, name, folder, changes)

@@ -1,0 +1,110 @@
+"""A mended COCO instances file: of one that was read with all its faults, or of another layout with boxes and masks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from focalnet_d2.utils.text import some_of
+
+from ..annotations.instances import CocoInstances, check_instances
+from ..annotations.json_file import Entry, read_json
+from ..folders.dataset import FolderDataset
+from ..folders.layouts import LAYOUTS
+from .changes import Changes, Snapshot
+from .images import ImageFolder
+from .json_files import write_json
+from .objects import mend_objects
+
+
+def write_instances(dataset: FolderDataset, name: str, folder: ImageFolder, path: Path, changes: Changes) -> None:
+    """Writes the mended annotations of a part, and its images.
+
+    Args:
+        name: a key of `dataset.parts`.
+        folder: for the images.
+        path: of the JSON.
+
+    Raises:
+        ValueError: nothing is left that could be found.
+    """
+    raw, content, before = _read(dataset, name, changes)
+    images, reasons = place_images(content.source, content.images, folder, changes)
+    kept = {image["id"] for image in images}
+    annotations = None
+    if content.annotations is not None:
+        of_kept = [entry for entry in content.annotations if entry["image_id"] in kept]
+        why = {id(entry): "its image is left out" for entry in content.annotations if entry["image_id"] not in kept}
+        annotations = mend_objects(of_kept, images, content.source, changes, why)
+        before.compare("annotations", annotations, content.source, changes, why)
+    before.compare("images", images, content.source, changes, reasons)
+    categories = _categories(raw, content)
+    before.compare("categories", categories, content.source, changes)
+    mended = {**raw, "images": images, "categories": categories}
+    if annotations is not None:
+        mended["annotations"] = annotations
+    write_json(mended, path)
+    _check(mended, content.source)
+
+
+def _read(dataset: FolderDataset, name: str, changes: Changes) -> tuple[dict[str, Any], CocoInstances, Snapshot]:
+    """The other keys of the file, what is usable of it with absolute file names, and the entries as they were."""
+    part = dataset.parts[name]
+    if dataset.layout != "coco":
+        content = LAYOUTS[dataset.layout].read(part, changes.fault)
+        lists = {"images": content.images, "categories": [], "annotations": content.annotations or []}
+        return {}, content, Snapshot(lists)
+    raw = read_json(part.annotations)
+    before = Snapshot({key: raw.get(key, []) for key in ("images", "categories", "annotations")})
+    content = check_instances(raw, part.annotations, changes.fault)
+    found = LAYOUTS["coco"].read(part, lambda fault: None)  # once more, for the paths that it finds
+    paths = {image["id"]: image.get("file_name") for image in found.images}
+    for image in content.images:
+        image["file_name"] = paths[image["id"]]
+    return raw, replace(content, class_names=found.class_names), before
+
+
+def place_images(
+    source: str, images: Sequence[Entry], folder: ImageFolder, changes: Changes
+) -> tuple[list[Entry], dict[int, str]]:
+    """Puts images with absolute file names into the copy, and writes their names and sizes into their entries.
+
+    Returns:
+        Those that can be used, and why others cannot, by Python's `id` of them.
+    """
+    kept, reasons = [], {}
+    for image in images:
+        said = (image["height"], image["width"]) if {"height", "width"} <= image.keys() else None
+        try:
+            if not isinstance(image.get("file_name"), str):
+                raise ValueError("it names no file")
+            placed = folder.place(image["file_name"], said)
+        except (ValueError, OSError) as error:
+            reasons[id(image)] = str(error)
+            continue
+        if placed.what:
+            changes.add(image["file_name"], image["id"], placed.what)
+        image["file_name"], (image["height"], image["width"]) = placed.name, placed.size
+        kept.append(image)
+    return kept, reasons
+
+
+def _categories(raw: dict[str, Any], content: CocoInstances) -> list[Entry]:
+    """The entries of the file with their names as they were read."""
+    entries: dict[Any, Entry] = {}
+    for entry in raw.get("categories", ()):
+        if isinstance(entry, dict) and entry.get("id") in content.class_names:
+            entries.setdefault(entry["id"], entry)
+    for key, name in content.class_names.items():
+        entries.setdefault(key, {"id": key})["name"] = name
+    return list(entries.values())
+
+
+def _check(mended: dict[str, Any], source: str) -> None:
+    """Whether the rules of reading take what was written."""
+    try:
+        check_instances(mended, source)
+    except ValueError as error:
+        missing = some_of(key for key in ("images", "annotations") if not mended.get(key))
+        hint = f" No {missing} that can be used are left." if missing else ""
+        raise ValueError(f"{source} cannot be mended: {error}{hint}") from error
