@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from panopticapi.evaluation import pq_compute
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -65,6 +64,7 @@ def write_predictions(root: Path) -> None:
 
 def panoptic_quality(root: Path) -> float:
     """Of the truth as predictions, by panopticapi."""
+    pq_compute = pytest.importorskip("panopticapi.evaluation").pq_compute
     truth = root / "annotations" / "panoptic_train.json"
     predicted = root.parent / "predicted.json"
     result = pq_compute(str(truth), str(predicted), str(root / "panoptic_train"), str(root.parent / "predicted"))
