@@ -3,9 +3,12 @@
     focalnet-d2 check-data path/to/data
     focalnet-d2 check-data path/to/data --recipe dino_focalnet_mini_balloon
     focalnet-d2 check-data path/to/data --json > faults.json
+    focalnet-d2 check-data path/to/data --fix path/to/mended
 
-Looks at every image and every label, and writes a page with all faults, numbers and samples. The exit status is 0 where
-nothing but notes was found, 1 where there are errors or warnings, and 2 for a command that cannot be understood.
+Looks at every image and every label, and writes a page with all faults, numbers and samples. --fix writes a mended copy
+as well, and in it changes.md and changes.json, which list every change; the data themselves stay as they are. The exit
+status is 0 where nothing but notes was found, 1 where there are errors or warnings, and 2 for a command that cannot be
+understood.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from focalnet_d2.data.annotations.faults import Fault
 from focalnet_d2.data.checks.contract import RecipeLimits
 from focalnet_d2.data.checks.report import Findings
 from focalnet_d2.data.checks.run import check_datasets
+from focalnet_d2.data.fixing.copy import place_of_copy, write_mended_copy
 from focalnet_d2.data.folders.dataset import PARTS
 from focalnet_d2.data.folders.finding import AUTO, FoundDatasets, find_datasets
 from focalnet_d2.data.folders.layouts import LAYOUTS
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     for part in PARTS:
         parser.add_argument(f"--{part}", default="", metavar="PATH", help=f"sub-folder or annotation file of {part}")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    parser.add_argument("--fix", metavar="OUT", help="write a mended copy, and a list of its changes, to a new folder")
     parser.add_argument("--out", type=Path, default=Path("output/check-data"), help=f"folder of {PAGE}")
     parser.add_argument(
         "--workers", type=at_least_one, default=_cores(), metavar="N", help="processes (default: one for each core)"
@@ -72,6 +77,8 @@ def _check(options: argparse.Namespace) -> int:
     if not os.path.isdir(root):
         raise FileNotFoundError(f"There is no folder {options.dir}: name the folder of the data.")
     found, unusable = _find(root, options)
+    if options.fix is not None:
+        place_of_copy(found, options.fix)  # before the time of the check is spent
     with _Progress() as progress:
         findings = check_datasets(root, found, limits=limits, workers=options.workers, progress=progress)
     findings.add(unusable)
@@ -80,6 +87,9 @@ def _check(options: argparse.Namespace) -> int:
         print(json.dumps(findings.to_plain(), indent=1))
     else:
         print("\n".join([*_report(findings), f"The page: {page}"]))
+    if options.fix is not None:
+        changes = write_mended_copy(found, options.fix).changes
+        sys.stderr.write(f"The mended copy: {options.fix} ({len(changes)} changes, see changes.md there)\n")
     return 0 if findings.is_clean else FAULTY
 
 

@@ -46,6 +46,21 @@ def test_a_fault_and_the_exit_status(capsys, folder, planted, status, line):
     assert line in out.splitlines()
 
 
+def test_fix_writes_a_copy_that_passes_the_check(capsys, folder):
+    PLANTED["missing"].plant(folder)
+    status, out, err = run(capsys, folder, "--json", "--fix", str(folder.parent / "mended"))
+    assert (status, json.loads(out)["clean"]) == (1, False)
+    assert f"The mended copy: {folder.parent / 'mended'} (" in err
+    assert run(capsys, folder.parent / "mended")[0] == 0
+    assert (folder.parent / "mended" / "changes.md").is_file()
+
+
+def test_fix_into_a_folder_that_exists_is_refused_before_the_check(capsys, folder):
+    status, out, err = run(capsys, folder, "--fix", str(folder.parent))
+    assert (status != 0, out) == (True, "")
+    assert "exists: name a folder for the mended copy that does not" in err
+
+
 def test_json_is_one_document_and_nothing_else(capsys, folder):
     PLANTED["missing"].plant(folder)
     PLANTED["missing size"].plant(folder)

@@ -36,15 +36,10 @@ def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike)
         out: is made; it may not exist.
 
     Raises:
-        ValueError: `out` exists, or lies in the data set, or a part has nothing left that could be learned.
+        ValueError: see `place_of_copy`; or a part has nothing left that could be learned.
         OSError: it cannot be written.
     """
-    target = Path(os.path.abspath(out))
-    if target.exists():
-        raise ValueError(f"{out} exists: name a folder for the mended copy that does not.")
-    for dataset in datasets:
-        if target.is_relative_to(os.path.realpath(dataset.root)) or target.is_relative_to(dataset.root):
-            raise ValueError(f"{out} lies in the data set {dataset.root}: name a folder outside of it.")
+    target = place_of_copy(datasets, out)
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}{UNFINISHED}")
     changes = Changes()
     try:
@@ -59,6 +54,23 @@ def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike)
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return changes
+
+
+def place_of_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike) -> Path:
+    """Where the copy will be, absolute.
+
+    Raises:
+        ValueError: there is no data set, or `out` exists, or lies in one of them.
+    """
+    target = Path(os.path.abspath(out))
+    if not datasets:
+        raise ValueError(f"There is no data set that {out} could be a mended copy of: look at the errors first.")
+    if target.exists():
+        raise ValueError(f"{out} exists: name a folder for the mended copy that does not.")
+    for dataset in datasets:
+        if any(target.is_relative_to(root) for root in (dataset.root, os.path.realpath(dataset.root))):
+            raise ValueError(f"{out} lies in the data set {dataset.root}: name a folder outside of it.")
+    return target
 
 
 def _parts_with_own_files(dataset: FolderDataset) -> list[str]:
