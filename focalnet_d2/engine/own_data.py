@@ -19,6 +19,7 @@ from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
 from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
 from focalnet_d2.data.folders.registering import register_dataset
+from focalnet_d2.utils.atomic_write import write_atomically
 
 from .distributed import on_main_process
 from .recipe_advice import no_use
@@ -90,10 +91,19 @@ def class_changes(recipe: DictConfig) -> ClassChanges:
 
 
 def write_split(recipe: DictConfig, folder: Path) -> None:
-    """Write the lists of a split into a folder and note them in the recipe; nothing where there is none."""
+    """Write the lists of images of all parts into the folder of a run and note them in the recipe.
+
+    Lists of an earlier run are copied, which then may be removed; nothing is written where there are none.
+    """
     dataset = found_dataset(recipe)
-    if dataset is not None:
-        recipe[GROUP].found = write_lists(dataset, folder).to_plain()
+    if dataset is None:
+        return
+    recipe[GROUP].found = write_lists(dataset, folder).to_plain()
+    for part in recipe[GROUP].found.parts.values():
+        own = folder.absolute() / Path(part.image_list).name
+        if part.image_list and part.image_list != str(own):
+            write_atomically(own, Path(part.image_list).read_text(encoding="utf-8"))
+            part.image_list = str(own)
 
 
 def _apply_data(recipe: DictConfig, before: Settings | None, earlier: Settings | None, evaluate_only: bool) -> None:
