@@ -18,8 +18,9 @@ from omegaconf import DictConfig, ListConfig
 from torch import nn
 
 from focalnet_d2.backbone.focalnet import FocalNet
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, load_recipe
+from focalnet_d2.config.lazy import RecipeError, find_recipe
 from focalnet_d2.engine.device import resolve_device
+from focalnet_d2.engine.own_data import read_recipe
 from focalnet_d2.engine.precision import predict_in
 from focalnet_d2.inference.loading import build_with_weights
 
@@ -48,7 +49,7 @@ def recipe_to_cfg(recipe: str | Path, overrides: Iterable[str] = (), weights: st
         RecipeError: unknown recipe or override, or a test loader without a resize augmentation.
     """
     path, overrides = find_recipe(recipe), list(overrides)
-    loaded = apply_overrides(load_recipe(path), overrides)
+    loaded = read_recipe(path, overrides)
     cfg = get_cfg()
     add_focalnet_config(cfg)
     cfg.MODEL.META_ARCHITECTURE = "LazyConfigModel"
@@ -124,5 +125,5 @@ def LazyConfigModel(cfg) -> nn.Module:  # noqa: N802 - registry entries are name
     checkpoint of any known layout. It returns the recipe's own model, so that state-dict keys are the same on both
     ways. Make the config with `focalnet_d2.yacs.recipe_to_cfg`.
     """
-    recipe = apply_overrides(load_recipe(cfg.MODEL.LAZY_CONFIG), list(cfg.MODEL.LAZY_OVERRIDES))
+    recipe = read_recipe(cfg.MODEL.LAZY_CONFIG, list(cfg.MODEL.LAZY_OVERRIDES))
     return predict_in(build_with_weights(recipe, cfg.MODEL.LAZY_WEIGHTS), recipe.train.amp)

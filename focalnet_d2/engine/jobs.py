@@ -11,7 +11,8 @@ from typing import Any
 from detectron2.utils import comm
 from omegaconf import DictConfig
 
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
+from focalnet_d2.config.data_group import is_of_data
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, recipe_to_yaml
 from focalnet_d2.config.recipe_check import check_complete
 
 from .checkpointing import LAST, describe_run
@@ -19,7 +20,7 @@ from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
 from .distributed import launch, on_main_process
 from .metrics import METRICS, is_evaluated
-from .own_data import apply_settings, read_settings, use_lists_beside, write_split
+from .own_data import apply_settings, read_settings, source_of, write_split
 from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
 from .run_folder import (
@@ -61,25 +62,34 @@ class Job:
     @cached_property
     def source(self) -> DictConfig:
         """The recipe without overrides. A Python recipe is a program, which each process of a run executes once."""
-        recipe = load_recipe(self.recipe, trust=self.trust)
-        use_lists_beside(recipe, Path(self.recipe).parent)
-        return recipe
+        return source_of(self.recipe, trust=self.trust)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "source"}
 
     def train_settings(self) -> DictConfig:
         """The group `train` with its overrides, before anything looks at data."""
-        overrides = [text for text in self.overrides if text.partition("=")[0].partition(".")[0] == "train"]
-        return apply_overrides(self.source.copy(), overrides, trust=self.trust).train
+        folder = Path(self._train(self.overrides).output_dir)
+        return self._train(self.all_overrides(folder))
+
+    def _train(self, overrides: Sequence[str]) -> DictConfig:
+        of_train = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "train"]
+        return apply_overrides(self.source.copy(), of_train, trust=self.trust).train
 
     def all_overrides(self, folder: Path) -> tuple[str, ...]:
-        """The overrides of the earlier starts of the run in the folder, if it is resumed, and then the job's own."""
-        identity = read_identity(folder) if self.resume else None
-        if identity is None or Path(self.recipe).resolve() == (folder / RECIPE_FILE).resolve():  # which has them
+        """The overrides of the earlier starts of the run in the folder, if it is resumed, and then the job's own.
+
+        Of the earlier ones those of the group `data` are left out: the run's recipe has the whole group.
+        """
+        identity = read_identity(folder) if self._goes_on_in(folder) else None
+        if identity is None:
             return tuple(self.overrides)
         overrides = identity.continued(self.overrides).overrides
-        return tuple(text for text in overrides if not _places(text) or text in self.overrides)
+        return tuple(text for text in overrides if text in self.overrides or not (_places(text) or is_of_data(text)))
+
+    def _goes_on_in(self, folder: Path) -> bool:
+        """Whether the job resumes a run by another recipe than the one in its folder, which has all settings."""
+        return self.resume and Path(self.recipe).resolve() != (folder / RECIPE_FILE).resolve()
 
     def read_recipe(self) -> DictConfig:
         """The recipe with its overrides and the data set of its group `data`; all ranks have to call it together.
@@ -94,7 +104,7 @@ class Job:
             self.all_overrides(folder),
             trust=self.trust,
             evaluate_only=self.evaluate_only,
-            earlier=read_settings(folder / RECIPE_FILE) if self.resume and (folder / RECIPE_FILE).is_file() else None,
+            earlier=read_settings(folder / RECIPE_FILE) if self._goes_on_in(folder) else None,
         )
         check_complete(recipe)
         return recipe

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.config.data_group import CHANGES, DEFAULTS, FOUND, GROUP, is_of_data
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, recipe_from_yaml
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_from_yaml
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
 from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
@@ -30,6 +30,26 @@ Settings = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
+def source_of(recipe: str | Path, *, trust: bool = False) -> DictConfig:
+    """A recipe without overrides, as `load_recipe` gives it; that of a run with the lists of images beside it.
+
+    Raises:
+        RecipeError: there is no such recipe, or it needs trust.
+    """
+    loaded = load_recipe(recipe, trust=trust)
+    use_lists_beside(loaded, Path(recipe).expanduser().parent)
+    return loaded
+
+
+def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, trust: bool = False) -> DictConfig:
+    """A recipe to predict or to evaluate with, and its overrides; the data set of its group `data` is registered.
+
+    Raises:
+        RecipeError, FileNotFoundError, ValueError, ImportError: as `source_of` and `apply_settings`.
+    """
+    return apply_settings(source_of(recipe, trust=trust), overrides, trust=trust, evaluate_only=True)
+
+
 def apply_settings(
     recipe: DictConfig,
     overrides: Iterable[str],
@@ -44,17 +64,19 @@ def apply_settings(
 
     Args:
         evaluate_only: score the part that `data.test` names, and do without training data.
-        earlier: the group `data` of the run that goes on, whose finding counts if the settings are the same.
+        earlier: the group `data` of a run that goes on, in place of the recipe's.
 
     Raises:
         RecipeError, FileNotFoundError, ValueError: an override or a folder that cannot be used.
         ImportError: the data set cannot be read without a package.
     """
     overrides = list(overrides)
-    before = data_settings(recipe)
+    if earlier is not None:
+        recipe[GROUP] = earlier
+    known = data_settings(recipe)
     apply_overrides(recipe, filter(is_of_data, overrides), trust=trust)
     if GROUP in recipe:
-        _apply_data(recipe, before, earlier, evaluate_only)
+        _apply_data(recipe, known, is_filled=earlier is None, evaluate_only=evaluate_only)
     return apply_overrides(recipe, [one for one in overrides if not is_of_data(one)], trust=trust)
 
 
@@ -64,7 +86,13 @@ def data_settings(recipe: DictConfig) -> Settings | None:
 
 
 def read_settings(file: Path) -> Settings | None:
-    """The group `data` of the `recipe.yaml` of a run, its lists of images those beside it; None where it has none."""
+    """The group `data` of the `recipe.yaml` of a run, its lists of images those beside it; None where it has none.
+
+    Raises:
+        RecipeError: the file is no recipe.
+    """
+    if not file.is_file():
+        return None
     recipe = recipe_from_yaml(file.read_text(encoding="utf-8"), str(file))
     use_lists_beside(recipe, file.parent)
     return data_settings(recipe)
@@ -106,13 +134,19 @@ def write_split(recipe: DictConfig, folder: Path) -> None:
             part.image_list = str(own)
 
 
-def _apply_data(recipe: DictConfig, before: Settings | None, earlier: Settings | None, evaluate_only: bool) -> None:
+def _apply_data(recipe: DictConfig, known: Settings | None, *, is_filled: bool, evaluate_only: bool) -> None:
+    """Find, register and fill in.
+
+    Args:
+        known: the group before the overrides, None where there was none.
+        is_filled: the recipe has been filled in by that group.
+    """
     settings = _absolute(data_settings(recipe) or {})
     if not settings["root"]:
         if set_names := [name for name, value in settings.items() if value != DEFAULTS[name]]:
             raise RecipeError(f"data.{set_names[0]} is about a folder of data: name it, too, as in data=DIR.")
         return
-    settings["found"] = _known(settings, before, earlier) or _look(recipe, settings)
+    settings["found"] = _known(settings, known) or _look(recipe, settings)
     recipe[GROUP] = settings
     dataset, changes = FolderDataset.from_plain(settings["found"]), class_changes(recipe)
     classes, names = changes.changed(dataset.classes), register_dataset(dataset, changes)
@@ -121,7 +155,7 @@ def _apply_data(recipe: DictConfig, before: Settings | None, earlier: Settings |
             f"{dataset.root} has no training part, only {', '.join(names)}: name one by data.train=PART, or add "
             "--eval-only."
         )
-    if settings != before:
+    if settings != known or not is_filled:
         fill_recipe(recipe, _use(recipe, dataset), classes, names)
     if evaluate_only and settings["test"]:
         score_part(recipe, names["test"])
@@ -132,12 +166,9 @@ def _absolute(settings: Settings) -> Settings:
     return {**settings, "root": str(Path(root).expanduser().absolute()) if root else ""}
 
 
-def _known(settings: Settings, before: Settings | None, earlier: Settings | None) -> dict[str, Any] | None:
+def _known(settings: Settings, known: Settings | None) -> dict[str, Any] | None:
     """What was found before with the same settings; changes of the class list leave it as it is."""
-    for known in (before, earlier):
-        if known and known["found"] and _search(_absolute(known)) == _search(settings):
-            return known["found"]
-    return None
+    return known["found"] if known and _search(_absolute(known)) == _search(settings) else None
 
 
 def _search(settings: Settings) -> Settings:

@@ -10,9 +10,8 @@ from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.building import build
-from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.engine.device import resolve_device
-from focalnet_d2.engine.own_data import apply_settings, use_lists_beside
+from focalnet_d2.engine.own_data import read_recipe
 from focalnet_d2.engine.precision import predict_in
 
 logger = logging.getLogger(__name__)
@@ -48,9 +47,7 @@ def load_model(
         FileNotFoundError: there is no such file of weights.
         ValueError: the file cannot be read or does not fit the model, or the device is not available.
     """
-    loaded = load_recipe(recipe, trust=trust)
-    use_lists_beside(loaded, Path(recipe).parent)
-    apply_settings(loaded, overrides, trust=trust, evaluate_only=True)
+    loaded = read_recipe(recipe, overrides, trust=trust)
     target = resolve_device(device)
     file = loaded.train.init_checkpoint if weights is None else weights
     model = build_with_weights(loaded, file)

@@ -8,12 +8,12 @@ import shutil
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from focalnet_d2.config.lazy import RecipeError, load_recipe, recipe_from_yaml, recipe_to_yaml
+from focalnet_d2.config.lazy import RecipeError, recipe_from_yaml, recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
 from focalnet_d2.engine import own_data
 from focalnet_d2.engine.data_report import log_data, warn_of_changed_folder
 from focalnet_d2.engine.jobs import Job
-from focalnet_d2.engine.own_data import apply_settings, data_settings, read_settings, use_lists_beside, write_split
+from focalnet_d2.engine.own_data import apply_settings, data_settings, read_settings, source_of, write_split
 from focalnet_d2.engine.preflight import read_data
 from focalnet_d2.engine.recipe_filling import class_counts
 from tests.own_data_folders import write_boxes, write_classes, write_panoptic, write_semantic
@@ -192,9 +192,7 @@ def test_a_split_is_written_into_the_run_folder_which_may_move(split):
     assert sorted((folder / "val_images.txt").read_text().split()) == val
     (folder / "val_images.txt").write_text(f"{val[0]}\n")  # to see that the list is what counts
     moved = folder.rename(folder.with_name("moved"))
-    again = load_recipe(moved / "recipe.yaml")
-    use_lists_beside(again, moved)
-    applied(again)
+    again = applied(source_of(moved / "recipe.yaml"))
     assert names_of("data_val") == val[:1]
     other = folder.with_name("other")
     write_split(again, other)  # a run by that recipe in a folder of its own does not need the first one
@@ -214,8 +212,10 @@ def test_a_resumed_run_goes_on_with_what_it_found(split, caplog, request):
         warn_of_changed_folder(recipe)
     assert "differs from what the run found at its first start, with which it goes on" in caplog.text
     request.getfixturevalue("no_look")
-    again = applied(DINO, f"data={root}", "data.split_seed=3", earlier=earlier)
-    assert data_settings(again) == earlier
+    for typed in ([f"data={root}", "data.split_seed=3"], []):
+        again = applied(DINO, *typed, earlier=earlier)
+        assert data_settings(again) == earlier
+        assert again.model.num_classes == 2
     with pytest.raises(AssertionError, match="looked at again"):
         applied(DINO, f"data={root}", "data.split_seed=4", earlier=earlier)
 
