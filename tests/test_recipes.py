@@ -22,12 +22,13 @@ from focalnet_d2.config.lazy import (
     recipe_to_yaml,
 )
 from focalnet_d2.config.recipe_info import RecipeInfo, read_recipe_info
+from focalnet_d2.data.class_map import class_map
 from focalnet_d2.evaluation.average_precision import average_precision
 from focalnet_d2.evaluation.classification import TOP
 from focalnet_d2.evaluation.coco_backends import find_backend
 from focalnet_d2.evaluation.coco_files import Detections, GroundTruth
 from focalnet_d2.evaluation.confusion import semantic_results
-from focalnet_d2.evaluation.panoptic_counts import PanopticClasses, PanopticCounts, panoptic_results
+from focalnet_d2.evaluation.panoptic_counts import PanopticCounts, panoptic_results
 from focalnet_d2.model_zoo.weights import WEIGHT_FILES
 from tests.published_numbers import PUBLISHED, WITHOUT_NUMBER
 from tests.recipes import RECIPES, evaluators, meta_model, rates_and_decays, recipe_named, source_of
@@ -59,7 +60,7 @@ def printed_metrics(task: str) -> set[str]:
     if task == "sem_seg":
         return set(semantic_results(np.eye(2), ["a"], official=False))
     if task == "panoptic_seg":
-        return set(panoptic_results(PanopticCounts(1), PanopticClasses(["a"], [True], {1: 0})))
+        return set(panoptic_results(PanopticCounts(1), class_map([1], ["a"])))
     truth = GroundTruth("", [1], [1], ["a"], [{"id": 1, "height": 8, "width": 8}], [])
     none = Detections(np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros((0, 4)), [])
     return set(average_precision(truth, none, task, backend=find_backend("pycocotools")).in_percent())

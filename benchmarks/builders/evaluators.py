@@ -165,7 +165,7 @@ def panoptic_files(data: Data) -> Tools:
     def ours() -> object:
         classes, true_files = read_classes_and_files(truth)
         predicted = index_predicted_files(predictions)
-        return comparable(score_panoptic_files(true_files, predicted, classes.index_of).official)
+        return comparable(score_panoptic_files(true_files, predicted, classes.contiguous).official)
 
     return {"panopticapi": panopticapi, "score_panoptic_files": ours}
 

@@ -113,7 +113,7 @@ def _score_panoptic(options: argparse.Namespace) -> Results:
     classes, truth = read_classes_and_files(options.truth, options.truth_folder)
     predictions = index_predicted_files(options.predictions, options.predictions_folder)
     tally = score_panoptic_files(
-        truth, predictions, classes.index_of, workers=options.workers, source=options.predictions
+        truth, predictions, classes.contiguous, workers=options.workers, source=options.predictions
     )
     official = not options.corrected
     if options.counts is not None:

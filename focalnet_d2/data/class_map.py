@@ -5,7 +5,7 @@ A class has an id in the files (any whole number or text), a contiguous id in th
 """
 
 import colorsys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -109,6 +109,24 @@ def class_map(
     flags = [things] * len(ids) if isinstance(things, bool) else things
     shown = [distinct_color(index) for index in range(len(ids))] if colors is None else map(_color, colors)
     return ClassMap(tuple(ClassEntry(*row) for row in zip(ids, names, flags, shown, strict=True)))
+
+
+def category_classes(categories: Iterable[Mapping[str, Any]]) -> ClassMap:
+    """The class list of categories in COCO's format: id, name, isthing and, if every one has a usable one, color (RGB).
+
+    Args:
+        categories: in the order of the contiguous ids.
+
+    Raises:
+        ValueError: ids or names that make no class list.
+    """
+    categories = list(categories)
+    ids, names, things = ([category[key] for category in categories] for key in ("id", "name", "isthing"))
+    try:
+        colors = [_color(category["color"]) for category in categories]
+    except (KeyError, TypeError, ValueError):
+        colors = None
+    return class_map(ids, names, things=[bool(thing) for thing in things], colors=colors)
 
 
 def distinct_color(index: int) -> Color:

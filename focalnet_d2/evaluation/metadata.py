@@ -2,9 +2,8 @@
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 
+from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.class_metadata import metadata_classes
-
-from .panoptic_counts import PanopticClasses
 
 
 def loaded_metadata(name: str) -> Metadata:
@@ -21,7 +20,7 @@ def loaded_metadata(name: str) -> Metadata:
     return metadata
 
 
-def panoptic_classes(metadata: Metadata) -> PanopticClasses:
+def panoptic_classes(metadata: Metadata) -> ClassMap:
     """The classes that the metadata of `loaded_metadata` describe.
 
     Raises:
@@ -34,4 +33,4 @@ def panoptic_classes(metadata: Metadata) -> PanopticClasses:
         )
     classes = metadata_classes(metadata)
     assert classes is not None  # `loaded_metadata` has looked for names
-    return PanopticClasses(classes.names, [entry.is_thing for entry in classes.classes], classes.contiguous)
+    return classes

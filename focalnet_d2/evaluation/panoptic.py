@@ -68,7 +68,7 @@ class PanopticEvaluator(CountingEvaluator):
         """Forget all images."""
         super().reset()
         self.counts: dict[str, PanopticCounts] = {}
-        category_ids = {index: category for category, index in self.classes.index_of.items()}
+        category_ids = dict(enumerate(self.classes.contiguous))
         self.submission = PanopticSubmission(self.output_dir, category_ids) if self.write_submission else None
 
     def check_images(self, images: Iterable[Mapping]) -> None:
@@ -134,7 +134,7 @@ class PanopticEvaluator(CountingEvaluator):
             self._truth_files = index_truth_files(truth_json, metadata.get("panoptic_root"))
         if sample["image_id"] not in self._truth_files:
             raise ValueError(f"The panoptic_json of {self.dataset_name} has no image {sample['image_id']}.")
-        return self._truth_files[sample["image_id"]], self.classes.index_of
+        return self._truth_files[sample["image_id"]], self.classes.contiguous
 
 
 def _to_array(predicted_map: Any, where: str) -> np.ndarray:

@@ -18,24 +18,10 @@ from typing import Any
 import numpy as np
 
 from focalnet_d2.data.annotations.ids import Id
+from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.panoptic_labels import LARGEST_ID, label_runs, locate
 
 VOID = 0
-
-
-@dataclass(frozen=True)
-class PanopticClasses:
-    """The K classes of a data set.
-
-    Args:
-        names: (K,) their names.
-        things: (K,) whether each is countable.
-        index_of: the index of a class by the category id that annotations and files use.
-    """
-
-    names: Sequence[str]
-    things: Sequence[bool]
-    index_of: Mapping[Id, int]
 
 
 @dataclass(frozen=True)
@@ -227,14 +213,14 @@ class PanopticCounts:
             return np.stack([self.iou / segments, sq, self.tp / segments])
 
 
-def panoptic_results(counts: PanopticCounts, classes: PanopticClasses) -> dict[str, float]:
+def panoptic_results(counts: PanopticCounts, classes: ClassMap) -> dict[str, float]:
     """PQ, SQ, RQ, the same of things (PQ_th) and stuff (PQ_st), and PQ-<class>, in percent.
 
     Means are over the classes that occur or are predicted, nan without any. A class that does neither has 0, as in
     panopticapi.
     """
     qualities = counts.qualities()
-    things = np.array(classes.things, bool)
+    things = np.array([entry.is_thing for entry in classes.classes], bool)
     groups = {"": np.ones_like(things), "_th": things, "_st": ~things}
     results = {}
     for suffix, members in groups.items():

@@ -11,12 +11,13 @@ import numpy as np
 
 from focalnet_d2.data.annotations.ids import Id, check_alike
 from focalnet_d2.data.annotations.panoptic import read_panoptic, read_panoptic_predictions
+from focalnet_d2.data.class_map import ClassMap, category_classes
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
 from focalnet_d2.data.preparation.jobs import run_jobs
 
 from .coco_files import write_json
 from .deduplication import merge_by_image
-from .panoptic_counts import PanopticClasses, Segments, read_segments
+from .panoptic_counts import Segments, read_segments
 from .panoptic_stats import ComparedImage, PanopticStats, compare_maps
 
 SUBMISSION = "panoptic_predictions"
@@ -62,14 +63,11 @@ def index_truth_files(panoptic_json: str | Path, folder: str | Path | None = Non
 
 def read_classes_and_files(
     panoptic_json: str | Path, folder: str | Path | None = None
-) -> tuple[PanopticClasses, dict[Any, TruthFile]]:
+) -> tuple[ClassMap, dict[Any, TruthFile]]:
     """The classes of a panoptic ground truth in its order, and its files as `index_truth_files` says."""
     truth = read_panoptic(panoptic_json)
-    names, things = ([category[key] for category in truth.categories] for key in ("name", "isthing"))
-    index_of = {category["id"]: index for index, category in enumerate(truth.categories)}
     sizes = {image_id: (image["height"], image["width"]) for image_id, image in truth.images.items()}
-    classes = PanopticClasses(names, [bool(thing) for thing in things], index_of)
-    return classes, _index(truth.segments, panoptic_json, folder, sizes)
+    return category_classes(truth.categories), _index(truth.segments, panoptic_json, folder, sizes)
 
 
 def index_predicted_files(panoptic_json: str | Path, folder: str | Path | None = None) -> dict[Any, TruthFile]:

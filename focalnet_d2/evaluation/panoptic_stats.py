@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.panoptic_labels import unlisted_ids_message
 from focalnet_d2.utils.text import some_of
 
 from .panoptic_counts import (
     ImageScore,
-    PanopticClasses,
     PanopticCounts,
     Segments,
     count_overlaps,
@@ -120,13 +120,15 @@ class PanopticStats:
             )
 
 
-def summarize(tally: PanopticStats, classes: PanopticClasses, *, official: bool) -> dict[str, dict[str, float]]:
+def summarize(tally: PanopticStats, classes: ClassMap, *, official: bool) -> dict[str, dict[str, float]]:
     """Results of every task to report, in percent; they and what is wrong with areas are logged."""
     tally.report_areas()
     results = {}
     for task, counts in tally.counts(official=official).items():
         results[task] = panoptic_results(counts, classes)
-        logger.info("%s:\n%s", task, panoptic_table(results[task], counts, classes.things))
+        logger.info(
+            "%s:\n%s", task, panoptic_table(results[task], counts, [entry.is_thing for entry in classes.classes])
+        )
     return results
 
 

@@ -8,7 +8,7 @@ import yaml
 from detectron2.data import MetadataCatalog
 from hypothesis import given
 
-from focalnet_d2.data.class_map import ClassMap, class_map, distinct_color
+from focalnet_d2.data.class_map import ClassMap, category_classes, class_map, distinct_color
 from focalnet_d2.data.class_metadata import class_metadata, metadata_classes
 from tests.data.class_lists import class_maps
 
@@ -85,6 +85,17 @@ def test_lists_that_mean_nothing_are_refused(ids, names, message):
 def test_a_plain_form_that_is_damaged_is_refused(rows):
     with pytest.raises(ValueError, match=r"no list of classes \(id, name, thing or not, color\)"):
         ClassMap.from_plain(rows)
+
+
+@pytest.mark.parametrize("color", [None, "red", [1, 2], [0, 0, 256], ["a", "b", "c"]])
+def test_categories_are_a_class_list_whatever_their_colors_are(color):
+    categories = [
+        {"id": 9, "name": "cat", "isthing": 1, "color": [1, 2, 3]},
+        {"id": 4, "name": "sky", "isthing": 0, "color": color},
+    ]
+    assert category_classes(categories) == class_map([9, 4], ["cat", "sky"], things=[True, False])
+    categories[1]["color"] = [4, 5, 6]
+    assert category_classes(categories).colors == [(1, 2, 3), (4, 5, 6)]
 
 
 def test_colors_of_neighbors_differ():

@@ -118,7 +118,7 @@ def score_panoptic(folder: Path) -> None:
     """Empty predictions of the right size for whatever images there are."""
     classes, truth = read_classes_and_files(folder / "panoptic.json", folder / "ids")
     predictions = dict.fromkeys(truth, TruthFile(str(folder / "void.png"), []))
-    score_panoptic_files(truth, predictions, classes.index_of)
+    score_panoptic_files(truth, predictions, classes.contiguous)
 
 
 def test_panoptic_files(tmp_path, names):

@@ -177,8 +177,8 @@ def test_panoptic(folder, classes):
             (one["id"], one["category_id"]) for one in segments
         ]
     known, files = read_classes_and_files(root / "panoptic_val.json", root / "panoptic_val")
-    assert (list(known.names), list(known.things)) == (classes.names, [one.is_thing for one in classes.classes])
-    stats = score_panoptic_files(files, index_predicted_files(out / "panoptic_predictions.json"), known.index_of)
+    assert (known.names, known.thing_ids) == (classes.names, classes.thing_ids)
+    stats = score_panoptic_files(files, index_predicted_files(out / "panoptic_predictions.json"), known.contiguous)
     assert panoptic_results(stats.corrected, known)["PQ"] == pytest.approx(100)
     by_image = {entry["image_id"]: entry for entry in predicted}
     pairs = [(annotation, by_image[annotation["image_id"]]) for annotation in annotations]

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
-from focalnet_d2.evaluation.panoptic_counts import PanopticClasses, PanopticCounts, panoptic_results, read_segments
+from focalnet_d2.evaluation.panoptic_counts import PanopticCounts, panoptic_results, read_segments
 from focalnet_d2.evaluation.panoptic_files import TruthFile, score_panoptic_files
 from focalnet_d2.evaluation.panoptic_stats import PanopticStats, compare_maps
 from tests.evaluation.panoptic_sets import segment
@@ -107,7 +108,7 @@ def test_numbers_from_counts_by_hand():
     counts = PanopticCounts(4)
     counts.iou[:] = (1.5, 0.0, 0.0, 0.6)
     counts.tp[:], counts.fp[:], counts.fn[:] = (2, 0, 0, 1), (1, 1, 0, 0), (1, 0, 0, 2)
-    classes = PanopticClasses(["a", "b", "ghost", "sky"], [True, True, True, False], {})
+    classes = class_map(range(4), ["a", "b", "ghost", "sky"], things=[True, True, True, False])
     results = panoptic_results(counts, classes)
     assert results["PQ-a"] == pytest.approx(50)  # 1.5 / (2 + 0.5 + 0.5)
     assert results["PQ-b"] == results["PQ-ghost"] == 0
@@ -124,7 +125,7 @@ def test_numbers_from_counts_by_hand():
 def test_a_group_without_classes_is_nan():
     counts = PanopticCounts(2)
     counts.fp[0] = 1
-    results = panoptic_results(counts, PanopticClasses(["a", "b"], [True, False], {}))
+    results = panoptic_results(counts, class_map(range(2), ["a", "b"], things=[True, False]))
     assert (results["PQ"], results["PQ_th"]) == (0, 0)
     assert all(math.isnan(results[name]) for name in ("PQ_st", "SQ_st", "RQ_st"))
 

@@ -13,7 +13,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.files import missing_files
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
-from ..class_map import ClassMap, class_map
+from ..class_map import category_classes
 from ..class_metadata import class_metadata
 
 
@@ -65,22 +65,6 @@ def load_panoptic(
 def things_first(categories: Iterable[dict]) -> list[dict]:
     """Categories in the order of COCO's contiguous ids: things by id, then stuff by id."""
     return sorted(categories, key=lambda category: (not category["isthing"], category["id"]))
-
-
-def category_classes(categories: Iterable[dict]) -> ClassMap:
-    """The class list of categories in COCO's format: id, name, isthing and, if every one has it, color (RGB).
-
-    Args:
-        categories: in the order of the contiguous ids.
-
-    Raises:
-        ValueError: ids or names that make no class list.
-    """
-    categories = list(categories)
-    ids, names, things = ([category[key] for category in categories] for key in ("id", "name", "isthing"))
-    colored = all("color" in category for category in categories)
-    colors = [category["color"] for category in categories] if colored else None
-    return class_map(ids, names, things=[bool(thing) for thing in things], colors=colors)
 
 
 def panoptic_metadata(categories: Iterable[dict]) -> dict:

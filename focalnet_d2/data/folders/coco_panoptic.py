@@ -2,8 +2,8 @@
 
 from ..annotations.faults import Report
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
-from ..class_map import ClassMap
-from ..datasets.panoptic import category_classes, things_first
+from ..class_map import ClassMap, category_classes
+from ..datasets.panoptic import things_first
 from .annotation_files import assign_parts, described_parts
 from .coco_summaries import CocoSummary, coco_summaries
 from .dataset import Part
