@@ -115,17 +115,19 @@ def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[
 def check_instances_of_part(content: CocoInstances) -> list[Fault]:
     """All objects of a part together."""
     annotations = content.annotations or []
-    return [*_same_names(content), *_some_masks_missing(content.source, annotations), *_corner_boxes(content)]
+    return [
+        *_without_file(content),
+        *_some_masks_missing(content.source, annotations),
+        *_corner_boxes(content),
+    ]
 
 
-def _same_names(content: CocoInstances) -> Iterator[Fault]:
-    """Categories of one name: nobody can tell them apart."""
-    counts = Counter(content.class_names.values())
-    ids = [key for key, name in content.class_names.items() if counts[name] > 1]
-    if ids:
-        names = some_of(map(repr, (name for name, count in counts.items() if count > 1)), 10)
-        message = f"{content.source}: categories with the same name: {names}; each needs its own."
-        yield Fault("duplicate-category-name", "error", content.source, message, shown_ids(ids), len(ids))
+def _without_file(content: CocoInstances) -> Iterator[Fault]:
+    """Images that training and `check-data` cannot look at."""
+    if lacking := [image for image in content.images if not isinstance(image.get("file_name"), str)]:
+        ids = shown_ids(lacking)
+        message = f"{content.source}: images without file_name, with the ids {some_of(ids)}: write the name of the file."
+        yield Fault("file-name", "error", content.source, message, ids, len(lacking))
 
 
 def _some_masks_missing(source: str, annotations: Sequence[Entry]) -> Iterator[Fault]:

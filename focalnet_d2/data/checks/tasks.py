@@ -34,11 +34,13 @@ def _instances_tasks(dataset: FolderDataset, content: CocoInstances, limits: Rec
     for entry in content.annotations or ():
         objects[entry["image_id"]].append(entry)
     for image in content.images:
+        if not isinstance(image.get("file_name"), str):  # `check_file` names them
+            continue
         yield LabelTask(
             kind="instances",
             source=content.source,
             image_id=image["id"],
-            image_file=str(image.get("file_name", "")),
+            image_file=image["file_name"],
             image=image,
             labels=objects.get(image["id"], ()),
             classes=classes,

@@ -133,6 +133,7 @@ INSTANCES = {
     "an object twice": _in_json(
         lambda c: c["annotations"].append({**c["annotations"][2], "id": 500}), "repeated-object", ("500",), "warning"
     ),
+    "an image without a file": _in_json(lambda c: c["images"][2].pop("file_name"), "file-name", ("8",)),
     "the height as text": _in_json(lambda c: c["images"][2].update(height="40"), "image-size-value", ("8",)),
 }
 
