@@ -126,7 +126,7 @@ def _without_file(content: CocoInstances) -> Iterator[Fault]:
     """Images that training and `check-data` cannot look at."""
     if lacking := [image for image in content.images if not isinstance(image.get("file_name"), str)]:
         ids = shown_ids(lacking)
-        message = f"{content.source}: images without file_name, with the ids {some_of(ids)}: write the name of the file."
+        message = f"{content.source}: images without file_name, with the ids {some_of(ids)}: write it."
         yield Fault("file-name", "error", content.source, message, ids, len(lacking))
 
 
