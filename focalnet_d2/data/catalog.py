@@ -8,15 +8,16 @@ from pathlib import Path
 
 import detectron2.data.datasets.coco
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
-from detectron2.data.build import print_instances_class_histogram
 
 from focalnet_d2.utils.text import some_of
 
-from .annotations.boxes import NO_AREA
+from . import record_choice
 from .annotations.files import missing_files
 from .annotations.instances import read_instances
 from .datasets.custom import datasets_root
 from .datasets.instances import load_instances
+from .packed.records import PackedRecords
+from .record_choice import Records
 from .semantic_labels import check_some_label
 
 
@@ -26,7 +27,7 @@ def get_detection_dataset_dicts(
     filter_empty: bool = False,
     limit: int | None = None,
     image_ids: Sequence[int] | None = None,
-) -> list[dict]:
+) -> Records:
     """Dataset dicts with boxes of one or more registered data sets, one after the other, images in the order of
     their ids.
 
@@ -37,7 +38,7 @@ def get_detection_dataset_dicts(
         image_ids: only these images.
 
     Returns:
-        Detectron2's dataset dicts, category ids contiguous from 0.
+        Detectron2's dataset dicts, category ids contiguous from 0; of one big file `PackedRecords`, else a list.
 
     Raises:
         FileNotFoundError: the annotation file, the image folder or the first image is missing.
@@ -52,7 +53,7 @@ def get_segmentation_dataset_dicts(
     filter_empty: bool = False,
     limit: int | None = None,
     image_ids: Sequence[int | str] | None = None,
-) -> list[dict]:
+) -> Records:
     """As `get_detection_dataset_dicts` for data sets with masks: panoptic, semantic or COCO's instances.
 
     An image counts as empty if its segments or annotations are none or all crowds; images with nothing but a
@@ -66,7 +67,7 @@ def get_segmentation_dataset_dicts(
     return _join(names, kinds, "masks", filter_empty=filter_empty, limit=limit, image_ids=image_ids)
 
 
-def get_classification_dataset_dicts(names: str | Sequence[str]) -> list[dict]:
+def get_classification_dataset_dicts(names: str | Sequence[str]) -> Records:
     """Dataset dicts of one or more registered image folders, one after the other.
 
     Raises:
@@ -84,67 +85,55 @@ def _join(
     filter_empty: bool,
     limit: int | None,
     image_ids: Sequence | None,
-) -> list[dict]:
+) -> Records:
     """Dataset dicts of all names that have one of the kinds of ground truth, and the choice among their images."""
     names = [names] if isinstance(names, str) else list(names)
-    dataset_dicts = []
+    parts = []
     for name in names:
         records = load_dataset(name)
         _check_kind(name, records, kinds, wanted)
-        dataset_dicts += _targets_for(name, records, wanted)
+        parts.append(_targets_for(name, records, wanted))
+    dataset_dicts = record_choice.joined(parts)
     class_names = _common_classes(names)
     if image_ids is not None:
         dataset_dicts = _only_images(dataset_dicts, list(image_ids), names)
     if filter_empty or limit is not None:
-        dataset_dicts = [record for record in dataset_dicts if has_targets(record)][:limit]
-    if not dataset_dicts:
+        chosen = record_choice.places_with_targets(dataset_dicts)[:limit]
+        dataset_dicts = record_choice.choose(dataset_dicts, chosen)
+    if not len(dataset_dicts):
         filters = f"filter_empty={filter_empty}, limit={limit}, image_ids={image_ids and list(image_ids)}"
         raise ValueError(f"The data set {', '.join(names)} has no images left with {filters}.")
-    if class_names and all("annotations" in record for record in dataset_dicts):
-        print_instances_class_histogram(dataset_dicts, class_names)
+    if class_names:
+        record_choice.print_class_histogram(dataset_dicts, class_names)
     return dataset_dicts
 
 
-def _check_kind(name: str, records: list[dict], kinds: tuple[str, ...], wanted: str) -> None:
-    for record in records:
-        if not any(kind in record for kind in kinds):
-            raise ValueError(f"The data set {name} has no {wanted}; its images have {', '.join(record)}.")
-        if wanted == "masks" and not all(target.get("segmentation") for target in record.get("annotations", [])):
-            raise ValueError(
-                f"The data set {name} has an annotation without a mask on image {record['image_id']}; it can be used "
-                "for boxes only. Crowds need a mask, too, for they are scored."
-            )
+def _check_kind(name: str, records: Records, kinds: tuple[str, ...], wanted: str) -> None:
+    if not (isinstance(records, PackedRecords) and "annotations" in kinds):
+        for record in records:
+            if not any(kind in record for kind in kinds):
+                raise ValueError(f"The data set {name} has no {wanted}; its images have {', '.join(record)}.")
+    if wanted == "masks" and (record := record_choice.first_without_mask(records)):
+        raise ValueError(
+            f"The data set {name} has an annotation without a mask on image {record['image_id']}; it can be used "
+            "for boxes only. Crowds need a mask, too, for they are scored."
+        )
 
 
-def _with_found_boxes(record: dict) -> dict:
-    """Without the objects whose box holds no pixel of the image."""
-    if not any(NO_AREA in annotation for annotation in record["annotations"]):
-        return record
-    return record | {"annotations": [annotation for annotation in record["annotations"] if NO_AREA not in annotation]}
-
-
-def _targets_for(name: str, records: list[dict], wanted: str) -> list[dict]:
+def _targets_for(name: str, records: Records, wanted: str) -> Records:
     """The records with the annotations that count; stops where none is left, before something trains on nothing."""
-    counting = [_with_found_boxes(record) for record in records] if wanted == "boxes" else records
-    annotated = [record for record in records if record.get("annotations") or record.get("segments_info")]
-    if annotated and not any(map(has_targets, counting)):
+    counting = record_choice.with_found_boxes(records) if wanted == "boxes" else records
+    annotated = record_choice.first_annotated(records)
+    if annotated and not record_choice.places_with_targets(counting):
         raise ValueError(
             f"The data set {name} has annotations, but no targets: all are crowds (iscrowd: 1) or have a box without a "
-            f"pixel of the image, as on image {annotated[0]['image_id']!r}; correct those that are to be found."
+            f"pixel of the image, as on image {annotated['image_id']!r}; correct those that are to be found."
         )
     return counting
 
 
-def has_targets(dataset_dict: dict) -> bool:
-    """Whether an image has an annotation or a segment that is not a crowd, or nothing but a label map."""
-    for key in ("annotations", "segments_info"):
-        if key in dataset_dict:
-            return any(not target.get("iscrowd", 0) for target in dataset_dict[key])
-    return True
-
-
-def load_dataset(name: str) -> list[dict]:
-    """Dataset dicts of one registered data set, checked.
+def load_dataset(name: str) -> Records:
+    """Dataset dicts of one registered data set, checked; those of a big file are `PackedRecords`.
 
     Raises:
         FileNotFoundError, ValueError: as `get_detection_dataset_dicts` and `get_segmentation_dataset_dicts`.
@@ -159,8 +148,8 @@ def load_dataset(name: str) -> list[dict]:
     metadata = MetadataCatalog.get(name)
     for key, what in _needed_paths(metadata).items():
         _check_present(name, what, metadata.get(key))
-    dataset_dicts = [_with_image_id(record) for record in _load(name, metadata)]
-    paths = [record["file_name"] for record in dataset_dicts]
+    dataset_dicts = _load(name, metadata)
+    paths = record_choice.file_names(dataset_dicts)
     if missing := missing_files(paths):
         raise FileNotFoundError(
             _absent_message(name, "image", missing[0], f" ({len(missing)} of {len(paths)} are missing)")
@@ -178,22 +167,24 @@ def _needed_paths(metadata: Metadata) -> dict[str, str]:
     return {**labels, "image_root": "image folder"}
 
 
-def _load(name: str, metadata: Metadata) -> list[dict]:
-    """What the registered loader returns; its failures name the data set."""
+def _load(name: str, metadata: Metadata) -> Records:
+    """What the registered loader returns, each with an image id; its failures name the data set."""
     loader = _loader(name, metadata)
     try:
         dataset_dicts = loader()
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"The data set {name} cannot be used: {_problem(error, metadata)}") from error
+    if isinstance(dataset_dicts, PackedRecords):  # which have gone through our own rules
+        return dataset_dicts
     for record in dataset_dicts:
         if not all(has_box(annotation) for annotation in record.get("annotations", [])):
             raise ValueError(
                 f"The data set {name} has an annotation without a box of four numbers, on image {record['image_id']}."
             )
-    return dataset_dicts
+    return [_with_image_id(record) for record in dataset_dicts]
 
 
-def _loader(name: str, metadata: Metadata) -> Callable[[], list[dict]]:
+def _loader(name: str, metadata: Metadata) -> Callable[[], Records]:
     """The registered loader; ours for what Detectron2's `register_coco_instances` has registered."""
     registered = DatasetCatalog[name]
     if getattr(registered, "__module__", None) == detectron2.data.datasets.coco.__name__:
@@ -211,14 +202,18 @@ def _problem(error: Exception, metadata: Metadata) -> str:
     return str(error) or repr(error)
 
 
-def _label_maps(dataset_dicts: list[dict]) -> list[dict]:
+def _label_maps(dataset_dicts: Records) -> list[dict]:
     """The images that have a label file and no other ground truth."""
+    if isinstance(dataset_dicts, PackedRecords):
+        return []
     kinds = ("segments_info", "annotations")
     maps = [record for record in dataset_dicts if "sem_seg_file_name" in record]
     return [record for record in maps if not any(kind in record for kind in kinds)]
 
 
 def _with_image_id(dataset_dict: dict) -> dict:
+    if "image_id" in dataset_dict:
+        return dataset_dict
     return {"image_id": Path(dataset_dict["file_name"]).stem, **dataset_dict}
 
 
@@ -263,8 +258,8 @@ def _common_classes(names: list[str]) -> list[str] | None:
     return first[0]
 
 
-def _only_images(dataset_dicts: list[dict], image_ids: list, names: list[str]) -> list[dict]:
-    by_id = {record["image_id"]: record for record in dataset_dicts}
-    if unknown := set(image_ids) - set(by_id):
+def _only_images(dataset_dicts: Records, image_ids: list, names: list[str]) -> Records:
+    places = {key: place for place, key in enumerate(record_choice.image_ids(dataset_dicts))}
+    if unknown := set(image_ids) - set(places):
         raise ValueError(f"The data set {', '.join(names)} has no images with the ids {_few(unknown)}.")
-    return [by_id[image_id] for image_id in image_ids]
+    return record_choice.choose(dataset_dicts, [places[image_id] for image_id in image_ids])

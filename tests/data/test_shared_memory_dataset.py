@@ -87,7 +87,7 @@ def test_forked_workers_share_the_records():
 def test_what_a_spawned_worker_gets_is_a_name_of_shared_memory():
     shared = SharedMemoryDataset([{"content": os.urandom(1_000_000)}])
     assert len(ForkingPickler.dumps(shared)) < 2000
-    assert shared._content.is_shared()
+    assert shared._records.content.is_shared()
 
 
 def read_in_rank(folder):

@@ -14,6 +14,7 @@ Masks are looked at where they are used, by `masks.find_unusable_masks`.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ from .findings import Findings, without
 from .flags import set_flags
 from .ids import Id, repeats_of
 from .json_file import Entry, entries_of, read_json
+from .oddities import Oddities
 
 FORMAT = "COCO's instances format"
+CROWDS = "are crowds (iscrowd: 1), which are no targets"
+REPEATED_IDS = "repeat the id of another; they count all the same"
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +89,8 @@ def check_instances(content: Any, path: str | Path, report: Report = strict) -> 
     """
     findings = Findings(path, report)
     images, categories = entries_of(content, ("images", "categories"), path, FORMAT, report)
-    images = _checked_images(images, findings)
-    class_names = _class_names(categories, findings)
+    images = checked_images(images, findings)
+    class_names = checked_class_names(categories, findings)
     annotations = None
     if isinstance(content, dict) and "annotations" in content:
         (annotations,) = entries_of(content, ("annotations",), path, FORMAT, report)
@@ -94,7 +98,7 @@ def check_instances(content: Any, path: str | Path, report: Report = strict) -> 
     return CocoInstances(str(path), images, class_names, annotations)
 
 
-def _checked_images(images: list[Entry], findings: Findings) -> list[Entry]:
+def checked_images(images: list[Entry], findings: Findings) -> list[Entry]:
     """Images in the order of their ids."""
     where = f"{findings.path}: images"
     if not images:
@@ -117,7 +121,8 @@ def _is_length(side: float) -> bool:
     return 0 < side < 2**31 and side == int(side)
 
 
-def _class_names(categories: list[Entry], findings: Findings) -> dict[Id, str]:
+def checked_class_names(categories: list[Entry], findings: Findings) -> dict[Id, str]:
+    """Name of each category id, in the order of the ids."""
     where = f"{findings.path}: categories"
     if not categories:
         findings.error("no-categories", f"{where} are none; the list is empty.")
@@ -145,24 +150,61 @@ def _checked_annotations(
         )
         return []
     findings.oddities.source = f"{findings.path} ({len(annotations)} annotations)"
-    places = {image["id"]: place for place, image in enumerate(images)}
-    known, rows = _of_known_images(annotations, places, findings)
-    known = _of_known_classes(known, class_names, findings)
-    _count_ids(known, findings)
-    set_flags(known, findings)
-    _check_areas(known, where, findings)
-    known, boxes = with_boxes(known, findings)
-    if len(known) < len(rows):  # the report went on without some
-        rows = [places[entry["image_id"]] for entry in known]
-    mark_boxes(known, boxes, _sizes_of(images)[np.array(rows, dtype=np.int64)], findings)
-    crowds = [entry for entry in known if entry.get("iscrowd", 0)]
-    findings.odd("crowds", "are crowds (iscrowd: 1), which are no targets", crowds, "note")
-    if len(crowds) == len(known):
+    known, _ = check_annotations(annotations, Listed.of(images, class_names), findings)
+    _count_repeated_ids(known, findings)
+    crowds = findings.oddities.counts[CROWDS]
+    if crowds == len(known):
         remedy = "Set iscrowd and ignore to 0 for the objects that are to be found."
         kind = "every-object-is-crowd" if crowds else "nothing-to-find"
-        findings.error(kind, f"Nothing is left to find: {findings.oddities} {remedy}", crowds)
-    findings.log(logger, logging.INFO if len(findings.oddities.counts) == bool(crowds) else logging.WARNING)
+        findings.error(kind, f"Nothing is left to find: {findings.oddities} {remedy}", known)
+    findings.log(logger, level_of(findings.oddities))
     return known
+
+
+def level_of(oddities: Oddities) -> int:
+    """Of the line about a file: crowds alone are as they should be."""
+    return logging.INFO if oddities.counts.keys() <= {CROWDS} else logging.WARNING
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What annotations refer to.
+
+    Attributes:
+        places: place of each image by its id.
+        sizes: (N, 2) width and height of each image, infinite where the file does not say.
+        class_names: name of each category id.
+    """
+
+    places: Mapping[Id, int]
+    sizes: np.ndarray
+    class_names: Mapping[Id, str]
+
+    @classmethod
+    def of(cls, images: Sequence[Entry], class_names: Mapping[Id, str]) -> "Listed":
+        """Those of checked images."""
+        sizes = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
+        places = {image["id"]: place for place, image in enumerate(images)}
+        return cls(places, np.array(sizes, dtype=np.float64), class_names)
+
+
+def check_annotations(annotations: list[Entry], listed: Listed, findings: Findings) -> tuple[list[Entry], np.ndarray]:
+    """Looks at annotations each by itself, so that a long list may come in parts.
+
+    Returns:
+        Those of listed images, with flags of 0 and 1 and marked boxes; and their boxes, (N, 4) XYWH pixels.
+    """
+    known, rows = _of_known_images(annotations, listed.places, findings)
+    known = _of_known_classes(known, listed.class_names, findings)
+    _count_missing_ids(known, findings)
+    set_flags(known, findings)
+    _check_areas(known, f"{findings.path}: annotations", findings)
+    known, boxes = with_boxes(known, findings)
+    if len(known) < len(rows):  # the report went on without some
+        rows = [listed.places[entry["image_id"]] for entry in known]
+    mark_boxes(known, boxes, listed.sizes[np.array(rows, dtype=np.int64)], findings)
+    findings.odd("crowds", CROWDS, [entry for entry in known if entry.get("iscrowd", 0)], "note")
+    return known, boxes
 
 
 def _of_known_images(
@@ -170,7 +212,8 @@ def _of_known_images(
 ) -> tuple[list[Entry], list[int]]:
     """The annotations of images that are listed, and the place of each one's image among them."""
     annotations, ids = with_key(annotations, "image_id", "annotations", findings)
-    annotations, ids = referring(annotations, ids, places, "image_id", "images", findings)
+    listed = list(islice(places, 1))  # all are alike, and there may be many
+    annotations, ids = referring(annotations, ids, listed, "image_id", "images", findings)
     rows = list(map(places.get, ids))
     if None in rows:
         others = [entry for entry, row in zip(annotations, rows) if row is None]
@@ -192,16 +235,18 @@ def _of_known_classes(annotations: list[Entry], class_names: Mapping[Id, str], f
     return without(annotations, bad)
 
 
-def _count_ids(annotations: Sequence[Entry], findings: Findings) -> None:
+def _count_missing_ids(annotations: Sequence[Entry], findings: Findings) -> None:
     """Nothing refers to the ids of annotations, so they may be anything."""
     ids = [entry.get("id") for entry in annotations]
     if not set(map(type, ids)) <= {int, str}:
         lacking = [entry for entry, key in zip(annotations, ids) if type(key) not in (int, str)]
         findings.odd("annotation-without-id", "have no id, which nothing needs", lacking, "note")
-        ids = [key for key in ids if type(key) in (int, str)]
+
+
+def _count_repeated_ids(annotations: Sequence[Entry], findings: Findings) -> None:
+    ids = [key for entry in annotations if type(key := entry.get("id")) in (int, str)]
     if len(ids) != len(set(ids)):
-        again = repeats_of(ids)
-        findings.odd("duplicate-annotation-id", "repeat the id of another; they count all the same", again)
+        findings.odd("duplicate-annotation-id", REPEATED_IDS, repeats_of(ids))
 
 
 def _check_areas(annotations: Sequence[Entry], where: str, findings: Findings) -> None:
@@ -222,9 +267,3 @@ def _check_areas(annotations: Sequence[Entry], where: str, findings: Findings) -
 def _is_area(value: Any) -> bool:
     area = as_finite_numbers([value], (1,))
     return area is not None and bool(area[0] >= 0)
-
-
-def _sizes_of(images: Sequence[Entry]) -> np.ndarray:
-    """(N, 2) width and height of each image, infinite where the file does not say."""
-    sizes = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
-    return np.array(sizes, dtype=np.float64)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from pycocotools import mask as mask_codec
@@ -36,7 +37,8 @@ def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size])
     """
     problems: dict[int, UnusableMaskError] = {}
     compressed = []
-    for index, annotation in enumerate(annotations):
+    for index in _doubtful([annotation.get("segmentation") for annotation in annotations]):
+        annotation = annotations[index]
         try:
             mask = usable_mask(annotation.get("segmentation"), sizes[annotation["image_id"]])
         except UnusableMaskError as error:
@@ -46,6 +48,28 @@ def find_unusable_masks(annotations: Sequence[Entry], sizes: Mapping[Any, Size])
         if _is_compressed(mask):
             compressed.append(index)
     return problems | _wrong_run_lengths(annotations, compressed)
+
+
+def _doubtful(masks: list[Any]) -> Sequence[int]:
+    """Places of the masks that `usable_mask` has to look at one by one: all but polygons, if every polygon is good."""
+    others = [index for index, mask in enumerate(masks) if type(mask) is not list or not mask]
+    polygons = (
+        chain.from_iterable(mask for mask in masks if type(mask) is list) if others else chain.from_iterable(masks)
+    )
+    return others if _are_polygons(list(polygons)) else range(len(masks))
+
+
+def _are_polygons(polygons: list[Any]) -> bool:
+    """Whether all are surely polygons by the rules of `is_polygon`, which says what is wrong with the others."""
+    if not set(map(type, polygons)) <= {list}:
+        return False
+    lengths = set(map(len, polygons))
+    if min(lengths, default=6) < 6 or any(length % 2 for length in lengths):
+        return False
+    try:
+        return all(map(math.isfinite, map(sum, polygons)))
+    except (TypeError, OverflowError):
+        return False
 
 
 def _wrong_run_lengths(annotations: Sequence[Entry], compressed: list[int]) -> dict[int, UnusableMaskError]:

@@ -18,9 +18,9 @@ from ..annotations.ids import Id
 from ..annotations.instances import read_instances
 from ..class_map import class_map
 from ..class_metadata import class_metadata
+from ..instance_dicts import dataset_dicts
 from .ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
 from .custom import datasets_root, register_panoptic_folder, replace_dataset
-from .instances import dataset_dicts
 
 FOLDERS = {"train": "training", "val": "validation"}
 

@@ -11,7 +11,7 @@ from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
 from ..class_map import ClassMap
-from ..datasets.instances import dataset_dicts
+from ..instance_dicts import dataset_dicts
 from ..label_decoding import LabelDecoding, label_decoding
 from .dataset import FolderDataset, ListedImage
 from .image_lists import image_name, read_part

@@ -1,0 +1,145 @@
+"""From a big COCO instances file to packed dataset dicts: a chunk at a time, by the rules of `annotations`."""
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from focalnet_d2.utils.garbage_collection import paused_collection
+
+from ..annotations import instances
+from ..annotations.faults import strict
+from ..annotations.findings import Findings
+from ..annotations.ids import Id
+from ..annotations.json_file import Entry
+from ..annotations.json_stream import JsonStream, UnusualJsonError
+from ..annotations.masks import find_unusable_masks
+from ..annotations.oddities import Oddities
+from ..instance_dicts import DamagedMasks, image_columns
+from .block import Block, BlockWriter
+from .cache import cached_block
+from .packing import Packer
+from .records import PackedRecords
+
+BIG = 1 << 24  # bytes of a file from which on packing pays
+
+_IMAGE_KEYS = ("id", "file_name", "height", "width")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PackedInstances:
+    """What a big file says.
+
+    Attributes:
+        class_names: name of each category id, in the order of the ids.
+        block: its columns.
+    """
+
+    class_names: dict[Id, str]
+    block: Block
+
+    def records(self, image_root: str) -> PackedRecords:
+        """Dataset dicts, category ids contiguous in the order of `class_names`."""
+        return PackedRecords(self.block, image_root)
+
+
+def load_packed(path: str | Path) -> PackedInstances | None:
+    """Reads a file, or finds what was made of it before, and says in one line what is odd about it.
+
+    Returns:
+        None where the file is small, cannot be read a chunk at a time, or cannot be used: `read_instances` reads it, or
+        says what is wrong.
+    """
+    try:
+        if os.path.getsize(path) < BIG:
+            return None
+        block = cached_block(path, partial(pack_instances, path))
+    except (UnusualJsonError, ValueError, OSError) as error:
+        logger.debug("%s is read at once: %s", path, error)
+        return None
+    _log(str(path), block.facts)
+    return PackedInstances(dict(block.facts["class_names"]), block)
+
+
+def _log(path: str, facts: dict[str, Any]) -> None:
+    """What reading the file at once would log."""
+    oddities = Oddities(f"{path} ({facts['annotations']} annotations)")
+    oddities.counts = Counter(facts["oddities"])
+    oddities.log(logger, instances.level_of(oddities))
+    DamagedMasks(**facts["damaged"]).log(path)
+
+
+@paused_collection()
+def pack_instances(path: str | Path, sink: BinaryIO) -> None:
+    """Writes the block of a file.
+
+    Raises:
+        UnusualJsonError, ValueError: the file has to be read at once.
+    """
+    with open(path, "rb") as file:
+        _Packing(str(path), BlockWriter(sink)).read(file)
+
+
+class _Packing:
+    """What is known of a file while it is read."""
+
+    def __init__(self, path: str, writer: BlockWriter):
+        self._writer = writer
+        self._findings = Findings(path, strict)
+        self._images: list[Entry] = []
+        self._categories: list[Entry] = []
+        self._packer: Packer | None = None  # once there are images and categories
+        self._damaged = DamagedMasks()
+        self._ids: list[np.ndarray] = []  # hashes of the ids of annotations
+        self._annotations = 0
+
+    def read(self, file: BinaryIO) -> None:
+        """Reads the whole file."""
+        lists = {
+            "images": self._take_images,
+            "categories": self._categories.extend,
+            "annotations": self._take_annotations,
+        }
+        found = JsonStream(file).take(lists, last="annotations")
+        oddities = self._findings.oddities
+        if found != lists.keys() or self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
+            raise UnusualJsonError("there is nothing to find")
+        ids = np.concatenate(self._ids)
+        oddities.add(instances.REPEATED_IDS, len(ids) - len(np.unique(ids)))
+        self._packer.finish(self._images)
+        self._writer.finish(
+            {
+                "class_names": list(self._listed.class_names.items()),
+                "annotations": self._annotations,
+                "oddities": dict(+oddities.counts),
+                "damaged": vars(self._damaged),
+            }
+        )
+
+    def _take_images(self, entries: list[Entry]) -> None:
+        self._images += [{key: entry[key] for key in _IMAGE_KEYS if key in entry} for entry in entries]
+
+    def _begin(self) -> Packer:
+        self._images = instances.checked_images(self._images, self._findings)
+        names = instances.checked_class_names(self._categories, self._findings)
+        _, heights, widths = image_columns(self._images, self._findings.path)
+        self._listed = instances.Listed.of(self._images, names)
+        self._sizes = dict(zip(self._listed.places, zip(heights, widths)))
+        return Packer(self._writer, self._listed.places, {key: index for index, key in enumerate(names)})
+
+    def _take_annotations(self, entries: list[Entry]) -> None:
+        self._packer = self._packer or self._begin()
+        self._annotations += len(entries)
+        known, boxes = instances.check_annotations(entries, self._listed, self._findings)
+        unusable = find_unusable_masks(known, self._sizes)
+        self._damaged.add(known, unusable)
+        ids = [key for entry in known if type(key := entry.get("id")) in (int, str)]
+        self._ids.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
+        self._packer.add(known, boxes, unusable)

@@ -1,0 +1,158 @@
+"""Dataset dicts that are made of columns when they are asked for."""
+
+import json
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import BoxMode
+
+from ..annotations.boxes import NO_AREA
+from .block import Block
+from .columns import BITS, BYTES_KEY, CROWD, HAS_CROWD, HAS_MASK, NO_BOX, ODD
+
+
+class PackedRecords(Sequence):
+    """Detectron2's dataset dicts; records[i] is a new one, equal to that of the list that `dataset_dicts` makes.
+
+    Args:
+        block: with the columns of `columns`.
+        image_root: folder of the images.
+        chosen: (N,) int64, places of the images in the block that these are; None for all of them.
+        only_boxes: without the annotations whose box has no pixel of the image.
+    """
+
+    def __init__(self, block: Block, image_root: str, chosen: torch.Tensor | None = None, *, only_boxes: bool = False):
+        self.block = block
+        self._image_root = image_root
+        self._chosen = torch.arange(len(block["heights"])) if chosen is None else chosen
+        self._only_boxes = only_boxes
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._record(int(self._chosen[index]))
+
+    def select(self, places: Sequence[int] | np.ndarray) -> "PackedRecords":
+        """The records at (K,) places of these, in that order."""
+        return self._with(chosen=self._chosen[torch.as_tensor(np.asarray(places, np.int64))])
+
+    def with_found_boxes(self) -> "PackedRecords":
+        """Without the annotations whose box has no pixel of the image, which no detector can find."""
+        return self._with(only_boxes=True)
+
+    def with_block(self, block: Block) -> "PackedRecords":
+        """The same in another place: the block has equal bytes."""
+        return self._with(block=block)
+
+    def _with(self, block: Block | None = None, chosen: torch.Tensor | None = None, only_boxes: bool | None = None):
+        return PackedRecords(
+            self.block if block is None else block,
+            self._image_root,
+            self._chosen if chosen is None else chosen,
+            only_boxes=self._only_boxes if only_boxes is None else only_boxes,
+        )
+
+    def file_names(self) -> list[str]:
+        """Path of each image."""
+        return [os.path.join(self._image_root, self.block.text("file_names", row)) for row in self._chosen.tolist()]
+
+    def image_ids(self) -> list[int | str]:
+        """Id of each image."""
+        return [self._image_id(row) for row in self._chosen.tolist()]
+
+    def annotation_counts(self, *, without_flags: int = 0) -> np.ndarray:
+        """(N,) how many annotations each image has.
+
+        Args:
+            without_flags: flags of `columns` that those have which do not count.
+        """
+        flags = self.block["flags"][self.block["order"]]
+        counted = (flags & (without_flags | (NO_BOX if self._only_boxes else 0))) == 0
+        before = np.append(0, np.cumsum(counted))[self.block["first"]]  # (images of the block + 1,)
+        return np.diff(before)[self._chosen.numpy()]
+
+    def have_targets(self) -> np.ndarray:
+        """(N,) bool: whether each image has an annotation that is no crowd."""
+        return self.annotation_counts(without_flags=CROWD) > 0
+
+    def lack_masks(self) -> np.ndarray:
+        """(N,) bool: whether each image has an annotation without a mask."""
+        return self.annotation_counts(without_flags=HAS_MASK) > 0
+
+    def class_counts(self, classes: int) -> list[int]:
+        """How many annotations that are no crowds each class has."""
+        block, rows = self.block, self._chosen.numpy()
+        chosen = np.zeros(len(block["heights"]), np.int64)
+        np.add.at(chosen, rows, 1)
+        times = np.repeat(chosen, np.diff(block["first"]))  # (M,) in the order of `order`
+        flags = block["flags"][block["order"]]
+        times[(flags & (CROWD | (NO_BOX if self._only_boxes else 0))) > 0] = 0
+        return np.bincount(block["classes"][block["order"]], times, minlength=classes).astype(int).tolist()
+
+    def _record(self, row: int) -> dict:
+        block = self.block
+        first, end = block["first"][row : row + 2].tolist()
+        numbers = block["order"][first:end].tolist()
+        if self._only_boxes:
+            numbers = [number for number in numbers if not block["flags"][number] & NO_BOX]
+        return {
+            "file_name": os.path.join(self._image_root, block.text("file_names", row)),
+            "height": int(block["heights"][row]),
+            "width": int(block["widths"][row]),
+            "image_id": self._image_id(row),
+            "annotations": [self._annotation(number) for number in numbers],
+        }
+
+    def _image_id(self, row: int) -> int | str:
+        if "image_ids" in self.block:
+            return int(self.block["image_ids"][row])
+        return self.block.text("image_id_texts", row)
+
+    def _annotation(self, number: int) -> dict:
+        block, flags = self.block, int(self.block["flags"][number])
+        if flags & ODD:
+            return self._odd_annotation(number)
+        annotation: dict[str, Any] = {"iscrowd": int(flags & CROWD > 0)} if flags & HAS_CROWD else {}
+        annotation["bbox"] = _as_written(block["boxes"], block["whole_in_boxes"], 4 * number, 4)
+        if flags & NO_BOX:
+            annotation[NO_AREA] = True
+        annotation |= {"category_id": int(block["classes"][number]), "bbox_mode": BoxMode.XYWH_ABS}
+        if flags & HAS_MASK:
+            annotation["segmentation"] = self._polygons(number)
+        return annotation
+
+    def _polygons(self, number: int) -> list[list[float]]:
+        block = self.block
+        first, end = block["polygon_starts"][number : number + 2].tolist()
+        lengths = block["lengths"][first:end].tolist()
+        values = _as_written(block["numbers"], block["whole"], int(block["number_starts"][number]), sum(lengths))
+        ends = list(accumulate(lengths))
+        return [values[end - length : end] for length, end in zip(lengths, ends)]
+
+    def _odd_annotation(self, number: int) -> dict:
+        place = int(np.searchsorted(self.block["odd"], number))
+        annotation = json.loads(self.block.text("odd_texts", place))
+        annotation["bbox_mode"] = BoxMode(annotation["bbox_mode"])
+        mask = annotation.get("segmentation")
+        if isinstance(mask, dict) and isinstance(mask["counts"], dict):
+            mask["counts"] = mask["counts"][BYTES_KEY].encode("ascii")
+        return annotation
+
+
+def _as_written(numbers: np.ndarray, whole: np.ndarray, start: int, count: int) -> list[float]:
+    """Some of the numbers, those as whole numbers that were written without a point."""
+    values: list[float] = numbers[start : start + count].tolist()
+    before, bits = start % BITS, whole[start // BITS : (start + count - 1) // BITS + 1]
+    if bits.any():
+        for place in np.flatnonzero(np.unpackbits(bits)[before : before + count]).tolist():
+            values[place] = int(values[place])
+    return values

@@ -1,0 +1,89 @@
+"""Questions about dataset dicts, and choices among them: of packed ones without making any."""
+
+from collections.abc import Sequence
+from itertools import chain, repeat
+
+import numpy as np
+from detectron2.data.build import print_instances_class_histogram
+
+from .annotations.boxes import NO_AREA
+from .packed.records import PackedRecords
+
+Records = Sequence[dict]
+
+
+def file_names(records: Records) -> list[str]:
+    """Path of each image."""
+    return records.file_names() if isinstance(records, PackedRecords) else [one["file_name"] for one in records]
+
+
+def image_ids(records: Records) -> list[int | str]:
+    """Id of each image."""
+    return records.image_ids() if isinstance(records, PackedRecords) else [one["image_id"] for one in records]
+
+
+def choose(records: Records, places: Sequence[int]) -> Records:
+    """The records at some places, in that order."""
+    return records.select(places) if isinstance(records, PackedRecords) else [records[place] for place in places]
+
+
+def joined(parts: Sequence[Records]) -> Records:
+    """The records of several sets, one after the other; a list, unless there is one set."""
+    return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+
+
+def with_found_boxes(records: Records) -> Records:
+    """Without the objects whose box holds no pixel of the image."""
+    return records.with_found_boxes() if isinstance(records, PackedRecords) else list(map(_with_found_boxes, records))
+
+
+def _with_found_boxes(record: dict) -> dict:
+    if not any(NO_AREA in annotation for annotation in record["annotations"]):
+        return record
+    return record | {"annotations": [annotation for annotation in record["annotations"] if NO_AREA not in annotation]}
+
+
+def places_with_targets(records: Records) -> list[int]:
+    """Where images have an annotation or a segment that is not a crowd, or nothing but a label map."""
+    if isinstance(records, PackedRecords):
+        return np.flatnonzero(records.have_targets()).tolist()
+    return [place for place, record in enumerate(records) if _has_targets(record)]
+
+
+def _has_targets(record: dict) -> bool:
+    for key in ("annotations", "segments_info"):
+        if key in record:
+            return any(not target.get("iscrowd", 0) for target in record[key])
+    return True
+
+
+def first_annotated(records: Records) -> dict | None:
+    """The first record with an annotation or a segment."""
+    if isinstance(records, PackedRecords):
+        return _first(records, records.annotation_counts() > 0)
+    return next((one for one in records if one.get("annotations") or one.get("segments_info")), None)
+
+
+def first_without_mask(records: Records) -> dict | None:
+    """The first record with an annotation that has no mask."""
+    if isinstance(records, PackedRecords):
+        return _first(records, records.lack_masks())
+    return next((one for one in records if not all(map(_has_mask, one.get("annotations", ())))), None)
+
+
+def _has_mask(annotation: dict) -> bool:
+    return bool(annotation.get("segmentation"))
+
+
+def _first(records: PackedRecords, wanted: np.ndarray) -> dict | None:
+    return records[int(wanted.argmax())] if wanted.any() else None
+
+
+def print_class_histogram(records: Records, class_names: Sequence[str]) -> None:
+    """Detectron2's table of how many objects each class has, where all records have annotations."""
+    if isinstance(records, PackedRecords):
+        counts = records.class_counts(len(class_names))
+        one_of_each = [{"category_id": index} for index in range(len(counts))]
+        records = [{"annotations": list(chain.from_iterable(map(repeat, one_of_each, counts)))}]
+    if all("annotations" in record for record in records):
+        print_instances_class_histogram(records, class_names)
