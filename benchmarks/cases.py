@@ -9,6 +9,7 @@ from .builders import (
     accuracy,
     average_precision,
     backbone,
+    check_data,
     compiled,
     data_loading,
     deformable_attention,
@@ -237,6 +238,10 @@ CASES: tuple[Case, ...] = (
             data_loading.build_memory, settings={"method": method, "records": 50_000}, small={"records": 20_000},
         )
         for method in ("fork", "spawn")
+    ),
+    Case(
+        "check_data", "check-data, {images} images, {workers} processes", check_data.build, goals={"": 0.6},
+        settings={"images": 2000, "workers": 2}, small={"images": 40}, rounds=1,
     ),
     *(
         Case("evaluators", title, evaluators.build, settings={"what": what, "images": 100}, small={"images": 2})

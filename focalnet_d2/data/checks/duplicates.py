@@ -1,8 +1,8 @@
 """Images that are there twice, and images of one part that stand in another, too.
 
-Of every image 16 bytes are kept: checksums of its pixels and its name, and 64 bits that say where its brightness rises
-from left to right. Equal pixels and bits: the same image. Nearly equal bits: both files are read again, small, and
-compared; only where that agrees, too, are they nearly the same.
+Of every image 16 bytes are kept: checksums of its file and of its name, and 64 bits that say where its brightness rises
+from left to right. Equal files: the same image. Nearly equal bits: both files are read again and compared, which says
+whether their pixels are the same, or nearly so.
 """
 
 import os
@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ DIFFERENT_BITS = 6  # of 64, up to which two images are compared
 MOST_COMPARED = 2000  # pairs of images that are read again
 _BANDS, _BITS = 7, 9  # of the 64 bits: with 6 different ones, one band of bits at least is equal
 _NEIGHBORS = 256  # images with an equal band that one image is looked at beside
-_SIDE, _SMALL = 8, 32
+_SIDE, _POINTS, _SMALL = 8, 160, 32
 _DIFFERENCE = 3.0  # mean difference of gray values from 0 to 255 of images that are nearly the same,
 _SHARE = 0.15  # and its share of their contrast, so that dim images are not all alike
 _ASPECT = 1.05
@@ -53,18 +54,18 @@ class Fingerprints:
         self.hashes.append(0 if fingerprint is None else fingerprint[1])
 
 
-def fingerprint(image: Image.Image) -> tuple[int, int]:
-    """32 bits of the size and all pixels of an RGB image, and 64 bits: whether each of 8 x 8 places is darker than
-    the one to its right.
+def difference_hash(image: Image.Image) -> int:
+    """64 bits of an RGB image: whether each of 8 x 8 places is darker than the one to its right.
+
+    A place is the mean of some hundred pixels, which is as good as that of all, and takes a fraction of the time.
     """
-    small = image.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
-    values = np.asarray(small)
-    bits = np.packbits(values[:, 1:] > values[:, :-1]).tobytes()
-    return zlib.crc32(image.tobytes(), zlib.crc32(repr(image.size).encode())), int.from_bytes(bits, "big")
+    points = image.resize((_POINTS, _POINTS), Image.Resampling.NEAREST)
+    values = np.asarray(points.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX).convert("L"))
+    return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")
 
 
 def equal_groups(prints: Fingerprints) -> list[list[int]]:
-    """Places of images that are the same, a list for each such image, rising."""
+    """Places of images whose files are the same, a list for each such image, rising."""
     keys = np.stack([np.array(prints.hashes, dtype=np.uint64), np.array(prints.checksums, dtype=np.uint64)])
     order = np.lexsort((np.arange(keys.shape[1]), *keys))
     same = (keys[:, order[1:]] == keys[:, order[:-1]]).all(axis=0) & (keys[1, order[1:]] > 0)
@@ -125,25 +126,36 @@ def _similar_in_band(hashes: np.ndarray, band: np.ndarray) -> set[Pair]:
     return found
 
 
-def nearly_same(files: Sequence[tuple[str, str]], *, threads: int) -> list[bool]:
-    """Whether the two images of each pair of files are nearly the same: the same scene, saved or resized again."""
+class Likeness(Enum):
+    """How alike two images are."""
+
+    DIFFERENT = 0
+    NEAR = 1  # the same scene, saved or resized again
+    EXACT = 2  # the same pixels
+
+
+def compare_files(files: Sequence[tuple[str, str]], *, threads: int) -> list[Likeness]:
+    """How alike the two images of each pair of files are."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(_compare, files))
 
 
-def _compare(files: tuple[str, str]) -> bool:
+def _compare(files: tuple[str, str]) -> Likeness:
     try:
-        (one, aspect), (other, other_aspect) = map(_small, files)
+        one, other = (to_rgb(turned_upright(decode_image(read_image_file(file), file)), file) for file in files)
     except (OSError, ValueError):  # gone since it was looked at
-        return False
-    if max(aspect, other_aspect) > _ASPECT * min(aspect, other_aspect):
-        return False
-    contrast = min(float(one.std()), float(other.std()))
-    return float(np.abs(one - other).mean()) <= min(_DIFFERENCE, _SHARE * contrast)
+        return Likeness.DIFFERENT
+    if one.size == other.size and one.tobytes() == other.tobytes():
+        return Likeness.EXACT
+    aspects = sorted((one.width / one.height, other.width / other.height))
+    if aspects[1] > _ASPECT * aspects[0]:
+        return Likeness.DIFFERENT
+    first, second = map(_small, (one, other))
+    allowed = min(_DIFFERENCE, _SHARE * float(first.std()), _SHARE * float(second.std()))
+    return Likeness.NEAR if float(np.abs(first - second).mean()) <= allowed else Likeness.DIFFERENT
 
 
-def _small(file_name: str) -> tuple[np.ndarray, float]:
-    """(32, 32) gray values of an image, and its width as a share of its height."""
-    image = to_rgb(turned_upright(decode_image(read_image_file(file_name), file_name)), file_name)
+def _small(image: Image.Image) -> np.ndarray:
+    """(32, 32) gray values of an image."""
     small = image.resize((_SMALL, _SMALL), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
-    return np.asarray(small).astype(np.float32), image.width / image.height
+    return np.asarray(small).astype(np.float32)

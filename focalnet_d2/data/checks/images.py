@@ -6,6 +6,7 @@ warning  16-bit gray that becomes almost black, extreme proportions, an EXIF tur
 note     what is converted on reading, and whose file name says another format
 """
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,13 @@ class LookedAt:
         faults: of the file.
         image: RGB and upright; None where it cannot be read.
         content: pixel format, a value of `PixelFormat`.
+        checksum: 32 bits of all bytes of the file.
     """
 
     faults: list[Fault]
     image: Image.Image | None = None
     content: str = ""
+    checksum: int = 0
 
 
 def look_at_image(file_name: str, said: Said) -> LookedAt:
@@ -93,7 +96,7 @@ def look_at_image(file_name: str, said: Said) -> LookedAt:
     kind, turn = pixel_format(stored, content), orientation_of(stored)
     of_size = size_fault(file_name, said, image.size[::-1], turn)
     faults = [*_of_format(stored, kind, file_name, ids), *([of_size] if of_size else _of_turn(file_name, said, turn))]
-    return LookedAt([*faults, *_of_shape(image, file_name, ids)], image, kind.value)
+    return LookedAt([*faults, *_of_shape(image, file_name, ids)], image, kind.value, zlib.crc32(content))
 
 
 def size_fault(file_name: str, said: Said, size: Size, turn: int) -> Fault | None:

@@ -1,17 +1,20 @@
 """Polygons that cross themselves so that nobody can tell what is inside."""
 
+import math
+
 import numpy as np
 
 
 def shoelace_area(polygon: np.ndarray) -> float:
     """Area within a closed polygon (N, 2) that does not cross itself; loops that turn the other way count negative."""
-    x, y = polygon[:, 0] - polygon[0, 0], polygon[:, 1] - polygon[0, 1]  # near 0, where nothing is rounded away
-    return 0.5 * abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+    x, y = (polygon - polygon[0]).T  # near 0, where nothing is rounded away; the first and last side add nothing
+    return 0.5 * abs(float(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:])))
 
 
 def perimeter(polygon: np.ndarray) -> float:
     """Length of a closed polygon (N, 2)."""
-    return float(np.linalg.norm(polygon - np.roll(polygon, -1, axis=0), axis=1).sum())
+    corners = polygon.tolist()  # of few corners, faster than numpy
+    return sum(map(math.dist, corners, [*corners[1:], corners[0]]))
 
 
 def crosses_itself(polygon: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault
 from .contract import SHOWN_IDS, LabelTask
-from .duplicates import MOST_COMPARED, Fingerprints, equal_groups, equal_names, nearly_same, similar_pairs
+from .duplicates import MOST_COMPARED, Fingerprints, Likeness, compare_files, equal_groups, equal_names, similar_pairs
 
 Tasks = Mapping[str, Callable[[], Iterable[LabelTask]]]  # by the name of the part, in the order of the fingerprints
 
@@ -29,10 +29,11 @@ def repeated_images(prints: Fingerprints, parts: Sequence[int], tasks: Tasks, *,
     )
     shown = names[:SHOWN_IDS]
     images = _images_at({*shown, *(place for group in [*groups, *pairs] for place in group)}, parts, tasks)
-    near = nearly_same([(images[one].file, images[other].file) for one, other in pairs], threads=threads)
-    similar = [pair for pair, same in zip(pairs, near) if same]
+    alike = compare_files([(images[one].file, images[other].file) for one, other in pairs], threads=threads)
+    groups += [list(pair) for pair, likeness in zip(pairs, alike) if likeness is Likeness.EXACT]
+    near = [pair for pair, likeness in zip(pairs, alike) if likeness is Likeness.NEAR]
     faults = [fault for group in groups for fault in _same([images[place] for place in group])]
-    faults += [_similar(images[one], images[other]) for one, other in similar]
+    faults += [_similar(images[one], images[other]) for one, other in near]
     return [*faults, *_same_names([images[place] for place in shown], len(names))]
 
 

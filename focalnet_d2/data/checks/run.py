@@ -12,7 +12,7 @@ from ..annotations.faults import Fault
 from ..folders.dataset import FolderDataset
 from ..folders.layouts import LAYOUTS
 from .contract import LabelTask, RecipeLimits
-from .duplicates import Fingerprints, fingerprint
+from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
 from .labels import check_file, check_image_labels
 from .processes import Crew
@@ -141,7 +141,7 @@ def _look_at(task: LabelTask, looked: Looked) -> list[Fault]:
     must_have_size = task.kind in ("instances", "panoptic")
     size = None if None in sides or not must_have_size else sides
     seen = look_at_image(task.image_file, Said(task.source, str(task.image_id), size, must_have_size))
-    looked.fingerprints.append(None if seen.image is None else fingerprint(seen.image))
+    looked.fingerprints.append(None if seen.image is None else (seen.checksum, difference_hash(seen.image)))
     task = replace(task, size=None if seen.image is None else seen.image.size[::-1])
     labels = check_image_labels(task)
     looked.statistics.add_image(task, seen.content, labels.counts)
