@@ -2,7 +2,8 @@
 
     classes.txt, labels.txt         one name a line, values from 0 (from -1 where the first is __ignore__, as labelme
                                     has it), or "value name" with any values
-    labelmap.txt                    "name:red,green,blue::" a line (CVAT, Pascal VOC)
+    labelmap.txt                    "name:red,green,blue::" a line (CVAT, Pascal VOC); without any color those of VOC
+    label_colors.txt                "red green blue name" a line (CamVid); without colors it says nothing
     class_dict.csv, *_class_dict.csv   columns name, r, g, b
     _classes.csv                    columns Pixel Value, Class (Roboflow)
     classes.json                    {value: name}, a list of names, or a list of {"id": ..., "name": ...}
@@ -25,6 +26,7 @@ from ..label_decoding import Color
 from .listing import Listing
 
 _WITHOUT_CLASS = {"unlabeled", "unlabelled", "ignore", "ignored", "void"}
+_COLOR_FIRST = re.compile(r"(\d+)\s+(\d+)\s+(\d+)\s+(\S.*)")
 _FIRST = re.compile(r"(-?\d+)\s*[:,;=\s]\s*(\S.*)")
 
 
@@ -62,8 +64,8 @@ def find_class_file(listing: Listing) -> ClassFile | None:
     for path in listing.with_suffix(".txt", ".csv", ".json"):
         name = path.rpartition("/")[2].lower()
         for pattern, reader in _READERS.items():
-            if re.fullmatch(pattern, name):
-                files.append(_class_file(listing, path, reader))
+            if re.fullmatch(pattern, name) and (file := _class_file(listing, path, reader)) is not None:
+                files.append(file)
     highest = min((one.path.count("/") for one in files), default=0)
     files = [one for one in files if one.path.count("/") == highest]
     for other in files[1:]:
@@ -74,12 +76,14 @@ def find_class_file(listing: Listing) -> ClassFile | None:
     return files[0] if files else None
 
 
-def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[ListedClass]]) -> ClassFile:
+def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[ListedClass] | None]) -> ClassFile | None:
     file = listing.root / path
     try:
         listed = reader(file)
     except (UnicodeDecodeError, csv.Error, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{file} is no list of classes that can be read ({error}).") from error
+    if listed is None:
+        return None
     if not listed:
         raise ValueError(f"{file} is an empty list of classes: write one class a line.")
     for what in ("value", "name"):
@@ -110,7 +114,25 @@ def _from_lines(path: Path) -> list[ListedClass]:
 
 def _from_labelmap(path: Path) -> list[ListedClass]:
     rows = [line.split(":") for line in _lines(path)]
-    return [ListedClass(i, row[0], _color(row[1].split(","), path) if row[1:] else None) for i, row in enumerate(rows)]
+    colors = [_color(row[1].split(","), path) if "".join(row[1:2]).strip() else None for row in rows]
+    if not any(colors):
+        colors = [voc_color(value) for value in range(len(rows))]
+    return [ListedClass(value, row[0], color) for value, (row, color) in enumerate(zip(rows, colors, strict=True))]
+
+
+def voc_color(value: int) -> Color:
+    """The color that Pascal VOC gives to a class: its bits go to red, green and blue in turn, the lowest the highest."""
+    red, green, blue = (
+        sum((value >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3)
+    )
+    return red, green, blue
+
+
+def _from_label_colors(path: Path) -> list[ListedClass] | None:
+    rows = [_COLOR_FIRST.fullmatch(line) for line in _lines(path)]
+    if not rows or not all(rows):
+        return None
+    return [ListedClass(value, row[4], _color(row.groups()[:3], path)) for value, row in enumerate(rows) if row]
 
 
 def _from_color_table(path: Path) -> list[ListedClass]:
@@ -151,9 +173,10 @@ def _color(numbers: Sequence[str] | Iterable[str], path: Path) -> Color:
     return red, green, blue
 
 
-_READERS: dict[str, Callable[[Path], list[ListedClass]]] = {
+_READERS: dict[str, Callable[[Path], list[ListedClass] | None]] = {
     r"(classes|class_names|labels|label_names)\.txt": _from_lines,
     r"labelmap\.txt": _from_labelmap,
+    r"label_colors\.txt": _from_label_colors,
     r"(.*_)?class_dict\.csv": _from_color_table,
     r"_classes\.csv": _from_value_table,
     r"classes\.json": _from_json,

@@ -27,16 +27,9 @@ from .part_names import part_of_path
 
 
 def find(listing: Listing, wanted: WantedParts) -> Found | None:
-    """The instances files of a folder; files without annotations count where they are a test part."""
-    named = {relative_to_root(listing, part, value) for part, value in wanted.items() if value}
-    files = {
-        one.path: one
-        for one in coco_summaries(listing)
-        if one.kind == "instances"
-        or (one.kind == "images" and part_of_path(one.path) == "test")
-        or (one.kind == "keypoints" and one.path in named)
-    }
-    if not any(one.kind != "images" for one in files.values()):
+    """The instances files of a folder; of parts without one, files that only list images."""
+    files = _files(listing, wanted)
+    if not files:
         return None
 
     def images_of(path: str, part: str) -> str:
@@ -52,6 +45,19 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         reason=f"COCO's instances files {described_parts(chosen, counts)}",
         has_masks=all(one.has_masks for one in summaries.values() if one.kind != "images"),
     )
+
+
+def _files(listing: Listing, wanted: WantedParts) -> dict[str, CocoSummary]:
+    """The files that may be parts, by path; files of other kinds of annotations are where a user named them."""
+    named = {relative_to_root(listing, part, value) for part, value in wanted.items() if value}
+    summaries = coco_summaries(listing)
+    files = {one.path: one for one in summaries if one.kind == "instances" or (one.path in named and one.used)}
+    if files:
+        parts = {part_of_path(path) for path in files}
+        files |= {
+            one.path: one for one in summaries if one.kind == "images" and part_of_path(one.path) not in parts | {""}
+        }
+    return files
 
 
 def _part(listing: Listing, summary: CocoSummary, part: str, unused: Sequence[Id]) -> Part:

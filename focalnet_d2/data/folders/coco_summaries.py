@@ -20,7 +20,8 @@ class CocoSummary:
 
     Attributes:
         path: relative to the root of the listing.
-        kind: "instances", "panoptic", "keypoints", "captions", "images" for a file without annotations, or "other".
+        kind: "instances", "panoptic", "keypoints", "images" for a file without annotations, or "other".
+            Files called stuff_* have their kind of objects, too, but no countable ones, and are "other".
         image_names: `file_name` of each image that has one.
         label_names: of a panoptic file, `file_name` of each annotation that has one.
         categories: as in the file.
@@ -64,6 +65,8 @@ def _summary(listing: Listing, path: str) -> CocoSummary | None:
     text = file.read_bytes()
     if b'"images"' not in text or not (b'"annotations"' in text or b'"categories"' in text):
         return None
+    if b'"caption"' in text and b'"bbox"' not in text:  # big files that need not be parsed
+        return None
     del text
     content = read_json(file)
     if not isinstance(content, dict) or "images" not in content or not {"annotations", "categories"} & content.keys():
@@ -73,7 +76,7 @@ def _summary(listing: Listing, path: str) -> CocoSummary | None:
     annotations, categories = lists.get("annotations"), lists.get("categories", [])
     return CocoSummary(
         path=path,
-        kind=_kind(annotations, categories),
+        kind="other" if path.rpartition("/")[2].startswith("stuff_") else _kind(annotations, categories),
         image_names=_names(lists.get("images", [])),
         label_names=_names(annotations or []),
         categories=categories,
@@ -83,16 +86,16 @@ def _summary(listing: Listing, path: str) -> CocoSummary | None:
 
 
 def _kind(annotations: list[Entry] | None, categories: list[Entry]) -> str:
-    if annotations is None:
+    if not annotations:
         return "images"
     keys = set().union(*(entry.keys() for entry in annotations))
     if "segments_info" in keys:
         return "panoptic"
     if any(category.get("keypoints") for category in categories):
         return "keypoints"
-    if {"bbox", "segmentation"} & keys or not annotations:
+    if {"bbox", "segmentation"} & keys:
         return "instances"
-    return "captions" if "caption" in keys else "other"
+    return "other"
 
 
 def _names(entries: list[Mapping[str, Any]]) -> list[str]:

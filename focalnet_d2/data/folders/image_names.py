@@ -64,7 +64,8 @@ def locate(listing: Listing, names: Sequence[str], source: str, part: str, *, la
     if not most:
         raise ValueError(
             f"None of the {len(plain)} files that {listing.root / source} names is in {listing.root}, "
-            f"{some_of(plain, 2)} for example: put them there (the folder has {listing.counts()})."
+            f"{some_of(plain, 2)} for example: put them there, or make data.root the folder that has both (this one "
+            f"has {listing.counts()})."
         )
     folders = [folder for folder, count in counts.items() if count == most]
     ranks = {folder: _rank(folder, source, part, labels) for folder in folders}

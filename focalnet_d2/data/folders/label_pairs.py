@@ -12,19 +12,11 @@ from .part_names import part_of_name, part_of_path
 LABEL_FOLDERS = {
     *("annotation", "annotations", "gt", "gtfine", "groundtruth", "label", "labels", "mask", "masks", "segmentation"),
     *("segmentations", "segmentationclass", "segmentationclassaug", "segmentationclasspng", "semantic", "semseg"),
+    *("trainannot", "valannot", "testannot"),
 }
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-_OTHER_TRUTH = {
-    "panoptic",
-    "instance",
-    "instances",
-    "segmentationobject",
-    "object",
-    "objects",
-    "depth",
-    "color",
-    "colors",
-}
+_OTHER_TRUTH = {"depth", "instance", "instances", "panoptic", "segmentationobject"}
+_PICTURES = {"color", "colored", "colors", "rgb", "vis", "visualization"}  # of labels, for people
 _ENDINGS = (  # of the stems of label files, the first that a folder has
     *("_gtfine_labeltrainids", "_labeltrainids", "_gtfine_labelids", "_labelids", "_segmentation", "_masks", "_mask"),
     *("-mask", "_labels", "_label", "_seg", "_gt", "_l", ""),
@@ -147,7 +139,7 @@ def _label_root(path: str) -> str | None:
     another kind of truth."""
     folders = path.split("/")[:-1]
     words = [set(re.split(r"[^a-z0-9]+", folder.lower())) for folder in folders]
-    if any(_OTHER_TRUTH & one for one in words):
+    if any(_OTHER_TRUTH & one or (_PICTURES & one and LABEL_FOLDERS & one) for one in words):
         return None
     last = max((index for index, one in enumerate(words) if LABEL_FOLDERS & one), default=-1)
     kept = [folder for folder in folders[: last + 1] if not part_of_name(folder) or LABEL_FOLDERS & {folder.lower()}]

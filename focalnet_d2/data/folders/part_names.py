@@ -15,6 +15,7 @@ WORDS = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    **{f"{part}annot": part for part in PARTS},  # folders of CamVid's labels
 }
 
 

@@ -73,6 +73,15 @@ def datumaro(root):
     return {"train": "images/train/a.jpg", "val": "images/dev/a.jpg"}
 
 
+def datumaro_all(root):
+    """What Datumaro writes as "coco": a file of images alone and one of stuff beside each file of instances."""
+    first = datumaro(root)
+    for part in ("train", "dev"):
+        write_json(root / f"annotations/image_info_{part}.json", coco_content(NAMES) | {"annotations": []})
+        write_json(root / f"annotations/stuff_{part}.json", coco_content(NAMES))
+    return first
+
+
 def supervision(root):
     write_coco(root, "annotations.json", {name: f"pictures/{name}" for name in NAMES})
     return {"train": "pictures/a.jpg"}
@@ -84,8 +93,8 @@ def several_folders(root):
 
 
 PLACEMENTS = [
-    *(roboflow, cvat, cvat_default, label_studio, label_studio_local, labelme2coco, coco, datumaro, supervision),
-    several_folders,
+    *(roboflow, cvat, cvat_default, label_studio, label_studio_local, labelme2coco, coco, datumaro, datumaro_all),
+    *(supervision, several_folders),
 ]
 
 
@@ -172,6 +181,24 @@ def test_parts_with_other_classes_are_refused(tmp_path, categories, message):
     write_coco(tmp_path, "val.json", {name: f"val/{name}" for name in NAMES}, categories=categories)
     with pytest.raises(ValueError, match=message):
         find_datasets(tmp_path)
+
+
+def test_a_part_without_any_object_is_a_part(tmp_path):
+    write_coco(tmp_path, "train.json", {name: f"train/{name}" for name in NAMES})
+    save_images(tmp_path / "val", NAMES)
+    write_json(tmp_path / "val.json", coco_content(NAMES) | {"annotations": []})
+    (dataset,) = find_datasets(tmp_path)
+    assert dataset.split is None
+    assert dataset.has_masks
+
+
+def test_other_kinds_of_annotations_are_taken_where_they_are_named(tmp_path):
+    """Keypoints have boxes, too."""
+    write_coco(tmp_path, "people.json", NAMES, categories=[{"id": 1, "name": "person", "keypoints": ["nose"]}])
+    with pytest.raises(ValueError, match="no data set that is known"):
+        find_datasets(tmp_path)
+    (dataset,) = find_datasets(tmp_path, wanted={"train": "people.json"})
+    assert dataset.classes.names == ["person"]
 
 
 def test_a_part_may_lack_a_class(tmp_path):

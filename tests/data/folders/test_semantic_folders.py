@@ -18,6 +18,7 @@ from focalnet_d2.evaluation.semantic import SemanticEvaluator
 from tests.data.folders.folder_sets import save_images, save_label
 
 NAMES = ("a", "b", "c")
+CAMVID = {"": "train", "train": "train", "val": "val", "Training": "train", "validation": "val"}
 
 
 def write_pairs(root, image="images/{}.jpg", label="masks/{}.png", values=(0, 1, 2), names=NAMES, mode=None):
@@ -48,6 +49,7 @@ def labels_of(dataset, part="train", changes=None):
         ("leftImg8bit/ulm/{}_leftImg8bit.png", "gtFine/ulm/{}_gtFine_labelIds.png"),
         ("images/{}_sat.jpg", "labels/{}_mask.png"),
         ("images/{}_L.png", "masks/{}_L.tif"),
+        ("{}.jpg", "PARTannot/{}.png"),
     ],
 )
 @pytest.mark.parametrize("parts", [("",), ("train", "val"), ("Training", "validation")])
@@ -57,6 +59,9 @@ def test_every_placement_is_found(tmp_path, image, label, parts, above):
         places = []
         for place in (image, label):
             folder, _, name = place.rpartition("/")
+            if "PART" in folder:  # CamVid has train/ and trainannot/ side by side
+                places.append(f"{folder.replace('PART', CAMVID[part])}/{name}")
+                continue
             places.append("/".join(filter(None, (part, folder, name) if above else (folder, part, name))))
         write_pairs(tmp_path, *places, names=[f"{part}{name}" for name in NAMES])
     dataset = found(tmp_path)
@@ -84,6 +89,14 @@ def test_cityscapes_other_files_are_no_labels(tmp_path):
         for other in ("color", "instanceIds"):
             save_label(tmp_path / f"gtFine/train/ulm/{name}_gtFine_{other}.png", [[9, 8, 7]])
     assert found(tmp_path).classes.names == ["class 0", "class 1", "class 2"]
+
+
+def test_pictures_of_labels_are_no_labels(tmp_path):
+    write_pairs(tmp_path, "color/{}.png")
+    for name in NAMES:
+        save_label(tmp_path / f"masks_color/{name}.png", [[9, 8, 7]])
+        save_label(tmp_path / f"annotations_instance/{name}.png", [[9, 8, 7]])
+    assert found(tmp_path).parts["train"].annotations == str(tmp_path / "masks")
 
 
 def test_pascals_lists_say_the_parts(tmp_path):
@@ -145,6 +158,10 @@ def test_values_are_the_classes_without_a_list(tmp_path, values, mode, ids, name
             [0, 1],
         ),
         ("labelmap.txt", "background:0,0,0::\ncat:128,0,0::\n", (0, 1), {0: "background", 1: "cat"}, [0, 1]),
+        ("labelmap.txt", "background:::\ncat:::\n", (0, 1), {0: "background", 1: "cat"}, [0, 1]),
+        ("labelmap.txt", "sky:::\nsea:::\ncat:::", ([0, 128, 0], [128, 0, 0]), {0: "sky", 1: "sea", 2: "cat"}, [1, 2]),
+        ("label_colors.txt", "0 0 0 Void\n9 8 7\tCar", ([0, 0, 0], [9, 8, 7]), {1: "Car"}, [0, 255]),
+        ("label_colors.txt", " sky\n sea", (0, 1), {0: "class 0", 1: "class 1"}, [0, 1]),
         (
             "my_class_dict.csv",
             "name,r,g,b\nvoid,0,0,0\nurban, 0, 255, 255\nwater,0,0,255\n",
