@@ -121,7 +121,7 @@ def _from_labelmap(path: Path) -> list[ListedClass]:
 
 
 def voc_color(value: int) -> Color:
-    """The color that Pascal VOC gives to a class: its bits go to red, green and blue in turn, the lowest the highest."""
+    """The color that Pascal VOC gives to a class: its bits go to red, green and blue in turn, the lowest to the top."""
     red, green, blue = (
         sum((value >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3)
     )

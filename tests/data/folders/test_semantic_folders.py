@@ -83,6 +83,15 @@ def test_labels_of_all_images_in_one_folder_say_the_parts(tmp_path):
     assert [os.path.basename(pair.file_name) for pair in read_part(dataset, "val")] == [f"val_{n}.jpg" for n in NAMES]
 
 
+def test_images_of_one_name_are_told_by_their_folders(tmp_path):
+    for place in ("day", "night"):
+        write_pairs(tmp_path, f"images/{place}/{{}}.jpg", f"labels/{place}/{{}}.png")
+    dataset = found(tmp_path)
+    pairs = read_part(dataset, "train") + read_part(dataset, "val")
+    places = {(pair.file_name.split("/")[-2], pair.truth.split("/")[-2]) for pair in pairs}
+    assert (len(pairs), places) == (6, {("day", "day"), ("night", "night")})
+
+
 def test_cityscapes_other_files_are_no_labels(tmp_path):
     write_pairs(tmp_path, "leftImg8bit/train/ulm/{}_leftImg8bit.png", "gtFine/train/ulm/{}_gtFine_labelIds.png")
     for name in NAMES:
