@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 
 from benchmarks import run as benchmarks
 from focalnet_d2.commands import main as focalnet_d2
+from focalnet_d2.commands.train import recipe_and_folder
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 from tests.docs.pages import ROOT, Passage
 
@@ -150,8 +151,9 @@ def parsing_only() -> Iterator[None]:
 
 def check_recipe(options: argparse.Namespace) -> None:
     """The recipe of a command line exists and has the settings that it changes."""
-    if getattr(options, "recipe", None):
-        apply_overrides(recipe_named(options.recipe), getattr(options, "overrides", ()))
+    name, folder = recipe_and_folder(options) if hasattr(options, "start") else (getattr(options, "recipe", None), [])
+    if name:
+        apply_overrides(recipe_named(name), [*folder, *getattr(options, "overrides", ())])
 
 
 def recipe_named(name: str) -> DictConfig:

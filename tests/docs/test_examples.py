@@ -177,6 +177,7 @@ def test_every_block_says_what_it_is(page):
         ("focalnet-d2 inspect weights/nowhere.safetensors", "nowhere"),
         ("focalnet-d2 train dino_focalnet_huge --num-gpu-cards 8", "2"),
         ("focalnet-d2 train dino_focalnet_huge train.max_itr=1", "train.max_itr"),
+        ("focalnet-d2 train DIR --recipe dino_focalnet_huge data.val_shar=1", "data.val_share"),
         ("python tools/nowhere.py", "nowhere"),
         ("python benchmarks/run.py nowhere", "2"),
         ("make tests", "tests"),
