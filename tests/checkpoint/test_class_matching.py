@@ -2,13 +2,21 @@
 
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focalnet_d2.checkpoint.class_matching import ClassChoice, match_rows, names_to_match, strange_names
+from dino import checkpoint as dino
+from focalnet_d2.checkpoint.class_matching import ClassChoice, known_names, match_rows, names_to_match, strange_names
 from focalnet_d2.checkpoint.classes import RowMap, move_rows
 from focalnet_d2.checkpoint.layout import ClassRows
 from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.class_metadata import metadata_classes
+from focalnet_d2.modeling.atss import checkpoint as atss
+from focalnet_d2.modeling.rcnn import checkpoint as rcnn
+from focalnet_d2.modeling.sparse_rcnn import checkpoint as sparse_rcnn
+from focalnet_d2.modeling.upernet import checkpoint as upernet
+from mask2former import checkpoint as mask2former
 
 HEAD = ClassRows(("head.*",))
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -159,3 +167,26 @@ def test_other_rules_go_by_name_or_by_position():
     assert names_to_match(None, ClassChoice(["b"], rule="refuse"), "m.pth") == ["b"]
     with pytest.raises(ValueError, match="other_class_names='maybe' must be one of refuse, by_name, by_position"):
         names_to_match(None, ClassChoice(rule="maybe"), "m.pth")
+
+
+@pytest.mark.parametrize(
+    ("layouts", "rows", "data"),
+    [
+        (dino.LAYOUTS, 91, "coco_2017_val"),
+        (dino.LAYOUTS[1:], 80, "coco_2017_val"),
+        (atss.LAYOUTS, 80, "coco_2017_val"),
+        (sparse_rcnn.LAYOUTS, 80, "coco_2017_val"),
+        (rcnn.LAYOUTS, 80, "coco_2017_val"),
+        (upernet.LAYOUTS, 150, "ade20k_sem_seg_val"),
+        (mask2former.LAYOUTS, 133, "coco_2017_val_panoptic"),
+        (mask2former.LAYOUTS, 80, "coco_2017_val"),
+        (mask2former.LAYOUTS, 150, "ade20k_panoptic_val"),
+        (mask2former.LAYOUTS, 100, "ade20k_instance_val"),
+    ],
+)
+def test_published_files_have_the_classes_of_the_data_that_they_were_trained_on(layouts, rows, data):
+    classes = metadata_classes(MetadataCatalog.get(data))
+    known = known_names(layouts[0].classes, rows, None)
+    assert names_to_match(known, ClassChoice(classes.names, rule="refuse"), "published.pth") == classes.names
+    with pytest.raises(ValueError, match=r"published.pth was trained on .*balloon"):
+        names_to_match(known, ClassChoice(["balloon"], rule="refuse"), "published.pth")
