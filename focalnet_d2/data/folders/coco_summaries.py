@@ -1,16 +1,19 @@
 """What the JSON files of a folder hold, as far as recognizing them needs: those in one of COCO's formats."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
 
 from focalnet_d2.utils.garbage_collection import paused_collection
 
+from ..annotations.ids import Id
 from ..annotations.json_file import Entry, entries_of, read_json
+from ..annotations.json_stream import JsonStream, UnusualJsonError
 from .listing import Listing
 
 FORMAT = "COCO's format"
+BIG = 1 << 24  # bytes of a file that is looked at a chunk at a time
 _MANY = 20  # JSON files of one folder: of more, this many are looked at, and all the rest only if one is COCO's
 
 
@@ -61,42 +64,81 @@ def coco_summaries(listing: Listing) -> list[CocoSummary]:
 
 
 def _summary(listing: Listing, path: str) -> CocoSummary | None:
-    file = listing.root / path
-    text = file.read_bytes()
-    if b'"images"' not in text or not (b'"annotations"' in text or b'"categories"' in text):
-        return None
-    if b'"caption"' in text and b'"bbox"' not in text:  # big files that need not be parsed
-        return None
-    del text
+    file, seen = listing.root / path, _Seen()
+    if file.stat().st_size < BIG:
+        text = file.read_bytes()
+        if b'"images"' not in text or not (b'"annotations"' in text or b'"categories"' in text):
+            return None
+        found = _look_at_once(file, seen)
+    else:
+        try:
+            with open(file, "rb") as opened:
+                found = JsonStream(opened).take(seen.lists(), last="annotations")
+        except UnusualJsonError:
+            seen = _Seen()
+            found = _look_at_once(file, seen)
+    return seen.summary(path) if "images" in found and len(found) > 1 else None
+
+
+def _look_at_once(file: Path, seen: "_Seen") -> set[str]:
+    """Shows all lists of a file; returns the keys of those that there are."""
     content = read_json(file)
-    if not isinstance(content, dict) or "images" not in content or not {"annotations", "categories"} & content.keys():
-        return None
-    keys = [key for key in ("images", "annotations", "categories") if content.get(key) is not None]
-    lists = dict(zip(keys, entries_of(content, keys, file, FORMAT), strict=True))
-    annotations, categories = lists.get("annotations"), lists.get("categories", [])
-    return CocoSummary(
-        path=path,
-        kind="other" if path.rpartition("/")[2].startswith("stuff_") else _kind(annotations, categories),
-        image_names=_names(lists.get("images", [])),
-        label_names=_names(annotations or []),
-        categories=categories,
-        used=frozenset(id_ for entry in annotations or [] if type(id_ := entry.get("category_id")) in (int, str)),
-        has_masks=bool(annotations) and all(entry.get("segmentation") for entry in annotations),
-    )
+    if not isinstance(content, dict):
+        return set()
+    keys = [key for key in seen.lists() if content.get(key) is not None]
+    if "images" in keys and len(keys) > 1:
+        for key, entries in zip(keys, entries_of(content, keys, file, FORMAT), strict=True):
+            seen.lists()[key](entries)
+    return set(keys)
 
 
-def _kind(annotations: list[Entry] | None, categories: list[Entry]) -> str:
-    if not annotations:
-        return "images"
-    keys = set().union(*(entry.keys() for entry in annotations))
-    if "segments_info" in keys:
-        return "panoptic"
-    if any(category.get("keypoints") for category in categories):
-        return "keypoints"
-    if {"bbox", "segmentation"} & keys:
-        return "instances"
-    return "other"
+class _Seen:
+    """What the lists of a file have shown so far; it does not grow with the number of annotations."""
+
+    def __init__(self) -> None:
+        self.image_names: list[str] = []
+        self.label_names: list[str] = []
+        self.categories: list[Entry] = []
+        self.used: set[Id] = set()
+        self.keys: set[str] = set()
+        self.has_masks = True
+
+    def lists(self) -> dict[str, Callable[[list[Entry]], None]]:
+        """What takes the entries of each list."""
+        return {
+            "images": lambda entries: self.image_names.extend(_names(entries)),
+            "categories": self.categories.extend,
+            "annotations": self._take_annotations,
+        }
+
+    def _take_annotations(self, entries: list[Entry]) -> None:
+        self.label_names += _names(entries)
+        self.used |= {key for entry in entries if type(key := entry.get("category_id")) in (int, str)}
+        self.keys.update(*entries)
+        self.has_masks = self.has_masks and all(entry.get("segmentation") for entry in entries)
+
+    def summary(self, path: str) -> CocoSummary:
+        """All of it."""
+        is_stuff = path.rpartition("/")[2].startswith("stuff_")
+        return CocoSummary(
+            path=path,
+            kind="other" if is_stuff else self._kind(),
+            image_names=self.image_names,
+            label_names=self.label_names,
+            categories=self.categories,
+            used=frozenset(self.used),
+            has_masks=self.has_masks and bool(self.keys),
+        )
+
+    def _kind(self) -> str:
+        if not self.keys:
+            return "images"
+        if "segments_info" in self.keys:
+            return "panoptic"
+        if any(category.get("keypoints") for category in self.categories):
+            return "keypoints"
+        return "instances" if {"bbox", "segmentation"} & self.keys else "other"
 
 
-def _names(entries: list[Mapping[str, Any]]) -> list[str]:
+def _names(entries: list[Entry]) -> list[str]:
     return [name for entry in entries if isinstance(name := entry.get("file_name"), str) and name]

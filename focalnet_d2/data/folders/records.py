@@ -1,5 +1,7 @@
 """Dataset dicts of a part, by the class list that a run has: classes renamed, merged and dropped on the way."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +15,18 @@ from ..class_changes import ClassChanges
 from ..class_map import ClassMap
 from ..instance_dicts import dataset_dicts
 from ..label_decoding import LabelDecoding, label_decoding
+from ..packed.loading import load_packed
+from ..packed.records import PackedRecords
 from .dataset import FolderDataset, ListedImage
 from .image_lists import image_name, read_part
+from .image_names import plain_name
 from .layouts import LAYOUTS
 from .panoptic_instances import instances_of_panoptic
 
 
-def load_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
-    """Dataset dicts in Detectron2's format, classes contiguous in the order of the changed list.
+def load_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> Sequence[dict[str, Any]]:
+    """Dataset dicts in Detectron2's format, classes contiguous in the order of the changed list; of a big COCO file
+    `PackedRecords`.
 
     Raises:
         FileNotFoundError, ValueError: the files cannot be used, or have other classes than when they were found.
@@ -55,9 +61,25 @@ def load_instances_truth(dataset: FolderDataset, part: str, changes: ClassChange
     return replace(content, class_names=names, annotations=annotations)
 
 
-def _instance_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
+def _instance_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> Sequence[dict[str, Any]]:
+    if (packed := _packed_records(dataset, part, changes)) is not None:
+        return packed
     content = load_instances_truth(dataset, part, changes)
     return dataset_dicts(content, "", changes.changed(dataset.classes).contiguous)
+
+
+def _packed_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> PackedRecords | None:
+    """Those of a big COCO file of which nothing has to be left out, changed or looked for."""
+    source = dataset.parts[part]
+    if dataset.layout != "coco" or changes or source.options or source.image_list or dataset.split is not None:
+        return None
+    if (packed := load_packed(source.annotations)) is None:
+        return None
+    if list(packed.class_names.items()) != [(entry.dataset_id, entry.name) for entry in dataset.classes.classes]:
+        return None
+    records, folder = packed.records(source.images), os.path.join(source.images, "")
+    names = [path.removeprefix(folder) for path in records.file_names()]
+    return records if all(plain_name(name) == name for name in names) else None
 
 
 def _panoptic_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:

@@ -130,6 +130,16 @@ def test_parts_are_named_by_the_user(tmp_path):
         find_datasets(tmp_path / "first", wanted={"val": "../second"})
 
 
+def test_of_a_named_folder_the_file_of_the_part_is_taken(tmp_path):
+    for folder in ("old", "new"):
+        for part in ("train", "val"):
+            names = {f"{folder}_{part}_{name}": f"{folder}/{part}/{folder}_{part}_{name}" for name in NAMES}
+            write_coco(tmp_path, f"{folder}/{part}.json", names)
+    wanted = {"train": "new", "val": "old"}
+    assert found_images(tmp_path, "train", wanted=wanted)[0].startswith("new/train/")
+    assert found_images(tmp_path, "val", wanted=wanted)[0].startswith("old/val/")
+
+
 def test_a_part_is_named_by_its_images(tmp_path):
     for part in ("train2017", "val2017"):
         write_coco(tmp_path, f"annotations/{part}.json", {f"{part}_{name}": f"{part}/{part}_{name}" for name in NAMES})

@@ -1,6 +1,7 @@
 """Data sets that were found are registered, loaded and scored, with classes renamed, merged and dropped."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from detectron2.structures import Boxes, Instances
 
 from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts, load_dataset
 from focalnet_d2.data.class_changes import ClassChanges
-from focalnet_d2.data.folders.dataset import FolderDataset
+from focalnet_d2.data.folders.dataset import FolderDataset, Split
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets, served_as
 from focalnet_d2.data.folders.image_lists import read_part, write_lists
 from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMaskMapper
+from focalnet_d2.data.packed.records import PackedRecords
 from focalnet_d2.data.panoptic_labels import read_listed_ids
 from focalnet_d2.evaluation.detection import DetectionEvaluator
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
@@ -158,6 +160,33 @@ def test_roboflows_first_category_is_no_class(tmp_path):
     assert MetadataCatalog.get("data_train").thing_dataset_id_to_contiguous_id == {1: 0}
     assert classes_of(load_dataset("data_train")) == {0}
     assert DetectionEvaluator("data_val").metric_names()[-1] == "bbox/AP-cat"
+
+
+def test_a_big_file_is_found_and_loaded_a_chunk_at_a_time(tmp_path, monkeypatch):
+    for part in ("train", "val"):
+        write_coco(tmp_path, f"{part}.json", {name: f"{part}/{name}" for name in NAMES})
+    found = find_datasets(tmp_path)
+    register_dataset(choose_dataset(found, ["instances"]))
+    plain = load_dataset("data_train")
+    monkeypatch.setattr("focalnet_d2.data.packed.loading.BIG", 0)
+    monkeypatch.setattr("focalnet_d2.data.folders.coco_summaries.BIG", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert list(find_datasets(tmp_path)) == list(found)
+    packed = load_dataset("data_train")
+    assert isinstance(packed, PackedRecords)
+    assert list(packed) == plain
+    assert isinstance(register_and_load(found[0], ClassChanges(drop=["dog"])), list)
+    assert isinstance(register_and_load(replace(found[0], split=Split())), list)
+    content = coco_content(NAMES)
+    for image in content["images"]:
+        image["file_name"] = "./" + image["file_name"]
+    write_json(tmp_path / "train.json", content)
+    assert register_and_load(found[0]) == plain
+
+
+def register_and_load(dataset, changes=ClassChanges()):  # noqa: B008
+    register_dataset(dataset, changes)
+    return load_dataset("data_train")
 
 
 def test_a_panoptic_set_is_everything_else(panoptic):
