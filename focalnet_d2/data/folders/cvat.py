@@ -35,6 +35,7 @@ from .shapes import Piece, Pixels, Polygon, Shapes, box_around, ellipse, objects
 from .xml_file import Element, number_of, read_xml, root_tag, text_of
 
 _OUTLINES = ("box", "polygon", "mask", "ellipse")
+_MOST_PIXELS = 1 << 30  # of one mask
 _NO_OUTLINES = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 
@@ -183,9 +184,9 @@ def _pixels(element: Element) -> Pixels:
     runs = element.get("rle", "").split(",")
     if not all(run.strip().isdecimal() for run in runs):
         raise ValueError(f"has the rle {element.get('rle', '')[:40]!r}, which is no list of whole numbers")
-    lengths = np.array(runs, dtype=np.int64)
-    if lengths.sum() != width * height:
-        raise ValueError(f"has an rle of {lengths.sum()} pixels in a rectangle of {width} x {height}")
+    lengths = list(map(int, runs))
+    if sum(lengths) != width * height or width * height > _MOST_PIXELS:
+        raise ValueError(f"has an rle of {sum(lengths)} pixels in a rectangle of {width} x {height}")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(height, width), left, top
 

@@ -1,5 +1,6 @@
 """What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..annotations.json_file import Entry
 from .dataset import Part
 from .shapes import Piece, Shapes, Size, objects_of
 
+IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values that swap height and width
 
 
@@ -117,6 +119,6 @@ def upright_size(path: str | Path) -> Size:
             turned = image.getexif().get(_ORIENTATION) in _TURNED
     except FileNotFoundError:
         raise ValueError(f"The image file {path} does not exist.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except IMAGE_ERRORS as error:
         raise ValueError(f"The image file {path} cannot be read ({error}); it may be damaged.") from error
     return (width, height) if turned else (height, width)

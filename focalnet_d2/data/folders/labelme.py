@@ -35,11 +35,12 @@ from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
 from ..class_map import class_map
 from .dataset import Part
-from .instance_content import InstanceContent
+from .instance_content import IMAGE_ERRORS, InstanceContent
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Piece, Pixels, Shapes, Size, box_around, ellipse, objects_of
+from .text_lines import filled_lines
 
 _NO_CLASSES = ("__ignore__", "_background_")
 _NO_OUTLINES = ("line", "linestrip", "point", "points")
@@ -103,8 +104,7 @@ def _names(listing: Listing, used: list[str]) -> list[str]:
     """Names of the classes in the order of their ids."""
     path = next((path for path in listing.files if f"/{path}".endswith("/labels.txt")), "")
     if path:
-        lines = Path(listing.absolute(path)).read_text(encoding="utf-8-sig").splitlines()
-        names = [name for line in lines if (name := line.strip()) and name not in _NO_CLASSES]
+        names = [name for name in filled_lines(listing.absolute(path)) if name not in _NO_CLASSES]
         if unknown := sorted(set(used) - set(names)):
             raise ValueError(
                 f"{listing.absolute(path)} lacks the labels {some_of(unknown, 10)} of the JSON files: add each on a "
@@ -140,7 +140,7 @@ def _embedded(file: str, text: str) -> str:
         data = base64.b64decode(text, validate=True)
         with Image.open(io.BytesIO(data)) as image:
             suffix = (image.format or "").lower()
-    except (TypeError, ValueError, OSError) as error:
+    except (TypeError, *IMAGE_ERRORS) as error:
         raise ValueError(f"{file} has no image beside it, and its imageData is none ({error}).") from error
     path = make_user_cache() / "labelme_images" / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
     if not path.is_file():
@@ -161,7 +161,9 @@ def _pieces(content: Mapping[str, Any]) -> Iterator[Piece]:
         if not isinstance(shape, dict):
             yield Piece(place, "", None, partial(_draw, {}))
         elif shape.get("label") not in _NO_CLASSES and _kind(shape) not in _NO_OUTLINES:
-            yield Piece(place, str(shape.get("label") or ""), shape.get("group_id"), partial(_draw, shape))
+            group = shape.get("group_id")
+            known = group if isinstance(group, int | str) else None
+            yield Piece(place, str(shape.get("label") or ""), known, partial(_draw, shape))
 
 
 def _kind(shape: Any) -> Any:
@@ -175,21 +177,24 @@ def _draw(shape: Entry, shapes: Shapes) -> None:
     Raises:
         ValueError: a phrase that says what the shape lacks.
     """
+    if not isinstance(shape.get("group_id"), int | str | None):
+        raise ValueError(f"has the group_id {str(shape['group_id'])[:40]}, which is no whole number")
     kind = _kind(shape)
-    if kind not in _POINTS:
+    if not isinstance(kind, str) or kind not in _POINTS:
         raise ValueError(f"has the shape_type {kind!r}, which is none of {', '.join(_POINTS)}")
     rows = shape.get("points")
     count = len(rows) if isinstance(rows, list) else 0
-    points = as_finite_numbers(rows, (count, 2)) if count else None
-    if points is None:
+    points = as_finite_numbers(rows if isinstance(rows, list) else [], (count, 2))
+    if points is None or not count:
         raise ValueError(f"has the points {str(rows)[:40]}, which are no list of [x, y]")
     if count < _POINTS[kind] or (kind != "polygon" and count > _POINTS[kind]):
         raise ValueError(f"is a {kind} of {count} points instead of {_POINTS[kind]}")
     if kind == "polygon":
         shapes.polygons.append(points.ravel().tolist())
     elif kind == "circle":
-        radius = math.dist(*points.tolist())
-        shapes.polygons.append(ellipse(*points[0].tolist(), radius, radius))
+        (x, y), edge = points.tolist()
+        radius = math.dist((x, y), edge)
+        shapes.polygons.append(ellipse(x, y, radius, radius))
     elif kind == "mask":
         shapes.pixels.append(_pixels(shape.get("mask"), points))
     else:
@@ -204,7 +209,7 @@ def _pixels(text: Any, points: np.ndarray) -> Pixels:
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             bitmap = np.array(image.convert("L")) > 0
-    except (TypeError, ValueError, OSError) as error:
+    except (TypeError, *IMAGE_ERRORS) as error:
         raise ValueError(f"has a mask that is no picture in base64 ({error})") from error
     (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
     if (points == np.trunc(points)).all():

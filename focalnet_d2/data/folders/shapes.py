@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_codec
 
+from ..annotations.masks import compressed
+
 Size = tuple[int, int]  # height, width
 Polygon = list[float]  # x, y, x, y, ... in pixels
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels from 0
@@ -53,10 +55,10 @@ class Shapes:
         """Box around the pixels in the image, their number, and run lengths."""
         mask = np.zeros(size, dtype=np.uint8)
         if self.polygons:
-            mask |= mask_codec.decode(mask_codec.merge(mask_codec.frPyObjects(self.polygons, *size)))
+            mask |= mask_codec.decode(mask_codec.merge(compressed(self.polygons, size)))
         for piece, left, top in self.pixels:
             _paste(mask, piece, left, top)
-        runs = mask_codec.encode(np.asfortranarray(mask))
+        runs: Any = mask_codec.encode(np.asfortranarray(mask))
         return {
             "bbox": mask_codec.toBbox(runs).tolist(),
             "area": int(mask_codec.area(runs)),
@@ -88,10 +90,10 @@ def objects_of(pieces: Iterable[Piece], heard: Heard = lambda place, problem: No
         heard: gets the place of a piece that is no shape, and a phrase that says why.
     """
     objects: dict[tuple[str, int], Shapes] = {}
-    groups: dict[tuple[str, int | str], int] = {}
+    groups: dict[tuple[str, int | str | None], int] = {}
     for piece in pieces:
-        alone = piece.group is None
-        first = piece.place if alone else groups.setdefault((piece.label, piece.group), piece.place)
+        group = (piece.label, piece.group)
+        first = piece.place if piece.group is None else groups.setdefault(group, piece.place)
         try:
             piece.draw(objects.setdefault((piece.label, first), Shapes()))
         except ValueError as error:

@@ -32,6 +32,7 @@ from .label_files import ImageFinder, folders_of_parts, label_files, part_of_fol
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Shapes, Size
+from .text_lines import filled_lines
 from .xml_file import Element, number_of, read_xml, root_tag, text_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -87,15 +88,11 @@ def _listed_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, o
         ends = [wanted.get(part) or f"ImageSets/Main/{name}.txt" for name in names]
         listed = next((path for end in ends for path in listing.files if f"/{path}".endswith(f"/{end}")), "")
         folder = "/".join([*listed.split("/")[:-3], "Annotations"])
-        if listed and any(f"{folder}/{name}" in known for name in _lines(listing.absolute(listed))):
+        if listed and any(f"{folder}/{name}" in known for name in filled_lines(listing.absolute(listed))):
             parts[part] = part_of_folders(listing, [folder], options | {"list": listing.absolute(listed)})
         elif wanted.get(part):
             raise ValueError(f"data.{part}={wanted[part]} lists no image with an XML file in {listing.root}/{folder}.")
     return parts
-
-
-def _lines(path: str) -> list[str]:
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _names_and_first_pixel(listing: Listing, files: Sequence[str]) -> tuple[list[str], int]:
@@ -121,7 +118,7 @@ def _names(listing: Listing, used: set[str]) -> list[str]:
         if not used:
             raise ValueError(f"The XML files of {listing.root} have no object with a name: there is nothing to learn.")
         return sorted(used)
-    lines = [line for line in _lines(listing.absolute(source)) if not line.startswith("#")]
+    lines = [line for line in filled_lines(listing.absolute(source)) if not line.startswith("#")]
     names = [
         name for line in lines if (name := line.split(":")[0] if source.endswith("map.txt") else line) != "background"
     ]
@@ -150,7 +147,7 @@ def _is_number(text: str) -> bool:
 
 def _listed_files(part: Part) -> list[str]:
     """The XML file of each entry of a part's list, also where there is none."""
-    return [str(Path(part.annotations, f"{name}.xml")) for name in _lines(part.options["list"])]
+    return [str(Path(part.annotations, f"{name}.xml")) for name in filled_lines(part.options["list"])]
 
 
 def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, options: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from .instance_content import InstanceContent
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Polygon, Shapes, Size
+from .text_lines import filled_lines, text_lines
 from .yolo_files import YoloFiles, find_files, images_of, label_file
 
 _TOLERANCE = 0.01  # share of the image
@@ -94,19 +95,23 @@ def _label_files(part: str, found: YoloFiles, root: str) -> list[Path]:
 
 
 def _has_polygons_only(path: Path) -> bool:
-    return all(len(line.split()) > 5 for line in _text(path).splitlines() if line.strip())
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        return all(len(line.split()) > 5 for line in filled_lines(path))
+    except ValueError:  # reported where the file is read
+        return False
 
 
 def _add_lines(
     content: InstanceContent, image: int, size: Size, path: Path, names: Mapping[int, str], keypoints: bool
 ) -> None:
     """The objects of one label file."""
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        if not line.strip():
+    try:
+        lines = text_lines(path)
+    except ValueError as error:
+        content.error("unusable-file", path, str(error))
+        return
+    for number, line in enumerate(lines, 1):
+        if not line:
             continue
         try:
             category, shares = _parsed(line, names, keypoints)

@@ -15,6 +15,7 @@ from .image_names import plain_name
 from .layout import WantedParts
 from .listing import Listing
 from .part_names import part_of_path
+from .text_lines import filled_lines
 
 _NAME_FILES = ("classes.txt", "obj.names", "data.names", "predefined_classes.txt")
 _PART_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -74,7 +75,7 @@ def _images_of(source: str, root: str, deep: bool) -> list[str]:
         names = listing.images if deep else listing.images_by_folder.get("", [])
         return [listing.absolute(path) for path in names]
     bases = [Path(source).parent, Path(root)]
-    return [str(_existing(line, bases) or bases[0] / line) for line in _lines(source)]
+    return [str(_existing(line, bases) or bases[0] / line) for line in filled_lines(source)]
 
 
 def label_file(image: str, root: str) -> Path | None:
@@ -96,14 +97,9 @@ def label_file(image: str, root: str) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _lines(path: str | Path) -> list[str]:
-    """The lines of a text file that are not empty."""
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-
-
 def _yaml(listing: Listing, path: str) -> dict[str, Any] | None:
     """The content of a yaml of YOLO, all of it text, so that a class may be called `no` or `1`; None for another."""
-    text = Path(listing.absolute(path)).read_text(encoding="utf-8-sig", errors="replace")
+    text = Path(listing.absolute(path)).read_bytes().decode("utf-8-sig", errors="replace")
     if "names" not in text:
         return None
     try:
@@ -195,13 +191,13 @@ def _of_names(listing: Listing, wanted: WantedParts) -> YoloFiles | None:
     )
     if not found or not _seen_sources(listing):
         return None
-    content = {"names": _lines(listing.absolute(found[0])), **_darknet_parts(listing)}
+    content = {"names": filled_lines(listing.absolute(found[0])), **_darknet_parts(listing)}
     return _described(listing, found[0], content, wanted)
 
 
 def _darknet_parts(listing: Listing) -> dict[str, str]:
     """Parts of darknet's `key = value` file."""
     for path in listing.with_suffix(".data"):
-        pairs = [line.partition("=") for line in _lines(listing.absolute(path))]
+        pairs = [line.partition("=") for line in filled_lines(listing.absolute(path))]
         return {key.strip(): value.strip() for key, _, value in pairs if key.strip() in _KEYS}
     return {}

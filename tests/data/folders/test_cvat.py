@@ -204,6 +204,10 @@ def test_tracks_are_refused(tmp_path):
         (BOX.replace(' xtl="10.00"', ""), "has None for xtl, which is no number."),
         (BOX.replace("/>", ' rotation="x"/>'), "has 'x' for rotation, which is no number."),
         (
+            f'<mask label="cat" rle="0,{10**14}" left="1" top="1" width="{10**7}" height="{10**7}"/>',
+            "has an rle of 100000000000000 pixels in a rectangle of 10000000 x 10000000.",
+        ),
+        (
             '<mask label="cat" rle="0,3" left="1" top="1" width="2" height="2"/>',
             "has an rle of 3 pixels in a rectangle of 2 x 2.",
         ),

@@ -257,6 +257,16 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
     assert list(names_of(content, root)) == [1]
 
 
+@pytest.mark.parametrize("name", ["labels/train/a.txt", "classes.txt"])
+def test_files_that_are_no_text(tmp_path, name):
+    root = ultralytics(tmp_path)
+    if name == "classes.txt":
+        (root / "data.yaml").unlink()
+    (root / name).write_bytes("0 café".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{re.escape(str(root / name))} is no text in UTF-8"):
+        read(yolo.LAYOUT, root)
+
+
 def test_two_yamls(tmp_path):
     root = write(tmp_path, {"one.yaml": f"train: a\n{NAMES}", "two.yaml": f"train: a\n{NAMES}"})
     with pytest.raises(ValueError, match="several YOLO data sets"):

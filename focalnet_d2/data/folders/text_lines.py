@@ -1,0 +1,24 @@
+"""Text files with one thing a line: names of classes, of images, boxes."""
+
+from pathlib import Path
+
+
+def text_lines(path: str | Path) -> list[str]:
+    """The lines of a text file without spaces around them, empty ones included; a byte order mark is no part of them.
+
+    Raises:
+        ValueError: it is no text in UTF-8.
+    """
+    try:
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}): save it again as UTF-8.") from error
+
+
+def filled_lines(path: str | Path) -> list[str]:
+    """Those lines that are not empty.
+
+    Raises:
+        ValueError: it is no text in UTF-8.
+    """
+    return [line for line in text_lines(path) if line]
