@@ -121,6 +121,14 @@ def test_an_ellipse_is_a_polygon_along_it(tmp_path):
     assert turned["bbox"] == pytest.approx([14, -5, 12, 30])
 
 
+def test_an_ellipse_is_turned_clockwise(tmp_path):
+    shape = '<ellipse label="cat" cx="20" cy="10" rx="8" ry="1" rotation="45"/>'
+    (entry,) = read(cvat.LAYOUT, one_image(tmp_path, shape)).annotations
+    points = np.reshape(entry["segmentation"], (-1, 2))
+    end = points[np.argmax(points[:, 0])]  # the right end has gone down
+    assert end == pytest.approx([20 + 8 / 2**0.5, 10 + 8 / 2**0.5], abs=0.5)
+
+
 def test_shapes_of_one_label_and_group_are_one_object(tmp_path):
     grouped = [
         '<polygon label="cat" points="1,1;5,1;5,9" group_id="1"/>',
