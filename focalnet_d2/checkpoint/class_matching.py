@@ -1,6 +1,7 @@
 """Which row of a file is which class of the model: by name where both lists are known, else by number."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ Names = Sequence[str | None]
 OTHER_CLASS_NAMES = ("refuse", "by_name", "by_position")  # what becomes of a file that knows other class names
 _SHOWN = 10  # names of a list in a message
 _ALIKE = re.compile(r"[\s_-]+")
+_MARKS = re.compile(r"[][{},:\"']")
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,8 @@ def _ways(learned: Sequence[str], names: Sequence[str], changes: ClassChanges) -
     if not strange:
         return f"set train.other_class_names=by_name to take its classes by their names; {position}."
     return (
-        f"it does not know {some_of(strange, _SHOWN)}, so evaluate it on data without them (data.drop), or train it on "
-        f"them (train.new_classes=True); {position}{_hint(strange, learned)}."
+        f"it does not know {some_of(strange, _SHOWN)}{_hint(strange, learned)}; evaluate it on data without them "
+        f"(data.drop), or train it on them (train.new_classes=True); {position}."
     )
 
 
@@ -214,8 +216,20 @@ def _hint(strange: Iterable[str], known: Names) -> str:
     if not pairs:
         return ""
     listed = some_of((f"{name!r} and the file's {other!r}" for name, other in pairs), 5)
-    typed = ",".join(f"{name}:{other}" for name, other in pairs)
-    return f"; {listed} differ only in case, blanks, _ or -: set 'data.rename={{{typed}}}' if they are the same"
+    table = ",".join(f"{_typed(name)}:{_typed(other)}" for name, other in pairs)
+    setting = shlex.quote(f"data.rename={{{table}}}")
+    return f"; {listed} differ only in case, blanks, _ or -: set {setting} if they are the same"
+
+
+def drop_setting(names: Iterable[str]) -> str:
+    """What to type to leave classes out of the data."""
+    return shlex.quote(f"data.drop=[{','.join(map(_typed, names))}]")
+
+
+def _typed(name: str) -> str:
+    """A name as settings take it: in quotes where it has marks that mean something there."""
+    quote = "'" if '"' in name else '"'
+    return f"{quote}{name}{quote}" if _MARKS.search(name) else name
 
 
 def _plain(names: Iterable[str | None]) -> list[str | None]:

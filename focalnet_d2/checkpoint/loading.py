@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.utils.text import counted, some_of
 
-from .class_matching import ClassChoice, known_names, match_rows, names_to_match, strange_names
+from .class_matching import ClassChoice, drop_setting, known_names, match_rows, names_to_match, strange_names
 from .classes import RowMap, fit_class_rows
 from .completeness import check_complete, check_conflicts, check_no_tensor, check_types
 from .focalnet import (
@@ -360,7 +360,7 @@ def _class_rows(classes: ClassRows, tensors: State, state: State, weights: Weigh
         if names is not None and (strange := strange_names(known, choice)):
             raise ValueError(
                 f"{what}, among them {some_of(strange)}, which the file does not know: set train.new_classes=True to "
-                f"train on them, or leave them out of the data with 'data.drop=[{','.join(strange)}]'."
+                f"train on them, or leave them out of the data with {drop_setting(strange)}."
             )
         raise ValueError(
             f"{what}: set model.num_classes={counts[0]} to load the file's own class list, or train.new_classes=True "

@@ -1,5 +1,7 @@
 """Rows by name, for any two class lists: permuted, subsets, supersets, disjoint, renamed, merged, dropped."""
 
+import shlex
+
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
@@ -7,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dino import checkpoint as dino
-from focalnet_d2.checkpoint.class_matching import ClassChoice, known_names, match_rows, names_to_match, strange_names
+from focalnet_d2.checkpoint.class_matching import (
+    ClassChoice,
+    drop_setting,
+    known_names,
+    match_rows,
+    names_to_match,
+    strange_names,
+)
 from focalnet_d2.checkpoint.classes import RowMap, move_rows
 from focalnet_d2.checkpoint.layout import ClassRows
+from focalnet_d2.config.class_names import read_class_names
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.class_metadata import metadata_classes
 from focalnet_d2.modeling.atss import checkpoint as atss
@@ -122,8 +132,20 @@ def test_names_that_are_almost_those_of_the_file_are_suggested_and_not_taken(nam
         f"new ones: 1 ({name}); {name!r} and the file's 'traffic light' differ only in case, blanks, _ or -: set "
         f"'data.rename={{{name}:traffic light}}' if they are the same"
     )
-    with pytest.raises(ValueError, match=rf"does not know {name}, so .* differ only in case"):
+    message = rf"does not know {name}; {name!r} and .* differ only in case.*; evaluate it on data without them"
+    with pytest.raises(ValueError, match=message):
         names_to_match(file, ClassChoice(model, rule="refuse"), "m.pth")
+
+
+def test_settings_to_type_are_what_a_shell_and_the_reader_of_settings_take():
+    file, model = ["man's hat", '19" wheel', "tie: bow", "cat"], ["Man's hat", '19" Wheel', "Tie: bow", "dog"]
+    note = match(file, model).note
+    typed = shlex.split(note.partition("set ")[2].partition(" if they are")[0])
+    assert [override.partition("=")[0] for override in typed] == ["data.rename"]
+    names = dict(zip(model[:3], file[:3]))
+    assert read_class_names("data.rename", typed[0].partition("=")[2]) == names
+    (drop,) = shlex.split(drop_setting(model))
+    assert read_class_names("data.drop", drop.removeprefix("data.drop=")) == model
 
 
 def test_long_lists_are_cut_in_the_note():
@@ -149,7 +171,7 @@ def test_lists_that_are_the_same_need_no_rule(rule):
     [
         (["a", "b"], ["b", "a"], {}, r"\(the same classes in another order\): set train.other_class_names=by_name"),
         (["a", "b", "c"], ["a", "b"], {}, r"\(3 and 2 classes\): set train.other_class_names=by_name"),
-        (["a", "b"], ["a", "b", "c"], {}, r"it does not know c, so evaluate it on data without them \(data.drop\)"),
+        (["a", "b"], ["a", "b", "c"], {}, r"it does not know c; evaluate it on data without them \(data.drop\)"),
         (["a", "b"], ["m"], dict(merge={"m": ["a", "b"]}), r"\(2 and 1 classes\): set train.other_class_names=by_name"),
         (["a", "b"], ["a"], dict(drop=["b"]), r"\(2 and 1 classes\): set train.other_class_names=by_name"),
     ],

@@ -208,7 +208,7 @@ def test_other_class_names_are_not_evaluated_unless_by_name(recipe, tmp_path):
     load_checkpoint(fewer, file, class_names=subset, complete=True)
     for name, rows in class_tensors(fewer).items():
         assert torch.equal(rows[:2], class_tensors(old)[name][[4, 0]])
-    with pytest.raises(ValueError, match=rf"{refused} .* does not know hund, .*'data.rename=\{{hund:Hund\}}'"):
+    with pytest.raises(ValueError, match=rf"{refused} .* does not know hund; .*'data.rename=\{{hund:Hund\}}'"):
         load_checkpoint(more, file, class_names=superset, other_class_names="refuse", complete=True)
     with pytest.raises(ValueError, match="among them hund, which the file does not know: .*data.drop=\\[hund\\]"):
         load_checkpoint(more, file, class_names=superset, complete=True)
