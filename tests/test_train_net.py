@@ -47,6 +47,12 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     assert "| bbox" in log
 
 
+def test_checkpoints_have_the_class_list_of_a_registered_data_set(finished):
+    for name in ("model_final.pth", "model_best.pth"):
+        rows = read_checkpoint(finished / name)["metadata"]["classes"]
+        assert [row[:3] for row in rows] == [[3, "right", True], [7, "left", True]]
+
+
 def test_evaluation_of_the_checkpoint_gives_the_same_numbers(finished, tmp_path):
     results = run(tmp_path, "--eval-only", f"train.init_checkpoint={finished / 'model_final.pth'}")
     written = json.loads((tmp_path / "results.json").read_text())

@@ -167,8 +167,8 @@ def _absolute(settings: Settings) -> Settings:
 
 
 def _known(settings: Settings, known: Settings | None) -> dict[str, Any] | None:
-    """What was found before with the same settings; changes of the class list leave it as it is."""
-    return known["found"] if known and _search(_absolute(known)) == _search(settings) else None
+    """What was found before with the same settings, unless `data.found=null`; the class list may have been changed."""
+    return settings["found"] if known and _search(_absolute(known)) == _search(settings) else None
 
 
 def _search(settings: Settings) -> Settings:

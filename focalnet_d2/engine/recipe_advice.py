@@ -61,8 +61,9 @@ def recipes_for(found: Sequence[FolderDataset]) -> list[str]:
 
 def _imported(name: str) -> Iterator[str]:
     """`coco_detection` for `from .common.data.coco_detection import dataloader`."""
-    for node in parse_recipe(find_recipe(name)).body:
-        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+    imports = (node for node in parse_recipe(find_recipe(name)).body if isinstance(node, ast.ImportFrom))
+    for node in imports:
+        module = node.module or ""
         if module.startswith(_FRAGMENTS) and "dataloader" in [alias.name for alias in node.names]:
             yield module.removeprefix(_FRAGMENTS)
 

@@ -159,8 +159,9 @@ def test_what_was_found_is_kept_and_not_looked_for_again(boxes, request):
     assert recipe_to_yaml(applied(recipe_from_yaml(text))) == text
     other_classes = applied(recipe_from_yaml(text), "data.drop=[]")
     assert other_classes.model.num_classes == 2
-    with pytest.raises(AssertionError, match="looked at again"):
-        applied(recipe_from_yaml(text), "data.val=train")
+    for looked_for in ("data.val=train", "data.found=null"):
+        with pytest.raises(AssertionError, match="looked at again"):
+            applied(recipe_from_yaml(text), looked_for)
 
 
 def test_the_test_part_is_scored_where_it_is_named(tmp_path):
