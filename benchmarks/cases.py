@@ -7,6 +7,7 @@ from typing import Any
 
 from .builders import (
     accuracy,
+    annotation_files,
     average_precision,
     backbone,
     check_data,
@@ -242,6 +243,10 @@ CASES: tuple[Case, ...] = (
     Case(
         "check_data", "check-data, {images} images, {workers} processes", check_data.build, goals={"": 0.6},
         settings={"images": 2000, "workers": 2}, small={"images": 40}, rounds=1,
+    ),
+    Case(
+        "annotation_files", "a COCO file of {images} images", annotation_files.build, settings={"images": 100_000},
+        small={"images": 40},
     ),
     *(
         Case("evaluators", title, evaluators.build, settings={"what": what, "images": 100}, small={"images": 2})

@@ -4,6 +4,12 @@ import platform
 import sys
 
 import pytest
+from detectron2.data.datasets import load_coco_json
+
+from benchmarks.builders import annotation_files
+from focalnet_d2.data.datasets.instances import load_instances
+from focalnet_d2.data.packed import loading
+from focalnet_d2.data.packed.records import PackedRecords
 
 
 def test_a_large_image_differs_in_no_pixel_and_takes_little_memory(run_cases):
@@ -18,6 +24,29 @@ def test_a_large_image_differs_in_no_pixel_and_takes_little_memory(run_cases):
 def test_memory_of_dataset_dicts(run_cases):
     [row] = run_cases("dataset dicts*fork")["rows"]
     assert row["forms"]["library"]["bytes"] < row["forms"]["reference"]["bytes"]
+
+
+def test_a_big_annotation_file(run_cases):
+    """Of both ways to read it, what is small: the library's goals are those of a file of 380 MB."""
+    seconds, memory = run_cases("annotation_files")["rows"]
+    assert seconds["case"] == "a COCO file of 40 images and 280 polygons, reading"
+    assert seconds["goal"] == {"library, first start": 3.0}
+    assert memory["goal"] == {"library, first start": 0.25}
+    names = ["reference", "library, first start", "library, second start", "library, no cache"]
+    assert list(seconds["forms"]) == list(memory["forms"]) == names
+    assert all(form["seconds"] > 0 for form in seconds["forms"].values())
+    assert all(form["bytes"] > 0 for form in memory["forms"].values())
+
+
+def test_the_big_annotation_file_is_read_alike(tmp_path, monkeypatch):
+    """By both, when the library takes it for a big one."""
+    monkeypatch.setattr(loading, "BIG", 0)
+    monkeypatch.setenv("FOCALNET_D2_RECORDS_CACHE", "0")
+    path = tmp_path / "made.json"
+    path.write_text("".join(annotation_files.file_parts(30)))
+    records = load_instances(str(path), "images", "made")
+    assert isinstance(records, PackedRecords)
+    assert list(records) == load_coco_json(str(path), "images", "made again")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
