@@ -6,10 +6,10 @@ warning  16-bit gray that becomes almost black, extreme proportions, an EXIF tur
 note     what is converted on reading, and whose file name says another format
 """
 
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ Size = tuple[int, int]  # height, width
 
 ELONGATED = 20  # times as long as wide
 _FORMATS_OF_JPEG = {"JPEG", "MPO"}
+_COMMON = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}  # Pillow imports all of its formats to know the others
 
 _CONVERTED = {
     PixelFormat.PALETTE: ("palette-image", "has a palette", "its colors are looked up"),
@@ -151,7 +152,8 @@ def _of_format(image: Image.Image, kind: PixelFormat, file_name: str, ids: tuple
     elif kind is PixelFormat.ALPHA and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
         message = f"{file_name} has transparent pixels: it is laid over white on reading; else save it without alpha."
         yield Fault("transparent-image", "note", file_name, message, ids)
-    named = Image.registered_extensions().get(Path(file_name).suffix.lower())
+    extension = os.path.splitext(file_name)[1].lower()
+    named = _COMMON.get(extension) or Image.registered_extensions().get(extension)
     if named and image.format and named != image.format and not {named, image.format} <= _FORMATS_OF_JPEG:
         message = f"{file_name} holds a {image.format} image: it is read all the same; name it as what it is."
         yield Fault("wrong-extension", "note", file_name, message, ids)

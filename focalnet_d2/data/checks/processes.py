@@ -1,5 +1,6 @@
 """One function over chunks of work in several processes: in order, few chunks on their way, no end with a process."""
 
+import gc
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -93,5 +94,6 @@ class Crew:
 
 def _begin() -> None:
     """A process leaves Ctrl-C to its parent, and ends with it."""
+    gc.freeze()  # what it has from its parent is no garbage, and looking for some would copy it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()

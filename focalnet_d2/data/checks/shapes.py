@@ -29,17 +29,21 @@ class MaskShape:
 
     Attributes:
         pixels: of the image.
-        border: length of its polygons; 0 of run lengths.
+        polygons: (N, 2) corners of each; none of run lengths.
         is_unclear: whether a polygon crosses itself so that nobody can tell its inside.
         box: XYWH; None of one without a pixel.
         runs: the mask as compressed run lengths.
     """
 
     pixels: int
-    border: float
+    polygons: list[np.ndarray]
     is_unclear: bool
     box: list[float] | None
     runs: dict[str, Any]
+
+    def border(self) -> float:
+        """Length of its polygons; 0 of run lengths."""
+        return sum(map(perimeter, self.polygons))
 
 
 def mask_shape(mask: Segmentation, size: Size) -> MaskShape:
@@ -54,8 +58,8 @@ def mask_shape(mask: Segmentation, size: Size) -> MaskShape:
     polygons = [np.reshape(polygon, (-1, 2)) for polygon in mask] if isinstance(mask, list) else []
     drawn = mask_codec.area(parts).tolist()
     return MaskShape(
-        pixels=int(mask_codec.area(whole)),
-        border=sum(map(perimeter, polygons)),
+        pixels=int(mask_codec.area(whole)) if len(parts) > 1 else drawn[0],
+        polygons=polygons,
         is_unclear=any(_is_unclear(polygon, pixels) for polygon, pixels in zip(polygons, drawn)),
         box=mask_box(mask),
         runs=whole,
@@ -76,8 +80,10 @@ def area_fits_mask(entry: Entry, shape: MaskShape) -> bool:
     Those of crowds, which nothing is scored by, are other ones in COCO itself.
     """
     area = entry.get("area")
-    allowed = AREA_SHARE * shape.pixels + shape.border + 1
-    return area is None or bool(entry.get("iscrowd")) or abs(area - shape.pixels) <= allowed
+    if area is None or entry.get("iscrowd"):
+        return True
+    beyond = abs(area - shape.pixels) - AREA_SHARE * shape.pixels - 1
+    return beyond <= 0 or beyond <= shape.border()
 
 
 def is_area_of_box(entry: Entry) -> bool:
@@ -97,6 +103,9 @@ def boxes_agree(box: Sequence[float], other: Sequence[float] | None, size: Size)
     """Whether two XYWH boxes have the same sides within the image; True where there is no other."""
     if other is None:
         return True
+    (x, y, width, height), (other_x, other_y, other_width, other_height) = box, other
+    if abs(x - other_x) + abs(width - other_width) <= BOX_PIXELS >= abs(y - other_y) + abs(height - other_height):
+        return True  # nearly all of them; cutting off brings sides only closer
     first, second = _corners(box, size), _corners(other, size)
     widths, heights = ((first[side + 2] - first[side], second[side + 2] - second[side]) for side in (0, 1))
     allowed = [max(BOX_PIXELS, BOX_SHARE * max(widths)), max(BOX_PIXELS, BOX_SHARE * max(heights))]
