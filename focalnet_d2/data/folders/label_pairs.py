@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from .listing import Listing
@@ -77,7 +78,8 @@ def split_labels(paths: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]
     """Images, and label files by the folder that they share; "" for those among images that are called after one."""
     images, labels = [], defaultdict(list)
     for path in paths:
-        if (root := _label_root(path)) is None or PurePosixPath(path).stem.lower().endswith(_NO_LABELS):
+        root = _label_root(path.rpartition("/")[0])
+        if root is None or path.rpartition(".")[0].lower().endswith(_NO_LABELS):
             continue
         if not root:
             images.append(path)
@@ -134,10 +136,11 @@ def _nearest(images: list[str], label: str) -> list[str]:
     return [image for image in images if _sub_folder(image) == below] or images
 
 
-def _label_root(path: str) -> str | None:
-    """The folders of a label file down to the one that is called so, without parts; "" elsewhere, None for a file of
-    another kind of truth."""
-    folders = path.split("/")[:-1]
+@lru_cache(maxsize=1024)
+def _label_root(folder: str) -> str | None:
+    """A folder of label files down to where it is called so, without parts; "" for another, None for one of another
+    kind of truth."""
+    folders = folder.split("/")
     words = [set(re.split(r"[^a-z0-9]+", folder.lower())) for folder in folders]
     if any(_OTHER_TRUTH & one or (_PICTURES & one and LABEL_FOLDERS & one) for one in words):
         return None
