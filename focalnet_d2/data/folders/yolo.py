@@ -34,6 +34,7 @@ from .text_lines import filled_lines, text_lines
 from .yolo_files import YoloFiles, find_files, images_of, label_file
 
 _TOLERANCE = 0.01  # share of the image
+_DIGITS = 9  # of pixels: what was a whole number before it was divided by a side is one again, and the mask the same
 
 Numbers = list[float]
 
@@ -151,12 +152,14 @@ def _corners(shares: Numbers, size: Size) -> Corners:
     """x0, y0, x1, y1 in pixels of a box in shares."""
     height, width = size
     x, y, w, h = shares
-    return (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height
+    corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+    x0, y0, x1, y1 = (round(corner, _DIGITS) for corner in corners)
+    return x0, y0, x1, y1
 
 
 def _polygon(shares: Numbers, size: Size) -> Polygon:
     sides = (size[1], size[0])
-    return [min(max(share, 0.0), 1.0) * sides[place % 2] for place, share in enumerate(shares)]
+    return [round(min(max(share, 0.0), 1.0) * sides[place % 2], _DIGITS) for place, share in enumerate(shares)]
 
 
 LAYOUT = Layout(
