@@ -93,7 +93,7 @@ def read(part: Part, report: Report) -> CocoInstances:
             if content.add_image(number, path, size):
                 content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")
         skipped = [shape.tag for image in images for shape in image if shape.tag in _NO_OUTLINES]
-        content.warn_of_skipped(file, skipped)
+        content.skip(file, skipped)
     return content.checked()
 
 

@@ -1,5 +1,6 @@
 """What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
 
+import logging
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,8 @@ from PIL import Image
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import Fault, Report, strict
+from ..annotations.findings import SHOWN_IDS
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from .dataset import Part
@@ -17,6 +19,8 @@ from .shapes import Piece, Shapes, Size, objects_of
 
 IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values that swap height and width
+
+logger = logging.getLogger(__name__)
 
 
 class InstanceContent:
@@ -32,27 +36,40 @@ class InstanceContent:
         self._part, self._names, self._report = part, names, report
         self._images: list[Entry] = []
         self._annotations: list[Entry] = []
+        self._skipped: dict[str, list[str]] = {}
 
     def error(self, kind: str, file: str | Path, message: str, ids: Sequence[object] = ()) -> None:
         """Reports an error about one entry, which is left out if the report returns."""
         self._report(Fault(kind, "error", str(file), message, tuple(map(str, ids))))
 
+    def warn(self, kind: str, file: str, message: str, ids: Sequence[str]) -> None:
+        """Reports, and says in training and scoring, what is left out of a file or folder, if there is anything."""
+        if ids:
+            self._report(Fault(kind, "warning", file, message, tuple(ids[:SHOWN_IDS]), len(ids)))
+            if self._report is strict:
+                logger.warning(message)
+
     def warn_of_unlabelled(self, images: Sequence[str], what: str) -> None:
         """Reports images that have no file of labels and are left out, if there are any."""
-        if images:
-            message = (
-                f"{self._part.images} has {len(images)} images without {what}, which are left out ("
-                f"{some_of(Path(image).name for image in images)}): write one without objects for images of nothing."
-            )
-            names = tuple(images[:10])
-            self._report(Fault("unlabelled-image", "warning", self._part.images, message, names, len(images)))
+        names = some_of(Path(image).name for image in images)
+        message = (
+            f"{self._part.images} has {len(images)} images without {what}, which are left out ({names}): write one "
+            "without objects for images of nothing."
+        )
+        self.warn("unlabelled-image", self._part.images, message, images)
 
-    def warn_of_skipped(self, file: str, kinds: Sequence[str]) -> None:
-        """Reports the kinds of the shapes that are left out because they have no box, if there are any."""
+    def skip(self, file: str, kinds: Sequence[str]) -> None:
+        """Keeps for `checked` which kinds of shapes of a file are left out because they have no box."""
         if kinds:
-            counts = some_of(f"{count} {kind}" for kind, count in Counter(kinds).most_common())
-            message = f"{file} has shapes that are no objects with a box or an outline, and are left out: {counts}."
-            self._report(Fault("skipped-shape", "warning", file, message, count=len(kinds)))
+            self._skipped[file] = list(kinds)
+
+    def _warn_of_skipped(self) -> None:
+        kinds = Counter(kind for listed in self._skipped.values() for kind in listed)
+        counts = some_of((f"{count} {kind}" for kind, count in kinds.most_common()), 10)
+        message = (
+            f"{some_of(self._skipped)}: shapes that are no objects with a box or an outline are left out: {counts}."
+        )
+        self.warn("skipped-shape", self._part.annotations, message, list(self._skipped))
 
     def add_image(self, number: int, path: str | Path, size: Size | None) -> Size | None:
         """An image by its number in the part.
@@ -102,6 +119,7 @@ class InstanceContent:
         Raises:
             ValueError: as `check_instances`.
         """
+        self._warn_of_skipped()
         categories = [{"id": key, "name": name} for key, name in self._names.items()]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
         return check_instances(content, self._part.annotations, self._report)

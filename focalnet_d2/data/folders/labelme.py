@@ -85,7 +85,7 @@ def read(part: Part, report: Report) -> CocoInstances:
             continue
         if size := content.add_image(number, image, size):
             content.add_objects(number, size, _pieces(labels), file, f"{file}:")
-            content.warn_of_skipped(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
+            content.skip(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
     content.warn_of_unlabelled(unlabelled_images(part, ".json"), "a JSON file")
     return content.checked()
 

@@ -17,7 +17,9 @@ leaves out sub-folders and images without a label file, names images without the
 mend that is longer than to read. supervision 0.31 needs OpenCV, and a folder of images and one of labels for each call.
 """
 
+import logging
 from collections.abc import Mapping
+from os.path import isdir
 from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
@@ -31,7 +33,9 @@ from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Polygon, Shapes, Size
 from .text_lines import filled_lines, text_lines
-from .yolo_files import YoloFiles, find_files, images_of, label_file
+from .yolo_files import YoloFiles, find_files, images_of, label_file, labels_without_image
+
+logger = logging.getLogger(__name__)
 
 _TOLERANCE = 0.01  # share of the image
 _DIGITS = 9  # of pixels: what was a whole number before it was divided by a side is one again, and the mask the same
@@ -50,9 +54,15 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         return None
     root = str(listing.root)
     labels = {part: _label_files(part, files, root) for part in files.sources}
+    if not labels.get("test", True) and not wanted.get("test"):
+        logger.warning("%s: the images of test have no label files; the part is left out.", files.source)
+        del labels["test"]
+    for part, paths in labels.items():
+        if not paths:
+            raise ValueError(_without_labels(part, files, root))
     options = {"ids": list(files.names), "names": list(files.names.values())}
     options |= {"deep": files.deep, "keypoints": files.keypoints}
-    parts = {part: Part(root, files.source, {**options, "sources": sources}) for part, sources in files.sources.items()}
+    parts = {part: Part(root, files.source, {**options, "sources": files.sources[part]}) for part in labels}
     has_masks = not files.keypoints and all(_has_polygons_only(path) for paths in labels.values() for path in paths)
     counts = ", ".join(f"{part} {len(paths)}" for part, paths in labels.items())
     reason = f"{Path(files.source).name} with {len(files.names)} classes; images with a label file: {counts}"
@@ -73,6 +83,10 @@ def read(part: Part, report: Report) -> CocoInstances:
         file = label_file(image, part.images) if size else None
         if size and file:
             _add_lines(content, number, size, file, names, part.options["keypoints"])
+    if all(map(isdir, part.options["sources"])):
+        lone = labels_without_image(images, part.images)
+        message = f"{some_of(lone)} have labels, but no image of their name: correct the names, or remove them."
+        content.warn("label-without-image", part.annotations, message, lone)
     return content.checked()
 
 
@@ -84,15 +98,16 @@ def _classes(files: YoloFiles) -> ClassMap:
 
 
 def _label_files(part: str, found: YoloFiles, root: str) -> list[Path]:
-    """The label files of a part, one at least."""
     images = images_of(found.sources[part], root, found.deep)
-    files = [file for image in images if (file := label_file(image, root))]
-    if not files:
-        raise ValueError(
-            f"None of the {len(images)} images of {part} that {found.source} names has a label file, neither in a "
-            f"folder labels in place of images nor beside it: {some_of(images, 1) or 'there is no image'}."
-        )
-    return files
+    return [file for image in images if (file := label_file(image, root))]
+
+
+def _without_labels(part: str, found: YoloFiles, root: str) -> str:
+    images = images_of(found.sources[part], root, found.deep)
+    return (
+        f"None of the {len(images)} images of {part} that {found.source} names has a label file, neither in a folder "
+        f"labels in place of images nor beside it: {some_of(images, 1) or 'there is no image'}."
+    )
 
 
 def _has_polygons_only(path: Path) -> bool:

@@ -97,6 +97,28 @@ def label_file(image: str, root: str) -> Path | None:
     return beside if beside.is_file() else None
 
 
+def labels_without_image(images: Iterable[str], root: str) -> list[str]:
+    """Files of labels beside those of some images that belong to none of them, as a renamed image leaves them.
+
+    Args:
+        images: all of the folders that they lie in.
+        root: see `label_file`.
+    """
+    files = {str(file) for image in images if (file := label_file(image, root))}
+    folders = {str(Path(file).parent) for file in files}
+    others = [str(path) for folder in sorted(folders) for path in sorted(Path(folder).glob("*.txt"))]
+    return [path for path in others if path not in files and _has_labels(path)]
+
+
+def _has_labels(path: str) -> bool:
+    """Whether a text begins as labels do, which names, lists and notes do not."""
+    try:
+        words = [line.split() for line in filled_lines(path)][:1]
+    except ValueError:
+        return False
+    return bool(words) and len(words[0]) >= 5 and words[0][0].isdecimal()
+
+
 def _yaml(listing: Listing, path: str) -> dict[str, Any] | None:
     """The content of a yaml of YOLO, all of it text, so that a class may be called `no` or `1`; None for another."""
     text = Path(listing.absolute(path)).read_bytes().decode("utf-8-sig", errors="replace")

@@ -95,6 +95,29 @@ def test_roboflow(tmp_path, caplog):
     assert objects(read(yolo.LAYOUT, root, "val"), root) == [("valid/images/a.png", *CAT)]
 
 
+def test_a_test_part_without_labels_is_left_out_and_said(tmp_path, caplog):
+    root = ultralytics(tmp_path, f"train: images/train\ntest: images/test\n{NAMES}")
+    write(root, {"images/test/c.png": None})
+    with caplog.at_level(logging.WARNING):
+        assert list(find(yolo.LAYOUT, root).parts) == ["train"]
+    assert "the images of test have no label files" in caplog.text
+    with pytest.raises(ValueError, match="None of the 1 images of test"):
+        find(yolo.LAYOUT, root, test="images/test")
+
+
+def test_labels_whose_image_was_renamed_are_said(tmp_path, caplog):
+    root = ultralytics(tmp_path)
+    write(root, {"labels/train/c.txt": BOX, "labels/train/notes.txt": "checked by two people in the autumn"})
+    content, heard = faults(yolo.LAYOUT, root)
+    assert [(fault.kind, fault.severity, fault.ids) for fault in heard] == [
+        ("label-without-image", "warning", (str(root / "labels/train/c.txt"),))
+    ]
+    assert len(content.annotations) == 1
+    with caplog.at_level(logging.WARNING):
+        read(yolo.LAYOUT, root)
+    assert caplog.text.count("have labels, but no image of their name") == 1
+
+
 def test_images_of_a_missing_part_are_not_taken_from_elsewhere(tmp_path):
     root = write(tmp_path, {"data.yaml": f"train: a/images\n{NAMES}", "images/a.png": None, "labels/a.txt": BOX})
     with pytest.raises(ValueError, match=r"data\.yaml: the images of train, a/images, are not there"):
