@@ -142,8 +142,8 @@ def load_dataset(name: str) -> Records:
         similar = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
         hint = f"similar names: {', '.join(similar)}; a" if similar else "a"
         raise ValueError(
-            f"No data set is registered as {name!r}; {hint} set of your own is registered by register_coco_folder "
-            "before the run starts (docs/datasets.md)."
+            f"No data set is registered as {name!r}; {hint} set of your own is given by data=DIR, or registered by "
+            "register_folder before the run starts (docs/datasets.md)."
         )
     metadata = MetadataCatalog.get(name)
     for key, what in _needed_paths(metadata).items():

@@ -97,7 +97,7 @@ def test_what_lies_elsewhere_is_not_looked_for_below_the_variable(monkeypatch, t
 
 
 def test_an_unknown_name_says_how_to_register_it():
-    with pytest.raises(ValueError, match=r"'birds'; .*register_coco_folder"):
+    with pytest.raises(ValueError, match=r"'birds'; .*data=DIR.*register_folder"):
         get_detection_dataset_dicts("birds")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
-from tests.data.folders.folder_sets import CATEGORIES, coco_content, save_images, write_coco, write_json
+from tests.data.folders.folder_sets import CATEGORIES, coco_content, save_images, write_coco, write_json, write_panoptic
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 
@@ -238,6 +238,28 @@ def test_files_of_another_kind_are_no_data_set(tmp_path):
     write_json(tmp_path / "a.json", {"shapes": [], "imagePath": "a.jpg"})
     with pytest.raises(ValueError, match=r"no data set that is known. Looked for: coco \(.*There are: 3 .jpg, 2 .json"):
         find_datasets(tmp_path, layout="coco")
+
+
+def test_two_readings_of_one_kind_are_a_choice(tmp_path):
+    write_coco(tmp_path, "annotations.json", {name: f"images/{name}" for name in NAMES})
+    (tmp_path / "labels").mkdir()
+    for name in "abc":
+        (tmp_path / f"labels/{name}.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    (tmp_path / "data.yaml").write_text("names: [cat]\ntrain: images\n")
+    message = r"can be read in 2 ways \(coco: COCO's .*; yolo: .*\): choose by data.layout=coco or data.layout=yolo"
+    with pytest.raises(ValueError, match=message):
+        found_images(tmp_path)
+    assert len(found_images(tmp_path, layout="coco")) == 2
+
+
+def test_files_that_cannot_be_used_do_not_hide_another_kind(tmp_path):
+    write_panoptic(tmp_path, "train")
+    for name in ("first", "second"):
+        write_coco(tmp_path, f"{name}.json", {"train_0.jpg": "train/train_0.jpg"})
+    found = find_datasets(tmp_path)
+    assert choose_dataset(found, ["panoptic"]).layout == "coco-panoptic"
+    with pytest.raises(ValueError, match=r"2 candidates for the part 'train'"):
+        choose_dataset(found, ["instances"])
 
 
 def test_hidden_folders_and_loops_are_left_out(tmp_path):
