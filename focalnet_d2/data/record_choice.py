@@ -7,6 +7,7 @@ import numpy as np
 from detectron2.data.build import print_instances_class_histogram
 
 from .annotations.boxes import NO_AREA
+from .packed.columns import CROWD
 from .packed.records import PackedRecords
 
 Records = Sequence[dict]
@@ -77,6 +78,18 @@ def _has_mask(annotation: dict) -> bool:
 
 def _first(records: PackedRecords, wanted: np.ndarray) -> dict | None:
     return records[int(wanted.argmax())] if wanted.any() else None
+
+
+def object_counts(records: Records) -> np.ndarray:
+    """(N, 2) int64: how many targets each image has, and how many of them are things; crowds are neither."""
+    if isinstance(records, PackedRecords):
+        return np.repeat(records.annotation_counts(without_flags=CROWD)[:, None], 2, axis=1)
+    return np.array([_object_counts(record) for record in records], np.int64).reshape(-1, 2)
+
+
+def _object_counts(record: dict) -> tuple[int, int]:
+    targets = [one for one in record.get("segments_info", record.get("annotations", ())) if not one.get("iscrowd", 0)]
+    return len(targets), sum(bool(one.get("isthing", True)) for one in targets)
 
 
 def print_class_histogram(records: Records, class_names: Sequence[str]) -> None:

@@ -1,14 +1,14 @@
 """Whether a recipe can find all objects of an image: how many there are, and how many its settings leave room for."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from detectron2.utils import comm
 from omegaconf import DictConfig
 
 from focalnet_d2.config.nodes import children, containers, raw_value
 from focalnet_d2.data.mappers import SemanticMaskMapper
+from focalnet_d2.data.record_choice import object_counts
 
 from .recipe_filling import mapper_class
 
@@ -19,11 +19,11 @@ RESULTS = ("num_select", "top_k", "max_detections", "test_topk_per_image", "max_
 logger = logging.getLogger(__name__)
 
 
-def warn_of_full_images(recipe: DictConfig, images: Iterable[Mapping[str, Any]]) -> None:
+def warn_of_full_images(recipe: DictConfig, datasets: Iterable[Sequence[dict]]) -> None:
     """Warn once if an image has more objects than the recipe can find; crowds are none.
 
     Args:
-        images: dataset dicts; those with nothing but a label map have no objects.
+        datasets: dataset dicts of each; images with nothing but a label map have no objects.
     """
     mapper = mapper_class(recipe)
     if not comm.is_main_process() or (mapper is not None and issubclass(mapper, SemanticMaskMapper)):
@@ -32,9 +32,11 @@ def warn_of_full_images(recipe: DictConfig, images: Iterable[Mapping[str, Any]])
     if not limits:
         return
     targets, results = (0, ""), (0, "")  # most of them in an image, and its file
-    for image in images:
-        number, things = _counts(image)
-        targets, results = max(targets, (number, image["file_name"])), max(results, (things, image["file_name"]))
+    for records in filter(len, datasets):
+        counts = object_counts(records)
+        files = [records[place]["file_name"] for place in counts.argmax(0).tolist()]
+        fullest = list(zip(counts.max(0).tolist(), files))
+        targets, results = max(targets, fullest[0]), max(results, fullest[1])
     _warn([(key, limit, targets if key.endswith(TARGETS) else results) for key, limit in limits])
 
 
@@ -58,12 +60,3 @@ def object_limits(recipe: DictConfig) -> Iterator[tuple[str, int]]:
                 value = raw_value(child)
                 if name in (*TARGETS, *RESULTS) and isinstance(value, int) and not isinstance(value, bool):
                     yield f"{path}{name}", value
-
-
-def _counts(image: Mapping[str, Any]) -> tuple[int, int]:
-    """Numbers of targets and of objects of an image."""
-    if "segments_info" in image:
-        segments = [segment for segment in image["segments_info"] if not segment.get("iscrowd", 0)]
-        return len(segments), sum(bool(segment.get("isthing", True)) for segment in segments)
-    objects = sum(not annotation.get("iscrowd", 0) for annotation in image.get("annotations", ()))
-    return objects, objects

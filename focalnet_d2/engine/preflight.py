@@ -66,7 +66,7 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
                 one.check_images(test)
         on_main_process(lambda: _check_images(recipe, train, test))
         logger.info("%s%d images to score", "" if train is None else f"{len(train)} images to learn from, ", len(test))
-        warn_of_full_images(recipe, itertools.chain(train or (), test))
+        warn_of_full_images(recipe, (train or (), test))
         return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
 
 

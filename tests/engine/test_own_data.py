@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from focalnet_d2.config.lazy import RecipeError, recipe_from_yaml, recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
+from focalnet_d2.data.record_choice import object_counts
 from focalnet_d2.engine import own_data
 from focalnet_d2.engine.data_report import log_data, warn_of_changed_folder
 from focalnet_d2.engine.jobs import Job
@@ -244,6 +245,14 @@ def test_more_objects_than_a_recipe_can_find_are_one_warning(boxes, caplog):
     assert ".png has 2 objects" in record.getMessage()
     wanted = "set model.query_selection.num_queries=2 (now 1), dataloader.evaluator.max_dets=2 (now 1)."
     assert record.getMessage().endswith(wanted)
+
+
+def test_crowds_and_stuff_are_no_objects():
+    thing, stuff, crowd = ({"isthing": flag, "iscrowd": crowd} for flag, crowd in ((True, 0), (False, 0), (True, 1)))
+    panoptic = [{"segments_info": [thing, stuff, crowd]}, {"segments_info": []}]
+    assert object_counts(panoptic).tolist() == [[2, 1], [0, 0]]
+    boxes = [{"annotations": [{}, {"iscrowd": 1}, {"iscrowd": 0}]}, {"sem_seg_file_name": "a.png"}]
+    assert object_counts(boxes).tolist() == [[2, 2], [0, 0]]
 
 
 def test_a_recipe_is_executed_once_in_a_process(boxes, tmp_path):

@@ -15,6 +15,7 @@ from focalnet_d2.data.datasets import register_coco_folder
 from focalnet_d2.data.instance_dicts import dataset_dicts
 from focalnet_d2.data.packed.loading import load_packed
 from focalnet_d2.data.packed.records import PackedRecords
+from focalnet_d2.data.record_choice import object_counts
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from tests.data.annotations import coco_file
 from tests.data.annotations.test_mutated_instances import mutate
@@ -59,6 +60,7 @@ def test_records_equal_those_of_the_list(tmp_path, monkeypatch, caplog, pack_all
     assert [repr(record) for record in records] == [repr(record) for record in expected]
     assert records.image_ids() == [record["image_id"] for record in expected]
     assert records.file_names() == [record["file_name"] for record in expected]
+    assert object_counts(records).tolist() == object_counts(expected).tolist()
     assert parts(caplog) == said
 
 
