@@ -23,11 +23,10 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
-from ..class_map import class_map
 from .annotation_files import relative_to_root
 from .dataset import Part
 from .image_names import NameResolver, locate
-from .instance_content import InstanceContent
+from .instance_content import InstanceContent, class_list
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_name, part_of_path
@@ -67,7 +66,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     objects = (objects_of(_pieces(image)) for root in roots.values() for image in root.iterfind("image"))
     has_masks = all(shapes.has_outline for one in objects for shapes in one.values())
     reason = f"{some_of(files)}: CVAT for images 1.1"
-    return Found(parts, class_map(range(1, len(names) + 1), names), reason, has_masks)
+    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:

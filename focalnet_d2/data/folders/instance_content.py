@@ -3,7 +3,7 @@
 import logging
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +14,7 @@ from ..annotations.faults import Fault, Report, strict
 from ..annotations.findings import SHOWN_IDS
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
+from ..class_map import ClassMap, class_map
 from .dataset import Part
 from .shapes import Piece, Shapes, Size, objects_of
 
@@ -123,6 +124,18 @@ class InstanceContent:
         categories = [{"id": key, "name": name} for key, name in self._names.items()]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
         return check_instances(content, self._part.annotations, self._report)
+
+
+def class_list(names: Mapping[int, str], source: str | Path) -> ClassMap:
+    """Classes by their ids.
+
+    Raises:
+        ValueError: they are no class list; the message names the source.
+    """
+    try:
+        return class_map(list(names), list(names.values()))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def upright_size(path: str | Path) -> Size:

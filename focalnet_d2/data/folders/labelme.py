@@ -33,9 +33,8 @@ from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
-from ..class_map import class_map
 from .dataset import Part
-from .instance_content import IMAGE_ERRORS, InstanceContent
+from .instance_content import IMAGE_ERRORS, InstanceContent, class_list
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
@@ -64,7 +63,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     reason = f"{len(contents)} JSON files of labelme such as {next(iter(contents))}"
     objects = (shapes for content in contents.values() for shapes in objects_of(_pieces(content)).values())
     has_masks = all(shapes.has_outline for shapes in objects)
-    return Found(parts, class_map(range(1, len(names) + 1), names), reason, has_masks)
+    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:

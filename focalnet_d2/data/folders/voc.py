@@ -25,9 +25,8 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
-from ..class_map import class_map
 from .dataset import Part
-from .instance_content import InstanceContent
+from .instance_content import InstanceContent, class_list
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
@@ -56,7 +55,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         folders = folders_of_parts(listing, files, wanted, "XML file of Pascal VOC")
         parts = {part: part_of_folders(listing, rows, options) for part, rows in folders.items()}
     reason = f"{len(files)} XML files of Pascal VOC such as {files[0]}, corners from {first_pixel}"
-    return Found(parts, class_map(range(1, len(names) + 1), names), reason)
+    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason)
 
 
 def read(part: Part, report: Report) -> CocoInstances:

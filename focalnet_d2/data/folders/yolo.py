@@ -26,9 +26,8 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
-from ..class_map import ClassMap, class_map
 from .dataset import Part
-from .instance_content import InstanceContent
+from .instance_content import InstanceContent, class_list
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Polygon, Shapes, Size
@@ -66,7 +65,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     has_masks = not files.keypoints and all(_has_polygons_only(path) for paths in labels.values() for path in paths)
     counts = ", ".join(f"{part} {len(paths)}" for part, paths in labels.items())
     reason = f"{Path(files.source).name} with {len(files.names)} classes; images with a label file: {counts}"
-    return Found(parts, _classes(files), reason, has_masks)
+    return Found(parts, class_list(files.names, files.source), reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:
@@ -88,13 +87,6 @@ def read(part: Part, report: Report) -> CocoInstances:
         message = f"{some_of(lone)} have labels, but no image of their name: correct the names, or remove them."
         content.warn("label-without-image", part.annotations, message, lone)
     return content.checked()
-
-
-def _classes(files: YoloFiles) -> ClassMap:
-    try:
-        return class_map(list(files.names), list(files.names.values()))
-    except ValueError as error:
-        raise ValueError(f"{files.source}: {error}") from error
 
 
 def _label_files(part: str, found: YoloFiles, root: str) -> list[Path]:

@@ -204,6 +204,7 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
     ("files", "message"),
     [
         ({"a.xml": voc_xml(), "a.png": None}, "have no object with a name"),
+        ({"a.xml": voc_xml(BOX), "a.png": None, "labelmap.txt": "cat\n:::\n"}, "Classes have no name"),
         ({"a.xml": voc_xml(BOX), "a.png": None, "labels.txt": "dog\n"}, "lacks the classes cat"),
         ({"a.xml": voc_xml(BOX).replace("<size>", "<imagesize/><size>")}, "is of the old LabelMe web tool"),
     ],
