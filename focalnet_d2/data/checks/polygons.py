@@ -22,7 +22,7 @@ def crosses_itself(polygon: np.ndarray) -> bool:
     starts = polygon.astype(np.float64)  # (N, 2)
     ends = np.roll(starts, -1, axis=0)
     for index in range(len(starts) - 2):
-        others = slice(index + 2, len(starts) - (index == 0))  # sides that share no corner with this one
+        others = slice(index + 2, None)  # later ones but for the next, which shares a corner with this one
         a, b, c, d = starts[index], ends[index], starts[others], ends[others]
         apart_cd = _side(a, b, c) * _side(a, b, d) < 0  # c and d lie on two sides of this side
         apart_ab = _side(c, d, a) * _side(c, d, b) < 0

@@ -82,6 +82,11 @@ def test_boxes_of_which_some_reach_beyond_are_not_taken_for_corners_and_corners_
     }
 
 
+def test_files_with_boxes_of_both_kinds_are_not_converted():
+    assert corner_boxes(IMAGES, listed([[50, 50, 90, 90]] * 9)) != []
+    assert corner_boxes(IMAGES, listed([[50, 50, 90, 90]] * 9 + [[60, 60, 5, 5]])) == []
+
+
 def test_boxes_of_images_without_a_size_are_not_judged():
     assert corner_boxes([{"id": 1}], listed([[50, 50, 90, 90]] * 9)) == []
 
