@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focalnet_d2.data.loader import build_train_loader
+from focalnet_d2.data.packed import loading
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.engine.distributed import launch
+from tests.data.annotations import coco_file
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory by process is read from /proc")
 
@@ -95,12 +97,30 @@ def read_in_rank(folder):
     rank, found = int(os.environ["RANK"]), []
     for tempfile.tempdir in (folder, os.path.join(folder, "missing")):
         found.append(list(SharedMemoryDataset([{"from rank": rank, "image": i} for i in range(3)])))
-    Path(folder, f"result{rank}").write_text(repr(found))
+    Path(folder, f"result{rank}").write_text(repr([*found, *read_packed_in_rank(folder, rank)]))
+
+
+RESULTS = ["cache0", "cache1", "files0", "files1", "result0", "result1"]  # of both ranks
+
+
+def read_packed_in_rank(folder, rank):
+    """The same with packed records in memory; mapped from a cache, each rank keeps what it has."""
+    loading.BIG, tempfile.tempdir, found = 0, folder, []
+    for cache in (0, 1):
+        os.environ |= {"FOCALNET_D2_RECORDS_CACHE": str(cache), "XDG_CACHE_HOME": f"{folder}/cache{rank}"}
+        os.makedirs(f"{folder}/files{rank}", exist_ok=True)
+        path = coco_file.write(Path(folder, f"files{rank}"), {**coco_file.content(), "info": rank})
+        records = loading.load_packed(path).records(f"rank {rank}")
+        shared = SharedMemoryDataset(records)
+        assert list(shared) == list(records)
+        found.append(shared._records.block is records.block)
+    return found
 
 
 def test_ranks_of_a_machine_read_one_copy_or_without_a_temporary_folder_each_its_own(tmp_path):
     launch(read_in_rank, num_processes=2, args=(str(tmp_path),))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["result0", "result1"], "the file has no name any more"
+    assert sorted(path.name for path in tmp_path.iterdir()) == RESULTS, "the files have no name any more"
     for rank in range(2):
         expected = [[{"from rank": source, "image": i} for i in range(3)] for source in (0, rank)]
+        expected += [False, True]  # whether packed records are where they were
         assert (tmp_path / f"result{rank}").read_text() == repr(expected)
