@@ -17,10 +17,10 @@ CHUNK = 1 << 18  # bytes; their objects fit in the cache of a core, in which the
 _SMALL = 1 << 16  # bytes that hold a key, or the white space between two things
 _GUESSES = 64  # closing brackets, from the last, after which an object may end
 
-_SPACE = re.compile(rb"[ \t\n\r]*")
+_SPACE = b" \t\n\r"
 _STRING = re.compile(rb'"[^"\\]*"')  # keys with escapes are unusual
 _MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{}]', re.DOTALL)  # a quote alone begins a string that is cut off
-_SCALAR = re.compile(rb"[^,}\]\s]*")
+_AFTER_SCALAR = re.compile(rb"[,}\]\s]")
 _NEXT_OBJECT = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 
 Take = Callable[[list[Entry]], None]
@@ -180,7 +180,7 @@ class JsonStream:
         """The next place with something else than white space."""
         while True:
             window = self._read(place, _SMALL)
-            length = _SPACE.match(window).end()
+            length = len(window) - len(window.lstrip(_SPACE))
             place += length
             if length < len(window) or not window:
                 return place
@@ -244,8 +244,8 @@ def _complete_part(window: bytes) -> tuple[int, bool]:
 def _end_of_value(window: bytes) -> int | None:
     """Where the value that text begins with ends; None where the text ends before."""
     if window[:1] not in (b"{", b"[", b'"'):
-        end = _SCALAR.match(window).end()
-        return end if end < len(window) else None
+        after = _AFTER_SCALAR.search(window)
+        return after.start() if after else None
     depth = 0
     for match in _MARK.finditer(window):
         mark = match[0]

@@ -7,7 +7,7 @@ Nothing in it is code, and whatever it says of itself is checked against its siz
 
 import json
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ def mapped_bytes(path: str | Path, size: int) -> Tensor:
     return torch.from_numpy(np.memmap(path, np.uint8, mode="c", shape=(size,)))
 
 
+class Sink(Protocol):
+    """A file, or something like it, that is written from its beginning to its end."""
+
+    def write(self, content: bytes | memoryview, /) -> int:
+        """Writes all of the bytes."""
+        ...
+
+
 class BlockWriter:
     """Writes a block from its beginning to its end.
 
@@ -32,7 +40,7 @@ class BlockWriter:
         sink: a file, or bytes in memory.
     """
 
-    def __init__(self, sink: BinaryIO):
+    def __init__(self, sink: Sink):
         self._sink = sink
         self._place = 0
         self._columns: dict[str, list] = {}  # type of number, first byte, how many numbers

@@ -20,7 +20,7 @@ import torch
 from focalnet_d2.utils.atomic_write import UNFINISHED, atomic_open
 from focalnet_d2.utils.user_cache import make_user_cache
 
-from .block import Block, mapped_bytes
+from .block import Block, Sink, mapped_bytes
 from .columns import FORMAT
 
 SWITCH = "FOCALNET_D2_RECORDS_CACHE"
@@ -30,7 +30,7 @@ _SUFFIX = ".records"
 _DIGEST = hashlib.sha256().digest_size
 _AT_ONCE = 1 << 20  # bytes
 
-Make = Callable[[BinaryIO], None]
+Make = Callable[[Sink], None]
 
 logger = logging.getLogger(__name__)
 
@@ -129,17 +129,14 @@ def _written(path: Path, source: str | Path, state: tuple[int, ...], make: Make)
     return block
 
 
-class _Hashed(io.RawIOBase):
+class _Hashed:
     """Writes to a file and sums up what is written."""
 
     def __init__(self, file: BinaryIO):
         self.file = file
         self.digest = hashlib.sha256()
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content) -> int:
+    def write(self, content: bytes | memoryview, /) -> int:
         self.digest.update(content)
         return self.file.write(content)
 

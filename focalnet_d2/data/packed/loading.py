@@ -21,7 +21,7 @@ from ..annotations.json_stream import JsonStream, UnusualJsonError
 from ..annotations.masks import find_unusable_masks
 from ..annotations.oddities import Oddities
 from ..instance_dicts import DamagedMasks, image_columns
-from .block import Block, BlockWriter
+from .block import Block, BlockWriter, Sink
 from .cache import cached_block
 from .packing import Packer
 from .records import PackedRecords
@@ -77,7 +77,7 @@ def _log(path: str, facts: dict[str, Any]) -> None:
 
 
 @paused_collection()
-def pack_instances(path: str | Path, sink: BinaryIO) -> None:
+def pack_instances(path: str | Path, sink: Sink) -> None:
     """Writes the block of a file.
 
     Raises:

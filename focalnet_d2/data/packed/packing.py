@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -38,7 +38,7 @@ class Packer:
         self._count = 0  # annotations
         self._numbers = 0  # of polygons, with those that fill bytes
 
-    def add(self, annotations: Sequence[Entry], boxes: np.ndarray, unusable: Mapping[int, str]) -> None:
+    def add(self, annotations: Sequence[Entry], boxes: np.ndarray, unusable: Collection[int]) -> None:
         """Writes the next annotations of the file.
 
         Args:

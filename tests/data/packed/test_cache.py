@@ -147,17 +147,24 @@ def test_the_blocks_that_were_used_last_stay(source, own_cache, monkeypatch):
     assert make.calls == 5
 
 
-def test_who_comes_while_a_block_is_made_waits_for_it(source):
-    pytest.importorskip("fcntl")
-    together, make = threading.Barrier(4), Maker(source)
+def test_who_comes_while_a_block_is_made_waits_for_it(source, own_cache):
+    fcntl = pytest.importorskip("fcntl")
+    together, make, locked = threading.Barrier(4), Maker(source), []
+
+    def make_alone(sink):
+        (lock,) = own_cache.glob(".*.lock")
+        with open(lock, "wb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked.append(lock)
+        make(sink)
 
     def start(_):
         together.wait()
-        return text_of(source, make)
+        return text_of(source, make_alone)
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(start, range(4))) == ["one"] * 4
-    assert make.calls == 1
+    assert (make.calls, len(locked)) == (1, 1)
 
 
 @pytest.mark.parametrize(

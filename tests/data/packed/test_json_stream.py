@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import sys
 
 import pytest
 
@@ -91,7 +92,10 @@ UNUSUAL = {
 }
 
 
+@pytest.mark.parametrize("without_orjson", [False, True])
 @pytest.mark.parametrize("case", UNUSUAL)
-def test_what_is_unusual_is_left_to_another_reader(case):
+def test_what_is_unusual_is_left_to_another_reader(monkeypatch, case, without_orjson):
+    if without_orjson:
+        monkeypatch.setitem(sys.modules, "orjson", None)
     with pytest.raises(UnusualJsonError):
         read(UNUSUAL[case])
