@@ -1,14 +1,18 @@
 """The files of a known set as each tool wrote them (tests/fixtures/labelling_tools), read back."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools import mask as mask_codec
 
+from focalnet_d2.data.annotations.faults import strict
 from focalnet_d2.data.folders import cvat, labelme, voc, yolo
+from focalnet_d2.data.folders.dataset import Part
 from tests.data.folders.labelled_folders import find, read
 
 TOOLS = Path(__file__).parents[2] / "fixtures" / "labelling_tools"
@@ -61,6 +65,15 @@ def test_boxes_come_back(tool, tmp_path):
     for (label, box), (expected_label, expected_box) in zip(got, expected, strict=True):
         assert label == expected_label
         assert box == pytest.approx(expected_box, abs=1e-6)
+
+
+@pytest.mark.parametrize("tool", EXPECTED)
+def test_what_was_found_survives_a_recipe(tool, tmp_path):
+    layout, images, *_ = EXPECTED[tool]
+    part = find(layout.LAYOUT, folder_of(tool, images, tmp_path)).parts["train"]
+    kept = Part(**yaml.safe_load(yaml.safe_dump(asdict(part))))
+    assert kept == part
+    assert layout.LAYOUT.read(kept, strict) == layout.LAYOUT.read(part, strict)
 
 
 def square_with_a_hole():
