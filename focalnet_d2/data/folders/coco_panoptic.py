@@ -1,13 +1,19 @@
 """COCO's panoptic format: a JSON of segments and a folder of PNGs, from which everything else is derived."""
 
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
 from ..annotations.faults import Report
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 from ..class_map import ClassMap, category_classes
 from ..datasets.panoptic import things_first
+from ..panoptic_labels import read_panoptic_ids
 from .annotation_files import assign_parts, described_parts
 from .coco_summaries import CocoSummary, coco_summaries
 from .dataset import Part
-from .image_names import NameResolver, locate
+from .image_names import NameResolver, is_called_labels, locate, plain_name
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 
@@ -19,7 +25,8 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         return None
 
     def images_of(path: str, part: str) -> str:
-        return locate(listing, files[path].image_names, path, part).folder
+        one = files[path]
+        return locate(listing, one.image_names, path, part, has_labels=_label_folders(listing, one)).folder
 
     chosen = assign_parts(listing, list(files), wanted, images_of=images_of)
     summaries = {part: files[path] for part, path in chosen.items()}
@@ -35,8 +42,9 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
 def _part(listing: Listing, summary: CocoSummary, part: str) -> Part:
     if not summary.image_names or not summary.label_names:
         raise ValueError(f"{listing.root / summary.path} names no image or no PNG: write file_name in both lists.")
-    images = locate(listing, summary.image_names, summary.path, part)
-    labels = locate(listing, summary.label_names, summary.path, part, labels=True)
+    has_labels = _label_folders(listing, summary)
+    images = locate(listing, summary.image_names, summary.path, part, has_labels=has_labels)
+    labels = locate(listing, summary.label_names, summary.path, part, labels=True, has_labels=has_labels)
     return Part(
         images=listing.absolute(images.folder),
         annotations=listing.absolute(summary.path),
@@ -46,6 +54,23 @@ def _part(listing: Listing, summary: CocoSummary, part: str) -> Part:
             "search_panoptic": labels.search,
         },
     )
+
+
+def _label_folders(listing: Listing, summary: CocoSummary) -> Callable[[str], bool]:
+    """Tells the folder of the PNGs, which may have the names of the images: by its own name, or else by a PNG in it."""
+    name, segments = summary.example
+
+    @cache
+    def has_labels(folder: str) -> bool:
+        file = listing.root / folder / plain_name(name)
+        if is_called_labels(folder) or not segments or file.suffix.lower() != ".png" or not file.is_file():
+            return is_called_labels(folder)
+        try:
+            return set(np.unique(read_panoptic_ids(file)).tolist()) - {0} == segments
+        except ValueError:
+            return False
+
+    return has_labels
 
 
 def _classes(listing: Listing, summaries: dict[str, CocoSummary]) -> ClassMap:

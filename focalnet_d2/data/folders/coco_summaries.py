@@ -27,6 +27,7 @@ class CocoSummary:
             Files called stuff_* have their kind of objects, too, but no countable ones, and are "other".
         image_names: `file_name` of each image that has one.
         label_names: of a panoptic file, `file_name` of each annotation that has one.
+        example: of a panoptic file, a PNG and the ids of its segments; ("", none) where no annotation has both.
         categories: as in the file.
         used: ids of categories that annotations have.
         has_masks: whether there are annotations and each has a segmentation.
@@ -36,6 +37,7 @@ class CocoSummary:
     kind: str
     image_names: list[str]
     label_names: list[str]
+    example: tuple[str, frozenset]
     categories: list[Entry]
     used: frozenset
     has_masks: bool
@@ -98,6 +100,7 @@ class _Seen:
     def __init__(self) -> None:
         self.image_names: list[str] = []
         self.label_names: list[str] = []
+        self.example: tuple[str, frozenset] = ("", frozenset())
         self.categories: list[Entry] = []
         self.used: set[Id] = set()
         self.keys: set[str] = set()
@@ -113,6 +116,8 @@ class _Seen:
 
     def _take_annotations(self, entries: list[Entry]) -> None:
         self.label_names += _names(entries)
+        if not self.example[1]:
+            self.example = next(filter(lambda one: one[1], map(_example, entries)), self.example)
         self.used |= {key for entry in entries if type(key := entry.get("category_id")) in (int, str)}
         self.keys.update(*entries)
         self.has_masks = self.has_masks and all(entry.get("segmentation") for entry in entries)
@@ -125,6 +130,7 @@ class _Seen:
             kind="other" if is_stuff else self._kind(),
             image_names=self.image_names,
             label_names=self.label_names,
+            example=self.example,
             categories=self.categories,
             used=frozenset(self.used),
             has_masks=self.has_masks and bool(self.keys),
@@ -142,3 +148,11 @@ class _Seen:
 
 def _names(entries: list[Entry]) -> list[str]:
     return [name for entry in entries if isinstance(name := entry.get("file_name"), str) and name]
+
+
+def _example(annotation: Entry) -> tuple[str, frozenset]:
+    """The PNG of a panoptic annotation and the ids of its segments; no ids where it has none."""
+    name, segments = annotation.get("file_name"), annotation.get("segments_info")
+    if not (isinstance(name, str) and isinstance(segments, list)):
+        return "", frozenset()
+    return name, frozenset(one["id"] for one in segments if isinstance(one, dict) and type(one.get("id")) is int)

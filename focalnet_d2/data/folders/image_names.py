@@ -5,7 +5,7 @@ A name is looked for as it stands below every folder, and if that finds less, by
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -40,22 +40,37 @@ def plain_name(name: str) -> str:
     return "/".join(step for step in steps if step not in ("", ".", ".."))
 
 
-def locate(listing: Listing, names: Sequence[str], source: str, part: str, *, labels: bool = False) -> NamedFolder:
+def is_called_labels(folder: str) -> bool:
+    """Whether a folder has a name that label files are kept under."""
+    return bool(set(re.split(r"[^a-z]+", folder.lower())) & _OF_LABELS)
+
+
+def locate(
+    listing: Listing,
+    names: Sequence[str],
+    source: str,
+    part: str,
+    *,
+    labels: bool = False,
+    has_labels: Callable[[str], bool] = is_called_labels,
+) -> NamedFolder:
     """Where most of the named files lie.
 
     Args:
         names: as an annotation file has them.
         source: that file, relative to the root; a folder near to it is preferred.
         part: a folder of this part is preferred.
-        labels: whether label files are meant, in folders that are called so.
+        labels: whether label files are meant, which may have the names of the images.
+        has_labels: tells folders of label files from those of images.
 
     Raises:
         ValueError: none of the files is there, or two folders have them all and nothing tells which is meant.
     """
     plain = [plain_name(name) for name in names]
     counts = Counter(folder for name in plain for folder in _folders_with(listing, name))
-    if labels and any(map(_is_of_labels, counts)):  # images may have the same names, and one more
-        counts = Counter({folder: count for folder, count in counts.items() if _is_of_labels(folder)})
+    is_of_labels = {folder: has_labels(folder) for folder in counts}
+    if labels and any(is_of_labels.values()):  # images may have the same names, and one more
+        counts = Counter({folder: count for folder, count in counts.items() if is_of_labels[folder]})
     most = max(counts.values(), default=0)
     if most < len(plain):
         found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]
@@ -68,7 +83,7 @@ def locate(listing: Listing, names: Sequence[str], source: str, part: str, *, la
             f"has {listing.counts()})."
         )
     folders = [folder for folder, count in counts.items() if count == most]
-    ranks = {folder: _rank(folder, source, part, labels) for folder in folders}
+    ranks = {folder: (is_of_labels[folder] == labels, *_rank(folder, source, part)) for folder in folders}
     best = [folder for folder in folders if ranks[folder] == max(ranks.values())]
     if len(best) > 1:
         raise ValueError(
@@ -90,17 +105,13 @@ def _by_base_name(listing: Listing, name: str) -> list[str]:
     return [path for path in paths if f"/{path}".endswith(f"/{name}")] or paths
 
 
-def _is_of_labels(folder: str) -> bool:
-    return bool(set(re.split(r"[^a-z]+", folder.lower())) & _OF_LABELS)
-
-
-def _rank(folder: str, source: str, part: str, labels: bool) -> tuple[int, int, int]:
-    """How well a folder fits: is it one of labels or not, does it belong to the part, how near is it to the file."""
+def _rank(folder: str, source: str, part: str) -> tuple[int, int]:
+    """How well a folder fits: does it belong to the part, how near is it to the file."""
     own = part_of_path(folder)
     steps, others = PurePosixPath(folder).parts, PurePosixPath(source).parent.parts
     shared = next((n for n, (a, b) in enumerate(zip(steps, others)) if a != b), min(len(steps), len(others)))
     nearness = 2 * shared - len(steps) - len(others)
-    return int(_is_of_labels(folder) == labels), int(own == part) - int(own not in ("", part)), nearness
+    return int(own == part) - int(own not in ("", part)), nearness
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -7,7 +7,17 @@ import pytest
 
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
-from tests.data.folders.folder_sets import CATEGORIES, coco_content, save_images, write_coco, write_json, write_panoptic
+from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from tests.data.folders.folder_sets import (
+    CATEGORIES,
+    PANOPTIC_IDS,
+    coco_content,
+    panoptic_content,
+    save_images,
+    write_coco,
+    write_json,
+    write_panoptic,
+)
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 
@@ -157,6 +167,15 @@ def test_images_are_preferred_to_label_files_of_the_same_names(tmp_path):
     save_images(tmp_path / "masks", ["a.png"])
     dataset = choose_dataset(find_datasets(tmp_path), ["instances"])
     assert dataset.parts["train"].images == str(tmp_path / "images")
+
+
+@pytest.mark.parametrize(("images", "labels"), [("train", "train_png"), ("b", "a"), ("png", "colors")])
+def test_segments_tell_the_folder_of_panoptic_files_from_images_of_the_same_names(tmp_path, images, labels):
+    save_images(tmp_path / images, ["a.png"])
+    write_panoptic_ids(PANOPTIC_IDS, tmp_path / labels / "a.png")
+    write_json(tmp_path / "train.json", panoptic_content(["a.png"]))
+    part = choose_dataset(find_datasets(tmp_path), ["panoptic"]).parts["train"]
+    assert (part.images, part.options["panoptic_root"]) == (str(tmp_path / images), str(tmp_path / labels))
 
 
 def test_images_that_may_be_meant_by_one_name_are_named(tmp_path):
