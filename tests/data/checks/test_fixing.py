@@ -214,3 +214,25 @@ def test_sets_of_several_kinds_share_their_images(tmp_path):
     assert sorted(path.name for path in (tmp_path / "copy" / "train").iterdir()) == ["3.png", "5.png", "8.png", "9.png"]
     assert sorted(one.kind for one in find_datasets(tmp_path / "copy")) == ["instances", "panoptic"]
     assert faults_in(tmp_path / "copy") == []
+
+
+def write_yolo(root: Path) -> None:
+    """Two images of each part; a box of image a reaches beyond it, and b has one twice."""
+    for part in ("train", "val"):
+        (root / "images" / part).mkdir(parents=True)
+        (root / "labels" / part).mkdir(parents=True)
+        for name, rows in (("a", "0 0.9 0.5 0.4 0.2\n1 0.3 0.5 0.2 0.2\n"), ("b", 2 * "1 0.5 0.5 0.25 0.5\n")):
+            Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images" / part / f"{name}.png")
+            (root / "labels" / part / f"{name}.txt").write_text(rows)
+    (root / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n")
+
+
+def test_the_copy_of_another_layout_is_in_that_of_coco(tmp_path):
+    copy, changes = mended(tmp_path, write_yolo)
+    (dataset,) = find_datasets(copy)
+    assert (dataset.layout, dataset.classes.names, sorted(dataset.parts)) == ("coco", ["cat", "dog"], ["train", "val"])
+    content = json.loads((copy / "annotations" / "instances_val.json").read_text())
+    boxes = sorted(tuple(round(number, 3) for number in entry["bbox"]) for entry in content["annotations"])
+    assert boxes == [(12, 16, 12, 8), (22.5, 10, 15, 20), (42, 16, 18, 8)]
+    assert serious(faults_in(copy)) == []
+    assert changes.changes
