@@ -139,7 +139,7 @@ def _binned(series: Mapping[str, Counter], *, x_title: str, y_title: str) -> str
 def _objects(series: Mapping[str, Counter]) -> str:
     most = max((number for counter in series.values() for number in counter), default=0)
     starts = [start for start in _OBJECTS if start <= most]
-    ends = [*_OBJECTS[1 : len(starts)], MANY + 1]
+    ends = [*_OBJECTS[1:], MANY + 1][: len(starts)]
     labels = [f"{start}" if end == start + 1 else f"{start}-{end - 1}" for start, end in zip(starts, ends)]
     values = {
         name: [sum(counter[n] for n in counter if start <= n < end) for start, end in zip(starts, ends)]

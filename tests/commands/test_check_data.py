@@ -7,6 +7,7 @@ import pytest
 from focalnet_d2.commands import check_data
 from focalnet_d2.commands.main import main
 from focalnet_d2.data.annotations.faults import SEVERITIES
+from focalnet_d2.data.generated.writer import generate_dataset
 from tests.data.checks.planted_images import PLANTED, write_folder
 
 
@@ -29,6 +30,15 @@ def test_a_sound_folder(capsys, folder):
     assert "0 errors, 0 warnings, 0 notes" in out
     assert err == "coco, train: 4 images\ncoco, val: 2 images\n"
     assert (folder.parent / "out" / "check.html").is_file()
+
+
+def test_a_generated_set_is_sound_in_all_readings(capsys, tmp_path):
+    folder = generate_dataset(tmp_path / "data", num_train=6, num_val=3, image_size=(48, 64))
+    status, out, _ = run(capsys, folder, "--json")
+    document = json.loads(out)
+    assert [dataset["kind"] for dataset in document["datasets"]] == ["instances", "panoptic", "semantic"]
+    assert {fault["severity"] for fault in document["faults"]} <= {"note"}
+    assert status == 0
 
 
 @pytest.mark.parametrize(

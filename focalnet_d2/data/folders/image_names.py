@@ -105,13 +105,14 @@ def _by_base_name(listing: Listing, name: str) -> list[str]:
     return [path for path in paths if f"/{path}".endswith(f"/{name}")] or paths
 
 
-def _rank(folder: str, source: str, part: str) -> tuple[int, int]:
-    """How well a folder fits: does it belong to the part, how near is it to the file."""
+def _rank(folder: str, source: str, part: str) -> tuple[int, int, bool]:
+    """How well a folder fits: does it belong to the part, how near is it to the file, does it have the file's name."""
     own = part_of_path(folder)
     steps, others = PurePosixPath(folder).parts, PurePosixPath(source).parent.parts
     shared = next((n for n, (a, b) in enumerate(zip(steps, others)) if a != b), min(len(steps), len(others)))
     nearness = 2 * shared - len(steps) - len(others)
-    return int(own == part) - int(own not in ("", part)), nearness
+    has_its_name = folder.rpartition("/")[2] == PurePosixPath(source).stem
+    return int(own == part) - int(own not in ("", part)), nearness, has_its_name
 
 
 def _common_folder(paths: Sequence[str]) -> str:
