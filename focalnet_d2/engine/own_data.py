@@ -18,6 +18,7 @@ from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
 from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
+from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.utils.atomic_write import write_atomically
 
@@ -197,9 +198,11 @@ def find_for(recipe: DictConfig, settings: Settings) -> FolderDataset:
     mapper = mapper_class(recipe)
     uses = uses_of(mapper)
     usable = FoundDatasets([one for one in found if any(takes(use, one) for use in uses)], found.failures)
-    if not usable and not found.failures:
-        raise RecipeError(no_use(mapper, uses, found))
-    return choose_dataset(usable or found, [use.kind for use in uses])
+    kinds = [use.kind for use in uses]
+    if not usable:
+        broken = (error for name, error in found.failures.items() if LAYOUTS[name].kind in kinds)
+        raise next(broken, None) or RecipeError(no_use(mapper, uses, found))
+    return choose_dataset(usable, kinds)
 
 
 def _use(recipe: DictConfig, dataset: FolderDataset) -> Use:

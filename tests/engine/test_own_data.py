@@ -124,6 +124,15 @@ def test_boxes_alone_are_refused_by_a_recipe_for_masks_in_one_line(boxes):
     assert "mask" not in message.rpartition("such as")[2]
 
 
+def test_files_that_cannot_be_used_are_named_where_the_recipe_needs_them(boxes):
+    (boxes / "panoptic.json").write_text('{"images": [], "annotations": [{"segments_info": []}], "categories": []}')
+    with pytest.raises(ValueError, match=r"panoptic.json"):
+        applied(MASK2FORMER, f"data={boxes}")
+    with pytest.raises(RecipeError, match="holds boxes without masks"):
+        applied("mask_rcnn_focalnet_mini_coco", f"data={boxes}")
+    assert applied(DINO, f"data={boxes}").model.num_classes == 2
+
+
 @pytest.mark.parametrize(
     ("recipe", "folder", "message"),
     [
