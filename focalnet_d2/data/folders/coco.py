@@ -10,6 +10,7 @@ supervision and COCO itself write them.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
@@ -64,7 +65,7 @@ def _part(listing: Listing, summary: CocoSummary, part: str, unused: Sequence[Id
     if not summary.image_names:
         raise ValueError(f"{listing.root / summary.path} lists no image with a file_name: add them, or leave it out.")
     images = locate(listing, summary.image_names, summary.path, part)
-    options = {"search": True} if images.search else {}
+    options: dict[str, Any] = {"search": True} if images.search else {}
     if unused:
         options["unused_categories"] = list(unused)
     return Part(listing.absolute(images.folder), listing.absolute(summary.path), options)
@@ -74,12 +75,12 @@ def unused_roots(summaries: Sequence[CocoSummary]) -> list[Id]:
     """Ids of categories that only head a list, as Roboflow writes them: the supercategory of others, of no object."""
     categories = [category for one in summaries for category in one.categories]
     used = frozenset().union(*(one.used for one in summaries))
-    heads = {category.get("supercategory") for category in categories}
-    roots = {
-        category.get("id")
-        for category in categories
-        if category.get("supercategory") == "none" and category.get("name") in heads and category.get("id") not in used
-    }
+    heads = [category.get("supercategory") for category in categories]
+    roots: set[Id] = set()
+    for category in categories:
+        key = category.get("id")
+        if isinstance(key, int | str) and category.get("supercategory") == "none" and category.get("name") in heads:
+            roots |= {key} - used
     return sorted(roots, key=str)
 
 
@@ -89,7 +90,7 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
     for one in summaries:
         for category in one.categories:
             key, name = category.get("id"), category.get("name")
-            if type(key) in (int, str) and key not in unused:  # reading refuses other ids
+            if isinstance(key, int | str) and key not in unused:  # reading refuses other ids
                 files.setdefault((key, str(key if name is None else name)), one.path)
     if not files:
         raise ValueError(f"{listing.root / summaries[0].path} has no categories: add the list of classes.")

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from ..annotations.faults import Report
+from ..annotations.ids import kind_of_ids
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 from ..class_map import ClassMap, category_classes
 from ..datasets.panoptic import things_first
@@ -77,10 +78,13 @@ def _classes(listing: Listing, summaries: dict[str, CocoSummary]) -> ClassMap:
     """The categories, which are the same in all parts; things by id, then stuff by id."""
     lists = {}
     for part, one in summaries.items():
-        path = listing.root / one.path
+        kind_of_ids([category.get("id") for category in one.categories], f"{listing.root / one.path}: categories")
         for category in one.categories:
-            if lacking := [key for key in ("id", "name", "isthing") if key not in category]:
-                raise ValueError(f"{path}: a category has no {lacking[0]}: {category}; write id, name and isthing.")
+            if not isinstance(category.get("name"), str) or category.get("isthing") not in (0, 1):
+                raise ValueError(
+                    f"{listing.root / one.path}: the category {category} needs a name that is text, and isthing 1 for "
+                    "what is countable, else 0."
+                )
         lists[part] = category_classes(things_first(one.categories))
     (first, classes), *others = lists.items()
     for part, other in others:

@@ -118,7 +118,7 @@ class _Seen:
         self.label_names += _names(entries)
         if not self.example[1]:
             self.example = next(filter(lambda one: one[1], map(_example, entries)), self.example)
-        self.used |= {key for entry in entries if type(key := entry.get("category_id")) in (int, str)}
+        self.used |= {key for entry in entries if isinstance(key := entry.get("category_id"), int | str)}
         self.keys.update(*entries)
         self.has_masks = self.has_masks and all(entry.get("segmentation") for entry in entries)
 

@@ -70,4 +70,4 @@ def _group_of(name: str, pattern: re.Pattern | None) -> str:
 
 
 def _hash(seed: int, group: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogatepass")).digest()
