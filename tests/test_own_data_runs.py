@@ -89,6 +89,7 @@ def test_one_command_leaves_a_run_that_says_what_it_learned_from(finished, boxes
     assert "5 images to learn from, 1 images to score" in log
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_scored_by_the_moved_run_folder_alone_in_another_process(finished, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(finished, moved)
