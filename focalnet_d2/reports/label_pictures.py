@@ -16,7 +16,7 @@ from focalnet_d2.data.checks.contract import LabelTask
 from focalnet_d2.data.class_map import ClassEntry, ClassMap
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
-from focalnet_d2.data.semantic_labels import read_semantic_labels
+from focalnet_d2.data.semantic_labels import read_label_values
 
 LONGEST_SIDE = 360
 _OPACITY = 0.5
@@ -105,12 +105,15 @@ def _draw_segments(canvas: Image.Image, task: LabelTask, known: Known) -> Counte
 
 
 def _draw_map(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:
-    labels = _shrunk(read_semantic_labels(task.label_file).astype(np.int32), canvas)
-    values = np.unique(labels).tolist()
-    for value in values:
-        if value in known:
-            _fill(canvas, labels == value, known[value].color)
-    return Counter(values)
+    assert task.decoding is not None  # a semantic task has one
+    values = _shrunk(read_label_values(task.label_file, colors=task.decoding.colors), canvas)
+    there, found = set(np.unique(values).tolist()), Counter()
+    for value, label in task.decoding.labels:
+        if value in there and label != task.decoding.ignore_label:
+            entry = known[task.classes[label]]
+            _fill(canvas, values == value, entry.color)
+            found[entry.dataset_id] = 1
+    return found
 
 
 def _shrunk(values: np.ndarray, canvas: Image.Image) -> np.ndarray:

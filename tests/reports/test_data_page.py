@@ -15,6 +15,7 @@ from focalnet_d2.data.checks.report import Findings, Reading
 from focalnet_d2.data.checks.statistics import PartStatistics
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
+from focalnet_d2.data.label_decoding import LabelDecoding
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 from focalnet_d2.reports.charts import bar_chart, bubble_chart
 from focalnet_d2.reports.data_page import data_page, write_data_page
@@ -63,9 +64,11 @@ def panoptic_task(folder):
 
 def semantic_task(folder):
     labels = np.full((30, 40), 255, np.uint8)
-    labels[10:20, 10:30] = 3
+    labels[10:20, 10:30] = 70  # the first class
     Image.fromarray(labels).save(folder / "s.png")
-    return LabelTask("semantic", "labels", "a.png", gray_image(folder / "a.png"), label_file=str(folder / "s.png"))
+    image, file = gray_image(folder / "a.png"), str(folder / "s.png")
+    decoding = LabelDecoding(((70, 0), (71, 1), (255, 255)))
+    return LabelTask("semantic", "labels", "a.png", image, label_file=file, classes=(3, 9), decoding=decoding)
 
 
 def findings_of(tasks, faults=()):
