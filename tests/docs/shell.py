@@ -27,6 +27,7 @@ from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 from tests.docs.pages import ROOT, Passage
 
 OTHERS_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+OF_A_RUN = "dino_focalnet_mini_quickstart"
 SHIPPED = ("weights/", "configs/", "tools/", "tests/")  # an argument that begins so is a file of this repository
 
 
@@ -157,8 +158,8 @@ def check_recipe(options: argparse.Namespace) -> None:
 
 
 def recipe_named(name: str) -> DictConfig:
-    """A recipe of its own for whoever changes it."""
-    return copy.deepcopy(_loaded(name))
+    """A recipe of its own for whoever changes it; that of a reader's run has the settings of the small one."""
+    return copy.deepcopy(_loaded(OF_A_RUN if name.endswith("/recipe.yaml") else name))
 
 
 @cache

@@ -20,6 +20,7 @@ from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.commands import main as focalnet_d2
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.generated import register_generated
+from tests.data.folders.folder_sets import write_coco
 from tests.docs.pages import PAGES, ROOT, WITH_EXAMPLES, Passage, blocks, inline_code, name_of
 from tests.docs.shell import PROGRAMS, Command, check, commands_of, settings
 
@@ -63,6 +64,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[None]:
     for name, target in places.items():
         (tmp_path / name).symlink_to(target)
     shipped = read_checkpoint(ROOT / "weights" / "dino_focalnet_mini_day.safetensors")
+    write_coco(tmp_path / "pets", "train.json", ["a.jpg", "b.jpg"])
     save_checkpoint(tmp_path / "model.pth", {key: shipped[key] for key in ("model", "metadata") if key in shipped})
     monkeypatch.chdir(tmp_path)
     before, threads = set(DatasetCatalog), torch.get_num_threads()
