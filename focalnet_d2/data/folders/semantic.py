@@ -8,6 +8,7 @@
 Pixel values are the ids of the classes, or colors where the list of classes has them (`class_files`).
 """
 
+import itertools
 import logging
 import os
 from collections import defaultdict
@@ -110,9 +111,16 @@ def _common_folder(paths: Sequence[str]) -> str:
 
 
 def _part(listing: Listing, pairs: Sequence[Pair], options: dict[str, Any]) -> Part:
-    images = _common_folder([pair.image for pair in pairs])
-    labels = _common_folder([pair.label for pair in pairs])
-    return Part(listing.absolute(images), listing.absolute(labels), options)
+    """A part with the folders of its images and label files, below which there may be those of other parts."""
+    images, label_files = [pair.image for pair in pairs], [pair.label for pair in pairs]
+    top, labels = _common_folder(images), _common_folder(label_files)
+    folders = {"image_folders": _folders(images, top), "label_folders": _folders(label_files, labels)}
+    return Part(listing.absolute(top), listing.absolute(labels), {**options, **folders})
+
+
+def _folders(paths: Sequence[str], top: str) -> list[str]:
+    """The folders of some files, relative to one above them; "" is that one."""
+    return sorted({path.rpartition("/")[0].removeprefix(top).lstrip("/") for path in paths})
 
 
 def _lists(listing: Listing) -> dict[str, str]:
@@ -125,14 +133,8 @@ def _lists(listing: Listing) -> dict[str, str]:
 
 def read(part: Part, report: Report) -> list[ListedImage]:
     """The images of a part and their label files."""
-    top = os.path.commonpath([part.images, part.annotations])
-    listing = Listing(top)
-    images, mixed = split_labels(listing.below(_relative(part.images, top), listing.images))
-    if part.images == part.annotations:
-        labels = mixed.get("", [])
-    else:
-        labels = listing.below(_relative(part.annotations, top), listing.with_suffix(*LABEL_SUFFIXES))
-        images = sorted(set(images) - set(labels))
+    listing = Listing(os.path.commonpath([part.images, part.annotations]))
+    images, labels = _files(listing, part)
     ending = part.options.get("ending")
     if stems := part.options.get("stems"):
         images, labels = _listed(images, labels, stems, ending or "")
@@ -142,6 +144,27 @@ def read(part: Part, report: Report) -> list[ListedImage]:
         group = paired(listing, images, labels, "", ending)
     _report_alone(listing, group, images, part, report)
     return [ListedImage(listing.absolute(pair.image), listing.absolute(pair.label)) for pair in group.pairs]
+
+
+def _files(listing: Listing, part: Part) -> tuple[list[str], list[str]]:
+    """Images and label files in the folders of a part, relative to the root of the listing."""
+    image_root, label_root = (_relative(folder, str(listing.root)) for folder in (part.images, part.annotations))
+    images, groups = split_labels(listing.below(image_root, listing.images))
+    if image_root == label_root:
+        labels = sorted(itertools.chain.from_iterable(groups.values()))
+    else:
+        labels = listing.below(label_root, listing.with_suffix(*LABEL_SUFFIXES))
+        images = sorted(set(images) - set(labels))
+    own_images = _inside(images, image_root, part.options.get("image_folders"))
+    return own_images, _inside(labels, label_root, part.options.get("label_folders"))
+
+
+def _inside(paths: list[str], root: str, folders: Sequence[str] | None) -> list[str]:
+    """Those of the files that lie in one of some folders, which are relative to a root; None for all."""
+    if folders is None:
+        return paths
+    places = {"/".join(filter(None, (root, folder))) for folder in folders}
+    return [path for path in paths if path.rpartition("/")[0] in places]
 
 
 def _relative(folder: str, top: str) -> str:

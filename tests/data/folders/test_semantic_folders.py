@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -286,3 +287,27 @@ def test_more_classes_than_a_byte_has(tmp_path):
     register_dataset(dataset)
     assert MetadataCatalog.get("data_val").ignore_label == 65535
     assert labels_of(dataset) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("{}/images/{}.jpg", "{}/masks/{}.png"),
+        ("images/{}/{}.jpg", "masks/{}/{}.png"),
+        ("{}/{}.jpg", "{}/{}_mask.png"),
+        ("images/{}/{}.jpg", "masks/{}/{}_mask.png"),
+    ],
+)
+@pytest.mark.parametrize("parts", [True, False])
+def test_folders_of_other_parts_that_lie_between_those_of_a_part_are_none_of_it(tmp_path, image, label, parts):
+    expected = {}
+    for place in ("a", "b", "c"):
+        for part in ("train", "val") if parts else (place,):
+            folder, name = (f"{place}/{part}" if parts else place), f"{place}_{part}"
+            write_pairs(tmp_path, image.format(folder, "{}"), label.format(folder, "{}"), names=[name])
+            expected.setdefault(part if parts else ("val" if place == "b" else "train"), set()).add(name)
+    folder_of_b = image.rpartition("/")[0].format("b")
+    dataset = found(tmp_path) if parts else found(tmp_path, wanted={"val": folder_of_b})
+    assert dataset.split is None
+    read = {part: {Path(one.file_name).stem for one in read_part(dataset, part)} for part in dataset.parts}
+    assert read == expected
