@@ -1,6 +1,6 @@
-"""Images in a folder for each class: train/CLASS/*, val/CLASS/*, or CLASS/* alone."""
+"""Images in and below a folder for each class: train/CLASS/*, val/CLASS/*, or CLASS/* alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from focalnet_d2.utils.text import some_of
 
@@ -10,7 +10,7 @@ from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, Part
 from .label_pairs import LABEL_FOLDERS
 from .layout import Found, Layout, WantedParts
-from .listing import Listing
+from .listing import Listing, ancestors
 from .part_names import part_of_name
 
 _NO_CLASSES = LABEL_FOLDERS | {"image", "images", "img", "imgs", "imagesets", "jpegimages", "photos"}
@@ -39,21 +39,59 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
 
 
 def _parents_of_classes(listing: Listing) -> dict[str, dict[str, int]]:
-    """Folders all of whose images lie in folders in them, with the number of images of each of those; none without two
-    classes."""
-    parents: dict[str, dict[str, int]] = defaultdict(dict)
+    """Folders of class folders, which are those of parts or else the root, with the number of images in and below each
+    class folder; none without two classes.
+
+    Raises:
+        ValueError: images lie beside the class folders of a part, or a folder of images beside those of classes is
+            called after a part.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)  # by parent and class, "" for images in no class folder
+    parents = _part_folders(listing)
     for folder, images in listing.images_by_folder.items():
-        parent, _, name = folder.rpartition("/")
-        if folder:
-            parents[parent][name] = len(images)
-    found = {
-        parent: classes
-        for parent, classes in parents.items()
-        if parent not in listing.images_by_folder
-        and (not parent or part_of_name(parent.rpartition("/")[2]))
-        and not any(part_of_name(name) or name.lower() in _NO_CLASSES for name in classes)
-    }
+        parent = parents[folder]
+        name, *deeper = folder.removeprefix(parent).lstrip("/").split("/")
+        of_pairs = (LABEL_FOLDERS if parent else _NO_CLASSES) & {step.lower() for step in deeper}
+        counts[parent][next(iter(of_pairs), name)] += len(images)
+    found = {parent: dict(own) for parent, own in counts.items() if _are_classes(listing, parent, own)}
+    flat = [parent for parent in counts if parent and "/" not in parent and parent not in found]
+    if len(found.get("", ())) > 1 and len(found) == 1 and flat:
+        raise ValueError(
+            f"{listing.root} has the folder {flat[0]}, which is called after a part, among class folders such as "
+            f"{some_of(sorted(found['']), 2)}: move all class folders into a folder named train."
+        )
+    if len(found) > 1:
+        found.pop("", None)
     return found if len(set().union(*found.values())) > 1 else {}
+
+
+def _part_folders(listing: Listing) -> dict[str, str]:
+    """Of each folder of images the highest one that is called after a part and has others than such in it, or else "":
+    of `dev_set/train/cat` that is `dev_set/train`."""
+    inside: dict[str, set[str]] = defaultdict(set)  # names in a folder, "" for images
+    for folder in listing.images_by_folder:
+        inside[folder].add("")
+        for one in ancestors(folder):
+            above, _, name = one.rpartition("/")
+            inside[above].add(name)
+
+    def is_part(folder: str) -> bool:
+        return bool(part_of_name(folder.rpartition("/")[2])) and not all(map(part_of_name, inside[folder]))
+
+    return {folder: min(filter(is_part, ancestors(folder)), key=len, default="") for folder in listing.images_by_folder}
+
+
+def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
+    """Whether the folders in a parent are those of classes."""
+    names = {name.lower() for name in counts if name}
+    if not names or names & _NO_CLASSES:
+        return False
+    if parent and len(names) > 1 and 0 < counts[""] < counts.total() / 2:
+        raise ValueError(
+            f"{listing.absolute(parent)} has {counts['']} images beside its class folders {some_of(sorted(names), 3)}: "
+            "move them into a class folder, or elsewhere."
+        )
+    return not counts[""]
 
 
 def read(part: Part, report: Report) -> list[ListedImage]:

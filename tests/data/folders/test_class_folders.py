@@ -59,3 +59,48 @@ def test_folders_of_images_are_no_classes(tmp_path):
     for part in ("train", "val"):
         write_coco(tmp_path, f"annotations/instances_{part}.json", {f"{part}.jpg": f"images/{part}/{part}.jpg"})
     assert [dataset.layout for dataset in find_datasets(tmp_path)] == ["coco"]
+
+
+@pytest.mark.parametrize("above", ["", "dev_set/"])
+def test_a_class_may_be_called_after_a_part(tmp_path, above):
+    for part in ("train", "val"):
+        write_classes(tmp_path, {"car": 1, "train": 2}, f"{above}{part}")
+    dataset = found(tmp_path)
+    register_dataset(dataset)
+    assert dataset.classes.names == ["car", "train"]
+    assert [record["class_id"] for record in get_classification_dataset_dicts("data_val")] == [0, 1, 1]
+
+
+def test_images_in_folders_of_a_class_folder_belong_to_the_class(tmp_path):
+    for part in ("train", "val"):
+        write_classes(tmp_path, {"cat/old": 1, "cat/new": 1, "dog": 1, "cow/images": 1}, part)
+    register_dataset(found(tmp_path))
+    assert len(get_classification_dataset_dicts("data_train")) == 4
+    assert MetadataCatalog.get("data_train").thing_classes == ["cat", "cow", "dog"]
+
+
+def test_pairs_of_images_and_labels_in_folders_are_no_classes(tmp_path):
+    for site in ("a", "b"):
+        write_classes(tmp_path, {"images": 1, "masks": 1}, f"train/{site}")
+    with pytest.raises(ValueError, match="holds no data set that is known"):
+        find_datasets(tmp_path, layout="class-folders")
+
+
+def test_a_folder_of_a_part_among_classes_is_named(tmp_path):
+    write_classes(tmp_path, {"car": 1, "plane": 1, "train": 1})
+    with pytest.raises(ValueError, match="has the folder train, which is called after a part, among class folders"):
+        found(tmp_path)
+    for name in ("car", "plane", "train"):  # as the message says
+        (tmp_path / name).rename(tmp_path / f"{name}_")
+    for name in ("car", "plane", "train"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / f"{name}_").rename(tmp_path / "train" / name)
+    assert found(tmp_path).classes.names == ["car", "plane", "train"]
+
+
+def test_images_beside_the_class_folders_of_a_part_are_named(tmp_path):
+    for part in ("train", "val"):
+        write_classes(tmp_path, {"cat": 2, "dog": 2}, part)
+    save_images(tmp_path / "train", ["loose.jpg"])
+    with pytest.raises(ValueError, match="train has 1 images beside its class folders cat, dog: move them"):
+        find_datasets(tmp_path, layout="class-folders")
