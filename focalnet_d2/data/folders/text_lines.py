@@ -10,7 +10,7 @@ def text_lines(path: str | Path) -> list[str]:
         ValueError: it is no text in UTF-8.
     """
     try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8 ({error}): save it again as UTF-8.") from error
 

@@ -1,5 +1,6 @@
 """Data sets that were found are registered, loaded and scored, with classes renamed, merged and dropped."""
 
+import os
 import pickle
 from dataclasses import replace
 
@@ -175,13 +176,13 @@ def test_a_big_file_is_found_and_loaded_a_chunk_at_a_time(tmp_path, monkeypatch)
     packed = load_dataset("data_train")
     assert isinstance(packed, PackedRecords)
     assert list(packed) == plain
-    assert isinstance(register_and_load(found[0], ClassChanges(drop=["dog"])), PackedRecords)
-    assert isinstance(register_and_load(replace(found[0], split=Split())), PackedRecords)
+    assert isinstance(register_and_load(found[0], ClassChanges(drop=["dog"])), list)
+    assert isinstance(register_and_load(replace(found[0], split=Split())), list)
     content = coco_content(NAMES)
     for image in content["images"]:
         image["file_name"] = "./" + image["file_name"]
     write_json(tmp_path / "train.json", content)
-    assert list(register_and_load(found[0])) == plain
+    assert register_and_load(found[0]) == plain
 
 
 def register_and_load(dataset, changes=ClassChanges()):  # noqa: B008
@@ -245,3 +246,42 @@ def test_the_kind_that_a_recipe_needs_is_chosen(panoptic, tmp_path):
     assert choose_dataset(find_datasets(tmp_path), ["semantic"]).kind == "semantic"
     with pytest.raises(ValueError, match="holds panoptic, of which no classification can be made"):
         served_as(panoptic, "classification")
+
+
+ODD_NAMES = [" blank.jpg", "blank .jpg", "a\u2028b.jpg", "a\x85b.jpg", "a\x0cb.jpg", "ä ß.JPG", "数.png", "50%#1.jpg"]
+
+
+def test_names_of_images_may_have_anything_but_a_line_break(tmp_path):
+    write_coco(tmp_path / "data", "annotations.json", ODD_NAMES)
+    dataset = choose_dataset(find_datasets(tmp_path / "data", split=Split(0.5)), ["instances"])
+    listed = write_lists(dataset, tmp_path / "run")
+    names = {
+        part: {os.path.basename(one["file_name"]) for one in read_part(listed, part).images}
+        for part in ("train", "val")
+    }
+    assert names["train"] | names["val"] == set(ODD_NAMES)
+    assert not names["train"] & names["val"]
+
+
+def test_a_list_that_was_edited_by_hand_may_have_blanks_and_other_line_ends(boxes, tmp_path):
+    listed = write_lists(boxes, tmp_path / "run")
+    file = tmp_path / "run" / "val_images.txt"
+    names = file.read_text().split()
+    file.write_bytes("".join(f" {name} \r\n" for name in names).encode())
+    assert len(read_part(listed, "val").images) == len(names)
+
+
+def test_images_outside_of_the_folder_are_split_without_lists_as_with_them(tmp_path):
+    save_images(tmp_path / "elsewhere" / "images", [f"{number}.jpg" for number in range(6)])
+    for number in range(6):
+        label = tmp_path / "elsewhere" / "labels" / f"{number}.txt"
+        label.parent.mkdir(exist_ok=True)
+        label.write_text("0 0.5 0.5 0.2 0.2")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "data.yaml").write_text("path: ../elsewhere\ntrain: images\nnames: [cat]\n")
+    dataset = choose_dataset(find_datasets(tmp_path / "data"), ["instances"])
+    listed = write_lists(dataset, tmp_path / "run")
+    for part, count in (("train", 5), ("val", 1)):
+        files = [image["file_name"] for image in read_part(dataset, part).images]
+        assert files == [image["file_name"] for image in read_part(listed, part).images]
+        assert len(files) == count
