@@ -8,17 +8,18 @@ from PIL import Image
 
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
+from tests.data.folders.labelled_folders import HEIGHT, WIDTH, labels_of_part, write
 
 SIZE = 64
 THINGS, STUFF = {4: "cat", 9: "traffic light"}, {1: "road", 20: "sky"}
 BOXES = {4: (4, 6, 20, 30), 9: (30, 8, 25, 20)}  # XYWH, one object of each class
 
 
-def write_images(folder: Path, names: list[str]) -> None:
+def write_images(folder: Path, names: list[str], size: tuple[int, int] = (SIZE, SIZE)) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.RandomState(0)
     for name in names:
-        Image.fromarray(noise.randint(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)).save(folder / name)
+        Image.fromarray(noise.randint(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(folder / name)
 
 
 def write_boxes(root: Path, *, parts: tuple[str, ...] = ("train", "val"), masks: bool = False, count: int = 4) -> Path:
@@ -85,6 +86,17 @@ def write_semantic(root: Path) -> Path:
         for number in range(4):
             Image.fromarray(labels).save(root / "labels" / part / f"{number}.png")
     (root / "classes.txt").write_text("grass\nwater\nrock\n")
+    return root
+
+
+def write_labelled(root: Path, layout: str) -> Path:
+    """`<part>/images/*.png` with a cat and a dog on each, as "yolo", "voc", "cvat" or "labelme" say it."""
+    for part in ("train", "val"):
+        names = tuple(f"{part}_{number}" for number in range(4))
+        write_images(root / part / "images", [f"{name}.png" for name in names], size=(WIDTH, HEIGHT))
+        write(root, labels_of_part(layout, part, names))
+    if layout == "yolo":
+        write(root, {"data.yaml": "train: train/images\nval: val/images\nnames: [cat, dog]\n"})
     return root
 
 

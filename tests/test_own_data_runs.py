@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from focalnet_d2 import load_model
 from focalnet_d2.checkpoint import read_checkpoint
 from focalnet_d2.commands import evaluate, train
 from focalnet_d2.data.class_map import ClassMap
-from tests.own_data_folders import write_boxes, write_classes, write_panoptic, write_semantic
+from tests.own_data_folders import write_boxes, write_classes, write_labelled, write_panoptic, write_semantic
 from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,9 @@ TINY_BACKBONE = (
     "model.backbone.depths=[1,1,1,1]",
     "model.backbone.focal_levels=[1,1,1,1]",
 )
+LABELLED = ("yolo", "voc", "cvat", "labelme")
 TINY_OF = {
+    DINO: TINY_DINO,
     "mask2former_focalnet_mini_quickstart": (
         *("model.pixel_decoder.encoder.num_layers=1", "model.decoder.num_layers=2", "model.criterion.num_points=64"),
         *(
@@ -139,6 +142,7 @@ def test_the_recipe_of_a_run_predicts(finished):
 @pytest.mark.parametrize(
     ("recipe", "write", "metric"),
     [
+        *((DINO, partial(write_labelled, layout=layout), ("bbox", "AP-cat")) for layout in LABELLED),
         ("mask2former_focalnet_mini_quickstart", write_panoptic, ("panoptic_seg", "PQ")),
         ("mask2former_focalnet_mini_quickstart", write_semantic, ("sem_seg", "IoU-water")),
         ("mask2former_focalnet_mini_quickstart", write_masks, ("segm", "AP")),

@@ -14,15 +14,16 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Report
+from ..annotations.faults import Report, strict
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances, read_instances
 from ..class_map import ClassMap, class_map
+from ..packed.loading import load_packed
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .coco_summaries import CocoSummary, coco_summaries
 from .dataset import Part
 from .image_names import NameResolver, locate
-from .layout import Found, Layout, WantedParts
+from .layout import Found, Layout, PackedPart, WantedParts
 from .listing import Listing
 from .part_names import part_of_path
 
@@ -110,12 +111,37 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
 def read(part: Part, report: Report) -> CocoInstances:
     """The images, with absolute file names, and annotations of a part."""
     content = read_instances(part.annotations, report)
-    resolver = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
+    resolver = _resolver(part)
     for image in content.images:
         if isinstance(name := image.get("file_name"), str):
             image["file_name"] = resolver.path_of(name, report)
-    unused = part.options.get("unused_categories", ())
+    if not (unused := set(part.options.get("unused_categories", ()))):
+        return content
+    unused -= {entry["category_id"] for entry in content.annotations or ()}
     return replace(content, class_names={key: name for key, name in content.class_names.items() if key not in unused})
 
 
-LAYOUT = Layout("coco", "instances", "a JSON in COCO's instances format for each part, and images", find, read)
+def read_packed(part: Part) -> PackedPart | None:
+    """The same of a big file, for training.
+
+    Raises:
+        ValueError: a name that several files may have.
+    """
+    if (packed := load_packed(part.annotations)) is None:
+        return None
+    resolver = _resolver(part)
+    records = packed.records(part.images).with_paths(lambda name: resolver.path_of(name, strict))
+    ids = list(packed.class_names)
+    unused = set(part.options.get("unused_categories", ())) - {ids[index] for index in packed.used_classes()}
+    names = {key: name for key, name in packed.class_names.items() if key not in unused}
+    places = {key: place for place, key in enumerate(names)}
+    return PackedPart(names, records.with_classes([places.get(key, -1) for key in ids]))
+
+
+def _resolver(part: Part) -> NameResolver:
+    return NameResolver(part.images, bool(part.options.get("search")), part.annotations)
+
+
+LAYOUT = Layout(
+    "coco", "instances", "a JSON in COCO's instances format for each part, and images", find, read, read_packed
+)

@@ -12,6 +12,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import Report, strict
 from .contents import image_files, only_images
 from .dataset import FolderDataset, Part
+from .layout import Layout
 from .layouts import LAYOUTS
 from .splitting import split_images
 
@@ -31,14 +32,32 @@ def read_part(dataset: FolderDataset, name: str, report: Report = strict) -> Any
     Raises:
         FileNotFoundError, ValueError: the files cannot be used, or the list names an image that they lack.
     """
+    content = LAYOUTS[dataset.layout].read(dataset.parts[name], report)
+    if has_all_images(dataset, name):
+        return content
+    return only_images(content, files_of_part(dataset, name, image_files(content)))
+
+
+def has_all_images(dataset: FolderDataset, name: str) -> bool:
+    """Whether all images that the files of a part name belong to it."""
+    return not dataset.parts[name].image_list and (dataset.split is None or name not in ("train", "val"))
+
+
+def files_of_part(dataset: FolderDataset, name: str, files: Mapping[str, Any]) -> set[str]:
+    """Paths of the images that the list or the split gives a part.
+
+    Args:
+        name: of a part that has not all images.
+        files: path of each image that its files name, and the id of its class where images have one.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_part`.
+    """
     part = dataset.parts[name]
-    content = LAYOUTS[dataset.layout].read(part, report)
     if part.image_list:
-        return only_images(content, _listed_files(part, content))
-    if dataset.split is not None and name in ("train", "val"):
-        names = set(_split_names(dataset, part, content)[name])
-        return only_images(content, {file for file in image_files(content) if image_name(file, part) in names})
-    return content
+        return _listed_files(part, files)
+    names = set(_split_names(dataset, part, files)[name])
+    return {file for file in files if image_name(file, part) in names}
 
 
 def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderDataset:
@@ -56,7 +75,7 @@ def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderData
     if dataset.split is None or any(dataset.parts[name].image_list for name in ("train", "val")):
         return dataset
     train = dataset.parts["train"]
-    lists = _split_names(dataset, train, LAYOUTS[dataset.layout].read(train, strict))
+    lists = _split_names(dataset, train, _all_files(LAYOUTS[dataset.layout], train))
     parts = dict(dataset.parts)
     for name, names in lists.items():
         path = Path(os.path.abspath(folder), LIST_NAME.format(name))
@@ -65,10 +84,16 @@ def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderData
     return replace(dataset, parts=parts)
 
 
-def _split_names(dataset: FolderDataset, part: Part, content: Any) -> Mapping[str, Sequence[str]]:
+def _all_files(layout: Layout, part: Part) -> dict[str, Any]:
+    """Path of each image that the files of a part name, and the id of its class where images have one."""
+    if (packed := layout.read_packed(part)) is not None:
+        return dict.fromkeys(packed.records.file_names())
+    return image_files(layout.read(part, strict))
+
+
+def _split_names(dataset: FolderDataset, part: Part, files: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
     """Image names of the training and of the validation part."""
     assert dataset.split is not None
-    files = image_files(content)
     names = {image_name(file, part): class_id for file, class_id in files.items()}
     class_of = names if dataset.kind == "classification" else None
     train, val = split_images(names, dataset.split, class_of=class_of)
@@ -80,7 +105,7 @@ def image_name(file: str, part: Part) -> str:
     return Path(os.path.relpath(file, part.images)).as_posix()
 
 
-def _listed_files(part: Part, content: Any) -> set[str]:
+def _listed_files(part: Part, files: Mapping[str, Any]) -> set[str]:
     """Paths of the images that the part's list names."""
     try:
         lines = Path(part.image_list).read_bytes().decode("utf-8", "surrogateescape").split("\n")
@@ -88,7 +113,7 @@ def _listed_files(part: Part, content: Any) -> set[str]:
         raise FileNotFoundError(
             f"The list of images {part.image_list} does not exist: start again with data=DIR, which writes it."
         ) from None
-    by_name = {image_name(file, part): file for file in image_files(content)}
+    by_name = {image_name(file, part): file for file in files}
     names = {line if line in by_name else line.strip() for line in lines if line.strip()}  # blanks may be part of one
     if unknown := sorted(names - by_name.keys()):
         raise ValueError(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..annotations.faults import Report
+from ..annotations.ids import Id
 from ..class_map import ClassMap
+from ..packed.records import PackedRecords
 from .dataset import Part
 from .listing import Listing
 
@@ -30,6 +32,19 @@ class Found:
 
 
 @dataclass(frozen=True)
+class PackedPart:
+    """What `CocoInstances` says of a part, for training, from a big file.
+
+    Attributes:
+        class_names: name of each category id, in the order of the ids.
+        records: with absolute file names, category ids contiguous in the order of `class_names`.
+    """
+
+    class_names: dict[Id, str]
+    records: PackedRecords
+
+
+@dataclass(frozen=True)
 class Layout:
     """One layout.
 
@@ -42,6 +57,7 @@ class Layout:
         read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
             `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
             on without the faulty entries where `report` returns.
+        read_packed: reads a part in little memory, by the rules of `read`; None of a part that has to be read at once.
     """
 
     name: str
@@ -49,3 +65,4 @@ class Layout:
     summary: str
     find: Callable[[Listing, WantedParts], Found | None]
     read: Callable[[Part, Report], Any]
+    read_packed: Callable[[Part], PackedPart | None] = lambda part: None

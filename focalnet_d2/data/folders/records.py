@@ -1,6 +1,5 @@
 """Dataset dicts of a part, by the class list that a run has: classes renamed, merged and dropped on the way."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,11 +14,9 @@ from ..class_changes import ClassChanges
 from ..class_map import ClassMap
 from ..instance_dicts import dataset_dicts
 from ..label_decoding import LabelDecoding, label_decoding
-from ..packed.loading import load_packed
 from ..packed.records import PackedRecords
 from .dataset import FolderDataset, ListedImage
-from .image_lists import image_name, read_part
-from .image_names import plain_name
+from .image_lists import files_of_part, has_all_images, image_name, read_part
 from .layouts import LAYOUTS
 from .panoptic_instances import instances_of_panoptic
 
@@ -69,17 +66,21 @@ def _instance_records(dataset: FolderDataset, part: str, changes: ClassChanges) 
 
 
 def _packed_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> PackedRecords | None:
-    """Those of a big COCO file of which nothing has to be left out, changed or looked for."""
+    """Those of a big COCO file."""
     source = dataset.parts[part]
-    if dataset.layout != "coco" or changes or source.options or source.image_list or dataset.split is not None:
+    if (packed := LAYOUTS[dataset.layout].read_packed(source)) is None:
         return None
-    if (packed := load_packed(source.annotations)) is None:
-        return None
-    if list(packed.class_names.items()) != [(entry.dataset_id, entry.name) for entry in dataset.classes.classes]:
-        return None
-    records, folder = packed.records(source.images), os.path.join(source.images, "")
-    names = [path.removeprefix(folder) for path in records.file_names()]
-    return records if all(plain_name(name) == name for name in names) else None
+    records = packed.records
+    if not has_all_images(dataset, part):
+        files = records.file_names()
+        chosen = files_of_part(dataset, part, dict.fromkeys(files))
+        records = records.select([place for place, file in enumerate(files) if file in chosen])
+    _check_classes(packed.class_names, dataset, source.annotations)
+    classes, new_ids = changes.changed(dataset.classes), changes.new_ids(dataset.classes)
+    records = records.with_classes([classes.contiguous.get(new_ids[key], -1) for key in packed.class_names])
+    if part == "train" and not records.annotation_counts().any():
+        raise _nothing_to_learn(source.annotations, classes)
+    return records
 
 
 def _panoptic_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:

@@ -49,6 +49,10 @@ class PackedInstances:
         """Dataset dicts, category ids contiguous in the order of `class_names`."""
         return PackedRecords(self.block, image_root)
 
+    def used_classes(self) -> list[int]:
+        """Contiguous classes that annotations have."""
+        return np.unique(self.block["classes"]).tolist()
+
 
 def load_packed(path: str | Path) -> PackedInstances | None:
     """Reads a file, or finds what was made of it before, and says in one line what is odd about it.
