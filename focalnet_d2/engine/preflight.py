@@ -16,6 +16,7 @@ from torch import nn
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.checks.start import check_start
+from focalnet_d2.data.record_choice import file_names
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
 
@@ -74,6 +75,13 @@ def _check_images(recipe: DictConfig, train: Sequence[dict] | None, test: Sequen
     """The images of all data sets, on the main process."""
     for loader, images in (("train", train), ("test", test)):
         check_start(images or (), f"the data set {first_name(recipe.dataloader[loader])}")
+    scored = file_names(test)
+    if shared := sorted(set(scored).intersection(file_names(train or ()))):
+        logger.warning(
+            "%d of the %d images to score are images to learn from, too (%s), which makes scores too good: give "
+            "validation images of its own, such as another data.val.",
+            *(len(shared), len(scored), some_of(shared)),
+        )
 
 
 def members(evaluator: DatasetEvaluator) -> list[Any]:

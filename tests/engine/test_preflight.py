@@ -215,3 +215,11 @@ def test_a_checkpoint_of_other_class_names_is_evaluated_when_told_how(datasets, 
         class_rows(other, by_name)
     with pytest.raises(ValueError, match="other_class_names='maybe' must be one of refuse, by_name, by_position"):
         class_rows(swapped, "train.other_class_names=maybe")
+
+
+def test_images_that_are_learned_from_and_scored_are_said(datasets, caplog):
+    datasets()
+    read_data(recipe(), to_train=True)
+    assert "to learn from, too" not in caplog.text
+    read_data(recipe(test="learned"), to_train=True)
+    assert "2 of the 2 images to score are images to learn from, too" in caplog.text

@@ -14,7 +14,7 @@ from .dataset import PARTS
 from .image_names import plain_name
 from .layout import WantedParts
 from .listing import Listing
-from .part_names import part_of_path
+from .part_names import in_order, part_of_path
 from .text_lines import filled_lines
 
 _NAME_FILES = ("classes.txt", "obj.names", "data.names", "predefined_classes.txt")
@@ -145,22 +145,30 @@ def _described(listing: Listing, path: str, content: Mapping[str, Any], wanted: 
 def _said_sources(
     listing: Listing, source: Path, content: Mapping[str, Any], wanted: WantedParts
 ) -> dict[str, list[str]]:
-    """Folders and lists of the parts that the yaml or the user names."""
+    """Folders and lists of the parts that the yaml or the user names; without a training part the other folders with
+    labels are it. What the user names is no other part."""
     bases = [source.parent / str(content.get("path") or ""), source.parent, listing.root]
-    sources = {}
-    for part in PARTS:
+    sources: dict[str, list[str]] = {}
+    for part in sorted(PARTS, key=lambda part: not wanted.get(part)):
         said = next((content[key] for key in _PART_KEYS[part] if content.get(key)), None)
         entry = relative_to_root(listing, part, wanted[part]) if wanted.get(part) else said
         if not entry:
             continue
         places = [_existing(str(one), bases) for one in (entry if isinstance(entry, list) else [entry])]
         if None not in places:
-            sources[part] = [str(place) for place in places]
+            taken = {one for other in sources if wanted.get(other) and not wanted.get(part) for one in sources[other]}
+            if found := [str(place) for place in places if str(place) not in taken]:
+                sources[part] = found
         elif part == "test":
             logger.warning("%s: the images of test, %s, are not there; the part is left out.", source, entry)
         else:
             raise ValueError(f"{source}: the images of {part}, {entry}, are not there: correct it, or set data.{part}.")
-    return sources
+    if sources and "train" not in sources:
+        named = [one for places in sources.values() for one in places]
+        seen = (folder for folders in _seen_sources(listing).values() for folder in folders)
+        if others := [folder for folder in seen if not any(f"{folder}/".startswith(f"{one}/") for one in named)]:
+            sources["train"] = others
+    return {part: sources[part] for part in in_order(sources)}
 
 
 def _seen_sources(listing: Listing) -> dict[str, list[str]]:

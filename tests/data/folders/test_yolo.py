@@ -322,3 +322,18 @@ def test_corners_on_half_pixels_come_back_exactly(tmp_path_factory, points):
     root = ultralytics(tmp_path_factory.mktemp("mask"), line=f"0 {' '.join(map(repr, shares_of))}")
     (entry,) = read(yolo.LAYOUT, root).annotations
     assert entry["segmentation"] == [corners]
+
+
+@pytest.mark.parametrize("place", ["images/val", "images/train"])
+def test_what_the_user_names_is_no_other_part(tmp_path, place):
+    root = ultralytics(tmp_path)
+    found = find(yolo.LAYOUT, root, train=place)
+    assert list(found.parts) == (["train"] if place == "images/val" else ["train", "val"])
+    assert found.parts["train"].options["sources"] == [str(root / place)]
+
+
+def test_folders_of_no_named_part_are_the_training_part(tmp_path):
+    root = ultralytics(tmp_path, yaml=NAMES)
+    write(root, {"images/more/c.png": None, "labels/more/c.txt": BOX, "images/val/deep/d.png": None})
+    found = find(yolo.LAYOUT, root, val="images/val")
+    assert found.parts["train"].options["sources"] == [str(root / "images/more"), str(root / "images/train")]
