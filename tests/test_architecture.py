@@ -168,6 +168,19 @@ def test_packages_form_no_circle():
     assert len(order) > 15
 
 
+def test_the_parts_of_data_form_no_circle():
+    """Its sub-packages and loose modules, so that each can be imported first."""
+    graph, package = defaultdict(set), f"{_PROJECT}.data"
+    for path in python_files(f"{_PROJECT}/data"):
+        here, *others = (
+            module.removeprefix(f"{package}.").split(".")[0]
+            for module in (module_name(path), *(module for _, module in our_imports(path)))
+            if under(module, package)
+        )
+        graph[here] |= {*others} - {here}
+    assert len(list(TopologicalSorter(graph).static_order())) > 15  # raises CycleError, which names the circle
+
+
 def test_no_import_runs_up_a_floor():
     graph = package_graph()
     breaches = [f"{a} imports {b}" for a, below in graph.items() for b in below if floor_of(a) < floor_of(b)]

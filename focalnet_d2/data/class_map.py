@@ -129,6 +129,11 @@ def category_classes(categories: Iterable[Mapping[str, Any]]) -> ClassMap:
     return class_map(ids, names, things=[bool(thing) for thing in things], colors=colors)
 
 
+def things_first(categories: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Categories in the order of COCO's contiguous ids: things by id, then stuff by id."""
+    return sorted(categories, key=lambda category: (not category["isthing"], category["id"]))
+
+
 def distinct_color(index: int) -> Color:
     """RGB of the class at a place of the list: neighbors differ in hue, rounds of hues in brightness."""
     hue = (index * _GOLDEN_RATIO) % 1.0

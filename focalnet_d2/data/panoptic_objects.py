@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .generated.writer import compressed_rle
+from .annotations.run_lengths import compressed_rle
 
 
 def segment_objects(ids: np.ndarray, segments: Iterable[Mapping]) -> Iterator[tuple[Mapping, dict[str, Any]]]:

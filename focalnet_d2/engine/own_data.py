@@ -15,11 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from focalnet_d2.config.data_group import CHANGES, DEFAULTS, FOUND, GROUP, is_of_data
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_from_yaml
 from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
 from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
 from focalnet_d2.data.folders.layouts import LAYOUTS
-from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .distributed import on_main_process

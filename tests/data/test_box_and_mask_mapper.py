@@ -5,7 +5,7 @@ import pytest
 from detectron2.structures import BoxMode
 from fvcore.transforms.transform import CropTransform, HFlipTransform
 
-from focalnet_d2.data.generated.writer import compressed_rle
+from focalnet_d2.data.annotations.run_lengths import compressed_rle
 from focalnet_d2.data.mappers import BoxAndMaskMapper
 from tests.data.segmentation_files import save_image
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
+from focalnet_d2.data.annotations.run_lengths import compressed_rle
 from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts
 from focalnet_d2.data.datasets import register_coco_folder
-from focalnet_d2.data.generated.writer import compressed_rle, uncompressed_rle
+from focalnet_d2.data.generated.writer import uncompressed_rle
 from focalnet_d2.data.mappers import InstanceMapper
 from focalnet_d2.data.mappers.instance import draw_polygons as draw_polygons_into
 from tests.data.segmentation_files import save_image

@@ -21,8 +21,8 @@ from focalnet_d2.data.catalog import load_dataset
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.class_map import ClassMap, class_map
 from focalnet_d2.data.datasets import register_coco_folder
+from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.finding import find_datasets
-from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 from focalnet_d2.evaluation.average_precision import average_precision
 from focalnet_d2.evaluation.classification import ClassificationEvaluator

@@ -9,15 +9,13 @@ Data sets of your own are registered by `register_folder`, which looks what a fo
 `register_instances`, `register_panoptic_folder`, `register_semantic_folder` and `register_image_folder`.
 """
 
-from importlib import import_module
-from typing import Any
-
 import detectron2.data.datasets  # noqa: F401  registers COCO
 
 from .ade20k import register_ade20k
 from .ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS
 from .coco import register_coco
 from .custom import datasets_root, register_coco_folder, register_custom, register_panoptic_folder
+from .folders import register_folder, register_instances, register_semantic_folder
 from .imagenet import register_image_folder, register_image_folders
 from .objects365 import register_objects365
 
@@ -38,12 +36,3 @@ __all__ = [
     "register_panoptic_folder",
     "register_semantic_folder",
 ]
-
-_OF_FOLDERS = ("register_folder", "register_instances", "register_semantic_folder")
-
-
-def __getattr__(name: str) -> Any:
-    """A function of `folders`, imported on first use because `folders` itself imports modules of this package."""
-    if name not in _OF_FOLDERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("focalnet_d2.data.folders.public"), name)

@@ -13,7 +13,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.files import missing_files
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
-from ..class_map import category_classes
+from ..class_map import category_classes, things_first
 from ..class_metadata import class_metadata
 
 
@@ -60,11 +60,6 @@ def load_panoptic(
     for key, kind in (("pan_seg_file_name", "panoptic"), ("sem_seg_file_name", "semantic")):
         _check_files([record[key] for record in records if key in record], kind)
     return records
-
-
-def things_first(categories: Iterable[dict]) -> list[dict]:
-    """Categories in the order of COCO's contiguous ids: things by id, then stuff by id."""
-    return sorted(categories, key=lambda category: (not category["isthing"], category["id"]))
 
 
 def panoptic_metadata(categories: Iterable[dict]) -> dict:

@@ -8,8 +8,7 @@ import numpy as np
 from ..annotations.faults import Report
 from ..annotations.ids import kind_of_ids
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
-from ..class_map import ClassMap, category_classes
-from ..datasets.panoptic import things_first
+from ..class_map import ClassMap, category_classes, things_first
 from ..panoptic_labels import read_panoptic_ids
 from .annotation_files import assign_parts, described_parts
 from .coco_summaries import CocoSummary, coco_summaries

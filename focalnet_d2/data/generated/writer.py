@@ -17,11 +17,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pycocotools.mask as mask_codec
 from PIL import Image
 
 from focalnet_d2.utils.atomic_write import write_atomically
 
+from ..annotations.run_lengths import compressed_rle
 from .scene import UNLABELLED, Scene, draw_scene
 from .shapes import SHAPES
 from .styles import STUFF, Style, get_style
@@ -259,12 +259,6 @@ def _segment_info(segment_id: int, category_id: int, mask: np.ndarray, is_crowd:
         "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
         "iscrowd": int(is_crowd),
     }
-
-
-def compressed_rle(mask: np.ndarray) -> dict:
-    """COCO's compressed run lengths of a (H, W) bool mask."""
-    encoded = mask_codec.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
 
 
 def uncompressed_rle(mask: np.ndarray) -> dict:

@@ -5,9 +5,9 @@ from detectron2.data import MetadataCatalog
 
 from focalnet_d2.data.catalog import get_classification_dataset_dicts
 from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
-from focalnet_d2.data.folders.registering import register_dataset
 from tests.data.folders.folder_sets import save_images, write_coco
 
 

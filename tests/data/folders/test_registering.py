@@ -12,10 +12,10 @@ from detectron2.structures import Boxes, Instances
 
 from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts, load_dataset
 from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.dataset import FolderDataset, Split
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets, served_as
 from focalnet_d2.data.folders.image_lists import read_part, write_lists
-from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.packed.records import PackedRecords
 from focalnet_d2.data.panoptic_labels import read_listed_ids

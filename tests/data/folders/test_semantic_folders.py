@@ -10,9 +10,9 @@ from detectron2.data import MetadataCatalog
 
 from focalnet_d2.data.catalog import get_segmentation_dataset_dicts
 from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
-from focalnet_d2.data.folders.registering import register_dataset
 from focalnet_d2.data.mappers import SemanticMaskMapper, SemanticSegMapper
 from focalnet_d2.data.semantic_labels import read_record_labels
 from focalnet_d2.evaluation.semantic import SemanticEvaluator

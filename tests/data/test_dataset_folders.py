@@ -1,8 +1,5 @@
 """Data sets of one's own are registered by one call for each kind."""
 
-import subprocess
-import sys
-
 import pytest
 from detectron2.data import MetadataCatalog
 
@@ -56,9 +53,3 @@ def test_semantic_labels(tmp_path, classes, ignore_value, values, labels):
 def test_a_class_cannot_be_ignored(tmp_path):
     with pytest.raises(ValueError, match=r"ignore_value=1 is the class 'sea' of sets"):
         register_semantic_folder("sets", tmp_path, tmp_path, ["sky", "sea"], 1)
-
-
-@pytest.mark.parametrize("first", ["focalnet_d2.data.folders.finding", "focalnet_d2.data.datasets"])
-def test_the_packages_can_be_imported_in_any_order(first):
-    code = f"import {first}; from focalnet_d2.data.datasets import register_folder"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

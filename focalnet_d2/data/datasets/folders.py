@@ -1,15 +1,29 @@
-"""Functions that register data sets of one's own by name; `focalnet_d2.data.datasets` exports them."""
+"""Registers data sets of one's own that lie in folders: found by looking, or with every path named. Reads no part."""
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
-from ..class_map import class_map
-from ..datasets.custom import register_coco_folder
-from .dataset import KINDS, FolderDataset, Part
-from .finding import AUTO, choose_dataset, find_datasets
-from .registering import register_part
+from ..class_changes import ClassChanges
+from ..class_map import ClassMap, class_map
+from ..class_metadata import class_metadata
+from ..folders.dataset import KINDS, FolderDataset, Part
+from ..folders.finding import AUTO, choose_dataset, find_datasets
+from ..folders.layouts import LAYOUTS
+from ..folders.records import load_instances_truth, load_records
+from ..label_decoding import ignore_label_of
+from .custom import register_coco_folder, replace_dataset
 
 Path = str | os.PathLike
+
+PREFIX = "data"
+_EVALUATOR_TYPES = {
+    "instances": "coco",
+    "panoptic": "coco_panoptic_seg",
+    "semantic": "sem_seg",
+    "classification": "classification",
+}
 
 
 def register_folder(name: str, root: Path, part: str = "train", *, layout: str = AUTO, kind: str = "") -> str:
@@ -94,3 +108,64 @@ def register_semantic_folder(
         classes=class_map(list(names), list(names.values()), things=False),
     )
     return register_part(name, dataset, "train")
+
+
+def register_dataset(
+    dataset: FolderDataset,
+    changes: ClassChanges = ClassChanges(),  # noqa: B008  frozen
+    *,
+    prefix: str = PREFIX,
+) -> dict[str, str]:
+    """Registers every part of a data set, in place of what its name meant before. Reads nothing.
+
+    The metadata have the class list after the changes as `classes`, and of boxes and masks `instances_source`, which
+    gives their truth to evaluators.
+
+    Args:
+        dataset: with the lists of `write_lists`, or else the split is made whenever a part is read.
+        changes: classes that are renamed, merged or dropped, in annotations, truth and metadata alike.
+        prefix: of the names.
+
+    Returns:
+        Part -> registered name: {"train": "data_train", "val": "data_val", ...}.
+
+    Raises:
+        ValueError: changes that do not fit the classes.
+    """
+    return {part: register_part(f"{prefix}_{part}", dataset, part, changes) for part in dataset.parts}
+
+
+def register_part(
+    name: str,
+    dataset: FolderDataset,
+    part: str,
+    changes: ClassChanges = ClassChanges(),  # noqa: B008  frozen
+) -> str:
+    """Registers one part of a data set under any name; see `register_dataset`.
+
+    Returns:
+        name.
+
+    Raises:
+        ValueError: changes that do not fit the classes.
+    """
+    metadata = _metadata(dataset, part, changes.changed(dataset.classes))
+    if dataset.kind == "instances":
+        metadata["instances_source"] = partial(load_instances_truth, dataset, part, changes)
+    replace_dataset(name, partial(load_records, dataset, part, changes), **metadata)
+    return name
+
+
+def _metadata(dataset: FolderDataset, part: str, classes: ClassMap) -> dict[str, Any]:
+    source = dataset.parts[part]
+    metadata = {
+        **class_metadata(classes, dataset.kind),
+        "classes": classes,
+        "image_root": source.images,
+        "evaluator_type": _EVALUATOR_TYPES[dataset.kind],
+    }
+    if dataset.kind == "semantic":
+        metadata["ignore_label"] = ignore_label_of(classes)
+    if LAYOUTS[dataset.layout].kind == dataset.kind == "panoptic":
+        metadata |= {"panoptic_json": source.annotations, "panoptic_root": source.options["panoptic_root"]}
+    return metadata
