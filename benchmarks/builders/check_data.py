@@ -16,9 +16,9 @@ from PIL import Image, ImageFilter
 
 from benchmarks.measuring import cpu_seconds_with_children
 from benchmarks.work import Timed
-from focalnet_d2.data.checks.contract import RecipeLimits
 from focalnet_d2.data.checks.processes import Crew
 from focalnet_d2.data.checks.run import check_datasets
+from focalnet_d2.data.checks.tasks import RecipeLimits
 from focalnet_d2.data.folders.finding import find_datasets
 from focalnet_d2.data.image_reading import decode_image, read_image_file
 

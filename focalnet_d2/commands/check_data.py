@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.data.annotations.faults import Fault
-from focalnet_d2.data.checks.contract import RecipeLimits
 from focalnet_d2.data.checks.report import Findings
 from focalnet_d2.data.checks.run import check_datasets
+from focalnet_d2.data.checks.tasks import RecipeLimits
 from focalnet_d2.data.fixing.copy import place_of_copy, write_mended_copy
 from focalnet_d2.data.folders.dataset import PARTS
 from focalnet_d2.data.folders.finding import AUTO, FoundDatasets, find_datasets

@@ -5,7 +5,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.config.nodes import children, containers, raw_value
-from focalnet_d2.data.checks.contract import RecipeLimits
+from focalnet_d2.data.checks.tasks import RecipeLimits
 
 from .object_counts import TARGETS, object_limits
 

@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 
 from focalnet_d2.data.annotations.faults import Fault
-from focalnet_d2.data.checks.contract import LabelTask
 from focalnet_d2.data.checks.report import Findings, Reading
 from focalnet_d2.data.checks.statistics import MANY, PartStatistics, middle
+from focalnet_d2.data.checks.tasks import LabelTask
 from focalnet_d2.data.class_map import ClassEntry, ClassMap
 from focalnet_d2.utils.atomic_write import write_atomically
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as mask_codec
 
 from focalnet_d2.data.annotations.masks import compressed, usable_mask
-from focalnet_d2.data.checks.contract import LabelTask
+from focalnet_d2.data.checks.tasks import LabelTask
 from focalnet_d2.data.class_map import ClassEntry, ClassMap
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids

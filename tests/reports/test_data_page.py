@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from focalnet_d2.data.annotations.faults import Fault
-from focalnet_d2.data.checks.contract import LabelTask
 from focalnet_d2.data.checks.report import Findings, Reading
 from focalnet_d2.data.checks.statistics import PartStatistics
+from focalnet_d2.data.checks.tasks import LabelTask
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
 from focalnet_d2.data.label_decoding import LabelDecoding

@@ -3,10 +3,11 @@
 Reading for training or scoring stops at the first error (`strict`). `focalnet-d2 check-data` goes on and lists all.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 SEVERITIES = ("error", "warning", "note")  # stops a run; hurts a model or a score; worth knowing
+SHOWN_IDS = 20  # that a fault names
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,21 @@ def strict(fault: Fault) -> None:
     """
     if fault.severity == "error":
         raise ValueError(fault.message)
+
+
+def joined(faults: Iterable[Fault]) -> list[Fault]:
+    """One fault for each kind, severity and file: counts added, the first ids kept, the message of the first.
+
+    The worst come first, the others in their order.
+    """
+    merged: dict[tuple[str, str, str], Fault] = {}
+    for fault in faults:
+        key = (fault.kind, fault.severity, fault.file)
+        if (first := merged.get(key)) is None:
+            merged[key] = fault
+        else:
+            ids = first.ids
+            if len(ids) < SHOWN_IDS:
+                ids = tuple(dict.fromkeys((*ids, *fault.ids)))[:SHOWN_IDS]
+            merged[key] = replace(first, ids=ids, count=first.count + fault.count)
+    return sorted(merged.values(), key=lambda fault: SEVERITIES.index(fault.severity))

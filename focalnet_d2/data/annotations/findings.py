@@ -6,11 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .faults import Fault, Report, strict
+from .faults import SHOWN_IDS, Fault, Report, strict
 from .json_file import Entry
 from .oddities import Oddities
-
-SHOWN_IDS = 20  # ids that a fault names
 
 
 class Findings:

@@ -18,9 +18,9 @@ from ..annotations.findings import shown_ids
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.masks import find_unusable_masks
-from .contract import LabelFindings, LabelTask
 from .objects import fault, too_many, too_small
 from .shapes import area_fits_box, area_fits_mask, boxes_agree, is_area_of_box, mask_shape, repeated_objects
+from .tasks import LabelFindings, LabelTask
 
 _FEW = 0.02  # of all boxes, that a tool's errors explain
 _MANY = 0.1  # of all boxes, that no error explains

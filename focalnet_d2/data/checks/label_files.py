@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .contract import LabelFindings, LabelTask
 from .objects import of_image
+from .tasks import LabelFindings, LabelTask
 
 
 def read_labels(task: LabelTask, read: Callable[[str], np.ndarray], findings: LabelFindings) -> np.ndarray | None:

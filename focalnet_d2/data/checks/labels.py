@@ -7,10 +7,10 @@ from typing import Any
 from ..annotations.faults import Fault
 from ..annotations.instances import CocoInstances
 from ..folders.dataset import FolderDataset
-from .contract import LabelFindings, LabelTask
 from .instances import check_instances_of_image, check_instances_of_part
 from .panoptic import check_panoptic_image
 from .semantic import check_semantic_image, check_semantic_part
+from .tasks import LabelFindings, LabelTask
 
 _OF_IMAGE = {
     "instances": check_instances_of_image,

@@ -6,7 +6,7 @@ from typing import Any
 from ..annotations.faults import Fault
 from ..annotations.findings import shown_ids
 from ..annotations.json_file import Entry
-from .contract import LabelTask
+from .tasks import LabelTask
 
 
 def fault(task: LabelTask, kind: str, severity: str, what: str, entries: Sequence[Any]) -> Fault:

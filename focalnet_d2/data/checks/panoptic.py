@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..annotations.faults import Fault
+from ..annotations.faults import SHOWN_IDS, Fault
 from ..annotations.json_file import Entry
 from ..annotations.segments import segment_name
 from ..panoptic_labels import label_runs, read_panoptic_ids, unlisted_ids_message
-from .contract import LabelFindings, LabelTask
 from .label_files import read_labels
 from .objects import fault, too_many, too_small
+from .tasks import LabelFindings, LabelTask
 
 BOX_PIXELS = 1.5  # by which the sides of boxes differ among tools: some count the last pixel, some do not
 
@@ -63,7 +63,7 @@ def _unlisted(task: LabelTask, extents: Mapping[int, Extent]) -> Iterator[Fault]
     listed = {segment["id"] for segment in task.labels}
     if unlisted := sorted(extents.keys() - listed):
         message = unlisted_ids_message(task.label_file, unlisted)
-        names = tuple(segment_name(task.image_id, number) for number in unlisted[:20])
+        names = tuple(segment_name(task.image_id, number) for number in unlisted[:SHOWN_IDS])
         yield Fault("pixels-without-segment", "error", task.source, message, names, len(unlisted))
 
 

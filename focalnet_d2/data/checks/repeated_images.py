@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault
-from .contract import SHOWN_IDS, LabelTask
+from ..annotations.faults import SHOWN_IDS, Fault
 from .duplicates import MOST_COMPARED, Fingerprints, Likeness, compare_files, equal_groups, equal_names, similar_pairs
+from .tasks import LabelTask
 
 Tasks = Mapping[str, Callable[[], Iterable[LabelTask]]]  # by the name of the part, in the order of the fingerprints
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..annotations.faults import SEVERITIES, Fault
+from ..annotations.faults import SEVERITIES, Fault, joined
 from ..folders.dataset import FolderDataset
-from .contract import LabelTask, joined
 from .statistics import PartStatistics
+from .tasks import LabelTask
 
 MOST_FAULTS = 500  # of one kind that are listed
 _BEFORE_JOINING = 2000

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from ..annotations.faults import Fault
 from ..folders.dataset import FolderDataset
 from ..folders.layouts import LAYOUTS
-from .contract import LabelTask, RecipeLimits
 from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
 from .labels import check_file, check_image_labels
@@ -19,7 +18,7 @@ from .processes import Crew
 from .repeated_images import repeated_images
 from .report import FaultList, Findings, Reading
 from .statistics import PartStatistics, statistical_faults
-from .tasks import tasks_of
+from .tasks import LabelTask, RecipeLimits, tasks_of
 
 SAMPLES = 24  # images that are kept to be drawn
 _FAULTY_OF_KIND = 2
@@ -75,7 +74,7 @@ def _check_dataset(
     findings.readings.append(reading)
     prints, part_of, tasks = Fingerprints(), array("B"), {}
     samples = _Samples()
-    for name in distinct_parts(dataset):
+    for name in dataset.parts_on_disk():
         content = _read(dataset, name, faults)
         if content is None:
             continue
@@ -99,11 +98,6 @@ def _check_dataset(
     sources = {name: part.annotations for name, part in dataset.parts.items()}
     faults.extend(statistical_faults(reading.parts, dataset.classes, sources))
     findings.add(faults.faults(), faults.left_out())
-
-
-def distinct_parts(dataset: FolderDataset) -> list[str]:
-    """The parts of a data set; of one that is still to be split not the validation part, which is the training part."""
-    return [name for name in dataset.parts if dataset.split is None or name != "val"]
 
 
 def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:

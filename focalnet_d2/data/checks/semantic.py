@@ -9,9 +9,9 @@ import numpy as np
 from ..annotations.faults import Fault
 from ..class_map import ClassMap
 from ..semantic_labels import read_label_values
-from .contract import LabelFindings, LabelTask
 from .label_files import read_labels
 from .objects import of_image
+from .tasks import LabelFindings, LabelTask
 
 UNKNOWN = "unknown"
 IGNORED = "ignored"

@@ -8,10 +8,10 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault
+from ..annotations.faults import SHOWN_IDS, Fault
 from ..annotations.json_file import Entry
 from ..class_map import ClassMap
-from .contract import LabelTask
+from .tasks import LabelTask
 
 STEPS = 4  # bins of an octave
 MANY = 1000  # objects of an image from which on they are counted alike
@@ -41,7 +41,7 @@ class PartStatistics:
         aspects: images by the bin of width / height.
         objects: images by their number of objects.
         object_sizes: objects by the bin of the root of their area, pixels.
-        counts: what the checks of a whole part need, see `contract.LabelFindings`.
+        counts: what the checks of a whole part need, see `tasks.LabelFindings`.
     """
 
     images: int = 0
@@ -130,5 +130,5 @@ def statistical_faults(
                 f"{some_of(map(repr, absent), 10)} of the {len(classes)} classes are in no image of {name} "
                 f"({sources[name]}): they {can_learn}; add images, or drop the classes."
             )
-            faults.append(Fault("absent-class", "note", sources[name], message, tuple(absent[:20]), len(absent)))
+            faults.append(Fault("absent-class", "note", sources[name], message, tuple(absent[:SHOWN_IDS]), len(absent)))
     return faults

@@ -1,16 +1,82 @@
-"""One task for each image of a part, made when it is asked for."""
+"""What is asked about the labels of each image of a part, made when it is asked for, and what is answered."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..annotations.faults import Fault
+from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances
+from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
 from ..folders.dataset import FolderDataset
 from ..folders.image_lists import image_name
 from ..folders.records import part_decoding
-from .contract import LabelTask, RecipeLimits
+from ..label_decoding import LabelDecoding
+
+
+@dataclass(frozen=True)
+class RecipeLimits:
+    """What a recipe makes of images and objects; None where no recipe is known.
+
+    Attributes:
+        queries: objects that it can find in an image.
+        short_side, long_side: pixels of the image in evaluation: the short side gets that length unless the long one
+            would exceed its own.
+    """
+
+    queries: int | None = None
+    short_side: int | None = None
+    long_side: int | None = None
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """What is asked about the labels of one image; small and picklable.
+
+    Attributes:
+        kind: "instances", "panoptic" or "semantic".
+        source: what has the labels, for the faults: the annotation file, or of a semantic set their folder.
+        image_id: as faults name the image.
+        image_file: path of the image.
+        image: its entry in the annotation file.
+        labels: its annotations, or its segments.
+        label_file: path of its PNG; "" for instances.
+        classes: ids of the classes in the files.
+        things: those of them that are countable.
+        decoding: of a semantic set, what the values of its label files mean.
+        limits: of the recipe.
+        size: height and width of the decoded image as training sees it, turned upright; None where it cannot be read.
+    """
+
+    kind: str
+    source: str
+    image_id: Id
+    image_file: str
+    image: Entry = field(default_factory=dict)
+    labels: Sequence[Entry] = ()
+    label_file: str = ""
+    classes: Sequence[Any] = ()
+    things: Sequence[Any] = ()
+    decoding: LabelDecoding | None = None
+    limits: RecipeLimits = RecipeLimits()
+    size: tuple[int, int] | None = None
+
+
+@dataclass
+class LabelFindings:
+    """What the labels of one image, or of many, have shown.
+
+    Attributes:
+        faults: of the images; many of one kind until they are `faults.joined`.
+        counts: what the checks of the whole part need, added up over its images: ("class", id) -> objects,
+            ("value", class id, or another value of label files) -> pixels.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    counts: Counter = field(default_factory=Counter)
 
 
 def tasks_of(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimits) -> Iterator[LabelTask]:

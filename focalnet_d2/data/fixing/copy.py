@@ -46,7 +46,7 @@ def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike)
         unfinished.mkdir(parents=True)
         folders: dict[Path, ImageFolder] = {}
         for dataset in datasets:
-            for name in _parts_with_own_files(dataset):
+            for name in dataset.parts_on_disk():
                 _write_part(dataset, name, unfinished, folders, changes)
         changes.write(unfinished)
         os.rename(unfinished, target)
@@ -71,11 +71,6 @@ def place_of_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike) -> 
         if any(target.is_relative_to(root) for root in (dataset.root, os.path.realpath(dataset.root))):
             raise ValueError(f"{out} lies in the data set {dataset.root}: name a folder outside of it.")
     return target
-
-
-def _parts_with_own_files(dataset: FolderDataset) -> list[str]:
-    """The parts, without a validation part that is still to be split off."""
-    return [name for name in dataset.parts if dataset.split is None or name != "val"]
 
 
 def _write_part(

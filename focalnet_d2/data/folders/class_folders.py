@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import SHOWN_IDS, Fault, Report
 from ..class_map import class_map
 from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, Part
@@ -100,7 +100,7 @@ def read(part: Part, report: Report) -> list[ListedImage]:
     images = [ListedImage(listing.absolute(path), path.split("/")[0]) for path in listing.images if "/" in path]
     if loose := [path for path in listing.images if "/" not in path]:
         message = f"{len(loose)} images in {part.annotations} are in no class folder: {some_of(loose)}; move them."
-        report(Fault("image-without-class", "error", part.annotations, message, tuple(loose[:20]), len(loose)))
+        report(Fault("image-without-class", "error", part.annotations, message, tuple(loose[:SHOWN_IDS]), len(loose)))
     return images
 
 

@@ -67,6 +67,10 @@ class FolderDataset:
     split: Split | None = None
     has_masks: bool = False
 
+    def parts_on_disk(self) -> list[str]:
+        """Names of the parts without a validation part that is still to be split off, which is the training part."""
+        return [name for name in self.parts if self.split is None or name != "val"]
+
     def to_plain(self) -> dict[str, Any]:
         """Plain values for YAML; the inverse of `from_plain`."""
         return {**asdict(self), "classes": self.classes.to_plain()}

@@ -10,8 +10,7 @@ from PIL import Image
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report, strict
-from ..annotations.findings import SHOWN_IDS
+from ..annotations.faults import SHOWN_IDS, Fault, Report, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from ..class_map import ClassMap, class_map

@@ -33,11 +33,6 @@ def part_of_path(path: str) -> str:
     return next((part for name in names if (part := part_of_name(name))), "")
 
 
-def without_part(path: str) -> str:
-    """A relative path with the folders left out whose names say a part, to tell parts of one set by what remains."""
-    return "/".join(name for name in path.split("/") if not part_of_name(name))
-
-
 def in_order(parts: Iterable[str]) -> list[str]:
     """Names of parts in the order in which they are used."""
     return sorted(parts, key=PARTS.index)

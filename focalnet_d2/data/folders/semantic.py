@@ -19,7 +19,7 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import SHOWN_IDS, Fault, Report
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, Part
 from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
@@ -187,11 +187,11 @@ def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], pa
             f"{len(group.lonely)} label files in {part.annotations} have no image in {part.images}: "
             f"{some_of(map(listing.absolute, group.lonely))}; add the images, or remove the label files."
         )
-        ids = tuple(group.lonely[:20])
+        ids = tuple(group.lonely[:SHOWN_IDS])
         report(Fault("label-without-image", "error", part.annotations, message, ids, len(group.lonely)))
     if alone := sorted(set(images) - {pair.image for pair in group.pairs}):
         message = f"{len(alone)} images in {part.images} have no label file and are left out: {some_of(alone)}."
-        report(Fault("image-without-label", "warning", part.images, message, tuple(alone[:20]), len(alone)))
+        report(Fault("image-without-label", "warning", part.images, message, tuple(alone[:SHOWN_IDS]), len(alone)))
 
 
 LAYOUT = Layout("semantic", "semantic", "images and PNGs with the class of every pixel", find, read)

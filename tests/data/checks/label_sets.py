@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.annotations.faults import Fault
-from focalnet_d2.data.checks.contract import LabelFindings, RecipeLimits, joined
+from focalnet_d2.data.annotations.faults import Fault, joined
 from focalnet_d2.data.checks.labels import check_file, check_image_labels
-from focalnet_d2.data.checks.tasks import tasks_of
+from focalnet_d2.data.checks.tasks import LabelFindings, RecipeLimits, tasks_of
 from focalnet_d2.data.folders.finding import find_datasets
 from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.data.image_reading import read_image

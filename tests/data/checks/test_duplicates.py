@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from focalnet_d2.data.annotations.faults import joined
 from focalnet_d2.data.checks import duplicates
-from focalnet_d2.data.checks.contract import LabelTask, joined
 from focalnet_d2.data.checks.duplicates import (
     Fingerprints,
     Likeness,
@@ -16,6 +16,7 @@ from focalnet_d2.data.checks.duplicates import (
 )
 from focalnet_d2.data.checks.images import Said, look_at_image
 from focalnet_d2.data.checks.repeated_images import repeated_images
+from focalnet_d2.data.checks.tasks import LabelTask
 
 
 def scene(seed, size=(120, 90)):

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from focalnet_d2.data.checks import run
-from focalnet_d2.data.checks.contract import LabelFindings, LabelTask, RecipeLimits
 from focalnet_d2.data.checks.images import LookedAt
 from focalnet_d2.data.checks.run import check_datasets, look_at_chunk
+from focalnet_d2.data.checks.tasks import LabelFindings, LabelTask, RecipeLimits
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
 from focalnet_d2.data.folders.finding import find_datasets

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.data.checks.contract import LabelTask
 from focalnet_d2.data.checks.instances import check_instances_of_image, corner_boxes
 from focalnet_d2.data.checks.polygons import crosses_itself, perimeter, shoelace_area
 from focalnet_d2.data.checks.shapes import box_within, boxes_agree, mask_shape
+from focalnet_d2.data.checks.tasks import LabelTask
 
 numbers = st.integers(0, 8)
 polygons = st.lists(st.tuples(numbers, numbers), min_size=3, max_size=9)

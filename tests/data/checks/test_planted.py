@@ -2,7 +2,7 @@
 
 import pytest
 
-from focalnet_d2.data.checks.contract import RecipeLimits
+from focalnet_d2.data.checks.tasks import RecipeLimits
 from tests.data.checks.label_sets import faults_in, serious, write_instances, write_panoptic, write_semantic
 from tests.data.checks.planted import ALL
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focalnet_d2.data.checks.contract import RecipeLimits
 from focalnet_d2.data.checks.labels import check_image_labels
 from focalnet_d2.data.checks.semantic import are_masks_of_255, counted_from_one, value_table
-from focalnet_d2.data.checks.tasks import tasks_of
+from focalnet_d2.data.checks.tasks import RecipeLimits, tasks_of
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.finding import find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
