@@ -57,7 +57,7 @@ def warn_of_changed_folder(recipe: DictConfig) -> None:
         return
     try:
         now = find_for(recipe, data_settings(recipe) or {})
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError) as error:
         difference = str(error)
     else:
         if _without_lists(now) == _without_lists(dataset):

@@ -96,7 +96,7 @@ class Job:
 
         Raises:
             RecipeError: unknown recipe or setting, one that is missing, or a recipe or override that needs trust.
-            FileNotFoundError, ValueError, ImportError: the folder of `data` cannot be used.
+            FileNotFoundError, ValueError: the folder of `data` cannot be used.
         """
         folder = Path(self.train_settings().output_dir)
         recipe = apply_settings(

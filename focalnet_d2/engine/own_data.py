@@ -46,7 +46,7 @@ def read_recipe(recipe: str | Path, overrides: Iterable[str] = (), *, trust: boo
     """A recipe to predict or to evaluate with, and its overrides; the data set of its group `data` is registered.
 
     Raises:
-        RecipeError, FileNotFoundError, ValueError, ImportError: as `source_of` and `apply_settings`.
+        RecipeError, FileNotFoundError, ValueError: as `source_of` and `apply_settings`.
     """
     return apply_settings(source_of(recipe, trust=trust), overrides, trust=trust, evaluate_only=True)
 
@@ -69,7 +69,6 @@ def apply_settings(
 
     Raises:
         RecipeError, FileNotFoundError, ValueError: an override or a folder that cannot be used.
-        ImportError: the data set cannot be read without a package.
     """
     overrides = list(overrides)
     if earlier is not None:
@@ -187,7 +186,7 @@ def find_for(recipe: DictConfig, settings: Settings) -> FolderDataset:
 
     Raises:
         RecipeError: the folder holds nothing that the recipe can learn from.
-        ValueError, ImportError: it holds several such data sets, or one that cannot be read.
+        ValueError: it holds several such data sets, or one that cannot be read.
     """
     found = find_datasets(
         settings["root"],

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from .json_file import Entry
 
+BIG = 1 << 24  # bytes of a file from which on this pays
 CHUNK = 1 << 18  # bytes; their objects fit in the cache of a core, in which they are looked at several times
 _SMALL = 1 << 16  # bytes that hold a key, or the white space between two things
 _GUESSES = 64  # closing brackets, from the last, after which an object may end

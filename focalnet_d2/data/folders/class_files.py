@@ -24,6 +24,7 @@ from ..annotations.ids import repeated
 from ..annotations.json_file import read_json
 from ..label_decoding import Color
 from .listing import Listing
+from .text_lines import filled_lines
 
 _WITHOUT_CLASS = {"unlabeled", "unlabelled", "ignore", "ignored", "void"}
 _COLOR_FIRST = re.compile(r"(\d+)\s+(\d+)\s+(\d+)\s+(\S.*)")
@@ -80,7 +81,7 @@ def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[Liste
     file = listing.root / path
     try:
         listed = reader(file)
-    except (UnicodeDecodeError, csv.Error, TypeError, KeyError, AttributeError) as error:
+    except (csv.Error, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{file} is no list of classes that can be read ({error}).") from error
     if listed is None:
         return None
@@ -99,8 +100,7 @@ def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[Liste
 
 
 def _lines(path: Path) -> list[str]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for line in filled_lines(path) if not line.startswith("#")]
 
 
 def _from_lines(path: Path) -> list[ListedClass]:

@@ -9,11 +9,10 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry, entries_of, read_json
-from ..annotations.json_stream import JsonStream, UnusualJsonError
+from ..annotations.json_stream import BIG, JsonStream, UnusualJsonError
 from .listing import Listing
 
 FORMAT = "COCO's format"
-BIG = 1 << 24  # bytes of a file that is looked at a chunk at a time
 _MANY = 20  # JSON files of one folder: of more, this many are looked at, and all the rest only if one is COCO's
 
 

@@ -48,7 +48,6 @@ def find_datasets(
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: nothing is found, or nothing that is found can be used; unknown layouts and parts.
-        ImportError: the one layout that fits needs a package that is not installed.
     """
     if layout not in (AUTO, *LAYOUTS):
         raise ValueError(f"data.layout={layout!r} is unknown: choose {AUTO} or one of {', '.join(LAYOUTS)}.")
@@ -59,7 +58,7 @@ def find_datasets(
     for one in LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]:
         try:
             found = one.find(listing, wanted or {})
-        except (ValueError, OSError, ImportError) as error:
+        except (ValueError, OSError) as error:
             failures[one.name] = error
             continue
         if found is not None:
@@ -112,7 +111,6 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
 
     Raises:
         ValueError: nothing of these kinds, two readings of the chosen one, or one that cannot be used.
-        ImportError: it cannot be used without a package.
     """
     for kind in kinds:
         for source in filter(None, (kind, _DERIVED.get(kind))):

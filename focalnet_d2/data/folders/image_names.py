@@ -12,13 +12,11 @@ from pathlib import Path, PurePosixPath
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report
-from .listing import Listing
+from .label_pairs import LABEL_FOLDERS
+from .listing import Listing, common_folder
 from .part_names import part_of_path
 
-_OF_LABELS = {
-    *("annotation", "annotations", "gt", "ids", "label", "labels", "mask", "masks", "panoptic", "segmentation"),
-    *("segmentationclass", "segmentationobject", "segmentations", "semantic", "semseg", "stuffthingmaps"),
-}
+_OF_LABELS = LABEL_FOLDERS | {"ids", "panoptic", "segmentationobject", "stuffthingmaps"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def locate(
     if most < len(plain):
         found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]
         if len(found) > most:
-            return NamedFolder(_common_folder([path for (path,) in found]), search=True)
+            return NamedFolder(common_folder(path for (path,) in found), search=True)
     if not most:
         raise ValueError(
             f"None of the {len(plain)} files that {listing.root / source} names is in {listing.root}, "
@@ -113,13 +111,6 @@ def _rank(folder: str, source: str, part: str) -> tuple[int, int, bool]:
     nearness = 2 * shared - len(steps) - len(others)
     has_its_name = folder.rpartition("/")[2] == PurePosixPath(source).stem
     return int(own == part) - int(own not in ("", part)), nearness, has_its_name
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    """The deepest folder that has all of the relative paths below it."""
-    folders = [path.split("/")[:-1] for path in paths]
-    low, high = min(folders), max(folders)
-    return "/".join(low[: next((n for n, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))])
 
 
 class NameResolver:

@@ -6,7 +6,6 @@ files that come later are found.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from os.path import commonpath
 from pathlib import Path, PurePosixPath
 
 from focalnet_d2.utils.text import some_of
@@ -14,7 +13,7 @@ from focalnet_d2.utils.text import some_of
 from .annotation_files import relative_to_root
 from .dataset import Part
 from .layout import WantedParts
-from .listing import Listing
+from .listing import Listing, common_folder
 from .part_names import in_order, part_of_path
 
 _IMAGE_FOLDER = "JPEGImages"  # VOC's, beside folders of masks that have the same names
@@ -45,7 +44,7 @@ def folders_of_parts(listing: Listing, files: Sequence[str], wanted: WantedParts
 
 def part_of_folders(listing: Listing, folders: Sequence[str], options: dict) -> Part:
     """A part whose files of labels lie in these folders; `label_files` gives them back."""
-    common = commonpath([f"/{folder}" for folder in folders]).strip("/")
+    common = common_folder(f"{folder}/" for folder in folders)
     below = sorted(PurePosixPath(folder).relative_to(common).as_posix() for folder in folders)
     images = _image_folder(listing, common)
     return Part(listing.absolute(images), listing.absolute(common), {**options, "folders": below})

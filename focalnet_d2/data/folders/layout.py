@@ -20,7 +20,7 @@ class Found:
 
     Attributes:
         parts: by name, at least one.
-        classes: of all parts; where they differ, `find` has raised.
+        classes: of all parts together; where parts contradict each other, `find` raises.
         reason: in one phrase, for people: "train/_annotations.coco.json with 61 images".
         has_masks: of instances, whether every object has a mask.
     """
@@ -53,7 +53,7 @@ class Layout:
         kind: of `dataset.KINDS`.
         summary: one phrase for help and docs.
         find: looks at the listing of a folder; None where nothing has this layout. Raises ValueError for one that has
-            it and cannot be used, and ImportError with the command to type where a package is missing.
+            it and cannot be used.
         read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
             `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
             on without the faulty entries where `report` returns.

@@ -1,8 +1,9 @@
 """The files below a folder, listed once for all layouts that look at it."""
 
 import os
+import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -75,6 +76,11 @@ class Listing:
         """How many files there are by suffix, for messages: "3 .jpg, 1 .txt"."""
         suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in self.files)
         return ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(8)) or "no file"
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """The deepest folder that relative paths of files are all below; "" is the root."""
+    return posixpath.commonpath([f"/{path.rpartition('/')[0]}" for path in paths]).strip("/")
 
 
 def ancestors(path: str) -> Iterator[str]:

@@ -24,9 +24,10 @@ from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, Part
 from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
 from .layout import Found, Layout, WantedParts
-from .listing import Listing
+from .listing import Listing, common_folder
 from .part_names import in_order, part_of_name
 from .semantic_classes import classes_of_labels
+from .text_lines import filled_lines
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
             for name, path in lists.items()
         }
     counts = {name: len(of_part) for name, of_part in parts.items()}
-    folders = {name: _common_folder([pair.label for pair in of_part]) for name, of_part in parts.items()}
+    folders = {name: common_folder(pair.label for pair in of_part) for name, of_part in parts.items()}
     reason = f"images and label files {described_parts(folders, counts, 'pairs')}; classes from {source}"
     return Found(found, classes, reason)
 
@@ -64,7 +65,7 @@ def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: Wanted
     if named and _are_of_different_images(named):
         return _joined(named)
     folders = [one.folder or f"*{one.ending}" for one in groups]
-    choices = " or ".join(f"data.train={_common_folder([pair.label for pair in one.pairs])}" for one in groups)
+    choices = " or ".join(f"data.train={common_folder(pair.label for pair in one.pairs)}" for one in groups)
     raise ValueError(f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}.")
 
 
@@ -106,14 +107,10 @@ def _below(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
 
 
-def _common_folder(paths: Sequence[str]) -> str:
-    return os.path.commonpath([path.rpartition("/")[0] or "." for path in paths]).removeprefix(".")
-
-
 def _part(listing: Listing, pairs: Sequence[Pair], options: dict[str, Any]) -> Part:
     """A part with the folders of its images and label files, below which there may be those of other parts."""
     images, label_files = [pair.image for pair in pairs], [pair.label for pair in pairs]
-    top, labels = _common_folder(images), _common_folder(label_files)
+    top, labels = common_folder(images), common_folder(label_files)
     folders = {"image_folders": _folders(images, top), "label_folders": _folders(label_files, labels)}
     return Part(listing.absolute(top), listing.absolute(labels), {**options, **folders})
 
@@ -173,7 +170,7 @@ def _relative(folder: str, top: str) -> str:
 
 def _listed(images: list[str], labels: list[str], path: str, ending: str) -> tuple[list[str], list[str]]:
     """Images and label files whose stems a list has."""
-    stems = {line.split()[0] for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    stems = {line.split()[0] for line in filled_lines(path)}
     stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}
     of_labels = {f"{stem}{ending}".lower() for stem in stems}
     chosen = [label for label in labels if PurePosixPath(label).stem.lower() in of_labels]

@@ -17,7 +17,7 @@ from ..annotations.faults import strict
 from ..annotations.findings import Findings
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
-from ..annotations.json_stream import JsonStream, UnusualJsonError
+from ..annotations.json_stream import BIG, JsonStream, UnusualJsonError
 from ..annotations.masks import find_unusable_masks
 from ..annotations.oddities import Oddities
 from ..instance_dicts import DamagedMasks, image_columns
@@ -25,8 +25,6 @@ from .block import Block, BlockWriter, Sink
 from .cache import cached_block
 from .packing import Packer
 from .records import PackedRecords
-
-BIG = 1 << 24  # bytes of a file from which on packing pays
 
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
 
