@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from focalnet_d2.utils.text import some_of
 
 from . import record_choice
-from .annotations.files import missing_files
+from .annotations.files import missing_files, misspelled
 from .annotations.instances import read_instances
 from .datasets.custom import datasets_root
 from .datasets.instances import load_instances
@@ -115,8 +115,9 @@ def _check_kind(name: str, records: Records, kinds: tuple[str, ...], wanted: str
                 raise ValueError(f"The data set {name} has no {wanted}; its images have {', '.join(record)}.")
     if wanted == "masks" and (record := record_choice.first_without_mask(records)):
         raise ValueError(
-            f"The data set {name} has an annotation without a mask on image {record['image_id']}; it can be used "
-            "for boxes only. Crowds need a mask, too, for they are scored."
+            f"The data set {name} has an annotation without a mask on image {record['image_id']}, or with one that "
+            "cannot be used, which then was said before; it can be used for boxes only. Crowds need a mask, too, for "
+            "they are scored."
         )
 
 
@@ -224,6 +225,8 @@ def _check_present(name: str, what: str, path: str | None) -> None:
 
 def _absent_message(name: str, what: str, path: str, count: str = "") -> str:
     root, absent = datasets_root(), f"The {what} {path} of the data set {name} does not exist{count}"
+    if meant := misspelled(str(path)):
+        return f"{absent}; there is {meant}: correct the name."
     if Path(path).is_absolute() and not Path(path).is_relative_to(root.absolute()):
         return f"{absent}: put it there, or correct the path or the list that names it."
     if "DETECTRON2_DATASETS" in os.environ:

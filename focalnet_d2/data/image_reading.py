@@ -19,7 +19,7 @@ import numpy as np
 from detectron2.data.detection_utils import _apply_exif_orientation
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import log_first_n
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_FORMATS = ("RGB", "BGR")
 UPRIGHT, FIRST_TURN = 1, 5  # of EXIF's orientations 1 to 8; from 5 on, width and height change places
@@ -28,7 +28,7 @@ _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _DARK = 4096  # 16-bit values below it become at most 16 of 255
 _ORIENTATION = 0x0112  # EXIF's tag
 _PNG_EXIF = {"exif", "Raw profile type exif"}
-_READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class UnusablePixelsError(ValueError):
@@ -93,7 +93,7 @@ def decode_image(content: bytes, file_name: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise _unreadable(file_name, error) from error
     return image
 
@@ -112,13 +112,18 @@ def read_orientation_and_size(file_name: str) -> tuple[int, tuple[int, int]]:
             width, height = image.size
     except FileNotFoundError:
         raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise _unreadable(file_name, error) from error
     return orientation, (width, height) if orientation >= FIRST_TURN else (height, width)
 
 
 def _unreadable(file_name: str, error: Exception) -> ValueError:
-    return ValueError(f"The image file {file_name} cannot be read ({error}); it may be damaged.")
+    return ValueError(f"The image file {file_name} cannot be read ({decoding_problem(error)}); it may be damaged.")
+
+
+def decoding_problem(error: Exception) -> str:
+    """What kept Pillow from decoding a file; its own words for a file of no known format name a place in memory."""
+    return "it is no image" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def orientation_of(image: Image.Image) -> int:

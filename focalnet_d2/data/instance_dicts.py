@@ -12,6 +12,7 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from .annotations.boxes import NO_AREA
+from .annotations.files import can_be_file
 from .annotations.ids import Id
 from .annotations.instances import CocoInstances
 from .annotations.json_file import Entry
@@ -62,8 +63,8 @@ def image_columns(images: list[Entry], source: str) -> tuple[list[str], list[int
     """
     where = f"{source}: images"
     files, heights, widths = (_column(images, key, where) for key in ("file_name", "height", "width"))
-    if wrong := [name for name in files if not isinstance(name, str)]:
-        raise ValueError(f"{where} have a file_name that is no text: {wrong[0]!r}.")
+    if wrong := [name for name in files if not can_be_file(name)]:
+        raise ValueError(f"{where} have a file_name that no file can have: {wrong[0]!r}.")
     return files, heights, widths
 
 

@@ -6,11 +6,18 @@ from detectron2.data import transforms as T
 
 def check_label_size(labels: np.ndarray, file_size: tuple[int, int], *, label_file: str, image_file: str) -> None:
     """Raises ValueError unless a label map (H, W) has the (h, w) of its image."""
-    if labels.shape != tuple(file_size):
-        raise ValueError(
-            f"The label file {label_file} has {labels.shape[1]} x {labels.shape[0]} pixels, its image {image_file} "
-            f"{file_size[1]} x {file_size[0]}."
-        )
+    if problem := label_size_problem(labels.shape, file_size, label_file=label_file, image_file=image_file):
+        raise ValueError(problem)
+
+
+def label_size_problem(size: tuple[int, ...], file_size: tuple[int, int], *, label_file: str, image_file: str) -> str:
+    """What is wrong with labels of another size (height, width) than the (h, w) of their image; "" for good ones."""
+    if size == tuple(file_size):
+        return ""
+    return (
+        f"The label file {label_file} has {size[1]} x {size[0]} pixels, its image {image_file} {file_size[1]} x "
+        f"{file_size[0]}: take the two of one version, or make the labels anew."
+    )
 
 
 def transform_labels(transforms: T.Transform, labels: np.ndarray) -> np.ndarray:

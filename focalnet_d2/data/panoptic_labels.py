@@ -5,7 +5,6 @@ The id of a pixel is R + 256 G + 65536 B; 0 is void. What a segment is stands in
 
 import contextlib
 import io
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from torchvision.io import decode_png
 from focalnet_d2.utils.atomic_write import atomic_open
 from focalnet_d2.utils.text import some_of
 
+from .image_reading import READ_ERRORS, decoding_problem
+
 LARGEST_ID = 256**3 - 1
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
 
 
@@ -34,9 +34,33 @@ def open_label_image(file_name: str | Path) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
-    except _DECODING_ERRORS as error:
-        raise ValueError(f"The label file {file_name} cannot be read ({error}); it may be damaged.") from error
+    except READ_ERRORS as error:
+        raise _unreadable(file_name, error) from error
     return image
+
+
+def read_label_size(file_name: str | Path) -> tuple[int, int]:
+    """Height and width of a label file, from its head.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image.
+    """
+    try:
+        with PathManager.open(str(file_name), "rb") as file, Image.open(file) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise _absent(file_name) from None
+    except READ_ERRORS as error:
+        raise _unreadable(file_name, error) from error
+
+
+def _absent(file_name: str | Path) -> FileNotFoundError:
+    return FileNotFoundError(f"The label file {file_name} does not exist.")
+
+
+def _unreadable(file_name: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"The label file {file_name} cannot be read ({decoding_problem(error)}); it may be damaged.")
 
 
 def _read_bytes(file_name: str | Path) -> bytes:
@@ -44,9 +68,9 @@ def _read_bytes(file_name: str | Path) -> bytes:
         with PathManager.open(str(file_name), "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise FileNotFoundError(f"The label file {file_name} does not exist.") from None
+        raise _absent(file_name) from None
     except OSError as error:
-        raise ValueError(f"The label file {file_name} cannot be read ({error}).") from error
+        raise _unreadable(file_name, error) from error
 
 
 def read_panoptic_ids(file_name: str | Path, renumbered: Mapping[int, int] | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ from .findings import Findings, without
 from .ids import Id, kinds_problem, likeness_problem, repeated, repeats_problem
 from .json_file import Entry, lacking_message
 
+_EXACT = 2.0**53  # from which on a float does not say which whole number was meant
 SINGULAR = {"images": "image", "categories": "category", "annotations": "annotation"}
 
 
@@ -97,7 +98,7 @@ def _all_alike(entries: list[Entry], key: str, kind: type, fault: str, problem: 
     findings.error(fault, problem, other)
     dropped = []
     for entry in other:
-        if (value := _converted(entry[key], kind)) is None:
+        if (value := converted(entry[key], kind)) is None:
             dropped.append(entry)
         else:
             entry[key] = value
@@ -109,10 +110,10 @@ def _usual_kind(ids: Sequence[Any]) -> type:
     return kinds.most_common(1)[0][0] if kinds else int
 
 
-def _converted(value: Any, kind: type) -> Id | None:
+def converted(value: Any, kind: type) -> Id | None:
     """1 of "1" or 1.0, and "1" of 1; None where nothing says the same."""
     if kind is str:
         return str(value) if type(value) is int else None
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     return int(value) if type(value) is str and value.isdecimal() and str(int(value)) == value else None

@@ -1,7 +1,8 @@
 """COCO's instances files, read by one set of rules for training and scoring.
 
     Refused          lists, ids or references that nothing can be made of; boxes that are not four finite numbers;
-                     flags, areas and sizes that are none; annotations of which none is an object to find
+                     flags, areas and sizes that are none; annotations of which none is an object to find; files
+                     whose boxes are corners or shares of sides (`box_forms`)
     Left out         annotations of images that the file does not list
     Counted as crowd annotations with `ignore: 1`, as crowds: no target in training, neither right nor wrong in scoring
     Taken            annotation ids that repeat or are missing (nothing refers to them), null flags as 0, missing areas
@@ -23,6 +24,7 @@ import numpy as np
 from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
+from .box_forms import CORNERS, BoxForms, form_problem
 from .boxes import as_finite_numbers, described, mark_boxes, with_boxes
 from .entries import identified, referring, with_key
 from .faults import Fault, Report, strict
@@ -76,13 +78,16 @@ def read_instances(path: str | Path, report: Report = strict) -> CocoInstances:
 
 
 @paused_collection()
-def check_instances(content: Any, path: str | Path, report: Report = strict) -> CocoInstances:
+def check_instances(
+    content: Any, path: str | Path, report: Report = strict, *, is_converted: bool = False
+) -> CocoInstances:
     """Checks content in COCO's instances format, wherever it comes from, and says in one line what is odd about it.
 
     Args:
         path: what it comes from, for messages.
         report: gets each fault; where it goes on after an error, the faulty entries are mended or dropped, so that
             what is returned is usable, and nothing is logged.
+        is_converted: whether our own readers have made the boxes from another format's.
 
     Raises:
         ValueError: as `read_instances`.
@@ -94,7 +99,8 @@ def check_instances(content: Any, path: str | Path, report: Report = strict) -> 
     annotations = None
     if isinstance(content, dict) and "annotations" in content:
         (annotations,) = entries_of(content, ("annotations",), path, FORMAT, report)
-        annotations = _checked_annotations(annotations, images, class_names, findings) if images else []
+        listed = Listed.of(images, class_names)
+        annotations = _checked_annotations(annotations, listed, findings, is_converted) if images else []
     return CocoInstances(str(path), images, class_names, annotations)
 
 
@@ -138,7 +144,7 @@ def checked_class_names(categories: list[Entry], findings: Findings) -> dict[Id,
 
 
 def _checked_annotations(
-    annotations: list[Entry], images: list[Entry], class_names: Mapping[Id, str], findings: Findings
+    annotations: list[Entry], listed: "Listed", findings: Findings, is_converted: bool
 ) -> list[Entry]:
     """Annotations of listed images, with flags of 0 and 1 and marked boxes."""
     where = f"{findings.path}: annotations"
@@ -150,7 +156,9 @@ def _checked_annotations(
         )
         return []
     findings.oddities.source = f"{findings.path} ({len(annotations)} annotations)"
-    known, _ = check_annotations(annotations, Listed.of(images, class_names), findings)
+    known, boxes, sizes = check_annotations(annotations, listed, findings)
+    if not is_converted:
+        _check_form(known, boxes, sizes, findings)
     _count_repeated_ids(known, findings)
     crowds = findings.oddities.counts[CROWDS]
     if crowds == len(known):
@@ -159,6 +167,15 @@ def _checked_annotations(
         findings.error(kind, f"Nothing is left to find: {findings.oddities} {remedy}", known)
     findings.log(logger, level_of(findings.oddities))
     return known
+
+
+def _check_form(annotations: list[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> None:
+    forms = BoxForms()
+    only_corners = forms.add(boxes, sizes)
+    if form := forms.other_form:
+        places = np.flatnonzero(only_corners).tolist() if form == CORNERS else range(len(annotations))
+        bad = [annotations[place] for place in places]
+        findings.error(f"boxes-of-{form}", form_problem(findings.path, form, len(bad), len(annotations)), bad)
 
 
 def level_of(oddities: Oddities) -> int:
@@ -188,11 +205,14 @@ class Listed:
         return cls(places, np.array(sizes, dtype=np.float64), class_names)
 
 
-def check_annotations(annotations: list[Entry], listed: Listed, findings: Findings) -> tuple[list[Entry], np.ndarray]:
+def check_annotations(
+    annotations: list[Entry], listed: Listed, findings: Findings
+) -> tuple[list[Entry], np.ndarray, np.ndarray]:
     """Looks at annotations each by itself, so that a long list may come in parts.
 
     Returns:
-        Those of listed images, with flags of 0 and 1 and marked boxes; and their boxes, (N, 4) XYWH pixels.
+        Those of listed images, with flags of 0 and 1 and marked boxes; their boxes, (N, 4) XYWH pixels; and the width
+        and height of each one's image, (N, 2), infinite where the file does not say.
     """
     known, rows = _of_known_images(annotations, listed.places, findings)
     known = _of_known_classes(known, listed.class_names, findings)
@@ -202,9 +222,10 @@ def check_annotations(annotations: list[Entry], listed: Listed, findings: Findin
     known, boxes = with_boxes(known, findings)
     if len(known) < len(rows):  # the report went on without some
         rows = [listed.places[entry["image_id"]] for entry in known]
-    mark_boxes(known, boxes, listed.sizes[np.array(rows, dtype=np.int64)], findings)
+    sizes = listed.sizes[np.array(rows, dtype=np.int64)]
+    mark_boxes(known, boxes, sizes, findings)
     findings.odd("crowds", CROWDS, [entry for entry in known if entry.get("iscrowd", 0)], "note")
-    return known, boxes
+    return known, boxes, sizes
 
 
 def _of_known_images(

@@ -10,7 +10,6 @@ PNGs are looked at where they are read, by `panoptic_labels.read_listed_ids`.
 """
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from focalnet_d2.utils.text import some_of
 
 from .entries import alike, distinct, identified, referring, with_key
 from .faults import Fault, Report, strict
+from .files import can_be_file
 from .findings import Findings, without
 from .flags import meant_flag
 from .ids import Id
@@ -174,20 +174,12 @@ def _is_annotation(annotation: Entry, where: str, findings: Findings) -> bool:
 
 
 def _has_file_name(entry: Entry, image_id: Id, where: str, findings: Findings) -> bool:
-    if isinstance(name := entry.get("file_name"), str) and name and _is_file_name(name):
+    if can_be_file(name := entry.get("file_name")):
         return True
     has = f"the file_name {name!r}" if "file_name" in entry else "no file_name"
     which = ", which no file can have" if isinstance(name, str) and name else ""
     findings.error("file-name", f"{where} has {has}{which}; write the name of the file.", [image_id])
     return False
-
-
-def _is_file_name(text: str) -> bool:
-    """JSON can write zeros and halves of characters, which no system can look for."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 def _of_known_images(segments: dict[Id, Entry], images: Mapping[Id, Entry], findings: Findings) -> dict[Id, Entry]:

@@ -7,7 +7,7 @@ from typing import Any
 from focalnet_d2.utils.text import some_of
 
 from ..panoptic_labels import LARGEST_ID
-from .entries import distinct
+from .entries import converted, distinct
 from .findings import Findings, without
 from .flags import meant_flag
 from .ids import KINDS, Id
@@ -28,19 +28,12 @@ def checked_segments(
     nulls: list[str] = []
     dropped = []
     for segment in segments:
-        number, category = segment.get("id"), segment.get("category_id")
-        if type(number) is not int or not 0 < number <= LARGEST_ID:
-            message = f"{where}: the segment id {number!r} must be a whole number from 1 to {LARGEST_ID}."
-            findings.error("segment-id", message, [segment_name(image_id, number)])
-            dropped.append(segment)
-            continue
-        if type(category) not in KINDS or (names is not None and category not in names):
-            _report_category(segment, names, image_id, findings)
+        if not _has_id(segment, image_id, findings) or not _has_category(segment, names, image_id, findings):
             dropped.append(segment)
             continue
         if segment.setdefault("iscrowd", 0) is None:
             segment["iscrowd"] = 0
-            nulls.append(segment_name(image_id, number))
+            nulls.append(segment_name(image_id, segment["id"]))
         if segment["iscrowd"] not in (0, 1) or not _is_area(segment.get("area")):
             _mend_values(segment, image_id, findings)
     segments = without(segments, dropped) if dropped else segments
@@ -52,6 +45,40 @@ def checked_segments(
 def segment_name(image_id: Id, segment_id: Any) -> str:
     """A segment, whose id is one of its image, as faults name it."""
     return f"{image_id}/{segment_id}"
+
+
+def _has_id(segment: Entry, image_id: Id, findings: Findings) -> bool:
+    """Whether a segment has a usable id, or now has it as the number that its text says."""
+    number = segment.get("id")
+    if type(number) is int and 0 < number <= LARGEST_ID:
+        return True
+    where = f"{findings.path}, image {image_id!r}"
+    message = f"{where}: the segment id {number!r} must be a whole number from 1 to {LARGEST_ID}."
+    findings.error("segment-id", message, [segment_name(image_id, number)])
+    meant = converted(number, int)
+    if meant is None or not 0 < int(meant) <= LARGEST_ID:
+        return False
+    segment["id"] = meant
+    return True
+
+
+def _has_category(segment: Entry, names: Mapping[Id, str] | None, image_id: Id, findings: Findings) -> bool:
+    """Whether a segment has a known category, or now has it as the id that is meant."""
+    category = segment.get("category_id")
+    if type(category) in KINDS and (names is None or category in names):
+        return True
+    kind = type(next(iter(names))) if names else int
+    meant = converted(category, kind)
+    if names is None or meant not in names:
+        _report_category(segment, names, image_id, findings)
+        return False
+    message = (
+        f"{findings.path}, image {image_id!r}: segment {segment['id']} has the category id {category!r}, but the "
+        f"categories have {KINDS[kind]} for ids ({meant!r}): write both alike."
+    )
+    findings.error("category-id-type", message, [segment_name(image_id, segment["id"])])
+    segment["category_id"] = meant
+    return True
 
 
 def _report_category(segment: Entry, names: Mapping[Id, str] | None, image_id: Id, findings: Findings) -> None:

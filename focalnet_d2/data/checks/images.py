@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..annotations.faults import Fault
+from ..annotations.files import misspelled
 from ..image_reading import (
     FIRST_TURN,
     UPRIGHT,
@@ -83,7 +84,9 @@ def look_at_image(file_name: str, said: Said) -> LookedAt:
     try:
         content = read_image_file(file_name)
     except FileNotFoundError as error:
-        return LookedAt([Fault("missing-image", "error", file_name, f"{error} Add it, or remove its entry.", ids)])
+        meant = misspelled(file_name)
+        remedy = f"There is {meant}: correct the name." if meant else "Add it, or remove its entry."
+        return LookedAt([Fault("missing-image", "error", file_name, f"{error} {remedy}", ids)])
     except ValueError as error:
         return LookedAt([Fault("unreadable-image", "error", file_name, str(error), ids)])
     if not content:

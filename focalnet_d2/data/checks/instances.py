@@ -5,14 +5,10 @@ Boxes that are none, flags, ids and areas that are no numbers, and boxes outside
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from focalnet_d2.utils.text import some_of
-
-from ..annotations.boxes import NO_AREA, TOLERANCE
+from ..annotations.boxes import NO_AREA
 from ..annotations.faults import Fault
 from ..annotations.findings import shown_ids
 from ..annotations.instances import CocoInstances
@@ -21,9 +17,6 @@ from ..annotations.masks import find_unusable_masks
 from .objects import fault, too_many, too_small
 from .shapes import area_fits_box, area_fits_mask, boxes_agree, is_area_of_box, mask_shape, repeated_objects
 from .tasks import LabelFindings, LabelTask
-
-_FEW = 0.02  # of all boxes, that a tool's errors explain
-_MANY = 0.1  # of all boxes, that no error explains
 
 
 def check_instances_of_image(task: LabelTask) -> LabelFindings:
@@ -114,20 +107,7 @@ def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[
 
 def check_instances_of_part(content: CocoInstances) -> list[Fault]:
     """All objects of a part together."""
-    annotations = content.annotations or []
-    return [
-        *_without_file(content),
-        *_some_masks_missing(content.source, annotations),
-        *_corner_boxes(content),
-    ]
-
-
-def _without_file(content: CocoInstances) -> Iterator[Fault]:
-    """Images that training and `check-data` cannot look at."""
-    if lacking := [image for image in content.images if not isinstance(image.get("file_name"), str)]:
-        ids = shown_ids(lacking)
-        message = f"{content.source}: images without file_name, with the ids {some_of(ids)}: write it."
-        yield Fault("file-name", "error", content.source, message, ids, len(lacking))
+    return list(_some_masks_missing(content.source, content.annotations or []))
 
 
 def _some_masks_missing(source: str, annotations: Sequence[Entry]) -> Iterator[Fault]:
@@ -139,37 +119,3 @@ def _some_masks_missing(source: str, annotations: Sequence[Entry]) -> Iterator[F
             f"{lacking[0].get('id')!r}: models with masks do not learn them, and mask AP refuses the file; draw them."
         )
         yield Fault("mask-missing", "warning", source, message, shown_ids(lacking), len(lacking))
-
-
-def _corner_boxes(content: CocoInstances) -> Iterator[Fault]:
-    """Boxes that must be left, top, right and bottom: many fit into their images only so, and hardly one only as it
-    should be."""
-    suspects = corner_boxes(content.images, content.annotations or [])
-    if suspects:
-        message = (
-            f"{content.source}: {len(suspects)} of {len(content.annotations or [])} boxes fit into their images only "
-            "as left, top, right and bottom, but COCO's boxes are x, y, width and height: convert all of them."
-        )
-        yield Fault("boxes-of-corners", "error", content.source, message, shown_ids(suspects), len(suspects))
-
-
-def corner_boxes(images: Sequence[Entry], annotations: Sequence[Entry]) -> list[Entry]:
-    """Annotations whose boxes show that those of the file are XYXY; none where they are XYWH.
-
-    Args:
-        annotations: with boxes of four finite numbers.
-    """
-    sizes: Mapping[Any, Any] = {image["id"]: (image.get("width"), image.get("height")) for image in images}
-    known = [entry for entry in annotations if None not in sizes[entry["image_id"]]]
-    if not known:
-        return []
-    limits = np.array([sizes[entry["image_id"]] for entry in known]) + TOLERANCE  # (N, 2)
-    boxes = np.array([entry["bbox"] for entry in known], dtype=np.float64)  # (N, 4)
-    start, end = boxes[:, :2], boxes[:, 2:]
-    as_sides = ((start + end <= limits) & (end > 0)).all(axis=1)
-    as_corners = ((end <= limits) & (end > start)).all(axis=1)
-    only_corners = np.flatnonzero(as_corners & ~as_sides)
-    only_sides = (as_sides & ~as_corners).sum()
-    if len(only_corners) < max(2, _MANY * len(known)) or only_sides > _FEW * len(known):
-        return []
-    return [known[index] for index in only_corners.tolist()]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..label_maps import label_size_problem
 from .objects import of_image
 from .tasks import LabelFindings, LabelTask
 
@@ -22,12 +23,10 @@ def read_labels(task: LabelTask, read: Callable[[str], np.ndarray], findings: La
     except ValueError as error:
         findings.faults.append(of_image(task, "label-unreadable", "error", str(error)))
         return None
-    if task.size is None or labels.shape == tuple(task.size):
+    if task.size is None:
         return labels
-    (height, width), (rows, columns) = task.size, labels.shape
-    message = (
-        f"The label file {task.label_file} has {columns} x {rows} pixels, but its image {task.image_file} has "
-        f"{width} x {height}: take the two of one version, or make the labels anew."
-    )
-    findings.faults.append(of_image(task, "label-size", "error", message))
-    return None
+    problem = label_size_problem(labels.shape, task.size, label_file=task.label_file, image_file=task.image_file)
+    if problem:
+        findings.faults.append(of_image(task, "label-size", "error", problem))
+        return None
+    return labels

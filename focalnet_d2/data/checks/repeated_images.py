@@ -70,10 +70,10 @@ def _same(images: Sequence[_Image]) -> Iterator[Fault]:
         by_part[image.part].append(image)
     for part, own in by_part.items():
         if len(own) > 1:
-            message = (
-                f"{own[0].file} and {some_of((one.file for one in own[1:]), 5)} of {part} are the same image: keep "
-                "one, with the labels of all."
-            )
+            files = list(dict.fromkeys(one.file for one in own))
+            several = f"{files[0]} and {some_of(files[1:], 5)} of {part} are the same image"
+            entries = f"{files[0]} of {part} is there {len(own)} times, as {some_of([one.image_id for one in own], 5)}"
+            message = f"{several if len(files) > 1 else entries}: keep one, with the labels of all."
             yield _fault("exact-duplicate", "warning", own, message)
     if len(by_part) > 1:
         message = (

@@ -96,7 +96,8 @@ def _check_dataset(
     reading.samples = samples.kept
     faults.extend(repeated_images(prints, part_of, tasks, threads=crew.workers))
     sources = {name: part.annotations for name, part in dataset.parts.items()}
-    faults.extend(statistical_faults(reading.parts, dataset.classes, sources))
+    is_semantic = dataset.kind == "semantic"
+    faults.extend(statistical_faults(reading.parts, dataset.classes, sources, of_pixels=is_semantic))
     findings.add(faults.faults(), faults.left_out())
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from focalnet_d2.utils.text import some_of
+
 from ..annotations.faults import Fault
 from ..class_map import ClassMap
 from ..semantic_labels import read_label_values
@@ -51,7 +53,7 @@ def check_semantic_part(source: str, classes: ClassMap, ignored: set[int], count
         counts: ("value", value) -> pixels.
     """
     rows = value_table(classes, ignored, counts)
-    return [*_off_by_one(source, classes, rows), *_binary(source, classes, rows)]
+    return [*_off_by_one(source, classes, rows), *_binary(source, classes, rows), *_nothing(source, rows)]
 
 
 def value_table(classes: ClassMap, ignored: set[int], counts: Mapping[Any, int]) -> list[ValueRow]:
@@ -92,4 +94,12 @@ def _binary(source: str, classes: ClassMap, rows: list[ValueRow]) -> Iterator[Fa
             f"The label files in {source} have only the values 0 and 255, and 255 is no class: masks of one object; "
             "write 1 instead of 255."
         )
-        yield Fault("labels-of-0-and-255", "error", source, message, ("255",))
+        yield Fault("labels-of-0-and-255", "warning", source, message, ("255",))
+
+
+def _nothing(source: str, rows: list[ValueRow]) -> Iterator[Fault]:
+    """Labels of which nothing can be learned, as `semantic_labels.check_some_label` refuses them."""
+    if rows and all(row.meaning == IGNORED for row in rows):
+        values = some_of([row.value for row in rows])
+        message = f"The label files in {source} have no value but {values}, which is ignored: write those of classes."
+        yield Fault("nothing-to-find", "error", source, message, tuple(str(row.value) for row in rows))

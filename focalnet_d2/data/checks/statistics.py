@@ -82,7 +82,8 @@ class PartStatistics:
         self._add_labels(task, counts)
 
     def _add_labels(self, task: LabelTask, counts: Mapping[Any, int]) -> None:
-        if not any(key[0] == "class" or (key[0] == "value" and key[1] in task.classes) for key in counts):
+        is_read = bool(counts) or task.kind != "semantic"  # else the fault of its label file says enough
+        if is_read and not any(key[0] == "class" or (key[0] == "value" and key[1] in task.classes) for key in counts):
             self.unlabelled += 1
         if task.kind in ("instances", "panoptic"):
             self.objects[min(MANY, len(task.labels))] += 1
@@ -107,20 +108,22 @@ def _area(entry: Entry) -> float:
 
 
 def statistical_faults(
-    parts: Mapping[str, PartStatistics], classes: ClassMap, sources: Mapping[str, str]
+    parts: Mapping[str, PartStatistics], classes: ClassMap, sources: Mapping[str, str], *, of_pixels: bool = False
 ) -> list[Fault]:
     """What the numbers show: classes that a part lacks, and images without labels.
 
     Args:
         parts: numbers of each part.
         sources: annotation file or folder of each part.
+        of_pixels: whether every pixel has a class, so that one without any teaches nothing.
     """
     faults = []
+    teaches = "nothing is learned from them" if of_pixels else "they teach what is no object"
     for name, numbers in parts.items():
         if numbers.unlabelled:
             message = (
-                f"{numbers.unlabelled} of the {numbers.images} images of {name} ({sources[name]}) have no label: they "
-                "teach what is no object; label them if that is not meant."
+                f"{numbers.unlabelled} of the {numbers.images} images of {name} ({sources[name]}) have no label: "
+                f"{teaches}; label them if that is not meant."
             )
             faults.append(Fault("image-without-labels", "note", sources[name], message, count=numbers.unlabelled))
         absent = [one for one, count in numbers.of_classes(classes).items() if not count]

@@ -100,7 +100,7 @@ def _instances_tasks(dataset: FolderDataset, content: CocoInstances, limits: Rec
     for entry in content.annotations or ():
         objects[entry["image_id"]].append(entry)
     for image in content.images:
-        if not isinstance(image.get("file_name"), str):  # `check_file` names them
+        if "file_name" not in image:  # which reading has reported
             continue
         yield LabelTask(
             kind="instances",

@@ -14,6 +14,7 @@ from ..annotations.findings import shown_ids
 from ..annotations.json_file import Entry
 
 SCHEMA_VERSION = 1
+_NO_ENTRY = ("unusable-", "skipped-", "unlabelled-", "label-without-", "image-without-label")  # kinds of faults
 _SHOWN = 60  # characters of a value
 _NOT_COMPARED = {"file_name", NO_AREA, "segments_info"}  # other ones in every copy; segments are listed one by one
 
@@ -45,9 +46,15 @@ class Changes:
         self.changes.append(Change(file, shown_ids([entry])[0], what))
 
     def fault(self, fault: Fault) -> None:
-        """A report for reading: what it drops and mends is found by comparison, the reasons are kept."""
+        """A report for reading: what it drops and mends is found by comparison, the reasons are kept.
+
+        What readers of other layouts drop before there are entries to compare is a change itself.
+        """
         if fault.severity != "note":
             self.faults.append(fault)
+        if fault.kind.startswith(_NO_ENTRY):
+            for key in fault.ids or ("all",):
+                self.changes.append(Change(fault.file, key, f"left out: {fault.message}"))
 
     def write(self, folder: Path) -> None:
         """Writes `changes.json` and `changes.md`."""
@@ -87,7 +94,13 @@ class Snapshot:
         }
 
     def compare(
-        self, what: str, kept: Sequence[Entry], file: str, changes: Changes, reasons: Mapping[int, str] | None = None
+        self,
+        what: str,
+        kept: Sequence[Entry],
+        file: str,
+        changes: Changes,
+        reasons: Mapping[int, str] | None = None,
+        names: Mapping[int, str] | None = None,
     ) -> None:
         """Adds the changes of the entries of one list.
 
@@ -95,14 +108,16 @@ class Snapshot:
             what: the list: "images".
             kept: the entries that are written, the same objects as before.
             reasons: why an entry is left out, by Python's `id` of it; without it, the faults of reading are the reason.
+            names: of entries whose ids say too little, by Python's `id` of them.
         """
         left = {id(entry) for entry in kept}
         for entry, before in self._before[what]:
+            named = (names or {}).get(id(entry), before)
             if id(entry) not in left:
                 reason = (reasons or {}).get(id(entry), "see what was wrong with the file")
-                changes.add(file, before, f"{what[:-1]} left out: {reason}")
+                changes.add(file, named, f"{what[:-1]} left out: {reason}")
             elif changed := _changed_keys(before, entry):
-                changes.add(file, before, "; ".join(changed))
+                changes.add(file, named, "; ".join(changed))
 
 
 def _changed_keys(before: Entry, after: Entry) -> list[str]:

@@ -11,6 +11,7 @@ from PIL import Image
 from focalnet_d2.utils.atomic_write import atomic_open
 
 from ..image_reading import (
+    FIRST_TURN,
     UPRIGHT,
     PixelFormat,
     decode_image,
@@ -23,7 +24,6 @@ from ..image_reading import (
 
 Size = tuple[int, int]  # height, width
 
-_FIRST_TURN = 5  # of EXIF's orientations: from here on the sides change places
 _WRITTEN_ANEW = {PixelFormat.CMYK, PixelFormat.ALPHA, PixelFormat.DEEP_GRAY, PixelFormat.DEEP_COLOR}
 
 
@@ -77,7 +77,7 @@ class ImageFolder:
         rgb = to_rgb(stored, file_name)  # refuses what has no meaning
         changes = []
         image, turn = stored, orientation_of(stored)
-        if turn >= _FIRST_TURN and said is not None and said == stored.size[::-1] != said[::-1]:
+        if turn >= FIRST_TURN and said is not None and said == stored.size[::-1] != said[::-1]:
             changes.append("EXIF turn removed, which its labels do not know")
         elif turn != UPRIGHT:
             image = turned_upright(stored)

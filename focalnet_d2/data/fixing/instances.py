@@ -35,7 +35,8 @@ def write_instances(dataset: FolderDataset, name: str, folder: ImageFolder, path
     if content.annotations is not None:
         of_kept = [entry for entry in content.annotations if entry["image_id"] in kept]
         why = {id(entry): "its image is left out" for entry in content.annotations if entry["image_id"] not in kept}
-        annotations = mend_objects(of_kept, images, content.source, changes, why)
+        is_converted = dataset.layout != "coco"
+        annotations = mend_objects(of_kept, images, content.source, changes, why, is_converted=is_converted)
         before.compare("annotations", annotations, content.source, changes, why)
     before.compare("images", images, content.source, changes, reasons)
     categories = _categories(raw, content)
@@ -58,9 +59,9 @@ def _read(dataset: FolderDataset, name: str, changes: Changes) -> tuple[dict[str
     before = Snapshot({key: raw.get(key, []) for key in ("images", "categories", "annotations")})
     content = check_instances(raw, part.annotations, changes.fault)
     found = LAYOUTS["coco"].read(part, lambda fault: None)  # once more, for the paths that it finds
-    paths = {image["id"]: image.get("file_name") for image in found.images}
+    paths = {image["id"]: image["file_name"] for image in found.images if "file_name" in image}
     for image in content.images:
-        image["file_name"] = paths[image["id"]]
+        image["file_name"] = paths.get(image["id"])
     return raw, replace(content, class_names=found.class_names), before
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..annotations.box_forms import CORNERS, BoxForms, boxes_and_sizes, in_pixels
 from ..annotations.boxes import NO_AREA
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
 from ..annotations.masks import find_unusable_masks
-from ..checks.instances import corner_boxes
 from ..checks.shapes import area_fits_box, area_fits_mask, box_within, boxes_agree, mask_shape, repeated_objects
 from .changes import Changes
 
@@ -15,7 +15,13 @@ Size = tuple[int, int]  # height, width
 
 
 def mend_objects(
-    annotations: Sequence[Entry], images: Sequence[Entry], source: str, changes: Changes, reasons: dict[int, str]
+    annotations: Sequence[Entry],
+    images: Sequence[Entry],
+    source: str,
+    changes: Changes,
+    reasons: dict[int, str],
+    *,
+    is_converted: bool,
 ) -> list[Entry]:
     """Mends annotations in place.
 
@@ -23,13 +29,15 @@ def mend_objects(
         annotations: what reading has left of those of the images.
         images: with their true sizes.
         reasons: gets why an annotation is left out, by Python's `id` of it.
+        is_converted: whether our own readers have made the boxes from another format's.
 
     Returns:
         Those that can be used.
     """
     for entry in annotations:
         entry.pop(NO_AREA, None)
-    _convert_corners(annotations, images, source, changes)
+    if not is_converted:
+        _convert_boxes(annotations, images, source, changes)
     _renumber(annotations)
     _unset_crowds(annotations)
     sizes: dict[Id, Size] = {image["id"]: (image["height"], image["width"]) for image in images}
@@ -45,12 +53,16 @@ def mend_objects(
     return [entry for entry in kept if id(entry) not in again]
 
 
-def _convert_corners(annotations: Sequence[Entry], images: Sequence[Entry], source: str, changes: Changes) -> None:
-    if corner_boxes(images, annotations):
-        changes.add(source, "all boxes", "left, top, right, bottom converted to x, y, width, height")
+def _convert_boxes(annotations: Sequence[Entry], images: Sequence[Entry], source: str, changes: Changes) -> None:
+    """Boxes that are corners or shares of sides become x, y, width and height in pixels."""
+    forms = BoxForms()
+    forms.add(*boxes_and_sizes(images, annotations))
+    if form := forms.other_form:
+        was = "left, top, right, bottom" if form == CORNERS else "shares of the sides of images"
+        changes.add(source, "all boxes", f"{was} converted to x, y, width, height in pixels")
+        sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         for entry in annotations:
-            left, top, right, bottom = entry["bbox"]
-            entry["bbox"] = [left, top, right - left, bottom - top]
+            entry["bbox"] = in_pixels(entry["bbox"], form, sizes[entry["image_id"]])
 
 
 def _renumber(annotations: Sequence[Entry]) -> None:

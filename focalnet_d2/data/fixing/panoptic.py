@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..annotations.segments import segment_name
 from ..checks.panoptic import agrees_with_pixels, extents_of
 from ..folders.dataset import FolderDataset
 from ..folders.layouts import LAYOUTS
+from ..label_maps import check_label_size
 from ..panoptic_labels import read_panoptic_ids, write_panoptic_ids
 from .changes import Changes, Snapshot
 from .images import ImageFolder, link_or_copy
@@ -33,7 +35,11 @@ def write_panoptic(dataset: FolderDataset, name: str, folder: ImageFolder, path:
     part = dataset.parts[name]
     raw = read_json(part.annotations)
     before = Snapshot({key: raw.get(key, []) for key in ("images", "categories", "annotations")})
+    names = _segment_names(raw)
+    segments = Snapshot({"segments": [segment for segment, _ in names.values()]})
     content = check_panoptic(raw, part.annotations, changes.fault)
+    left = [segment for annotation in content.segments.values() for segment in annotation["segments_info"]]
+    segments.compare("segments", left, content.source, changes, names={key: name for key, (_, name) in names.items()})
     label_files = _absolute(content, LAYOUTS[dataset.layout].read(part, lambda fault: None))
     images, reasons = place_images(content.source, list(content.images.values()), folder, changes)
     placed = {image["id"]: image for image in images}
@@ -55,6 +61,18 @@ def write_panoptic(dataset: FolderDataset, name: str, folder: ImageFolder, path:
         check_panoptic(mended, content.source)
     except ValueError as error:
         raise ValueError(f"{content.source} cannot be mended: {error}") from error
+
+
+def _segment_names(raw: dict[str, Any]) -> dict[int, tuple[Entry, str]]:
+    """All segments of a file with their names, by Python's `id` of them."""
+    annotations = [entry for entry in raw.get("annotations", ()) if isinstance(entry, dict)]
+    return {
+        id(segment): (segment, segment_name(annotation.get("image_id"), segment.get("id")))
+        for annotation in annotations
+        if isinstance(annotation.get("segments_info"), list)
+        for segment in annotation["segments_info"]
+        if isinstance(segment, dict)
+    }
 
 
 def _absolute(content: PanopticAnnotations, found: PanopticAnnotations) -> dict[Id, str]:
@@ -82,8 +100,7 @@ class _Mender:
             FileNotFoundError, ValueError: the PNG cannot be read, or has another size than the image.
         """
         ids = read_panoptic_ids(label_file)
-        if ids.shape != (image["height"], image["width"]):
-            raise ValueError(f"its PNG has the height and width {ids.shape}, its image another one")
+        check_label_size(ids, (image["height"], image["width"]), label_file=label_file, image_file=image["file_name"])
         segments, renumbered = self._joined(annotation["segments_info"], image["id"])
         mended_ids = self._with_listed(_renumbered(ids, renumbered), segments, image["id"])
         annotation["segments_info"] = self._as_pixels_say(segments, mended_ids, image["id"])

@@ -14,7 +14,9 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Report, strict
+from ..annotations.faults import Fault, Report, strict
+from ..annotations.files import can_be_file
+from ..annotations.findings import shown_ids
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances, read_instances
 from ..class_map import ClassMap, class_map
@@ -111,14 +113,26 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
 def read(part: Part, report: Report) -> CocoInstances:
     """The images, with absolute file names, and annotations of a part."""
     content = read_instances(part.annotations, report)
-    resolver = _resolver(part)
-    for image in content.images:
-        if isinstance(name := image.get("file_name"), str):
-            image["file_name"] = resolver.path_of(name, report)
+    _set_paths(content, _resolver(part), report)
     if not (unused := set(part.options.get("unused_categories", ()))):
         return content
     unused -= {entry["category_id"] for entry in content.annotations or ()}
     return replace(content, class_names={key: name for key, name in content.class_names.items() if key not in unused})
+
+
+def _set_paths(content: CocoInstances, resolver: NameResolver, report: Report) -> None:
+    """Makes file names absolute; where the report goes on, images that no file can have the name of keep none."""
+    nameless = [image for image in content.images if not can_be_file(image.get("file_name"))]
+    if nameless:
+        first = nameless[0]
+        has = f"the file_name {first['file_name']!r}" if "file_name" in first else "no file_name"
+        message = f"{content.source}: the image {first['id']!r} has {has}; write the name of its file."
+        report(Fault("file-name", "error", content.source, message, shown_ids(nameless), len(nameless)))
+        for image in nameless:
+            image.pop("file_name", None)
+    for image in content.images:
+        if "file_name" in image:
+            image["file_name"] = resolver.path_of(image["file_name"], report)
 
 
 def read_packed(part: Part) -> PackedPart | None:

@@ -67,8 +67,10 @@ def locate(
     plain = [plain_name(name) for name in names]
     counts = Counter(folder for name in plain for folder in _folders_with(listing, name))
     is_of_labels = {folder: has_labels(folder) for folder in counts}
-    if labels and any(is_of_labels.values()):  # images may have the same names, and one more
-        counts = Counter({folder: count for folder, count in counts.items() if is_of_labels[folder]})
+    alike = Counter({folder: count for folder, count in counts.items() if is_of_labels[folder] == labels})
+    least = 1 if labels else len(plain) / 2  # a folder of images may be called labels; one that lacks a few is none
+    if max(alike.values(), default=0) >= least:  # images and labels may have the same names, and either one more
+        counts = alike
     most = max(counts.values(), default=0)
     if most < len(plain):
         found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]

@@ -1,12 +1,9 @@
 """What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
 
 import logging
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-from PIL import Image
 
 from focalnet_d2.utils.text import some_of
 
@@ -14,11 +11,9 @@ from ..annotations.faults import SHOWN_IDS, Fault, Report, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from ..class_map import ClassMap, class_map
+from ..image_reading import read_orientation_and_size
 from .dataset import Part
 from .shapes import Piece, Shapes, Size, objects_of
-
-IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values that swap height and width
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +117,7 @@ class InstanceContent:
         self._warn_of_skipped()
         categories = [{"id": key, "name": name} for key, name in self._names.items()]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        return check_instances(content, self._part.annotations, self._report)
+        return check_instances(content, self._part.annotations, self._report, is_converted=True)
 
 
 def class_list(names: Mapping[int, str], source: str | Path) -> ClassMap:
@@ -144,11 +139,6 @@ def upright_size(path: str | Path) -> Size:
         ValueError: the file is missing, or no image.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except FileNotFoundError:
-        raise ValueError(f"The image file {path} does not exist.") from None
-    except IMAGE_ERRORS as error:
-        raise ValueError(f"The image file {path} cannot be read ({error}); it may be damaged.") from error
-    return (width, height) if turned else (height, width)
+        return read_orientation_and_size(str(path))[1]
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from None

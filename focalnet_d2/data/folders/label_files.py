@@ -5,7 +5,7 @@ files that come later are found.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from focalnet_d2.utils.text import some_of
@@ -56,9 +56,13 @@ def label_files(part: Part, suffix: str) -> list[str]:
     return sorted(str(path) for folder in folders for path in folder.iterdir() if path.suffix.lower() == suffix)
 
 
-def unlabelled_images(part: Part, suffix: str) -> list[str]:
-    """Images beside the files of labels of a part that have no file of their name."""
-    stems = {path[: -len(suffix)] for path in label_files(part, suffix)}
+def unlabelled_images(part: Part, suffix: str, others: Collection[str] = ()) -> list[str]:
+    """Images beside the files of labels of a part that have no file of their name.
+
+    Args:
+        others: files with the suffix that turned out to be something else.
+    """
+    stems = {path[: -len(suffix)] for path in label_files(part, suffix) if path not in others}
     folders = {str(Path(part.annotations, folder)) for folder in part.options["folders"]}
     listing = Listing(part.images)
     paths = [listing.absolute(path) for path in listing.images]

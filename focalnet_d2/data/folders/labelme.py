@@ -33,8 +33,9 @@ from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
+from ..image_reading import READ_ERRORS, decoding_problem
 from .dataset import Part
-from .instance_content import IMAGE_ERRORS, InstanceContent, class_list
+from .instance_content import InstanceContent, class_list
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
@@ -73,10 +74,11 @@ def read(part: Part, report: Report) -> CocoInstances:
         ValueError: through `report`: a file that cannot be read or has no image, or a shape that is none.
     """
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
-    finder = ImageFinder(part.images)
+    finder, others = ImageFinder(part.images), set()
     for number, file in enumerate(label_files(part, ".json"), 1):
         try:
             if (labels := _labelme(file)) is None:
+                others.add(file)
                 continue
             image, size = _image(file, labels, finder), _size(file, labels)
         except ValueError as error:
@@ -85,7 +87,7 @@ def read(part: Part, report: Report) -> CocoInstances:
         if size := content.add_image(number, image, size):
             content.add_objects(number, size, _pieces(labels), file, f"{file}:")
             content.skip(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
-    content.warn_of_unlabelled(unlabelled_images(part, ".json"), "a JSON file")
+    content.warn_of_unlabelled(unlabelled_images(part, ".json", others), "a JSON file of labelme")
     return content.checked()
 
 
@@ -139,8 +141,10 @@ def _embedded(file: str, text: str) -> str:
         data = base64.b64decode(text, validate=True)
         with Image.open(io.BytesIO(data)) as image:
             suffix = (image.format or "").lower()
-    except (TypeError, *IMAGE_ERRORS) as error:
-        raise ValueError(f"{file} has no image beside it, and its imageData is none ({error}).") from error
+    except (TypeError, *READ_ERRORS) as error:
+        raise ValueError(
+            f"{file} has no image beside it, and its imageData is none ({decoding_problem(error)})."
+        ) from error
     path = make_user_cache() / "labelme_images" / f"{hashlib.sha256(data).hexdigest()}.{suffix}"
     if not path.is_file():
         write_atomically(path, data)
@@ -208,8 +212,8 @@ def _pixels(text: Any, points: np.ndarray) -> Pixels:
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             bitmap = np.array(image.convert("L")) > 0
-    except (TypeError, *IMAGE_ERRORS) as error:
-        raise ValueError(f"has a mask that is no picture in base64 ({error})") from error
+    except (TypeError, *READ_ERRORS) as error:
+        raise ValueError(f"has a mask that is no picture in base64 ({decoding_problem(error)})") from error
     (left, top), (right, bottom) = np.rint(points).astype(int).tolist()
     if (points == np.trunc(points)).all():
         bitmap = bitmap[: max(bottom - top + 1, 0), : max(right - left + 1, 0)]

@@ -67,10 +67,9 @@ def read(part: Part, report: Report) -> CocoInstances:
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
     finder = ImageFinder(part.images)
     files = _listed_files(part) if part.options["list"] else label_files(part, ".xml")
-    for number, file in enumerate(files, 1):
-        _add(content, number, file, finder, part.options)
+    others = {file for number, file in enumerate(files, 1) if not _add(content, number, file, finder, part.options)}
     if not part.options["list"]:
-        content.warn_of_unlabelled(unlabelled_images(part, ".xml"), "an XML file")
+        content.warn_of_unlabelled(unlabelled_images(part, ".xml", others), "an XML file of Pascal VOC")
     return content.checked()
 
 
@@ -149,19 +148,23 @@ def _listed_files(part: Part) -> list[str]:
     return [str(Path(part.annotations, f"{name}.xml")) for name in filled_lines(part.options["list"])]
 
 
-def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, options: Mapping[str, Any]) -> None:
-    """The image of one file, and its objects; a listed image without a file has none."""
+def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, options: Mapping[str, Any]) -> bool:
+    """The image of one file, and its objects; a listed image without a file has none.
+
+    Returns:
+        Whether it is a file of Pascal VOC.
+    """
     try:
         root = read_xml(file) if not options["list"] or Path(file).is_file() else Element("annotation")
         if root.tag != "annotation":
-            return
+            return False
         image = finder.find(file, text_of(root, "filename"))
         size = _size(root, file)
     except ValueError as error:
         content.error("unusable-file", file, str(error))
-        return
+        return True
     if not (size := content.add_image(number, image, size)):
-        return
+        return True
     for place, element in enumerate(root.findall("object"), 1):
         try:
             category = _class_id(element, options["names"])
@@ -169,6 +172,7 @@ def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, 
             content.add(number, category, size, box, ignore=_is_difficult(element))
         except ValueError as error:
             content.error("unusable-object", file, f"{file}: object {place} {error}.", (place,))
+    return True
 
 
 def _size(root: Element, file: str) -> Size | None:

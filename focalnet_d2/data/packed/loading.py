@@ -13,6 +13,7 @@ import numpy as np
 from focalnet_d2.utils.garbage_collection import paused_collection
 
 from ..annotations import instances
+from ..annotations.box_forms import BoxForms
 from ..annotations.faults import strict
 from ..annotations.findings import Findings
 from ..annotations.ids import Id
@@ -99,6 +100,7 @@ class _Packing:
         self._categories: list[Entry] = []
         self._packer: Packer | None = None  # once there are images and categories
         self._damaged = DamagedMasks()
+        self._forms = BoxForms()
         self._ids: list[np.ndarray] = []  # hashes of the ids of annotations
         self._annotations = 0
 
@@ -113,6 +115,8 @@ class _Packing:
         oddities = self._findings.oddities
         if found != lists.keys() or self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
             raise UnusualJsonError("there is nothing to find")
+        if self._forms.other_form:
+            raise UnusualJsonError("the boxes are not what they should be")
         ids = np.concatenate(self._ids)
         oddities.add(instances.REPEATED_IDS, len(ids) - len(np.unique(ids)))
         self._packer.finish(self._images)
@@ -139,7 +143,8 @@ class _Packing:
     def _take_annotations(self, entries: list[Entry]) -> None:
         self._packer = self._packer or self._begin()
         self._annotations += len(entries)
-        known, boxes = instances.check_annotations(entries, self._listed, self._findings)
+        known, boxes, sizes = instances.check_annotations(entries, self._listed, self._findings)
+        self._forms.add(boxes, sizes)
         unusable = find_unusable_masks(known, self._sizes)
         self._damaged.add(known, unusable)
         ids = [key for entry in known if type(key := entry.get("id")) in (int, str)]

@@ -57,6 +57,11 @@ def _as_corners(entry: Entry) -> None:
     del entry["segmentation"]
 
 
+def _as_shares(entry: Entry) -> None:
+    x, y, width, height = entry["bbox"]
+    entry["bbox"] = [x / WIDTH, y / HEIGHT, width / WIDTH, height / HEIGHT]
+
+
 def _only_boxes(content: Content, change: Callable[[Content], object]) -> None:
     for entry in content["annotations"]:
         del entry["segmentation"]
@@ -100,6 +105,11 @@ INSTANCES = {
     "a negative box": _in_json(_object(1, bbox=[50, 23, -20, -10]), "box-empty", ("101",), "warning"),
     "a box that is not finite": _in_json(_object(1, bbox=[30, 13, float("nan"), 10]), "box-value", ("101",)),
     "boxes of corners": _in_json(_each("annotations", _as_corners), "boxes-of-corners", ("101", "103", "105", "107")),
+    "boxes in shares of the sides": _in_json(
+        lambda c: _only_boxes(c, _each("annotations", _as_shares)),
+        "boxes-of-shares",
+        tuple(str(100 + number) for number in range(8)),
+    ),
     "a polygon of two points": _in_json(_object(0, segmentation=[[5, 3, 17, 23]]), "polygon-too-few-points", ("100",)),
     "a polygon of two points beside another": _in_json(
         _object(0, segmentation=[[5, 3, 17, 23], rectangle(5, 3, 12, 20)]),
@@ -134,6 +144,9 @@ INSTANCES = {
         lambda c: c["annotations"].append({**c["annotations"][2], "id": 500}), "repeated-object", ("500",), "warning"
     ),
     "an image without a file": _in_json(lambda c: c["images"][2].pop("file_name"), "file-name", ("8",)),
+    "a file name that no system has": _in_json(
+        lambda c: c["images"][2].update(file_name="8\ud800.png"), "file-name", ("8",)
+    ),
     "the height as text": _in_json(lambda c: c["images"][2].update(height="40"), "image-size-value", ("8",)),
 }
 
@@ -180,6 +193,9 @@ PANOPTIC = {
     "a segment without pixels": _panoptic("segment-without-pixels", ("5/7",), "warning", pixels=_unset),
     "two segments of one id": _panoptic("duplicate-segment-id", ("5/7",), "error", _segment(2, id=7)),
     "a segment of no class": _panoptic("category-unknown", ("5/7",), "error", _segment(0, category_id=3)),
+    "a segment id as text": _panoptic("segment-id", ("5/7",), "error", _segment(0, id="7")),
+    "a class id of a segment as text": _panoptic("category-id-type", ("5/7",), "error", _segment(0, category_id="1")),
+    "a flag of a segment as text": _panoptic("flag-value", ("5/7",), "error", _segment(0, iscrowd="0")),
     "half the area of a segment": _panoptic("area-wrong", ("5/7",), "warning", _segment(0, area=50)),
     "another box of a segment": _panoptic("mask-box-disagree", ("5/7",), "warning", _segment(0, bbox=[0, 0, 10, 10])),
     "stuff in pieces": _panoptic("stuff-in-pieces", ("5",), "warning", _segment(0, category_id=20)),
@@ -228,9 +244,12 @@ def _damaged_labels(root: Path) -> None:
 
 
 SEMANTIC = {
+    "no value but the ignored one": _semantic(
+        "nothing-to-find", "error", ("255",), lambda key, values: np.full_like(values, 255)
+    ),
     "a value of no class": _semantic("label-value-unknown", "error", ("8.png",), _seven),
     "classes from 1": _semantic("labels-from-one", "error", ("3",), _from_one),
-    "masks of 0 and 255": _semantic("labels-of-0-and-255", "error", ("255",), _binary, ("ground", "tree", "water")),
+    "masks of 0 and 255": _semantic("labels-of-0-and-255", "warning", ("255",), _binary, ("ground", "tree", "water")),
     "labels of another size": _semantic(
         "label-size", "error", ("8.png",), lambda key, values: values[:, :50] if key == 8 else values
     ),

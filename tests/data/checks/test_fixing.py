@@ -26,8 +26,12 @@ from tests.data.checks.label_sets import (
     write_panoptic,
 )
 from tests.data.checks.planted import ALL, INSTANCES
+from tests.data.folders.labelled_folders import write
 
-STAYS = {"one object without a mask"}  # a warning: only people can draw it
+STAYS = {
+    "one object without a mask": "mask-missing",
+    "no value but the ignored one": "nothing-to-find",
+}  # only people can draw them
 
 
 def mended(tmp_path, write):
@@ -46,7 +50,7 @@ def test_the_copy_of_a_faulty_set_is_clean_and_its_changes_are_listed(tmp_path, 
     before = digests(tmp_path / "set")
     changes = write_mended_copy(find_datasets(tmp_path / "set"), tmp_path / "copy")
     left = serious(faults_in(tmp_path / "copy"))
-    assert {fault.kind for fault in left} == ({"mask-missing"} if case in STAYS else set())
+    assert {fault.kind for fault in left} == ({STAYS[case]} if case in STAYS else set())
     assert digests(tmp_path / "set") == before
     assert bool(changes.changes) != (case in STAYS)
     listed = json.loads((tmp_path / "copy" / "changes.json").read_text())["changes"]
@@ -103,6 +107,7 @@ def average_precision(root: Path) -> dict[str, float]:
     "case",
     [
         "boxes of corners",
+        "boxes in shares of the sides",
         "a class id as text",
         "every object a crowd",
         "an image id as text",
@@ -236,3 +241,25 @@ def test_the_copy_of_another_layout_is_in_that_of_coco(tmp_path):
     assert boxes == [(12, 16, 12, 8), (22.5, 10, 15, 20), (42, 16, 18, 8)]
     assert serious(faults_in(copy)) == []
     assert changes.changes
+
+
+def test_what_a_text_id_of_a_segment_means_is_kept(tmp_path):
+    def as_text(content):
+        for annotation in content["annotations"]:
+            for segment in annotation["segments_info"]:
+                segment["id"], segment["category_id"] = str(segment["id"]), str(segment["category_id"])
+
+    copy, changes = mended(tmp_path, lambda root: write_panoptic(root, as_text))
+    written = json.loads((copy / "annotations" / "panoptic_train.json").read_text())
+    assert written["annotations"] == panoptic()["annotations"]
+    assert changes.changes[0].id == "3/7"
+    assert changes.changes[0].what == "id: '7' -> 7; category_id: '1' -> 1"
+
+
+def test_lines_that_a_reader_leaves_out_are_changes(tmp_path):
+    box = "0 0.5 0.5 0.2 0.2"
+    texts = {"data.yaml": "names: [cat]", "labels/a.txt": f"{box}\n7 0.5 0.5 0.2 0.2", "labels/b.txt": box}
+    write(tmp_path / "set", {**texts, "images/a.png": None, "images/b.png": None})
+    changes = write_mended_copy(find_datasets(tmp_path / "set"), tmp_path / "copy").changes
+    assert [(Path(change.file).name, change.id) for change in changes] == [("a.txt", "2")]
+    assert "has the class 7" in changes[0].what

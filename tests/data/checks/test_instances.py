@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.data.checks.instances import check_instances_of_image, corner_boxes
+from focalnet_d2.data.annotations.box_forms import CORNERS, SHARES, BoxForms, boxes_and_sizes, in_pixels
+from focalnet_d2.data.checks.instances import check_instances_of_image
 from focalnet_d2.data.checks.polygons import crosses_itself, perimeter, shoelace_area
 from focalnet_d2.data.checks.shapes import box_within, boxes_agree, mask_shape
 from focalnet_d2.data.checks.tasks import LabelTask
@@ -61,10 +62,17 @@ def listed(rows):
 IMAGES = [{"id": 1, "width": 100, "height": 100}]
 
 
+def form_of(images, annotations):
+    """The form of the boxes, and the places of those that are corners alone."""
+    forms = BoxForms()
+    only_corners = forms.add(*boxes_and_sizes(images, annotations))
+    return forms.other_form, np.flatnonzero(only_corners).tolist()
+
+
 @given(rows=st.lists(boxes, max_size=30))
-def test_boxes_within_their_images_are_never_taken_for_corners(rows):
+def test_boxes_within_their_images_are_never_taken_for_another_form(rows):
     inside = [(x, y, min(width, 100 - x), min(height, 100 - y)) for x, y, width, height in rows]
-    assert corner_boxes(IMAGES, listed(inside)) == []
+    assert form_of(IMAGES, listed(inside)) == ("", [])
 
 
 @settings(max_examples=40)
@@ -75,20 +83,37 @@ def test_boxes_of_which_some_reach_beyond_are_not_taken_for_corners_and_corners_
     sides = 1 + (random.rand(40, 2) * (99 - start)).astype(int)
     beyond = random.rand(40) < share
     rows = np.concatenate([start, sides + 60 * beyond[:, None]], axis=1)
-    assert corner_boxes(IMAGES, listed(rows.tolist())) == []
+    assert form_of(IMAGES, listed(rows.tolist()))[0] == ""
     corners = listed(np.concatenate([start, start + sides], axis=1).tolist())
-    assert {entry["id"] for entry in corner_boxes(IMAGES, corners)} == {
-        entry["id"] for entry in corners if max(entry["bbox"][0] + entry["bbox"][2], sum(entry["bbox"][1::2])) > 101
-    }
+    expected = [one["id"] for one in corners if max(one["bbox"][0] + one["bbox"][2], sum(one["bbox"][1::2])) > 111]
+    assert form_of(IMAGES, corners) == (CORNERS, expected)
 
 
 def test_files_with_boxes_of_both_kinds_are_not_converted():
-    assert corner_boxes(IMAGES, listed([[50, 50, 90, 90]] * 9)) != []
-    assert corner_boxes(IMAGES, listed([[50, 50, 90, 90]] * 9 + [[60, 60, 5, 5]])) == []
+    assert form_of(IMAGES, listed([[50, 50, 90, 90]] * 9))[0] == CORNERS
+    assert form_of(IMAGES, listed([[50, 50, 90, 90]] * 9 + [[60, 60, 5, 5]]))[0] == ""
+
+
+def test_boxes_around_whole_images_that_are_a_bit_too_large_are_no_corners():
+    assert form_of(IMAGES, listed([[5, 5, 100, 100]] * 9)) == ("", [])
 
 
 def test_boxes_of_images_without_a_size_are_not_judged():
-    assert corner_boxes([{"id": 1}], listed([[50, 50, 90, 90]] * 9)) == []
+    assert form_of([{"id": 1}], listed([[50, 50, 90, 90]] * 9 + [[0.1, 0.1, 0.5, 0.5]]))[0] == ""
+
+
+@given(rows=st.lists(boxes, min_size=1, max_size=20))
+def test_shares_of_sides_are_told_from_pixels_and_give_the_boxes_back(rows):
+    inside = [(x, y, min(width, 100 - x), min(height, 100 - y)) for x, y, width, height in rows]
+    shares = listed([[side / 100 for side in row] for row in inside])
+    whole = all(side in (0, 100) for row in inside for side in row)
+    assert form_of(IMAGES, shares)[0] == ("" if whole else SHARES)
+    for row, share in zip(inside, shares, strict=True):
+        assert in_pixels(share["bbox"], SHARES, (100, 100)) == pytest.approx(row)
+
+
+def test_a_file_with_one_box_in_pixels_has_no_shares():
+    assert form_of(IMAGES, listed([[0.1, 0.1, 0.5, 0.5], [3, 4, 20, 20]]))[0] == ""
 
 
 @pytest.mark.parametrize(

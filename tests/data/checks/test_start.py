@@ -50,6 +50,22 @@ def test_what_is_no_image_is_an_error(tmp_path):
         check_start([record(tmp_path / "b.png")], "x")
 
 
+@pytest.mark.parametrize("key", ["sem_seg_file_name", "pan_seg_file_name"])
+def test_labels_of_another_size_than_their_image_are_an_error(tmp_path, key):
+    path, labels = saved(tmp_path / "a.jpg", 6), saved(tmp_path / "labels.png")
+    sized = {"file_name": str(path), "image_id": 7, key: str(labels)}
+    with pytest.raises(ValueError, match=r"labels\.png has 30 x 20 pixels, its image .*a\.jpg 20 x 30: take the two"):
+        check_start([sized], "x")
+    Image.new("L", (20, 30)).save(labels)
+    check_start([sized], "x")
+    labels.unlink()
+    with pytest.raises(FileNotFoundError, match=r"The label file .*labels\.png does not exist"):
+        check_start([sized], "x")
+    labels.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"The label file .*labels\.png cannot be read \(it is no image\)"):
+        check_start([sized], "x")
+
+
 def test_pixels_are_not_decoded(tmp_path):
     path = saved(tmp_path / "a.png")
     path.write_bytes(path.read_bytes()[:60])  # the head is whole

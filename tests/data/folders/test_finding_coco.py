@@ -169,6 +169,14 @@ def test_images_are_preferred_to_label_files_of_the_same_names(tmp_path):
     assert dataset.parts["train"].images == str(tmp_path / "images")
 
 
+def test_images_of_which_one_is_missing_are_preferred_to_all_label_files(tmp_path):
+    write_coco(tmp_path, "annotations/instances_default.json", {name: f"images/{name}" for name in NAMES})
+    save_images(tmp_path / "masks", NAMES)
+    (tmp_path / "images" / NAMES[1]).unlink()
+    (dataset,) = find_datasets(tmp_path)
+    assert dataset.parts["train"].images == str(tmp_path / "images")
+
+
 @pytest.mark.parametrize(("images", "labels"), [("train", "train_png"), ("b", "a"), ("png", "colors")])
 def test_segments_tell_the_folder_of_panoptic_files_from_images_of_the_same_names(tmp_path, images, labels):
     save_images(tmp_path / images, ["a.png"])

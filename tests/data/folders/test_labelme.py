@@ -97,7 +97,15 @@ def test_an_image_without_shapes_holds_nothing_and_one_without_a_file_is_left_ou
     content, heard = faults(labelme.LAYOUT, root)
     assert names_of(content, root) == {1: "a.png", 2: "b.png"}
     assert [(fault.kind, fault.severity) for fault in heard] == [("unlabelled-image", "warning")]
-    assert "1 images without a JSON file, which are left out (c.png)" in heard[0].message
+    assert "1 images without a JSON file of labelme, which are left out (c.png)" in heard[0].message
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"shapes": 3}', "[]"])
+def test_an_image_whose_file_is_none_of_labelme_is_said(tmp_path, text):
+    root = one_image(tmp_path, TRIANGLE)
+    write(root, {"b.json": text, "b.png": None})
+    _, heard = faults(labelme.LAYOUT, root)
+    assert [(fault.kind, fault.ids) for fault in heard] == [("unlabelled-image", (str(root / "b.png"),))]
 
 
 def test_labels_that_are_no_classes_and_shapes_without_a_box(tmp_path):

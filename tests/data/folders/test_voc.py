@@ -88,7 +88,7 @@ def test_images_without_a_file_are_left_out_and_said(tmp_path):
     content, heard = faults(voc.LAYOUT, root)
     assert names_of(content, root) == {1: "a.png"}
     assert [(one.kind, one.severity, one.count) for one in heard] == [("unlabelled-image", "warning", 1)]
-    assert "1 images without an XML file, which are left out (b.png)" in heard[0].message
+    assert "1 images without an XML file of Pascal VOC, which are left out (b.png)" in heard[0].message
 
 
 def test_an_image_of_another_name_is_the_one_in_the_file(tmp_path):

@@ -1,5 +1,6 @@
 """Packed records are those of the list, by the same rules, with the same messages, whatever is asked of them."""
 
+import json
 import pickle
 import random
 import sys
@@ -143,6 +144,20 @@ def test_workers_get_the_block_and_no_list(records):
     assert [shared[index] for index in range(3)] == list(records)[::-1]
     assert len(ForkingPickler.dumps(shared)) < 4000
     assert [repr(one) for one in pickle.loads(pickle.dumps(records))] == [repr(one) for one in records]
+
+
+@pytest.mark.parametrize("divisor", [1, 200])
+def test_boxes_of_another_form_are_refused_as_in_a_small_file(tmp_path, pack_all, divisor):
+    image = {"id": 1, "file_name": "a.png", "height": 100, "width": 100}
+    box = [side / divisor for side in (50, 60, 90, 95)]
+    objects = [{"id": key, "image_id": 1, "category_id": 1, "bbox": box} for key in range(4)]
+    content = {"images": [image], "categories": [{"id": 1, "name": "cat"}], "annotations": objects}
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(content))
+    pack_all(64)
+    assert load_packed(path) is None
+    with pytest.raises(ValueError, match=r"4 of 4 boxes .* convert all of them"):
+        read_instances(path)
 
 
 def test_a_whole_number_that_no_float_holds_is_read_at_once(tmp_path, pack_all):
