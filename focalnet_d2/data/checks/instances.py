@@ -10,12 +10,13 @@ from typing import Any
 
 from ..annotations.boxes import NO_AREA
 from ..annotations.faults import Fault
-from ..annotations.findings import shown_ids
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.masks import find_unusable_masks
+from .missing_masks import MissingMasks
 from .objects import fault, too_many, too_small
 from .shapes import area_fits_box, area_fits_mask, boxes_agree, is_area_of_box, mask_shape, repeated_objects
+from .stored_instances import StoredInstances
 from .tasks import LabelFindings, LabelTask
 
 
@@ -105,17 +106,11 @@ def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[
             yield fault(task, "area-wrong", "warning", what, [entry])
 
 
-def check_instances_of_part(content: CocoInstances) -> list[Fault]:
+def check_instances_of_part(content: CocoInstances | StoredInstances) -> list[Fault]:
     """All objects of a part together."""
-    return list(_some_masks_missing(content.source, content.annotations or []))
-
-
-def _some_masks_missing(source: str, annotations: Sequence[Entry]) -> Iterator[Fault]:
-    """A file with masks for some objects and none for others; a file of boxes has none at all."""
-    lacking = [entry for entry in annotations if not entry.get("segmentation")]
-    if lacking and len(lacking) < len(annotations):
-        message = (
-            f"{source}: {len(lacking)} of {len(annotations)} objects have no mask, the first one with the id "
-            f"{lacking[0].get('id')!r}: models with masks do not learn them, and mask AP refuses the file; draw them."
-        )
-        yield Fault("mask-missing", "warning", source, message, shown_ids(lacking), len(lacking))
+    if isinstance(content, StoredInstances):
+        masks = content.masks
+    else:
+        masks = MissingMasks()
+        masks.add(content.annotations or [])
+    return list(masks.faults(content.source))

@@ -10,6 +10,7 @@ from ..folders.dataset import FolderDataset
 from .instances import check_instances_of_image, check_instances_of_part
 from .panoptic import check_panoptic_image
 from .semantic import check_semantic_image, check_semantic_part
+from .stored_instances import StoredInstances
 from .tasks import LabelFindings, LabelTask
 
 _OF_IMAGE = {
@@ -31,10 +32,10 @@ def check_file(dataset: FolderDataset, part: str, content: Any, counts: Mapping[
 
     Args:
         part: a key of `dataset.parts`.
-        content: what the layout has read of it.
+        content: what `tasks.read_for_checks` gives.
         counts: `LabelFindings.counts` of all of its images, added up.
     """
-    if isinstance(content, CocoInstances):
+    if isinstance(content, CocoInstances | StoredInstances):
         return check_instances_of_part(content)
     if dataset.kind == "semantic" and isinstance(content, list):
         source, options = dataset.parts[part].annotations, dataset.parts[part].options

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from ..annotations.faults import Fault
 from ..folders.dataset import FolderDataset
-from ..folders.layouts import LAYOUTS
 from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
 from .labels import check_file, check_image_labels
@@ -18,7 +17,7 @@ from .processes import Crew
 from .repeated_images import repeated_images
 from .report import FaultList, Findings, Reading
 from .statistics import PartStatistics, statistical_faults
-from .tasks import LabelTask, RecipeLimits, tasks_of
+from .tasks import LabelTask, RecipeLimits, read_for_checks, tasks_of
 
 SAMPLES = 24  # images that are kept to be drawn
 _FAULTY_OF_KIND = 2
@@ -102,12 +101,11 @@ def _check_dataset(
 
 
 def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
-    """What a part's layout reads; None after a fault that leaves nothing to look at."""
-    part = dataset.parts[name]
+    """What a part has; None after a fault that leaves nothing to look at."""
     try:
-        return LAYOUTS[dataset.layout].read(part, faults.add)
+        return read_for_checks(dataset, name, faults.add)
     except (ValueError, OSError) as error:
-        faults.add(Fault("unusable-annotations", "error", part.annotations, str(error)))
+        faults.add(Fault("unusable-annotations", "error", dataset.parts[name].annotations, str(error)))
         return None
 
 

@@ -5,16 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..annotations.faults import Fault
+from ..annotations.faults import Fault, Report
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
+from ..folders import coco
 from ..folders.dataset import FolderDataset
 from ..folders.image_lists import image_name
+from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..label_decoding import LabelDecoding
+from .stored_instances import StoredInstances, store_instances
 
 
 @dataclass(frozen=True)
@@ -79,27 +82,41 @@ class LabelFindings:
     counts: Counter = field(default_factory=Counter)
 
 
+def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
+    """What a part has: of a big COCO file `StoredInstances`, else what its layout reads, with the same faults.
+
+    Args:
+        part: a key of `dataset.parts`.
+        report: gets the faults.
+
+    Raises:
+        FileNotFoundError, ValueError: nothing is left to look at.
+    """
+    source, layout = dataset.parts[part], LAYOUTS[dataset.layout]
+    stored = store_instances(source, coco.set_paths, report) if layout is coco.LAYOUT else None
+    return layout.read(source, report) if stored is None else stored
+
+
 def tasks_of(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimits) -> Iterator[LabelTask]:
     """What is to be asked about each image.
 
     Args:
         part: a key of `dataset.parts`.
-        content: what the layout reads of it, see `layout.Layout.read`; nothing for a classification set, whose images
+        content: what `read_for_checks` gives; nothing for a classification set, whose images
             have no label but their class.
     """
-    if isinstance(content, CocoInstances):
+    if isinstance(content, CocoInstances | StoredInstances):
         return _instances_tasks(dataset, content, limits)
     if isinstance(content, PanopticAnnotations):
         return _panoptic_tasks(dataset, content, limits)
     return _listed_tasks(dataset, part, content, limits)
 
 
-def _instances_tasks(dataset: FolderDataset, content: CocoInstances, limits: RecipeLimits) -> Iterator[LabelTask]:
+def _instances_tasks(
+    dataset: FolderDataset, content: CocoInstances | StoredInstances, limits: RecipeLimits
+) -> Iterator[LabelTask]:
     classes = _class_ids(dataset)
-    objects: dict[Any, list] = defaultdict(list)
-    for entry in content.annotations or ():
-        objects[entry["image_id"]].append(entry)
-    for image in content.images:
+    for image, labels in content.grouped() if isinstance(content, StoredInstances) else _grouped(content):
         if "file_name" not in image:  # which reading has reported
             continue
         yield LabelTask(
@@ -108,10 +125,18 @@ def _instances_tasks(dataset: FolderDataset, content: CocoInstances, limits: Rec
             image_id=image["id"],
             image_file=image["file_name"],
             image=image,
-            labels=objects.get(image["id"], ()),
+            labels=labels,
             classes=classes,
             limits=limits,
         )
+
+
+def _grouped(content: CocoInstances) -> Iterator[tuple[Entry, list[Entry]]]:
+    """Every image with its annotations."""
+    objects: dict[Any, list[Entry]] = defaultdict(list)
+    for entry in content.annotations or ():
+        objects[entry["image_id"]].append(entry)
+    yield from ((image, objects.get(image["id"], [])) for image in content.images)
 
 
 def _panoptic_tasks(dataset: FolderDataset, content: PanopticAnnotations, limits: RecipeLimits) -> Iterator[LabelTask]:

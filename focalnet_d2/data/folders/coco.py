@@ -19,6 +19,7 @@ from ..annotations.files import can_be_file
 from ..annotations.findings import shown_ids
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances, read_instances
+from ..annotations.json_file import Entry
 from ..class_map import ClassMap, class_map
 from ..packed.loading import load_packed
 from .annotation_files import assign_parts, described_parts, relative_to_root
@@ -113,24 +114,25 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
 def read(part: Part, report: Report) -> CocoInstances:
     """The images, with absolute file names, and annotations of a part."""
     content = read_instances(part.annotations, report)
-    _set_paths(content, _resolver(part), report)
+    set_paths(content.images, part, report)
     if not (unused := set(part.options.get("unused_categories", ()))):
         return content
     unused -= {entry["category_id"] for entry in content.annotations or ()}
     return replace(content, class_names={key: name for key, name in content.class_names.items() if key not in unused})
 
 
-def _set_paths(content: CocoInstances, resolver: NameResolver, report: Report) -> None:
+def set_paths(images: list[Entry], part: Part, report: Report) -> None:
     """Makes file names absolute; where the report goes on, images that no file can have the name of keep none."""
-    nameless = [image for image in content.images if not can_be_file(image.get("file_name"))]
+    nameless = [image for image in images if not can_be_file(image.get("file_name"))]
     if nameless:
         first = nameless[0]
         has = f"the file_name {first['file_name']!r}" if "file_name" in first else "no file_name"
-        message = f"{content.source}: the image {first['id']!r} has {has}; write the name of its file."
-        report(Fault("file-name", "error", content.source, message, shown_ids(nameless), len(nameless)))
+        message = f"{part.annotations}: the image {first['id']!r} has {has}; write the name of its file."
+        report(Fault("file-name", "error", part.annotations, message, shown_ids(nameless), len(nameless)))
         for image in nameless:
             image.pop("file_name", None)
-    for image in content.images:
+    resolver = _resolver(part)
+    for image in images:
         if "file_name" in image:
             image["file_name"] = resolver.path_of(image["file_name"], report)
 

@@ -11,9 +11,8 @@ from PIL import Image
 
 from focalnet_d2.data.annotations.faults import Fault, joined
 from focalnet_d2.data.checks.labels import check_file, check_image_labels
-from focalnet_d2.data.checks.tasks import LabelFindings, RecipeLimits, tasks_of
+from focalnet_d2.data.checks.tasks import LabelFindings, RecipeLimits, read_for_checks, tasks_of
 from focalnet_d2.data.folders.finding import find_datasets
-from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 
@@ -137,10 +136,10 @@ def faults_in(root: Path, limits: RecipeLimits = NO_LIMITS) -> list[Fault]:
     """All faults of labels in a folder, as the engine finds them."""
     faults: list[Fault] = []
     for dataset in find_datasets(root):
-        for name, part in dataset.parts.items():
+        for name in dataset.parts:
             if dataset.split is not None and name == "val":
                 continue
-            content = LAYOUTS[dataset.layout].read(part, faults.append)
+            content = read_for_checks(dataset, name, faults.append)
             sums = LabelFindings()
             for task in tasks_of(dataset, name, content, limits):
                 try:

@@ -132,8 +132,7 @@ def peak(monkeypatch, number):
         pixels = np.random.default_rng(int(said.image_id)).integers(0, 256, (8, 9, 3), dtype=np.uint8)
         return LookedAt([], Image.fromarray(pixels), "color")
 
-    layout = type("", (), {"read": staticmethod(lambda part, report: Stub(number))})
-    monkeypatch.setattr(run, "LAYOUTS", {"stub": layout})
+    monkeypatch.setattr(run, "read_for_checks", lambda *arguments: Stub(number))
     monkeypatch.setattr(run, "tasks_of", tasks)
     monkeypatch.setattr(run, "check_file", lambda *arguments: [])
     monkeypatch.setattr(run, "look_at_image", look)

@@ -1,0 +1,190 @@
+"""Big COCO files for `check-data`: read a chunk at a time by the rules of `annotations`, and kept in a temporary file.
+
+A file with errors that are about all of its annotations, such as ids in two forms, is read at once, as small ones are.
+"""
+
+import json
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from focalnet_d2.utils.garbage_collection import paused_collection
+
+from ..annotations import instances, json_stream
+from ..annotations.box_forms import BoxForms
+from ..annotations.chunked_findings import ChunkedFindings
+from ..annotations.faults import Fault, Report
+from ..annotations.ids import repeats_of
+from ..annotations.json_file import Entry
+from ..annotations.json_stream import JsonStream, UnusualJsonError
+from ..folders.dataset import Part
+from .missing_masks import MissingMasks
+
+SetPaths = Callable[[list[Entry], Part, Report], None]
+
+_KEYS = ("id", "file_name", "height", "width")  # of images; nobody asks for others
+
+
+class StoredInstances:
+    """What `CocoInstances` says, for checks, in little memory.
+
+    Attributes:
+        source: the file.
+        images: entries in the order of their ids.
+        masks: how many objects have none.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.images = EntryStore()
+        self.masks = MissingMasks()
+        self._annotations = EntryStore()
+        self._rows = array("i")  # place of each annotation's image
+        self._hashes = array("q")  # of each annotation's id; -1, which is no hash, where it has none
+
+    def add(self, annotations: Sequence[Entry], rows: Sequence[int]) -> None:
+        """Adds the next annotations of the file, and the place of each one's image."""
+        self.masks.add(annotations)
+        self._annotations.extend(annotations)
+        self._rows.extend(rows)
+        self._hashes.extend(hash(key) if _is_id(key := entry.get("id")) else -1 for entry in annotations)
+
+    def grouped(self) -> Iterator[tuple[Entry, list[Entry]]]:
+        """Every image with its annotations, in the order of the file."""
+        rows = np.frombuffer(self._rows, np.int32)
+        order = np.argsort(rows, kind="stable")
+        first = np.append(0, np.cumsum(np.bincount(rows, minlength=len(self.images))))
+        for place, image in enumerate(self.images):
+            own = order[first[place] : first[place + 1]].tolist()
+            yield image, [self._annotations[number] for number in own]
+
+    def repeated_ids(self) -> list[Any]:
+        """Every id of an annotation that has come before, as often as it does."""
+        hashes = np.frombuffer(self._hashes, np.int64)
+        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        suspects = np.flatnonzero((counts[inverse] > 1) & (hashes != -1)).tolist()
+        return repeats_of(self._annotations[number]["id"] for number in suspects)
+
+
+def _is_id(key: Any) -> bool:
+    return type(key) in (int, str)
+
+
+class EntryStore(Sequence):
+    """Entries as JSON in a temporary file, which is gone with it; each is a new one when it is asked for."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="focalnet_d2_check_", buffering=0)  # noqa: SIM115  lives as this
+        self._ends = array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Entry:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start, end = self._ends[index], self._ends[index + 1]
+        self._file.seek(start)
+        return _loads(self._file.read(end - start))
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """Adds entries at the end; none may be asked for before the last is added."""
+        texts = [_dumps(entry) for entry in entries]
+        for text in texts:
+            self._ends.append(self._ends[-1] + len(text))
+        self._file.write(b"".join(texts))
+
+
+def _dumps(entry: Entry) -> bytes:
+    try:
+        import orjson  # an optional extra
+    except ImportError:
+        return json.dumps(entry).encode()
+    return orjson.dumps(entry)
+
+
+def _loads(text: bytes) -> Entry:
+    try:
+        import orjson  # an optional extra
+    except ImportError:
+        return json.loads(text)
+    return orjson.loads(text)
+
+
+def store_instances(part: Part, set_paths: SetPaths, report: Report) -> StoredInstances | None:
+    """Reads a big file.
+
+    Args:
+        set_paths: makes file names of images absolute.
+        report: gets the faults that reading at once would report.
+
+    Returns:
+        None of a small file, and of one that has to be read at once; nothing is reported then.
+    """
+    try:
+        if os.path.getsize(part.annotations) < json_stream.BIG:
+            return None
+        faults: list[Fault] = []
+        with open(part.annotations, "rb") as file, paused_collection():
+            stored = _Reading(part).read(file, set_paths, faults.append)
+    except (UnusualJsonError, OSError):
+        return None
+    for fault in faults:  # now that nothing can fail any more
+        report(fault)
+    return stored
+
+
+class _Reading:
+    """What is known of a file while it is read."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._findings = ChunkedFindings(part.annotations)
+        self._images: list[Entry] = []
+        self._categories: list[Entry] = []
+        self._listed: instances.Listed | None = None  # once there are images and categories
+        self._forms = BoxForms()
+        self._stored = StoredInstances(part.annotations)
+
+    def read(self, file: BinaryIO, set_paths: SetPaths, report: Report) -> StoredInstances:
+        """Reads the whole file."""
+        lists = {
+            "images": self._take_images,
+            "categories": self._categories.extend,
+            "annotations": self._take_annotations,
+        }
+        found = JsonStream(file).take(lists, last="annotations")
+        if found != lists.keys() or self._listed is None or self._has_only_crowds() or self._forms.other_form:
+            raise UnusualJsonError("there is nothing to find, or in boxes of another form")
+        if repeats := self._stored.repeated_ids():
+            self._findings.odd("duplicate-annotation-id", instances.REPEATED_IDS, repeats)
+        self._findings.hand_over(report)
+        set_paths(self._images, self._part, report)
+        self._stored.images.extend(self._images)
+        return self._stored
+
+    def _has_only_crowds(self) -> bool:
+        return self._findings.oddities.counts[instances.CROWDS] == self._stored.masks.objects
+
+    def _take_images(self, entries: list[Entry]) -> None:
+        self._images += [{key: entry[key] for key in _KEYS if key in entry} for entry in entries]
+
+    def _begin(self) -> instances.Listed:
+        self._images = instances.checked_images(self._images, self._findings)
+        names = instances.checked_class_names(self._categories, self._findings)
+        if not (self._images and names):
+            raise UnusualJsonError("nothing that annotations refer to")
+        self._findings.in_chunks = True
+        listed = instances.Listed.of(self._images, names)
+        instances.check_annotations([], listed, self._findings)  # rules that find nothing here say in which order
+        return listed
+
+    def _take_annotations(self, entries: list[Entry]) -> None:
+        self._listed = self._listed or self._begin()
+        known, boxes, sizes = instances.check_annotations(entries, self._listed, self._findings)
+        self._forms.add(boxes, sizes)
+        self._stored.add(known, [self._listed.places[entry["image_id"]] for entry in known])
