@@ -36,6 +36,7 @@ from .oddities import Oddities
 
 FORMAT = "COCO's instances format"
 CROWDS = "are crowds (iscrowd: 1), which are no targets"
+WITHOUT_ID = "have no id, which nothing needs"
 REPEATED_IDS = "repeat the id of another; they count all the same"
 
 logger = logging.getLogger(__name__)
@@ -261,11 +262,13 @@ def _count_missing_ids(annotations: Sequence[Entry], findings: Findings) -> None
     ids = [entry.get("id") for entry in annotations]
     if not set(map(type, ids)) <= {int, str}:
         lacking = [entry for entry, key in zip(annotations, ids) if type(key) not in (int, str)]
-        findings.odd("annotation-without-id", "have no id, which nothing needs", lacking, "note")
+        findings.odd("annotation-without-id", WITHOUT_ID, lacking, "note")
 
 
 def _count_repeated_ids(annotations: Sequence[Entry], findings: Findings) -> None:
-    ids = [key for entry in annotations if type(key := entry.get("id")) in (int, str)]
+    ids = [entry.get("id") for entry in annotations]
+    if findings.oddities.counts[WITHOUT_ID]:  # else all are whole numbers or text
+        ids = [key for key in ids if type(key) in (int, str)]
     if len(ids) != len(set(ids)):
         findings.odd("duplicate-annotation-id", REPEATED_IDS, repeats_of(ids))
 
