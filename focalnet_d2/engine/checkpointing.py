@@ -247,7 +247,10 @@ def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) 
     """
     pointer = folder / LAST
     if not pointer.is_file():
-        raise FileNotFoundError(f"--resume found no checkpoint in {folder}: start without it or set train.output_dir.")
+        raise FileNotFoundError(
+            f"--resume found no checkpoint in {folder.absolute()}: start without it, or set train.output_dir to the "
+            "folder of the run."
+        )
     path = folder / pointer.read_text(encoding="utf-8").strip()
     content = read_checkpoint(path)
     try:

@@ -143,7 +143,10 @@ def checkpoint_owner(path: Path) -> str | None:
 def require_checkpoint(folder: Path) -> None:
     """Raise `FileNotFoundError` if there is no run to resume."""
     if not (folder / LAST).is_file() and not (folder / RUN_FILE).is_file():
-        raise FileNotFoundError(f"--resume found no checkpoint in {folder}: start without it or set train.output_dir.")
+        raise FileNotFoundError(
+            f"--resume found no checkpoint in {folder.absolute()}: start without it, or set train.output_dir to the "
+            "folder of the run."
+        )
 
 
 def remove_run(folder: Path, *, spare: str = "") -> None:

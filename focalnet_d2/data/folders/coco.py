@@ -17,7 +17,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import Fault, Report, strict
 from ..annotations.files import can_be_file
 from ..annotations.findings import shown_ids
-from ..annotations.ids import Id
+from ..annotations.ids import Id, kind_of_ids
 from ..annotations.instances import CocoInstances, read_instances
 from ..annotations.json_file import Entry
 from ..class_map import ClassMap, class_map
@@ -97,6 +97,8 @@ def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequenc
             if isinstance(key, int | str) and key not in unused:  # reading refuses other ids
                 files.setdefault((key, str(key if name is None else name)), one.path)
     if not files:
+        for one in summaries:
+            kind_of_ids([category.get("id") for category in one.categories], f"{listing.root / one.path}: categories")
         raise ValueError(f"{listing.root / summaries[0].path} has no categories: add the list of classes.")
     for place, what in ((0, "id"), (1, "name")):
         seen: dict[Id, tuple[Id, str]] = {}

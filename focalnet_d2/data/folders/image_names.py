@@ -1,6 +1,7 @@
 """Where the images are that an annotation file names, wherever the tool that wrote it kept them.
 
-A name is looked for as it stands below every folder, and if that finds less, by its base name, which must be unique.
+A name is looked for as it stands below every folder, and if that finds less, by its base name, which must be unique
+among those that have the most of its last folders.
 """
 
 import re
@@ -100,9 +101,20 @@ def _folders_with(listing: Listing, name: str) -> list[str]:
 
 
 def _by_base_name(listing: Listing, name: str) -> list[str]:
-    """Paths of the images that a name may mean: those that end with all of it, else those of its base name."""
+    """Paths of the images that a name may mean: those of its base name that have the most of its last folders, too."""
     paths = listing.images_by_name.get(name.rpartition("/")[2], [])
-    return [path for path in paths if f"/{path}".endswith(f"/{name}")] or paths
+    if len(paths) < 2:
+        return paths
+    shared = [_common_end(path, name) for path in paths]
+    return [path for path, steps in zip(paths, shared, strict=True) if steps == max(shared)]
+
+
+def _common_end(path: str, other: str) -> int:
+    """How many steps two relative paths have in common, from the last one on."""
+    pairs = zip(reversed(path.split("/")), reversed(other.split("/")))
+    return next(
+        (number for number, (one, two) in enumerate(pairs) if one != two), min(path.count("/"), other.count("/")) + 1
+    )
 
 
 def _rank(folder: str, source: str, part: str) -> tuple[int, int, bool]:

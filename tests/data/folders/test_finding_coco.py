@@ -313,3 +313,18 @@ def test_content_is_what_the_files_say(tmp_path):
     content = json.loads((tmp_path / "annotations/instances_default.json").read_text())
     names = {image["file_name"] for part in ("train", "val") for image in read_part(dataset, part).images}
     assert names == {str(tmp_path / "images" / image["file_name"]) for image in content["images"]}
+
+
+@pytest.mark.parametrize("name", ["C:\\data\\{}\\{}", "/elsewhere/set/{}/{}", "old/{}/{}"])
+def test_paths_of_another_machine_are_told_apart_by_their_last_folders(tmp_path, name):
+    images = {name.format(place, one): f"images/{place}/{one}" for place in ("x", "y") for one in NAMES}
+    write_coco(tmp_path, "annotations.json", images)
+    found = found_images(tmp_path), found_images(tmp_path, "val")
+    assert sorted([*found[0], *found[1]]) == sorted(images.values())
+
+
+def test_ids_that_are_no_whole_numbers_are_named(tmp_path):
+    categories = [{"id": 1.5, "name": "cat"}]
+    write_coco(tmp_path, "annotations.json", NAMES, categories=categories)
+    with pytest.raises(ValueError, match=r"annotations.json: categories have an id that is neither .*: 1.5"):
+        find_datasets(tmp_path, layout="coco")
