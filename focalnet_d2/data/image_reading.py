@@ -35,6 +35,10 @@ class UnusablePixelsError(ValueError):
     """An image file can be decoded, but its pixels have no 8-bit meaning."""
 
 
+class TooLargeError(ValueError):
+    """An image has more pixels than Pillow decodes without being asked to."""
+
+
 class PixelFormat(Enum):
     """What the pixels of an image file are, by which it is decided how they become 8-bit RGB."""
 
@@ -118,6 +122,9 @@ def read_orientation_and_size(file_name: str) -> tuple[int, tuple[int, int]]:
 
 
 def _unreadable(file_name: str, error: Exception) -> ValueError:
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return TooLargeError(f"The image file {file_name} has more than {limit} pixels: cut it into pieces.")
     return ValueError(f"The image file {file_name} cannot be read ({decoding_problem(error)}); it may be damaged.")
 
 

@@ -55,12 +55,24 @@ def data_page(findings: Findings) -> str:
 
 
 def _summary(findings: Findings) -> str:
-    tiles = [(count, f"{severity}s", severity) for severity, count in findings.counts().items()]
+    counts = findings.counts()
+    tiles = [(count, f"{severity}s", severity if count else "") for severity, count in counts.items()]
     images = sum(numbers.images for reading in findings.readings[:1] for numbers in reading.parts.values())
     tiles.append((images, "images", "images"))
     cells = "".join(f"<div class='tile {kind}'><b>{count:,}</b>{what}</div>" for count, what, kind in tiles)
-    verdict = "Nothing is wrong." if not findings.faults else ""
-    return f"<div class=tiles>{cells}</div><p>{verdict}</p>"
+    return f"<div class=tiles>{cells}</div><p class=verdict>{_verdict(counts)}</p>"
+
+
+def _verdict(counts: Mapping[str, int]) -> str:
+    """What the faults mean, and what to do, in a sentence or two."""
+    mended = "; <code>focalnet-d2 check-data DIR --fix OUT</code> writes a copy in which all that can be mended is."
+    if counts["error"]:
+        return f"<b>A training stops at the errors.</b> Do what their rows say, the first ones first{mended}"
+    if counts["warning"]:
+        return f"<b>A training runs, but what it learns or scores suffers.</b> Look at the warnings{mended}"
+    if counts["note"]:
+        return "<b>The data can be used.</b> The notes are worth knowing, and ask for nothing."
+    return "<b>Nothing is wrong.</b>"
 
 
 def _fault_table(findings: Findings) -> str:

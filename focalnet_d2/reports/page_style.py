@@ -9,6 +9,7 @@ i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin
 .tiles { display: flex; flex-wrap: wrap; gap: 10px }
 .tile { background: #fff; border: 1px solid #e2e8f0; border-radius: 8px; padding: 8px 16px; min-width: 76px }
 .tile b { display: block; font-size: 22px } .tile.error b { color: #b91c1c } .tile.warning b { color: #b45309 }
+.verdict { margin: 12px 0 } code { background: #e2e8f0; border-radius: 4px; padding: 1px 5px; font-size: 13px }
 .scroll { overflow: auto; max-height: 560px; background: #fff; border: 1px solid #e2e8f0; border-radius: 8px }
 table { border-collapse: collapse; width: 100% } td { vertical-align: top; border-top: 1px solid #e2e8f0 }
 td, th { padding: 6px 10px; text-align: left } .number { text-align: right }

@@ -123,6 +123,21 @@ def test_a_sound_set_has_no_table(tmp_path):
     assert "thead" not in page.tags
 
 
+@pytest.mark.parametrize(
+    ("severity", "verdict"),
+    [
+        ("error", "A training stops at the errors."),
+        ("warning", "A training runs, but what it learns or scores suffers."),
+        ("note", "The data can be used."),
+    ],
+)
+def test_the_page_says_at_once_what_to_do(severity, verdict):
+    findings = Findings("/data/set", faults=[Fault("a-kind", severity, "x.json", "Wrong.", ("1",))])
+    page = data_page(findings)
+    assert verdict in page
+    assert ("check-data DIR --fix OUT" in page) == (severity != "note")
+
+
 def test_an_image_that_cannot_be_read_does_not_end_the_page(tmp_path):
     task = instances_task(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")

@@ -21,6 +21,7 @@ from ..image_reading import (
     FIRST_TURN,
     UPRIGHT,
     PixelFormat,
+    TooLargeError,
     UnusablePixelsError,
     decode_image,
     is_dark,
@@ -137,6 +138,8 @@ def size_fault(file_name: str, said: Said, size: Size, turn: int) -> Fault | Non
 def _undecodable(error: ValueError, file_name: str, ids: tuple[str, ...]) -> Fault:
     if isinstance(error, UnusablePixelsError):
         return Fault("unusable-pixels", "error", file_name, str(error), ids)
+    if isinstance(error, TooLargeError):
+        return Fault("too-large-image", "error", file_name, str(error), ids)
     kind = "truncated-image" if "truncated" in str(error).lower() else "unreadable-image"  # so says Pillow
     return Fault(kind, "error", file_name, f"{error} Copy it again, or remove it from the data.", ids)
 

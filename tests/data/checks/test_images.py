@@ -122,3 +122,11 @@ def test_what_is_looked_at_is_what_training_reads(tmp_path, planted):
             read_image(str(path))
     else:
         assert np.array_equal(np.asarray(looked.image), read_image(str(path)))
+
+
+def test_an_image_with_too_many_pixels_is_to_be_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    (fault,) = look_at_image(str(tmp_path / "a.png"), Said("x.json", "7")).faults
+    assert (fault.kind, fault.ids) == ("too-large-image", ("7",))
+    assert fault.message.endswith("a.png has more than 200 pixels: cut it into pieces.")
