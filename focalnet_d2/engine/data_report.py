@@ -11,6 +11,7 @@ from focalnet_d2.config.nodes import containers, target_name
 from focalnet_d2.data.folders.dataset import FolderDataset
 from focalnet_d2.utils.text import some_of
 
+from .object_counts import result_limits
 from .own_data import class_changes, data_settings, find_for, found_dataset
 from .recipe_filling import class_counts, mapper_class
 
@@ -43,6 +44,10 @@ def _described(recipe: DictConfig, dataset: FolderDataset) -> Iterator[str]:
         f"the recipe: {mapper.__name__ if mapper else 'its own mapper'}, {some_of(settings)}, scored by "
         f"{some_of(_evaluators(recipe), 5)}, best by {recipe.train.best_metric}"
     )
+    for limit in result_limits(recipe):
+        if limit.number == limit.pairs:
+            pairs = f"{limit.queries_key}={limit.queries} times {limit.classes} classes"
+            yield f"{limit.key}={limit.number}, as many results as there can be: {pairs}"
 
 
 def _evaluators(recipe: DictConfig) -> list[str]:

@@ -23,6 +23,7 @@ from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .distributed import on_main_process
+from .object_counts import lower_results
 from .recipe_advice import no_use
 from .recipe_filling import Use, fill_recipe, mapper_class, score_part, takes, uses_of
 
@@ -77,7 +78,10 @@ def apply_settings(
     apply_overrides(recipe, filter(is_of_data, overrides), trust=trust)
     if GROUP in recipe:
         _apply_data(recipe, known, is_filled=earlier is None, evaluate_only=evaluate_only)
-    return apply_overrides(recipe, [one for one in overrides if not is_of_data(one)], trust=trust)
+    apply_overrides(recipe, [one for one in overrides if not is_of_data(one)], trust=trust)
+    if GROUP in recipe and recipe[GROUP].root:
+        lower_results(recipe, {one.partition("=")[0] for one in overrides})
+    return recipe
 
 
 def data_settings(recipe: DictConfig) -> Settings | None:

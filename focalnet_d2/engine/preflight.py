@@ -22,7 +22,7 @@ from focalnet_d2.utils.text import some_of
 
 from .checkpointing import class_list, class_names, first_name
 from .distributed import on_main_process
-from .object_counts import warn_of_full_images
+from .object_counts import check_results, warn_of_full_images
 from .recipe_filling import class_counts
 from .rng import preserved_rng
 
@@ -53,13 +53,15 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, or cannot be learned from or scored.
-        RecipeError: the model has other classes than the data, or the training data others than the test data.
+        RecipeError: the model has other classes than the data, the training data others than the test data, or more
+            results are wanted than there can be.
     """
     with preserved_rng():
         train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
         test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
         evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
+        check_results(recipe)
         if to_train:
             check_metric(recipe.train.best_metric, evaluator)
         for one in members(evaluator):

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from omegaconf import OmegaConf
 
 from focalnet_d2.config.lazy import RecipeError, recipe_from_yaml, recipe_to_yaml
 from focalnet_d2.data.catalog import load_dataset
@@ -112,6 +113,33 @@ def test_numbers_that_contradict_the_data_are_refused_before_a_model_is_built(re
     recipe = applied(recipe, f"data={write_panoptic(tmp_path / 'data')}", setting)
     with pytest.raises(RecipeError, match=message):
         read_data(recipe, to_train=True)
+
+
+MINI_DEMO = "mask2former_focalnet_mini_demo"
+RESULTS = {
+    DINO: ("model.num_select", "model.query_selection.num_queries"),
+    "sparse_rcnn_focalnet_mini_coco": ("model.num_select", "model.head.num_proposals"),
+    MINI_DEMO: ("model.inference.instance.top_k", "model.decoder.num_queries"),
+}
+
+
+@pytest.mark.parametrize(("recipe", "keys"), RESULTS.items())
+def test_no_more_results_are_wanted_than_one_class_can_give_unless_somebody_types_it(recipe, keys, tmp_path, caplog):
+    results, queries = keys
+    typed = (f"data={write_boxes(tmp_path / 'data', masks=True)}", "data.drop=[cat]", f"{queries}=30")
+    filled = applied(recipe, *typed)
+    assert OmegaConf.select(filled, results) == 30
+    with caplog.at_level(logging.INFO):
+        log_data(filled)
+    assert f"{results}=30, as many results as there can be: {queries}=30 times 1 classes" in caplog.text
+    read_data(filled, to_train=True)
+    contradiction = applied(recipe, *typed, f"{results}=31")
+    with pytest.raises(
+        RecipeError, match=f"{results}=31 is more than {queries}=30 times .*set {results}=30, or {queries}=31"
+    ):
+        read_data(contradiction, to_train=True)
+    own = OmegaConf.select(recipe_named(recipe), results)
+    assert OmegaConf.select(applied(recipe, *typed[:2], f"{queries}=500"), results) == own
 
 
 def test_boxes_alone_are_refused_by_a_recipe_for_masks_in_one_line(boxes):
