@@ -1,8 +1,7 @@
 """What a folder holds, found by looking: every layout is asked, and all readings that fit are returned."""
 
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..class_map import ClassMap
@@ -13,8 +12,6 @@ from .listing import Listing
 
 AUTO = "auto"
 _DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
-
-logger = logging.getLogger(__name__)
 
 
 class FoundDatasets(list[FolderDataset]):
@@ -110,7 +107,8 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
             those of that kind.
 
     Raises:
-        ValueError: nothing of these kinds, two readings of the chosen one, or one that cannot be used.
+        ValueError: nothing of these kinds, two readings of the chosen one, or one that cannot be used, though another
+            can.
     """
     for kind in kinds:
         for source in filter(None, (kind, _DERIVED.get(kind))):
@@ -119,8 +117,8 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
             if len(of_kind) > 1:
                 raise _ambiguous(of_kind)
             if of_kind:
-                for name, error in failures.items():
-                    logger.warning("Also looks like %s, but: %s", name, error)
+                if failures:
+                    raise _half_readable(of_kind[0], failures)
                 return served_as(of_kind[0], kind)
             if failures:
                 raise next(iter(failures.values()))
@@ -133,6 +131,16 @@ def _ambiguous(datasets: Sequence[FolderDataset]) -> ValueError:
     readings = "; ".join(f"{dataset.layout}: {dataset.reason}" for dataset in datasets)
     choices = " or ".join(f"data.layout={dataset.layout}" for dataset in datasets)
     return ValueError(f"{datasets[0].root} can be read in {len(datasets)} ways ({readings}): choose by {choices}.")
+
+
+def _half_readable(dataset: FolderDataset, failures: Mapping[str, Exception]) -> ValueError:
+    """The error for a folder of which one reading works and others of the same kind do not."""
+    others = " ".join(f"As {name}: {error}" for name, error in failures.items())
+    return ValueError(
+        f"{dataset.root} can be read as {dataset.layout} ({dataset.reason}), but it also looks like "
+        f"{' and '.join(failures)}, which cannot be used: choose by data.layout={dataset.layout} what can be, or name "
+        f"the sub-folder that you mean. {others}"
+    )
 
 
 def served_as(dataset: FolderDataset, kind: str) -> FolderDataset:

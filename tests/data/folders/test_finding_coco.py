@@ -289,6 +289,19 @@ def test_files_that_cannot_be_used_do_not_hide_another_kind(tmp_path):
         choose_dataset(found, ["instances"])
 
 
+def test_a_reading_that_fails_is_no_warning_beside_another_of_the_same_kind(tmp_path):
+    write_coco(tmp_path / "mine", "annotations.json", {name: f"images/{name}" for name in NAMES})
+    (tmp_path / "yours/labels").mkdir(parents=True)
+    (tmp_path / "yours/labels/a.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    (tmp_path / "yours/data.yaml").write_text("names: [cat]\ntrain: nowhere\n")
+    message = (
+        r"can be read as coco \(.*also looks like yolo, which cannot be used: choose by data.layout=coco .* As yolo:"
+    )
+    with pytest.raises(ValueError, match=message):
+        found_images(tmp_path)
+    assert len(found_images(tmp_path, layout="coco")) == len(found_images(tmp_path / "mine")) == 2  # one is split off
+
+
 def test_hidden_folders_and_loops_are_left_out(tmp_path):
     write_coco(tmp_path, "data/annotations.json", {name: f"data/{name}" for name in NAMES})
     for folder in (".cache", "__MACOSX"):
