@@ -22,9 +22,17 @@ def build_parser() -> argparse.ArgumentParser:
         prog="train_net.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--config-file", required=True, metavar="RECIPE", dest="recipe", help="path, or name of a shipped recipe"
+        "--config-file",
+        required=True,
+        metavar="RECIPE",
+        dest="recipe",
+        help="path, folder of a run, or name of a recipe",
     )
-    parser.add_argument("--eval-only", action="store_true", help="evaluate train.init_checkpoint, do not train")
+    parser.add_argument(
+        "--eval-only",
+        action="store_true",
+        help="evaluate train.init_checkpoint, or the best weights of a run; do not train",
+    )
     add_resume(parser)
     add_run_options(parser)
     return parser

@@ -115,6 +115,19 @@ def test_the_best_checkpoint_is_scored_by_the_moved_run_folder_alone_in_another_
     assert (tmp_path / "again" / "results.json").read_text() == (finished / "results.json").read_text()
 
 
+def test_a_copied_run_is_scored_and_goes_on_by_its_folder_alone(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    assert evaluate.main([str(copy)]) == 0
+    assert (copy / "evaluation/results.json").read_text() == (finished / "results.json").read_text()
+    log = (copy / "evaluation/log.txt").read_text()
+    assert f"The weights that are scored: {copy / 'model_best.pth'}" in log
+    assert f"The run lies in {copy}; its recipe names {finished}, which is left alone" in log
+    assert train.main([str(copy), "--resume", "train.max_iter=4"]) == 0
+    assert "iteration 4/4" in (copy / "log.txt").read_text()
+    assert not (finished / "evaluation").exists()
+
+
 def test_the_first_command_again_resumes_with_what_it_found(finished, boxes, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     settings = [*TINY_DINO, f"train.output_dir={tmp_path / 'run'}", "train.max_iter=4"]

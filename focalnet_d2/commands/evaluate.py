@@ -1,10 +1,12 @@
-"""`focalnet-d2 evaluate`: evaluates the weights that train.init_checkpoint names on a recipe's test data.
+"""`focalnet-d2 evaluate`: evaluates the weights that train.init_checkpoint names, or those of a run, on test data.
 
     focalnet-d2 evaluate dino_focalnet_huge train.init_checkpoint=model.pth
-    focalnet-d2 evaluate output/mine/recipe.yaml train.init_checkpoint=output/mine/model_best.pth
+    focalnet-d2 evaluate output/mine
     focalnet-d2 evaluate path/to/data --recipe dino_focalnet_mini_quickstart train.init_checkpoint=model.pth
 
-Settings of the recipe are changed by key=value arguments; a key that does not exist is an error.
+Of a run, which is named by its folder or the recipe.yaml in it, the best weights are scored, else the last ones, unless
+train.init_checkpoint=FILE is typed. Settings of the recipe are changed by key=value arguments; a key that does not
+exist is an error.
 """
 
 import sys

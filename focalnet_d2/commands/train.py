@@ -3,6 +3,7 @@
     focalnet-d2 train dino_focalnet_huge --num-gpus 8
     focalnet-d2 train configs/dino_focalnet_huge.py --resume train.output_dir=output/huge
     focalnet-d2 train path/to/data --recipe dino_focalnet_mini_quickstart train.max_iter=2000
+    focalnet-d2 train output/dino_focalnet_mini_quickstart --resume
 
 Settings of the recipe are changed by key=value arguments; a key that does not exist is an error.
 """
@@ -13,11 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from focalnet_d2.config.recipe_files import RecipeError
+from focalnet_d2.config.recipe_files import RUN_RECIPE, RecipeError
 
 from .arguments import at_least_one
 from .errors import run_command
 
+START_HELP = "path or name of a recipe, or the folder of a run; with --recipe, a folder of data"
 PROCESSES = ("num_gpus", "num_processes", "num_machines", "machine_rank", "dist_url")
 
 
@@ -34,7 +36,7 @@ def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("start", metavar="RECIPE|DIR", help="path or name of a recipe; with --recipe, a folder of data")
+    parser.add_argument("start", metavar="RECIPE|DIR", help=START_HELP)
     parser.add_argument("--recipe", metavar="RECIPE", help="the recipe for the data in DIR, which is looked at")
     add_run_options(parser)
     return parser
@@ -72,10 +74,10 @@ def recipe_and_folder(options: argparse.Namespace) -> tuple[str, list[str]]:
     if options.recipe is not None:
         folder = getattr(options, "start", None)
         return options.recipe, [] if folder is None else [f"data={folder}"]
-    if os.path.isdir(options.start):
+    if os.path.isdir(options.start) and not os.path.isfile(os.path.join(options.start, RUN_RECIPE)):
         raise RecipeError(
             f"{options.start} is a folder: to train or to evaluate on the data in it, name a recipe, too, as in "
-            "--recipe dino_focalnet_mini_quickstart."
+            f"--recipe dino_focalnet_mini_quickstart; it is no folder of a run, which would have a {RUN_RECIPE}."
         )
     return options.start, []
 

@@ -5,6 +5,7 @@ import difflib
 from pathlib import Path
 
 SUFFIXES = (".py", ".yaml", ".yml")
+RUN_RECIPE = "recipe.yaml"  # in the folder of a run
 
 
 class RecipeError(ValueError):
@@ -24,12 +25,14 @@ def list_recipes() -> list[str]:
 
 
 def find_recipe(path_or_name: str | Path) -> Path:
-    """The file of a recipe given by its path, or by the bare name of a shipped one (`dino_focalnet_huge`).
+    """The file of a recipe given by its path, by the folder of a run, or by the name of a shipped one.
 
     Raises:
         RecipeError: there is no such file; the message lists the nearest names.
     """
     path = Path(path_or_name).expanduser()
+    if (path / RUN_RECIPE).is_file():
+        path /= RUN_RECIPE
     if path.is_file():
         if path.suffix not in SUFFIXES:
             raise RecipeError(f"'{path}' is not a recipe: the name of its file must end in .py or .yaml.")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 
 from focalnet_d2.config.data_group import is_of_data
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, recipe_to_yaml
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, recipe_to_yaml
 from focalnet_d2.config.recipe_check import check_complete
+from focalnet_d2.config.recipe_files import RUN_RECIPE
 
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
@@ -24,7 +25,6 @@ from .own_data import apply_settings, read_settings, source_of, write_split
 from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
 from .run_folder import (
-    RECIPE_FILE,
     RunIdentity,
     evaluation_folder,
     locked,
@@ -34,6 +34,8 @@ from .run_folder import (
     require_checkpoint,
     require_free,
     require_one_run,
+    run_of_recipe,
+    weights_to_score,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,9 +46,9 @@ class Job:
     """A recipe to train or to evaluate; travels to the processes of the run.
 
     Attributes:
-        recipe: path, or name of a shipped recipe.
+        recipe: path, folder of a run, or name of a shipped recipe.
         overrides: `key=value` settings.
-        evaluate_only: evaluate `train.init_checkpoint`, do not train.
+        evaluate_only: evaluate, do not train: `train.init_checkpoint`, or for the recipe of a run its best weights.
         resume: continue from the last checkpoint in `train.output_dir`.
         trust: a YAML recipe may build anything.
         overwrite: remove the run in `train.output_dir` and start another.
@@ -60,12 +62,31 @@ class Job:
     overwrite: bool = False
 
     @cached_property
-    def source(self) -> DictConfig:
-        """The recipe without overrides. A Python recipe is a program, which each process of a run executes once."""
+    def written(self) -> DictConfig:
+        """The recipe as it is written. A Python recipe is a program, which each process of a run executes once."""
         return source_of(self.recipe, trust=self.trust)
 
+    @property
+    def source(self) -> DictConfig:
+        """A copy of the recipe without overrides; that of a run works where it lies, not where the run began."""
+        recipe = self.written.copy()
+        if self.moved_from:
+            recipe.train.output_dir = str(self.run_folder)
+        return recipe
+
+    @cached_property
+    def run_folder(self) -> Path | None:
+        """The folder of the run whose `recipe.yaml` the recipe is."""
+        return run_of_recipe(find_recipe(self.recipe))
+
+    @property
+    def moved_from(self) -> str:
+        """The folder that the recipe of a run still names, which now lies in another one; "" for all others."""
+        named = self.written.train.output_dir
+        return named if self.run_folder is not None and Path(named).resolve() != self.run_folder else ""
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "source"}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def train_settings(self) -> DictConfig:
         """The group `train` with its overrides, before anything looks at data."""
@@ -74,7 +95,7 @@ class Job:
 
     def _train(self, overrides: Sequence[str]) -> DictConfig:
         of_train = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "train"]
-        return apply_overrides(self.source.copy(), of_train, trust=self.trust).train
+        return apply_overrides(self.source, of_train, trust=self.trust).train
 
     def all_overrides(self, folder: Path) -> tuple[str, ...]:
         """The overrides of the earlier starts of the run in the folder, if it is resumed, and then the job's own.
@@ -87,25 +108,31 @@ class Job:
         overrides = identity.continued(self.overrides).overrides
         return tuple(text for text in overrides if text in self.overrides or not (_places(text) or is_of_data(text)))
 
+    def is_typed(self, key: str) -> bool:
+        """Whether one of the job's own overrides sets this key."""
+        return any(text.partition("=")[0] == key for text in self.overrides)
+
     def _goes_on_in(self, folder: Path) -> bool:
         """Whether the job resumes a run by another recipe than the one in its folder, which has all settings."""
-        return self.resume and Path(self.recipe).resolve() != (folder / RECIPE_FILE).resolve()
+        return self.resume and find_recipe(self.recipe) != (folder / RUN_RECIPE).resolve()
 
     def read_recipe(self) -> DictConfig:
         """The recipe with its overrides and the data set of its group `data`; all ranks have to call it together.
 
         Raises:
             RecipeError: unknown recipe or setting, one that is missing, or a recipe or override that needs trust.
-            FileNotFoundError, ValueError: the folder of `data` cannot be used.
+            FileNotFoundError, ValueError: the folder of `data` cannot be used, or a run has no weights to evaluate.
         """
         folder = Path(self.train_settings().output_dir)
         recipe = apply_settings(
-            self.source.copy(),
+            self.source,
             self.all_overrides(folder),
             trust=self.trust,
             evaluate_only=self.evaluate_only,
-            earlier=read_settings(folder / RECIPE_FILE) if self._goes_on_in(folder) else None,
+            earlier=read_settings(folder / RUN_RECIPE) if self._goes_on_in(folder) else None,
         )
+        if self.evaluate_only and self.run_folder is not None and not self.is_typed("train.init_checkpoint"):
+            recipe.train.init_checkpoint = str(weights_to_score(self.run_folder))
         check_complete(recipe)
         return recipe
 
@@ -156,6 +183,8 @@ def run_job(job: Job) -> dict[str, Any] | None:
         run = on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
         start_run(recipe)
         logger.info("recipe %s %s, in %s", job.recipe, " ".join(job.overrides), recipe.train.output_dir)
+        if job.moved_from and not job.is_typed("train.output_dir"):
+            logger.info("The run lies in %s; its recipe names %s, which is left alone.", job.run_folder, job.moved_from)
         log_data(recipe)
         if job.resume:
             warn_of_changed_folder(recipe)
@@ -235,6 +264,7 @@ def do_test(recipe: DictConfig) -> dict[str, Any]:
     """
     if not recipe.train.init_checkpoint:
         raise RecipeError("An evaluation needs weights: add train.init_checkpoint=FILE.")
+    logger.info("The weights that are scored: %s", recipe.train.init_checkpoint)
     data = read_data(recipe, to_train=False)
     if comm.is_main_process():
         write_recipe(recipe)

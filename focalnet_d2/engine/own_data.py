@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.config.data_group import CHANGES, DEFAULTS, FOUND, GROUP, is_of_data
-from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_from_yaml
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, load_recipe, recipe_from_yaml
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
@@ -39,7 +39,7 @@ def source_of(recipe: str | Path, *, trust: bool = False) -> DictConfig:
         RecipeError: there is no such recipe, or it needs trust.
     """
     loaded = load_recipe(recipe, trust=trust)
-    use_lists_beside(loaded, Path(recipe).expanduser().parent)
+    use_lists_beside(loaded, find_recipe(recipe).parent)
     return loaded
 
 

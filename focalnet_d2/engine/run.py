@@ -18,6 +18,7 @@ from torch import nn
 from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import recipe_to_yaml
+from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
 
@@ -30,7 +31,6 @@ from .metrics import METRICS, MetricsFile, is_evaluated
 from .own_data import class_changes
 from .preflight import RunData, check_tasks, read_data
 from .rng import set_rng_state
-from .run_folder import RECIPE_FILE
 from .sharding import gathered
 from .trainer import Trainer
 
@@ -57,7 +57,7 @@ def start_run(recipe: DictConfig) -> Path:
 
 def write_recipe(recipe: DictConfig) -> None:
     """Write `recipe.yaml` into the output folder."""
-    write_atomically(Path(recipe.train.output_dir) / RECIPE_FILE, recipe_to_yaml(recipe))
+    write_atomically(Path(recipe.train.output_dir) / RUN_RECIPE, recipe_to_yaml(recipe))
 
 
 def build_model(recipe: DictConfig) -> nn.Module:

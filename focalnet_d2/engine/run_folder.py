@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
+from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.evaluation.report import RESULTS
 from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
 from focalnet_d2.utils.text import some_of
 
-from .checkpointing import BEST, LAST
+from .checkpointing import BEST, BEST_WEIGHTS, LAST
 from .metrics import METRICS
 from .trainer import NAN_REPORT
 
@@ -33,11 +34,10 @@ except ImportError:
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
-RECIPE_FILE = "recipe.yaml"
 EVALUATION_FOLDER = "evaluation"  # of an evaluation whose folder holds a training
 CHECKPOINT = re.compile(r"model_(\d{7,}|final|best)(\.suspect)?\.pth")
 TRAINING = (LAST, BEST, METRICS)
-RECORDS = (RUN_FILE, RECIPE_FILE, NAN_REPORT)  # of no worth without the rest: a start that failed leaves them, too
+RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT)  # of no worth without the rest: a start that failed leaves them, too
 GENERATED = ("*_counts.json", "*_predictions.json", "coco_instances_results.json", "events.out.tfevents.*")
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,29 @@ def read_identity(folder: Path) -> RunIdentity | None:
         raise ValueError(
             f"{path} is damaged ({error!r}): remove it, and --resume takes the folder as it is."
         ) from error
+
+
+def run_of_recipe(file: Path) -> Path | None:
+    """The folder of the run that a recipe is of: its `recipe.yaml`; None for any other recipe."""
+    folder = file.parent
+    is_run = file.name == RUN_RECIPE and any((folder / name).is_file() for name in (RUN_FILE, LAST, BEST_WEIGHTS))
+    return folder if is_run else None
+
+
+def weights_to_score(folder: Path) -> Path:
+    """The weights of a run that count: the best ones, else those of the last checkpoint.
+
+    Raises:
+        FileNotFoundError: the run has left none.
+    """
+    last = folder / LAST
+    names = [BEST_WEIGHTS, *([last.read_text(encoding="utf-8").strip()] if last.is_file() else [])]
+    if (found := next((folder / name for name in names if (folder / name).is_file()), None)) is None:
+        raise FileNotFoundError(
+            f"The run in {folder} has no checkpoint to evaluate: train on with --resume, or name weights by "
+            "train.init_checkpoint=FILE."
+        )
+    return found
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
