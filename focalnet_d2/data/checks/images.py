@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..annotations.faults import Fault
 from ..annotations.files import misspelled
+from ..annotations.masks import Size
 from ..image_reading import (
     FIRST_TURN,
     UPRIGHT,
@@ -31,8 +32,6 @@ from ..image_reading import (
     to_rgb,
     turned_upright,
 )
-
-Size = tuple[int, int]  # height, width
 
 ELONGATED = 20  # times as long as wide
 _FORMATS_OF_JPEG = {"JPEG", "MPO"}

@@ -12,15 +12,13 @@ from pycocotools import mask as mask_codec
 
 from ..annotations.boxes import NO_AREA, TOLERANCE
 from ..annotations.json_file import Entry
-from ..annotations.masks import Segmentation, compressed, mask_box
+from ..annotations.masks import Segmentation, Size, compressed, mask_box
 from .polygons import crosses_itself, perimeter, shoelace_area
 
 AREA_SHARE = 0.1  # of a mask by which ways to count it may differ, beside a pixel along its border
 BOX_SHARE = 0.1  # of the side of a box by which it may differ from its mask, at least `BOX_PIXELS`
 BOX_PIXELS = 3.0
 _LEAST_SHARE = 0.1  # of a box that an object fills
-
-Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from focalnet_d2.utils.atomic_write import atomic_open
 
+from ..annotations.masks import Size
 from ..image_reading import (
     FIRST_TURN,
     UPRIGHT,
@@ -21,8 +22,6 @@ from ..image_reading import (
     to_rgb,
     turned_upright,
 )
-
-Size = tuple[int, int]  # height, width
 
 _WRITTEN_ANEW = {PixelFormat.CMYK, PixelFormat.ALPHA, PixelFormat.DEEP_GRAY, PixelFormat.DEEP_COLOR}
 

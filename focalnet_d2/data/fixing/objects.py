@@ -7,11 +7,9 @@ from ..annotations.box_forms import CORNERS, BoxForms, boxes_and_sizes, in_pixel
 from ..annotations.boxes import NO_AREA
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
-from ..annotations.masks import find_unusable_masks
+from ..annotations.masks import Size, find_unusable_masks
 from ..checks.shapes import area_fits_box, area_fits_mask, box_within, boxes_agree, mask_shape, repeated_objects
 from .changes import Changes
-
-Size = tuple[int, int]  # height, width
 
 
 def mend_objects(

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_codec
 
-from ..annotations.masks import compressed
+from ..annotations.masks import Size, compressed
 
-Size = tuple[int, int]  # height, width
 Polygon = list[float]  # x, y, x, y, ... in pixels
 Corners = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels from 0
 Pixels = tuple[np.ndarray, int, int]  # (h, w) bool, and the column and row of its first pixel in the image
