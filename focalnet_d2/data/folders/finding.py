@@ -83,7 +83,7 @@ def _dataset(listing: Listing, layout: Layout, found: Found, split: Split) -> Fo
 
 
 def _nothing(listing: Listing, layout: str, failures: dict[str, Exception]) -> Exception:
-    if len(failures) == 1:
+    if len(set(map(str, failures.values()))) == 1:
         return next(iter(failures.values()))
     if failures:
         reasons = " ".join(f"As {name}: {error}" for name, error in failures.items())

@@ -23,11 +23,13 @@ class Listing:
         files: paths relative to the root, with "/", sorted.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: there is no such folder, or it is a file.
     """
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = Path(os.path.abspath(os.path.expanduser(root)))
+        if self.root.is_file():
+            raise FileNotFoundError(f"{self.root} is a file: name the folder that has it and the images.")
         if not self.root.is_dir():
             raise FileNotFoundError(f"The data folder {self.root} does not exist: correct data.root.")
         self.files: list[str] = sorted(_walk(str(self.root), "", frozenset()))

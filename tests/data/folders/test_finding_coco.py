@@ -341,3 +341,16 @@ def test_ids_that_are_no_whole_numbers_are_named(tmp_path):
     write_coco(tmp_path, "annotations.json", NAMES, categories=categories)
     with pytest.raises(ValueError, match=r"annotations.json: categories have an id that is neither .*: 1.5"):
         find_datasets(tmp_path, layout="coco")
+
+
+def test_a_file_in_place_of_a_folder_is_said(tmp_path):
+    write_coco(tmp_path, "annotations.json", NAMES)
+    with pytest.raises(FileNotFoundError, match="annotations.json is a file: name the folder that has it"):
+        find_datasets(tmp_path / "annotations.json")
+
+
+def test_what_is_wrong_for_all_layouts_is_said_once(tmp_path):
+    write_coco(tmp_path, "annotations/instances_train.json", NAMES)
+    write_panoptic(tmp_path, "train")
+    with pytest.raises(ValueError, match=r"^data.val=nowhere: .*nowhere does not exist; write a path relative to"):
+        find_datasets(tmp_path, wanted={"val": "nowhere"})
