@@ -79,6 +79,7 @@ def _check(options: argparse.Namespace) -> int:
     found, unusable = _find(root, options)
     if options.fix is not None:
         place_of_copy(found, options.fix)  # before the time of the check is spent
+    options.out.mkdir(parents=True, exist_ok=True)
     with _Progress() as progress:
         findings = check_datasets(root, found, limits=limits, workers=options.workers, progress=progress)
     findings.add(unusable)

@@ -71,6 +71,14 @@ def test_fix_into_a_folder_that_exists_is_refused_before_the_check(capsys, folde
     assert "exists: name a folder for the mended copy that does not" in err
 
 
+def test_a_page_that_cannot_be_written_is_refused_before_the_check(capsys, folder):
+    (folder.parent / "out").write_text("a file")
+    status, out, err = run(capsys, folder)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "images" not in err
+
+
 def test_json_is_one_document_and_nothing_else(capsys, folder):
     PLANTED["missing"].plant(folder)
     PLANTED["missing size"].plant(folder)
