@@ -154,4 +154,4 @@ def test_an_interruption_ends_without_a_page(capsys, folder, monkeypatch):
     monkeypatch.setattr(check_data, "check_datasets", interrupted)
     status, out, err = run(capsys, folder)
     assert (status, out, err) == (130, "", "Interrupted.\n")
-    assert not (folder.parent / "out").exists()
+    assert not (folder.parent / "out" / check_data.PAGE).exists()
