@@ -2,6 +2,7 @@
 
     import focalnet_d2
 
+    prediction = focalnet_d2.Predictor("output/mine/model_best.pth")("image.jpg")
     model = focalnet_d2.load_model("dino_focalnet_mini_quickstart", weights="dino_focalnet_mini_day.safetensors")
 
 The names below are imported when they are first used. Importing the package imports neither torch nor Detectron2, and
@@ -18,6 +19,7 @@ from .version import __version__ as __version__
 
 __all__ = [
     "FocalNet",
+    "Predictor",
     "list_recipes",
     "load_checkpoint",
     "load_model",
@@ -27,6 +29,7 @@ __all__ = [
 
 _HOMES = {
     "FocalNet": "focalnet_d2.backbone.focalnet",
+    "Predictor": "focalnet_d2.inference.predictor",
     "list_recipes": "focalnet_d2.config.lazy",
     "load_checkpoint": "focalnet_d2.checkpoint",
     "load_model": "focalnet_d2.inference.loading",

@@ -5,6 +5,7 @@ from .checkpoint import load_checkpoint as load_checkpoint
 from .config.lazy import list_recipes as list_recipes
 from .config.lazy import load_recipe as load_recipe
 from .inference.loading import load_model as load_model
+from .inference.predictor import Predictor as Predictor
 from .yacs import recipe_to_cfg as recipe_to_cfg
 
 __version__: str

@@ -31,7 +31,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "diagnostics": ("config", "data", "kernels", "registration"),
         "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "utils", "version"),
-        "inference": ("checkpoint", "config", "data", "engine", "structures", "utils"),
+        "inference": ("checkpoint", "config", "data", "engine", "kernels", "reports", "structures", "utils"),
         "reports": ("data", "evaluation", "structures", "utils"),
     },
     {"modeling": ("checkpoint", "kernels"), **dict.fromkeys(_MODELS, _HEAD)},

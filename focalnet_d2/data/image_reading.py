@@ -67,9 +67,21 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format={image_format!r} must be one of {', '.join(IMAGE_FORMATS)}.")
-    image = turned_upright(decode_image(read_image_file(file_name), file_name))
-    pixels = np.array(to_rgb(image, file_name))
+    return in_format(upright_pixels(decode_image(read_image_file(file_name), file_name), file_name), image_format)
+
+
+def in_format(pixels: np.ndarray, image_format: str) -> np.ndarray:
+    """(H, W, 3) RGB in the order of colors that is asked for, the same shape."""
     return pixels if image_format == "RGB" else np.ascontiguousarray(pixels[..., ::-1])
+
+
+def upright_pixels(image: Image.Image, file_name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a decoded image, by the rules above and turned upright.
+
+    Raises:
+        UnusablePixelsError: its pixels have no 8-bit meaning.
+    """
+    return np.array(to_rgb(turned_upright(image), file_name))
 
 
 def read_image_file(file_name: str) -> bytes:
@@ -96,6 +108,18 @@ def decode_image(content: bytes, file_name: str) -> Image.Image:
     """
     try:
         image = Image.open(io.BytesIO(content))
+    except READ_ERRORS as error:
+        raise _unreadable(file_name, error) from error
+    return load_pixels(image, file_name)
+
+
+def load_pixels(image: Image.Image, file_name: str) -> Image.Image:
+    """The image, whose pixels Pillow has read from its file by now.
+
+    Raises:
+        ValueError: they cannot be decoded.
+    """
+    try:
         image.load()
     except READ_ERRORS as error:
         raise _unreadable(file_name, error) from error
@@ -183,11 +207,15 @@ def to_rgb(image: Image.Image, file_name: str) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     if kind is PixelFormat.DEEP_GRAY:
-        values = np.array(image).astype(np.int64)
-        if is_dark(highest := int(values.max())):
-            _warn_of_darkness(file_name, highest)
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(eight_bits(np.array(image), file_name))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def eight_bits(values: np.ndarray, file_name: str) -> np.ndarray:
+    """16-bit values as uint8, the same shape: divided by 257 and rounded; a warning if they become almost black."""
+    if is_dark(highest := int(values.max())):
+        _warn_of_darkness(file_name, highest)
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
 def is_dark(highest: int) -> bool:

@@ -50,11 +50,23 @@ class ImageMapper:
         check_image_size(sample, image)
         aug_input = self.augmentation_input(dataset_dict, image)
         transforms = self.augment(aug_input, sample["file_name"])
-        augmented = aug_input.image  # (H, W, 3)
-        sample["image"] = torch.from_numpy(np.require(augmented.transpose(2, 0, 1), requirements="CW"))
+        sample["image"] = _channels_first(aug_input.image)
         if self.is_train:
             sample |= self.targets(dataset_dict, transforms, aug_input, image.shape[:2])
         return sample
+
+    def image_tensor(self, image: np.ndarray, name: str) -> torch.Tensor:
+        """What the model gets of an image alone: (H, W, 3) in `image_format` -> (3, h, w), after the augmentations.
+
+        Args:
+            name: of the image, for messages.
+
+        Raises:
+            ValueError: an augmentation fails.
+        """
+        aug_input = T.AugInput(image)
+        self.augment(aug_input, name)
+        return _channels_first(aug_input.image)
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
         """What the augmentations see and change: (H, W, 3) alone, unless a subclass has them look at labels."""
@@ -97,6 +109,11 @@ class ImageMapper:
             image_size: (h, w) after them.
         """
         raise NotImplementedError
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) -> (3, H, W)."""
+    return torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements="CW"))
 
 
 def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -26,5 +27,13 @@ class ClassificationMapper:
         Raises:
             FileNotFoundError, ValueError: the image cannot be read.
         """
-        image = Image.fromarray(read_image(dataset_dict["file_name"], self.image_format))
-        return {**dataset_dict, "image": self.transform(image)}
+        file_name = dataset_dict["file_name"]
+        return {**dataset_dict, "image": self.image_tensor(read_image(file_name, self.image_format), file_name)}
+
+    def image_tensor(self, image: np.ndarray, name: str) -> Tensor:
+        """What the model gets of an image alone: (H, W, 3) uint8 in `image_format` -> (3, h, w).
+
+        Args:
+            name: of the image, which no message of the transform needs.
+        """
+        return self.transform(Image.fromarray(image))

@@ -1,0 +1,171 @@
+"""What a model says about one image, in the classes and the pixels of its user."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.structures import Instances
+from torch import Tensor
+
+from focalnet_d2.data.annotations.ids import Id
+from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.kernels.argmax import index_of_largest
+from focalnet_d2.structures.packed_masks import PackedMasks
+
+from . import prediction_files, prediction_formats
+from .image_input import InputImage
+from .prediction_picture import draw_prediction
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic map: the value of its pixels, its contiguous class, and whether it is a thing."""
+
+    id: int
+    class_id: int
+    is_thing: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The results of one image of H x W pixels; what the model does not predict is None.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright.
+        classes: of the model, in the order of the contiguous ids.
+        path: of the image's file; None where it has none.
+        boxes: (N, 4) float32 XYXY pixels, best score first.
+        scores: (N,) float32.
+        class_ids: (N,) int64 contiguous ids.
+        masks: N masks of (H, W) bool: an array (N, H, W), or `PackedMasks` where that would be large.
+        panoptic_map: (H, W) int32 segment ids, 0 for none.
+        segments: of the panoptic map.
+        semantic_map: (H, W) int32 contiguous ids.
+        class_scores: (K,) float32 probabilities of a classifier.
+    """
+
+    image: np.ndarray
+    classes: ClassMap
+    path: Path | None = None
+    boxes: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    class_ids: np.ndarray | None = None
+    masks: np.ndarray | PackedMasks | None = None
+    panoptic_map: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+    semantic_map: np.ndarray | None = None
+    class_scores: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def category_ids(self) -> list[Id]:
+        """Ids of the data set of the N objects."""
+        return [self.classes.classes[index].dataset_id for index in self._objects()]
+
+    @property
+    def names(self) -> list[str]:
+        """Class names of the N objects."""
+        return [self.classes.names[index] for index in self._objects()]
+
+    def _objects(self) -> list[int]:
+        return [] if self.class_ids is None else self.class_ids.tolist()
+
+    def to_coco(self, image_id: Id = 1) -> dict[str, Any]:
+        """Objects as a document in COCO's format, with scores; see `prediction_formats.coco`."""
+        return prediction_formats.coco(self, image_id)
+
+    def to_panoptic(self, image_id: Id = 1) -> tuple[dict[str, Any], np.ndarray]:
+        """COCO's panoptic document, and the (H, W) int32 map; see `prediction_formats.panoptic`."""
+        return prediction_formats.panoptic(self, image_id)
+
+    def to_labelme(self) -> dict[str, Any]:
+        """Objects as the content of a file of labelme; see `prediction_formats.labelme`."""
+        return prediction_formats.labelme(self)
+
+    def to_yolo(self) -> list[str]:
+        """Lines of a label file of YOLO; see `prediction_formats.yolo`."""
+        return prediction_formats.yolo(self)
+
+    def to_supervision(self) -> Any:
+        """Objects as `supervision.Detections`; see `prediction_formats.supervision`."""
+        return prediction_formats.supervision(self)
+
+    def plot(self) -> np.ndarray:
+        """A picture of the results, (h, w, 3) uint8 RGB; small images are enlarged so that labels can be read."""
+        return draw_prediction(self)
+
+    def save(self, folder: str | os.PathLike, name: str | None = None, *, picture: bool = False) -> list[Path]:
+        """Write JSON and PNG files, each complete or not at all; returns their paths.
+
+        `NAME.json` has objects and classes, `NAME.panoptic.json` and `NAME.panoptic.png` the panoptic map,
+        `NAME.semantic.png` the ids of the data set of every pixel, `NAME.picture.png` what `plot` draws.
+
+        Args:
+            folder: is made.
+            name: what the names begin with, by default the name of the image's file; may have folders.
+            picture: also write the picture.
+
+        Raises:
+            ValueError: no name for an image without a file, or ids that are no pixel values.
+        """
+        return prediction_files.save_prediction(self, Path(folder), name, picture=picture)
+
+
+def read_result(
+    result: Mapping[str, Any], image: InputImage, *, classes: ClassMap, threshold: float = 0.0
+) -> Prediction:
+    """The prediction of what a model returns for one image (`modeling/base.py` has the contract).
+
+    Args:
+        threshold: objects with a lower score are left out.
+
+    Raises:
+        ValueError: scores that are NaN.
+    """
+    found: dict[str, Any] = {}
+    if "instances" in result:
+        found |= _objects(result["instances"], image.name, threshold)
+    if "panoptic_seg" in result:
+        ids, segments = result["panoptic_seg"]
+        found["panoptic_map"] = ids.cpu().numpy().astype(np.int32)
+        found["segments"] = tuple(
+            Segment(int(one["id"]), int(one["category_id"]), bool(one["isthing"])) for one in segments
+        )
+    if "sem_seg" in result:
+        scores = result["sem_seg"].detach()  # (K, H, W), or (H, W) classes already
+        labels = index_of_largest(scores) if scores.ndim == 3 else scores
+        found["semantic_map"] = labels.cpu().numpy().astype(np.int32)
+    if "scores" in result:
+        _check_finite(result["scores"], image.name)
+        found["class_scores"] = result["scores"].float().softmax(0).cpu().numpy()
+    return Prediction(image.pixels, classes, image.path, **found)
+
+
+def _objects(instances: Instances, name: str, threshold: float) -> dict[str, Any]:
+    """Boxes, scores, classes and masks, best score first."""
+    scores = instances.scores.float()
+    _check_finite(scores, name)
+    order = scores.argsort(descending=True, stable=True)
+    order = order[scores[order] >= threshold]
+    found = {
+        "boxes": instances.pred_boxes.tensor[order].float().cpu().numpy(),
+        "scores": scores[order].cpu().numpy(),
+        "class_ids": instances.pred_classes[order].cpu().numpy().astype(np.int64),
+    }
+    if instances.has("pred_masks"):
+        masks = instances.pred_masks[order]
+        found["masks"] = masks.to("cpu") if isinstance(masks, PackedMasks) else masks.bool().cpu().numpy()
+    return found
+
+
+def _check_finite(scores: Tensor, name: str) -> None:
+    if not torch.isfinite(scores).all():
+        raise ValueError(f"The model gives scores that are NaN or infinite for the image {name}.")

@@ -1,0 +1,201 @@
+"""Predictions in the formats of other tools, with the category ids and names of the data set."""
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from contourpy import contour_generator
+from PIL import Image
+from pycocotools import mask as mask_codec
+
+from focalnet_d2.data.annotations.ids import Id
+from focalnet_d2.data.class_map import ClassEntry
+
+if TYPE_CHECKING:  # prediction.py imports this module
+    from .prediction import Prediction
+
+
+def coco(prediction: "Prediction", image_id: Id = 1) -> dict[str, Any]:
+    """Objects in COCO's format: images, annotations with scores, categories.
+
+    Boxes are x, y, width, height; masks are compressed run lengths as text. `annotations` is also a list of results
+    that COCO's tools score. A classifier adds `class_scores`, the best first.
+    """
+    annotations = [_coco_object(prediction, index, image_id) for index in range(_count(prediction))]
+    document = {
+        "images": [_image(prediction, image_id)],
+        "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, 1)],
+        "categories": [{"id": one.dataset_id, "name": one.name} for one in prediction.classes.classes],
+    }
+    return document | ({} if prediction.class_scores is None else {"class_scores": _class_scores(prediction)})
+
+
+def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any], np.ndarray]:
+    """COCO's panoptic document, whose one annotation names the PNG `IMAGE.panoptic.png`, and the (H, W) int32 map.
+
+    Raises:
+        ValueError: the model predicts no panoptic map.
+    """
+    if prediction.panoptic_map is None:
+        raise ValueError("There is no panoptic map: the model does not predict one.")
+    annotation = {
+        "image_id": image_id,
+        "file_name": f"{_file_name(prediction)}.panoptic.png",
+        "segments_info": [
+            {"id": one.id, "category_id": _entry(prediction, one.class_id).dataset_id, "iscrowd": 0}
+            | _extent(prediction.panoptic_map == one.id)
+            for one in prediction.segments
+        ],
+    }
+    categories = [
+        {"id": one.dataset_id, "name": one.name, "isthing": int(one.is_thing), "color": list(one.color)}
+        for one in prediction.classes.classes
+    ]
+    document = {"images": [_image(prediction, image_id)], "annotations": [annotation], "categories": categories}
+    return document, prediction.panoptic_map
+
+
+def labelme(prediction: "Prediction") -> dict[str, Any]:
+    """Objects as the content of a file of labelme: `mask` shapes, or rectangles where there are no masks."""
+    height, width = prediction.size
+    shapes = [
+        {
+            "label": _entry(prediction, int(prediction.class_ids[index])).name,
+            "flags": {},
+            "group_id": None,
+            "description": f"score {float(prediction.scores[index]):.4f}",
+            **_labelme_shape(prediction, index),
+        }
+        for index in range(_count(prediction))
+    ]
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": _file_name(prediction),
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def yolo(prediction: "Prediction") -> list[str]:
+    """Lines of a label file of YOLO, in shares of width and height; classes count from 0, as in the class list.
+
+    An object without a mask is `class x_center y_center width height`, one with a mask the outline of its largest part
+    (`class x1 y1 x2 y2 ...`), since a line holds one polygon without holes. An empty mask has no line.
+    """
+    height, width = prediction.size
+    lines = []
+    for index in range(_count(prediction)):
+        if prediction.masks is None:
+            left, top, right, bottom = prediction.boxes[index].tolist()
+            shape = np.array([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]).reshape(-1, 2)
+        else:
+            shape = _outline(np.asarray(prediction.masks[index]))
+        if len(shape):
+            shares = np.clip(shape / (width, height), 0, 1).ravel().tolist()
+            lines.append(" ".join([str(int(prediction.class_ids[index])), *(f"{share:.6f}" for share in shares)]))
+    return lines
+
+
+def supervision(prediction: "Prediction") -> Any:
+    """`supervision.Detections` of the objects: boxes, masks, scores, contiguous ids; names as `class_name`.
+
+    Raises:
+        ImportError: supervision is not installed.
+    """
+    try:
+        from supervision import Detections  # an optional package
+    except ImportError as error:
+        raise ImportError("to_supervision needs supervision: pip install supervision.") from error
+    if prediction.boxes is None:
+        return Detections.empty()
+    return Detections(
+        xyxy=prediction.boxes,
+        mask=None if prediction.masks is None else np.asarray(prediction.masks),
+        confidence=prediction.scores,
+        class_id=prediction.class_ids,
+        data={"class_name": np.array(prediction.names), "category_id": np.array(prediction.category_ids)},
+    )
+
+
+def _count(prediction: "Prediction") -> int:
+    return 0 if prediction.boxes is None else len(prediction.boxes)
+
+
+def _entry(prediction: "Prediction", class_id: int) -> ClassEntry:
+    return prediction.classes.classes[class_id]
+
+
+def _file_name(prediction: "Prediction") -> str:
+    return "image" if prediction.path is None else prediction.path.name
+
+
+def _image(prediction: "Prediction", image_id: Id) -> dict[str, Any]:
+    height, width = prediction.size
+    return {"id": image_id, "file_name": _file_name(prediction), "height": height, "width": width}
+
+
+def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str, Any]:
+    left, top, right, bottom = map(float, prediction.boxes[index])
+    entry: dict[str, Any] = {
+        "image_id": image_id,
+        "category_id": _entry(prediction, int(prediction.class_ids[index])).dataset_id,
+        "bbox": [left, top, right - left, bottom - top],
+        "area": (right - left) * (bottom - top),
+        "iscrowd": 0,
+        "score": float(prediction.scores[index]),
+    }
+    if prediction.masks is not None:
+        runs = mask_codec.encode(np.asfortranarray(np.asarray(prediction.masks[index]), dtype=np.uint8))
+        entry["area"] = float(mask_codec.area(runs))
+        entry["segmentation"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+    return entry
+
+
+def _class_scores(prediction: "Prediction") -> list[dict[str, Any]]:
+    order = np.argsort(-prediction.class_scores, kind="stable").tolist()
+    entries = [(_entry(prediction, index), float(prediction.class_scores[index])) for index in order]
+    return [{"category_id": one.dataset_id, "name": one.name, "score": score} for one, score in entries]
+
+
+def _extent(mask: np.ndarray) -> dict[str, Any]:
+    """Area and XYWH box of (H, W) bool."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return {"area": 0, "bbox": [0, 0, 0, 0]}
+    left, top = int(columns[0]), int(rows[0])
+    return {"area": int(mask.sum()), "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]}
+
+
+def _labelme_shape(prediction: "Prediction", index: int) -> dict[str, Any]:
+    if prediction.masks is None:
+        left, top, right, bottom = map(float, prediction.boxes[index])
+        return {"points": [[left, top], [right, bottom]], "shape_type": "rectangle", "mask": None}
+    mask = np.asarray(prediction.masks[index])
+    left, top, width, height = _extent(mask)["bbox"]
+    width, height = max(width, 1), max(height, 1)
+    file = io.BytesIO()
+    Image.fromarray(mask[top : top + height, left : left + width]).save(file, "PNG")
+    return {
+        "points": [[left, top], [left + width - 1, top + height - 1]],
+        "shape_type": "mask",
+        "mask": base64.b64encode(file.getvalue()).decode("ascii"),
+    }
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """(P, 2) x, y in pixels around the largest part of (H, W) bool; (0, 2) where the mask is empty."""
+    lines = contour_generator(z=np.pad(mask.astype(np.float64), 1)).lines(0.5)
+    if not lines:
+        return np.zeros((0, 2))
+    points = max(lines, key=_area)[:-1] - 0.5  # the last point is the first; pixel centers lie at halves
+    steps = np.diff(points, axis=0, append=points[:1])
+    return points[(steps != np.roll(steps, 1, axis=0)).any(1)]  # without those on a straight line
+
+
+def _area(points: np.ndarray) -> float:
+    x, y = points.T
+    return abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
