@@ -23,7 +23,7 @@ def save_prediction(prediction: "Prediction", folder: Path, name: str | None, *,
     if prediction.panoptic_map is not None:
         written += save_panoptic(prediction, start)
     if prediction.semantic_map is not None:
-        written.append(_save_png(Image.fromarray(_semantic_ids(prediction)), _with_ending(start, ".semantic.png")))
+        written.append(save_semantic(prediction, start))
     if picture:
         written.append(save_picture(prediction, start))
     return [*written, save_objects(prediction, start)]
@@ -41,6 +41,11 @@ def save_panoptic(prediction: "Prediction", start: Path) -> list[Path]:
     document["annotations"][0]["file_name"] = png.name
     write_panoptic_ids(ids, png)
     return [png, _save_json(document, _with_ending(start, ".panoptic.json"))]
+
+
+def save_semantic(prediction: "Prediction", start: Path) -> Path:
+    """Write `START.semantic.png`, the ids of the data set of every pixel."""
+    return _save_png(Image.fromarray(_semantic_ids(prediction)), _with_ending(start, ".semantic.png"))
 
 
 def save_picture(prediction: "Prediction", start: Path) -> Path:

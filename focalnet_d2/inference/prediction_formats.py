@@ -107,9 +107,9 @@ def supervision(prediction: "Prediction") -> Any:
         ImportError: supervision is not installed.
     """
     try:
-        from supervision import Detections  # an optional package
+        from supervision import Detections  # an optional extra
     except ImportError as error:
-        raise ImportError("to_supervision needs supervision: pip install supervision.") from error
+        raise ImportError("to_supervision needs supervision: pip install focalnet-d2[predict].") from error
     if prediction.boxes is None:
         return Detections.empty()
     return Detections(

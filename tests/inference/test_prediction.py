@@ -1,6 +1,7 @@
 """Results in the formats of other tools: what is read back is what was predicted, in the ids of the data set."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -192,6 +193,6 @@ def test_supervision_gets_boxes_masks_and_names():
 
 
 def test_without_supervision_the_command_to_type_is_said(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "supervision", None)
-    with pytest.raises(ImportError, match="pip install supervision"):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ImportError, match=r"pip install focalnet-d2\[predict\]"):
         prediction().to_supervision()

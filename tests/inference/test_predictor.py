@@ -4,46 +4,17 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import instantiate
-from omegaconf import DictConfig
 from PIL import Image
 
 import focalnet_d2
-from focalnet_d2.checkpoint import checkpoint_metadata, save_checkpoint, save_weights
+from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
-from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.prediction import Prediction
 from focalnet_d2.inference.predictor import Predictor
 from focalnet_d2.inference.trained import classes_of
+from tests.inference.checkpoints import RECIPES, small_recipe, write
 
-RECIPES = {
-    "dino": "dino_focalnet_mini_quickstart",
-    "mask2former": "mask2former_focalnet_mini_quickstart",
-    "mask_rcnn": "mask_rcnn_focalnet_mini_coco",
-    "upernet": "upernet_focalnet_mini_ade20k",
-    "classifier": "classifier_focalnet_mini_folder",
-}
 SIZES = ((40, 60), (60, 40), (40, 60), (50, 50), (40, 60))
-
-
-def small_recipe(kind: str) -> DictConfig:
-    """A mini recipe whose test images have 64 pixels."""
-    recipe = load_recipe(RECIPES[kind])
-    for node in recipe.dataloader.test.mapper.get("augmentations", ()):
-        if "short_edge_length" in node:
-            node.short_edge_length, node.max_size = 64, 96
-    return recipe
-
-
-def write(path, recipe: DictConfig, /, **changes):
-    """A checkpoint as a run writes it, with random weights and classes with ids of their own."""
-    torch.manual_seed(0)
-    model = instantiate(recipe.model)
-    ids = [1000 - 3 * index for index in range(model.num_classes)]
-    classes = class_map(ids, [f"name {key}" for key in ids])
-    metadata = {**checkpoint_metadata(model), "classes": classes.to_plain()}
-    content = {"model": model.state_dict(), "recipe": recipe_to_yaml(recipe), "metadata": metadata, "best": None}
-    save_checkpoint(path, content | changes)
-    return path
 
 
 @pytest.fixture(scope="module", params=RECIPES)

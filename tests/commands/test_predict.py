@@ -1,0 +1,87 @@
+"""`focalnet-d2 predict`: the files of every image, from where it was interrupted, whatever cannot be read."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focalnet_d2.commands.main import main
+from focalnet_d2.inference.predictor import Predictor
+from tests.inference.checkpoints import small_recipe, write
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return str(write(tmp_path_factory.mktemp("run") / "model_best.pth", small_recipe("mask2former")))
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    draws = np.random.default_rng(0)
+    for name in ("a.png", "sub/a.png"):
+        Image.fromarray(draws.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def files_of(folder) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_image_has_its_files_and_unreadable_ones_are_listed(checkpoint, images, tmp_path, capsys):
+    (images / "broken.jpg").write_text("no image")
+    out = tmp_path / "out"
+    assert main(["predict", checkpoint, str(images), "--out", str(out), "--device", "cpu"]) == 1
+    endings = (".json", ".panoptic.json", ".panoptic.png", ".semantic.png")
+    assert files_of(out) == {"predict.json", *(f"{name}{end}" for name in ("a.png", "sub/a.png") for end in endings)}
+    printed = capsys.readouterr()
+    assert "broken.jpg cannot be read (it is no image)" in printed.err
+    assert "2 of 3 images" in printed.out
+    content = json.loads((out / "sub" / "a.png.json").read_text())
+    assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 40, "width": 60}]
+
+
+def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monkeypatch):
+    command = ["predict", checkpoint, str(images), "--out", str(tmp_path / "out"), "--json", "--device", "cpu"]
+    assert main(command) == 0
+    done, missing = tmp_path / "out" / "a.png.json", tmp_path / "out" / "sub" / "a.png.json"
+    done.write_text("as it was")
+    missing.unlink()
+    asked, stream = [], Predictor.stream
+    monkeypatch.setattr(Predictor, "stream", lambda self, paths: asked.extend(paths) or stream(self, paths))
+    assert main(command) == 0
+    assert asked == [images / "sub" / "a.png"]
+    assert done.read_text() == "as it was"
+    assert missing.is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--threshold", "0.7"], "out holds predictions of another checkpoint or with another threshold"),
+        (["--threshold", "7"], "threshold=7.0 must be from 0 to 1"),
+    ],
+)
+def test_results_of_other_settings_are_not_mixed(change, message, checkpoint, images, tmp_path, capsys):
+    command = ["predict", checkpoint, str(images), "--out", str(tmp_path / "out"), "--pictures", "--device", "cpu"]
+    assert main(command) == 0
+    assert files_of(tmp_path / "out") == {"predict.json", "a.png.picture.png", "sub/a.png.picture.png"}
+    assert main([*command, *change]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_images_of_one_name_are_refused_before_anything_is_loaded(images, tmp_path, capsys):
+    paths = [str(images / "a.png"), str(images / "sub" / "a.png")]
+    assert main(["predict", "none.pth", *paths, "--out", str(tmp_path / "out")]) == 2
+    assert "would have one name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_the_model_does_not_predict_is_refused(images, tmp_path, capsys):
+    path = str(write(tmp_path / "model.pth", small_recipe("dino")))
+    command = ["predict", path, str(images / "a.png"), "--out", str(tmp_path / "out"), "--panoptic", "--device", "cpu"]
+    assert main(command) == 2
+    assert "model.pth predicts bbox only" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
