@@ -20,6 +20,8 @@ from . import prediction_files, prediction_formats
 from .image_input import InputImage
 from .prediction_picture import draw_prediction
 
+ArrayOrNone = np.ndarray | Any  # to type checkers an array: a user knows what the model predicts
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -51,14 +53,14 @@ class Prediction:
     image: np.ndarray
     classes: ClassMap
     path: Path | None = None
-    boxes: np.ndarray | None = None
-    scores: np.ndarray | None = None
-    class_ids: np.ndarray | None = None
-    masks: np.ndarray | PackedMasks | None = None
-    panoptic_map: np.ndarray | None = None
+    boxes: ArrayOrNone = None
+    scores: ArrayOrNone = None
+    class_ids: ArrayOrNone = None
+    masks: ArrayOrNone = None
+    panoptic_map: ArrayOrNone = None
     segments: tuple[Segment, ...] = ()
-    semantic_map: np.ndarray | None = None
-    class_scores: np.ndarray | None = None
+    semantic_map: ArrayOrNone = None
+    class_scores: ArrayOrNone = None
 
     @property
     def size(self) -> tuple[int, int]:

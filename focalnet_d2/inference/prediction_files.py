@@ -18,7 +18,7 @@ def save_prediction(prediction: "Prediction", folder: Path, name: str | None, *,
     """See `Prediction.save`."""
     if name is None and prediction.path is None:
         raise ValueError("This prediction is of no file: give a name for the files to save, save(folder, name).")
-    start = folder / (prediction.path.name if name is None else name)
+    start = folder / (name or Path(prediction.path or "").name)
     written = []
     if prediction.panoptic_map is not None:
         written += save_panoptic(prediction, start)
@@ -66,7 +66,7 @@ def _semantic_ids(prediction: "Prediction") -> np.ndarray:
     ids = [entry.dataset_id for entry in prediction.classes.classes]
     if wrong := [key for key in ids if not isinstance(key, int) or not 0 <= key < 2**16]:
         raise ValueError(f"The class id {wrong[0]!r} is no value of a pixel (0 to 65535): no semantic PNG can hold it.")
-    return np.array(ids, np.uint8 if max(ids) < 256 else np.uint16)[prediction.semantic_map]
+    return np.array(ids, np.uint8 if all(int(key) < 256 for key in ids) else np.uint16)[prediction.semantic_map]
 
 
 def _save_png(image: Image.Image, path: Path) -> Path:

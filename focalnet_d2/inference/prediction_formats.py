@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from contourpy import contour_generator
@@ -107,7 +107,7 @@ def supervision(prediction: "Prediction") -> Any:
         ImportError: supervision is not installed.
     """
     try:
-        from supervision import Detections  # an optional extra
+        from supervision import Detections  # pyright: ignore[reportMissingImports] - an optional extra
     except ImportError as error:
         raise ImportError("to_supervision needs supervision: pip install focalnet-d2[predict].") from error
     if prediction.boxes is None:
@@ -151,7 +151,7 @@ def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str
     if prediction.masks is not None:
         runs = mask_codec.encode(np.asfortranarray(np.asarray(prediction.masks[index]), dtype=np.uint8))
         entry["area"] = float(mask_codec.area(runs))
-        entry["segmentation"] = {"size": list(runs["size"]), "counts": runs["counts"].decode("ascii")}
+        entry["segmentation"] = {"size": list(runs["size"]), "counts": cast(bytes, runs["counts"]).decode("ascii")}
     return entry
 
 
@@ -191,7 +191,9 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     lines = contour_generator(z=np.pad(mask.astype(np.float64), 1)).lines(0.5)
     if not lines:
         return np.zeros((0, 2))
-    points = max(lines, key=_area)[:-1] - 0.5  # the last point is the first; pixel centers lie at halves
+    points = (
+        max(cast(list[np.ndarray], lines), key=_area)[:-1] - 0.5
+    )  # the last point is the first; pixel centers lie at halves
     steps = np.diff(points, axis=0, append=points[:1])
     return points[(steps != np.roll(steps, 1, axis=0)).any(1)]  # without those on a straight line
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -90,7 +91,7 @@ class Predictor:
             if files != [Path(images).expanduser()]:
                 return list(self.stream(files))
             return next(self.stream(files))
-        if isinstance(images, bytes | Image.Image) or hasattr(images, "shape"):  # an array or a tensor
+        if isinstance(images, bytes | Image.Image | np.ndarray | Tensor):
             return next(self.stream([images]))
         return list(self.stream(images))
 
@@ -114,7 +115,7 @@ class Predictor:
             for place, image in enumerate(images)
         ]
 
-    def _model_input(self, image: InputImage) -> dict[str, Tensor | int]:
+    def _model_input(self, image: InputImage) -> dict[str, Any]:
         height, width = image.pixels.shape[:2]
         pixels = in_format(image.pixels, self._mapper.image_format)
         return {"image": self._mapper.image_tensor(pixels, image.name), "height": height, "width": width}
