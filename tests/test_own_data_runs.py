@@ -90,6 +90,7 @@ def test_one_command_leaves_a_run_that_says_what_it_learned_from(finished, boxes
     log = (finished / "log.txt").read_text()
     assert f"{boxes} is read as coco, instances" in log
     assert "5 images to learn from, 1 images to score" in log
+    assert log.index("The objects of data_train:") < log.index("The objects of data_val:")
 
 
 @pytest.mark.slow
@@ -142,6 +143,14 @@ def test_the_first_command_again_resumes_with_what_it_found(finished, boxes, tmp
 def test_a_folder_needs_a_recipe(boxes, capsys):
     assert evaluate.main([str(boxes)]) == 2
     assert "is a folder: to train or to evaluate on the data in it, name a recipe, too" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [[], ["train.max_iter=3"]])
+def test_a_recipe_for_a_folder_needs_the_folder(settings, capsys):
+    assert train.main(["--recipe", DINO, *settings]) == 2
+    assert f"--recipe {DINO} needs a folder of data before it, as in DIR --recipe" in capsys.readouterr().err
+    assert train.main([]) == 2
+    assert "Name a recipe, or a folder of data and --recipe RECIPE" in capsys.readouterr().err
 
 
 def test_the_recipe_of_a_run_predicts(finished):

@@ -36,7 +36,7 @@ def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(
         prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("start", metavar="RECIPE|DIR", help=START_HELP)
+    parser.add_argument("start", nargs="?", metavar="RECIPE|DIR", help=START_HELP)
     parser.add_argument("--recipe", metavar="RECIPE", help="the recipe for the data in DIR, which is looked at")
     add_run_options(parser)
     return parser
@@ -69,11 +69,19 @@ def recipe_and_folder(options: argparse.Namespace) -> tuple[str, list[str]]:
     """The recipe, and `data=DIR` where the command line begins with a folder of data.
 
     Raises:
-        RecipeError: a folder without a recipe.
+        RecipeError: a folder without a recipe, a recipe for a folder without that, or neither.
     """
+    if not hasattr(options, "start"):
+        return options.recipe, []
+    if options.start is None and options.recipe is None:
+        raise RecipeError("Name a recipe, or a folder of data and --recipe RECIPE (--help shows how).")
     if options.recipe is not None:
-        folder = getattr(options, "start", None)
-        return options.recipe, [] if folder is None else [f"data={folder}"]
+        if options.start is None or ("=" in options.start and not os.path.isdir(options.start)):
+            raise RecipeError(
+                f"--recipe {options.recipe} needs a folder of data before it, as in DIR --recipe {options.recipe}; for "
+                f"the data sets that the recipe names, write {options.recipe} without --recipe."
+            )
+        return options.recipe, [f"data={options.start}"]
     if os.path.isdir(options.start) and not os.path.isfile(os.path.join(options.start, RUN_RECIPE)):
         raise RecipeError(
             f"{options.start} is a folder: to train or to evaluate on the data in it, name a recipe, too, as in "

@@ -104,7 +104,7 @@ def _join(
         filters = f"filter_empty={filter_empty}, limit={limit}, image_ids={image_ids and list(image_ids)}"
         raise ValueError(f"The data set {', '.join(names)} has no images left with {filters}.")
     if class_names:
-        record_choice.print_class_histogram(dataset_dicts, class_names)
+        record_choice.print_class_histogram(dataset_dicts, class_names, ", ".join(names))
     return dataset_dicts
 
 

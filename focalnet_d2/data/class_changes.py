@@ -5,6 +5,7 @@ name if the files have one, else of the first that is merged into it, and its pl
 count.
 """
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -76,9 +77,10 @@ class ClassChanges:
         sources = [name for parts in self.merge.values() for name in parts]
         named = _plain([*self.rename, *sources, *self.drop])
         if unknown := [name for name in named if name not in names]:
+            near = difflib.get_close_matches(unknown[0], names, n=1, cutoff=0.5)
             raise ValueError(
                 f"data.rename, data.merge and data.drop name {some_of(map(repr, unknown))}, but the classes of the "
-                f"files are {some_of(names, 20)}: correct the name."
+                f"files are {some_of(names, 20)}: {f'did you mean {near[0]!r}?' if near else 'correct the name.'}"
             )
         if twice := repeated(named):
             raise ValueError(

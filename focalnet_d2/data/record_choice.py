@@ -1,5 +1,6 @@
 """Questions about dataset dicts, and choices among them: of packed ones without making any."""
 
+import logging
 from collections.abc import Sequence
 from itertools import chain, repeat
 
@@ -11,6 +12,15 @@ from .packed.columns import CROWD
 from .packed.records import PackedRecords
 
 Records = Sequence[dict]
+
+logger = logging.getLogger(__name__)
+
+
+def kind_of(records: Records) -> str:
+    """The kind of truth that dataset dicts hold, of `folders.dataset.KINDS`; "" where they hold none that is known."""
+    keys = {"segments_info": "panoptic", "annotations": "instances", "sem_seg_file_name": "semantic"}
+    first = next(iter(records), {})
+    return next((kind for key, kind in {**keys, "class_id": "classification"}.items() if key in first), "")
 
 
 def file_names(records: Records) -> list[str]:
@@ -92,11 +102,16 @@ def _object_counts(record: dict) -> tuple[int, int]:
     return len(targets), sum(bool(one.get("isthing", True)) for one in targets)
 
 
-def print_class_histogram(records: Records, class_names: Sequence[str]) -> None:
-    """Detectron2's table of how many objects each class has, where all records have annotations."""
+def print_class_histogram(records: Records, class_names: Sequence[str], source: str) -> None:
+    """Detectron2's table of how many objects each class has, where all records have annotations.
+
+    Args:
+        source: names of the data sets, which the log says first.
+    """
     if isinstance(records, PackedRecords):
         counts = records.class_counts(len(class_names))
         one_of_each = [{"category_id": index} for index in range(len(counts))]
         records = [{"annotations": list(chain.from_iterable(map(repeat, one_of_each, counts)))}]
     if all("annotations" in record for record in records):
+        logger.info("The objects of %s:", source)
         print_instances_class_histogram(records, class_names)

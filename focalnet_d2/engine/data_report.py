@@ -7,10 +7,14 @@ from dataclasses import replace
 from detectron2.utils import comm
 from omegaconf import DictConfig
 
+from focalnet_d2.config.data_group import GROUP
 from focalnet_d2.config.nodes import containers, target_name
+from focalnet_d2.data.class_changes import ClassChanges
+from focalnet_d2.data.datasets.folders import PREFIX
 from focalnet_d2.data.folders.dataset import FolderDataset
 from focalnet_d2.utils.text import some_of
 
+from .checkpointing import first_name
 from .object_counts import result_limits
 from .own_data import class_changes, data_settings, find_for, found_dataset
 from .recipe_filling import class_counts, mapper_class
@@ -31,11 +35,15 @@ def _described(recipe: DictConfig, dataset: FolderDataset) -> Iterator[str]:
     for name, part in dataset.parts.items():
         if part.image_list:
             yield f"{name}: the images that {part.image_list} lists"
-    if dataset.split is not None:
+    if dataset.split is not None and not dataset.parts["val"].image_list:
         groups = f", in groups by {dataset.split.groups!r}" if dataset.split.groups else ""
         share, seed = dataset.split.share, dataset.split.seed
         yield f"val is {share:.0%} of the training images, drawn with the seed {seed}{groups}: there is no other part"
-    classes = class_changes(recipe).changed(dataset.classes)
+    yield from _scored(recipe)
+    changes = class_changes(recipe)
+    if changes:
+        yield f"changed classes: {some_of(_changed(changes), _SHOWN)}"
+    classes = changes.changed(dataset.classes)
     named = (f"{index} {entry.name} (id {entry.dataset_id})" for index, entry in enumerate(classes.classes))
     yield f"classes: {some_of(named, _SHOWN)}"
     mapper = mapper_class(recipe)
@@ -48,6 +56,23 @@ def _described(recipe: DictConfig, dataset: FolderDataset) -> Iterator[str]:
         if limit.number == limit.pairs:
             pairs = f"{limit.queries_key}={limit.queries} times {limit.classes} classes"
             yield f"{limit.key}={limit.number}, as many results as there can be: {pairs}"
+
+
+def _scored(recipe: DictConfig) -> Iterator[str]:
+    """Which part is scored, where there is another that might be meant."""
+    name = first_name(recipe.dataloader.test)
+    part = name.removeprefix(f"{PREFIX}_")
+    if part != "val":
+        yield f"the part that is scored: {part}"
+    elif recipe[GROUP].test:
+        yield "the part that is scored: val; test is scored by focalnet-d2 evaluate"
+
+
+def _changed(changes: ClassChanges) -> Iterator[str]:
+    """What became of each class that a change names."""
+    yield from (f"{old} is called {new}" for old, new in changes.rename.items())
+    yield from (f"{some_of(names, 5)} are one class, {new}" for new, names in changes.merge.items())
+    yield from (f"{name} is left out" for name in changes.drop)
 
 
 def _evaluators(recipe: DictConfig) -> list[str]:
@@ -65,9 +90,13 @@ def warn_of_changed_folder(recipe: DictConfig) -> None:
     except (OSError, ValueError) as error:
         difference = str(error)
     else:
-        if _without_lists(now) == _without_lists(dataset):
+        was = dataset if dataset.image_files else replace(dataset, image_files=now.image_files)  # of an earlier version
+        if _without_lists(now) == _without_lists(was):
             return
-        difference = f"it is {now.reason} now, and was {dataset.reason}"
+        difference = (
+            f"it is {now.reason} and has {now.image_files} image files now, and was {was.reason} and had "
+            f"{was.image_files}"
+        )
     logger.warning(
         "%s differs from what the run found at its first start, with which it goes on: %s", dataset.root, difference
     )

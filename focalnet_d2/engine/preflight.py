@@ -5,25 +5,30 @@ A mistake that would show at the first evaluation, hours later, is an error here
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from focalnet_d2.config.building import build
+from focalnet_d2.config.data_group import ROOT
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.checks.start import check_start
-from focalnet_d2.data.record_choice import file_names
+from focalnet_d2.data.folders.finding import DERIVED
+from focalnet_d2.data.record_choice import file_names, kind_of
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import class_list, class_names, first_name
 from .distributed import on_main_process
 from .object_counts import check_results, warn_of_full_images
-from .recipe_filling import class_counts
+from .recipe_advice import other_kind
+from .recipe_filling import class_counts, mapper_class, uses_of
 from .rng import preserved_rng
 
 _SHOWN = 10  # classes of a list in a message
@@ -57,8 +62,10 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
             results are wanted than there can be.
     """
     with preserved_rng():
-        train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
-        test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
+        with naming_check_data(recipe):
+            train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
+            test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
+        check_kinds(recipe, {"train": train or (), "test": test})
         evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
         check_results(recipe)
@@ -67,10 +74,42 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
         for one in members(evaluator):
             if hasattr(one, "check_images"):
                 one.check_images(test)
-        on_main_process(lambda: _check_images(recipe, train, test))
+        with naming_check_data(recipe):
+            on_main_process(lambda: _check_images(recipe, train, test))
         logger.info("%s%d images to score", "" if train is None else f"{len(train)} images to learn from, ", len(test))
         warn_of_full_images(recipe, (train or (), test))
         return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
+
+
+@contextmanager
+def naming_check_data(recipe: DictConfig) -> Iterator[None]:
+    """Errors of the data of a folder end with the command that lists all of them."""
+    root = OmegaConf.select(recipe, ROOT)
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        origin = error.__cause__ if isinstance(error, RecipeError) else error  # `build` gives errors of data a key
+        if not root or isinstance(origin, RecipeError) or not isinstance(origin, ValueError | FileNotFoundError):
+            raise
+        kind = next(one for one in (RecipeError, FileNotFoundError, ValueError) if isinstance(error, one))
+        command = f"focalnet-d2 check-data {shlex.quote(root)}"
+        raise kind(f"{error} `{command}` lists all faults, and --fix mends a copy.") from error
+
+
+def check_kinds(recipe: DictConfig, data: Mapping[str, Sequence[dict]]) -> None:
+    """Whether the recipe can learn from the kind of truth that its data sets hold, as far as both are known.
+
+    Args:
+        data: dataset dicts by loader.
+
+    Raises:
+        RecipeError: it cannot; the message names recipes that can.
+    """
+    uses = uses_of(mapper_class(recipe))
+    for loader, records in data.items():
+        kind = kind_of(records)
+        if uses and kind and kind != uses[0].kind and not (kind == "panoptic" and uses[0].kind in DERIVED):
+            raise RecipeError(other_kind(first_name(recipe.dataloader[loader]), kind, uses[0]))
 
 
 def _check_images(recipe: DictConfig, train: Sequence[dict] | None, test: Sequence[dict]) -> None:

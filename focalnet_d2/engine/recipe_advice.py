@@ -41,6 +41,24 @@ def no_use(mapper: type | None, uses: Sequence[Use], found: Sequence[FolderDatas
     return f"This recipe learns from {needs}, but {found[0].root} holds {holds}: {advice}."
 
 
+def other_kind(name: str, kind: str, own: Use) -> str:
+    """The sentence for a registered data set with another kind of truth than the recipe learns from.
+
+    Args:
+        name: the data set.
+        kind: what it holds, of `dataset.KINDS`.
+        own: the use that the recipe makes of data.
+    """
+    fitting = sorted((one for one in list_recipes() if kind in _own_kinds(one)), key=lambda one: "mini" not in one)
+    advice = f"take a recipe such as {some_of(fitting, 4)}" if fitting else "no shipped recipe takes it"
+    return f"This recipe learns from {_needed(own)}, but the data set {name} holds {_NEEDS[kind]}: {advice}."
+
+
+def _own_kinds(recipe: str) -> list[str]:
+    """The kinds of data that a shipped recipe learns from as it is."""
+    return [use.kind for part in _imported(recipe) for use in _uses_of_part(part)[:1]]
+
+
 def _needed(use: Use) -> str:
     return "objects with masks" if use.needs_masks else _NEEDS[use.kind]
 

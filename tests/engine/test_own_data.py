@@ -17,7 +17,7 @@ from focalnet_d2.engine.data_report import log_data, warn_of_changed_folder
 from focalnet_d2.engine.jobs import Job
 from focalnet_d2.engine.own_data import apply_settings, data_settings, read_settings, source_of, write_split
 from focalnet_d2.engine.preflight import read_data
-from focalnet_d2.engine.recipe_filling import class_counts
+from focalnet_d2.engine.recipe_filling import class_counts, mapper_class, uses_of
 from tests.own_data_folders import write_boxes, write_classes, write_panoptic, write_semantic
 from tests.recipes import recipe_named
 
@@ -179,8 +179,8 @@ def test_what_lacks_is_said(tmp_path, boxes):
         applied(DINO, "data.drop=[cat]")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         applied(DINO, f"data={tmp_path / 'nowhere'}")
-    with pytest.raises(ValueError, match="dog"):
-        applied(DINO, f"data={boxes}", "data.drop=[dog]")
+    with pytest.raises(ValueError, match="name 'Cat', but .* did you mean 'cat'?"):
+        applied(DINO, f"data={boxes}", "data.drop=[Cat]")
     shutil.rmtree(boxes / "train")
     with pytest.raises(RecipeError, match="no training part, only val: .* or add --eval-only"):
         applied(DINO, f"data={boxes}")
@@ -246,6 +246,12 @@ def test_a_resumed_run_goes_on_with_what_it_found(split, caplog, request):
     with caplog.at_level(logging.WARNING):
         warn_of_changed_folder(recipe)
     assert not caplog.text
+    shutil.copy(f"{root}/train/train_0.png", f"{root}/train/added.png")
+    again = applied(source_of(folder / "recipe.yaml"))  # as it is resumed from the run's own recipe
+    with caplog.at_level(logging.WARNING):
+        warn_of_changed_folder(again)
+    assert "has 11 image files now, and was" in caplog.text
+    caplog.clear()
     shutil.copytree(f"{root}/train", f"{root}/valid")
     with caplog.at_level(logging.WARNING):
         warn_of_changed_folder(recipe)
@@ -282,6 +288,65 @@ def test_more_objects_than_a_recipe_can_find_are_one_warning(boxes, caplog):
     assert ".png has 2 objects" in record.getMessage()
     wanted = "set model.query_selection.num_queries=2 (now 1), dataloader.evaluator.max_dets=2 (now 1)."
     assert record.getMessage().endswith(wanted)
+
+
+def test_a_log_says_what_became_of_classes_and_which_part_is_scored(tmp_path, split, caplog):
+    def said(recipe):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            log_data(recipe)
+        return caplog.text
+
+    root = write_panoptic(tmp_path / "panoptic", ("train", "val", "test"))
+    changes = ("data.rename={cat:tiger}", "data.merge={ground:[road,sky]}", "data.drop=[traffic light]")
+    text = said(applied(MASK2FORMER, f"data={root}", *changes, "data.test=test"))
+    assert "changed classes: cat is called tiger, road, sky are one class, ground, traffic light is left out" in text
+    assert "the part that is scored: val; test is scored by focalnet-d2 evaluate" in text
+    assert "is scored: test" in said(applied(MASK2FORMER, f"data={root}", "data.test=test", evaluate_only=True))
+    assert "is scored" not in said(applied(MASK2FORMER, f"data={root}"))
+    recipe, _ = split
+    assert "val_images.txt lists" in said(recipe)
+    assert "drawn" not in caplog.text
+    assert "drawn with the seed 3" in said(applied(DINO, f"data={recipe.data.root}", "data.split_seed=3"))
+
+
+def test_faults_of_the_data_of_a_folder_name_the_command_that_lists_all(boxes):
+    file = boxes / "val/_annotations.coco.json"
+    file.write_text(file.read_text().replace("[4, 6, 20, 30]", '[4, 6, "wide", 30]', 1))
+    recipe = applied(DINO, f"data={boxes}")
+    ending = rf"`focalnet-d2 check-data {boxes}` lists all faults, and --fix mends a copy\.$"
+    with pytest.raises(RecipeError, match=rf"_annotations.coco.json.* {ending}"):
+        read_data(recipe, to_train=True)
+    (boxes / "train/train_0.png").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"train_0.png.* {ending}"):
+        read_data(applied(DINO, f"data={boxes}"), to_train=True)
+    del recipe["data"]
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        read_data(recipe, to_train=True)
+    assert "check-data" not in str(error.value)
+
+
+def test_registered_data_of_another_kind_name_recipes_that_learn_from_it(boxes, tmp_path):
+    applied(DINO, f"data={boxes}")
+    recipe = recipe_named(MASK2FORMER).copy()
+    for loader in ("train", "test"):
+        recipe.dataloader[loader].dataset = {**recipe.dataloader[loader].dataset, "names": f"data_{loader}"}
+    recipe.dataloader.test.dataset.names = "data_val"
+    applied("upernet_focalnet_mini_ade20k", f"data={write_semantic(tmp_path / 'semantic')}")
+    message = "learns from panoptic segments, but the data set data_train holds a class for every pixel: take a recipe"
+    with pytest.raises(RecipeError, match=message) as error:
+        read_data(recipe, to_train=True)
+    advised = str(error.value).rpartition("such as ")[2].split(", ")[0]
+    assert uses_of(mapper_class(recipe_named(advised)))[0].kind == "semantic"
+
+
+def test_no_validation_image_is_refused_with_what_else_can_be_done(split):
+    root = split[0].data.root
+    with pytest.raises(ValueError, match=r"data.val_share=0 leaves no image to score.* as data.train and data.val"):
+        read_data(applied(DINO, f"data={root}", "data.val_share=0"), to_train=True)
+    both = applied(DINO, f"data={root}", "data.val_share=0", "data.train=train", "data.val=train")
+    data = read_data(both, to_train=True)
+    assert (len(data.train), len(data.test)) == (10, 10)
 
 
 def test_crowds_and_stuff_are_no_objects():

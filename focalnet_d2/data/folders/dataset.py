@@ -56,6 +56,7 @@ class FolderDataset:
         reason: in one phrase why this layout was recognized, for people.
         split: None where the folder has a validation part.
         has_masks: of instances, whether every object has a mask.
+        image_files: how many images lie in and below the folder, whatever they are; 0 if nobody has counted.
     """
 
     root: str
@@ -66,6 +67,7 @@ class FolderDataset:
     reason: str = ""
     split: Split | None = None
     has_masks: bool = False
+    image_files: int = 0
 
     def parts_on_disk(self) -> list[str]:
         """Names of the parts without a validation part that is still to be split off, which is the training part."""

@@ -1,8 +1,11 @@
 """What a folder holds, found by looking: every layout is asked, and all readings that fit are returned."""
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+from focalnet_d2.utils.text import some_of
 
 from ..class_map import ClassMap
 from .dataset import PARTS, FolderDataset, Split
@@ -11,7 +14,7 @@ from .layouts import LAYOUTS
 from .listing import Listing
 
 AUTO = "auto"
-_DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
+DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
 
 
 class FoundDatasets(list[FolderDataset]):
@@ -44,13 +47,16 @@ def find_datasets(
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: nothing is found, or nothing that is found can be used; unknown layouts and parts.
+        ValueError: nothing is found, or nothing that is found can be used; unknown layouts and parts, or nothing where
+            a part is wanted.
     """
     if layout not in (AUTO, *LAYOUTS):
         raise ValueError(f"data.layout={layout!r} is unknown: choose {AUTO} or one of {', '.join(LAYOUTS)}.")
     if unknown := set(wanted or ()) - set(PARTS):
         raise ValueError(f"A data set has the parts {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.")
     listing = Listing(root)
+    for part, place in (wanted or {}).items():
+        _check_place(listing, part, place)
     datasets, failures = [], {}
     for one in LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]:
         try:
@@ -63,6 +69,18 @@ def find_datasets(
     if not datasets:
         raise _nothing(listing, layout, failures)
     return FoundDatasets(datasets, failures)
+
+
+def _check_place(listing: Listing, part: str, place: str) -> None:
+    """Raise `ValueError` if a user named a part by a path that the folder lacks; its end alone will do."""
+    written = os.path.expanduser(place)
+    if not written or (listing.root / written).exists() or any(name.endswith(written) for name in listing.files):
+        return
+    names = [*listing.folders, *listing.with_suffix(".json", ".txt", ".xml", ".yaml", ".yml")]
+    near = difflib.get_close_matches(place, names, n=1, cutoff=0.5)
+    hint = f"did you mean data.{part}={near[0]}?" if near else f"its sub-folders are {some_of(listing.folders, 8)}."
+    path = os.path.normpath(listing.root / written)
+    raise ValueError(f"data.{part}={place}: {path} does not exist; write a path relative to {listing.root}: {hint}")
 
 
 def _dataset(listing: Listing, layout: Layout, found: Found, split: Split) -> FolderDataset:
@@ -79,6 +97,7 @@ def _dataset(listing: Listing, layout: Layout, found: Found, split: Split) -> Fo
         reason=found.reason,
         split=split if needs_split else None,
         has_masks=found.has_masks,
+        image_files=len(listing.images),
     )
 
 
@@ -111,7 +130,7 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
             can.
     """
     for kind in kinds:
-        for source in filter(None, (kind, _DERIVED.get(kind))):
+        for source in filter(None, (kind, DERIVED.get(kind))):
             of_kind = [dataset for dataset in found if dataset.kind == source]
             failures = {name: error for name, error in found.failures.items() if LAYOUTS[name].kind == source}
             if len(of_kind) > 1:
@@ -154,7 +173,7 @@ def served_as(dataset: FolderDataset, kind: str) -> FolderDataset:
     """
     if kind == dataset.kind:
         return dataset
-    if _DERIVED.get(kind) != dataset.kind:
+    if DERIVED.get(kind) != dataset.kind:
         raise ValueError(f"{dataset.root} holds {dataset.kind}, of which no {kind} can be made.")
     entries = dataset.classes.classes
     if kind == "semantic":

@@ -25,6 +25,11 @@ def split_images(
     Raises:
         ValueError: a share that is not between 0 and 1, a pattern that is none, or less than two groups.
     """
+    if split.share == 0:
+        raise ValueError(
+            "data.val_share=0 leaves no image to score, and a run scores some: hold out a few by a smaller share, such "
+            "as data.val_share=0.05, or name the same part as data.train and data.val, which makes scores too good."
+        )
     if not 0 < split.share < 1:
         raise ValueError(f"data.val_share={split.share} must be between 0 and 1.")
     by_class: dict[Hashable, list[str]] = defaultdict(list)

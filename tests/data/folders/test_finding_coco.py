@@ -302,6 +302,16 @@ def test_a_reading_that_fails_is_no_warning_beside_another_of_the_same_kind(tmp_
     assert len(found_images(tmp_path, layout="coco")) == len(found_images(tmp_path / "mine")) == 2  # one is split off
 
 
+@pytest.mark.parametrize("layout", ["auto", "coco", "yolo"])
+def test_a_part_that_is_nowhere_is_said_with_the_nearest_name(tmp_path, layout):
+    write_coco(tmp_path, "annotations.json", {name: f"images/train/{name}" for name in NAMES})
+    message = r"data.train=images/trian: .*/images/trian does not exist; .* did you mean data.train=images/train\?$"
+    with pytest.raises(ValueError, match=message):
+        find_datasets(tmp_path, wanted={"train": "images/trian"}, layout=layout)
+    with pytest.raises(ValueError, match="its sub-folders are images, images/train"):
+        find_datasets(tmp_path, wanted={"val": "xyz"}, layout=layout)
+
+
 def test_hidden_folders_and_loops_are_left_out(tmp_path):
     write_coco(tmp_path, "data/annotations.json", {name: f"data/{name}" for name in NAMES})
     for folder in (".cache", "__MACOSX"):
