@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tqdm import tqdm
 
@@ -75,7 +75,7 @@ def _predict(options: argparse.Namespace) -> int:
     predictor = Predictor(
         options.checkpoint, options.recipe, device=options.device, threshold=options.threshold, trust=options.trust
     )
-    kinds = _kinds(options, predictor.model.tasks)
+    kinds = _kinds(options, cast(Sequence[str], predictor.model.tasks))
     _note_settings(options)
     failures = []
     for name, path in tqdm(images.items(), unit=" images", disable=None):
