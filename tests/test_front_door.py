@@ -33,6 +33,8 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess:
         ("-m", "focalnet_d2.commands.main", "--version"),
         ("-m", "focalnet_d2.commands.main", "train", "--help"),
         ("-m", "focalnet_d2.commands.main", "evaluate", "--help"),
+        ("-m", "focalnet_d2.commands.main", "check-data", "--help"),
+        ("-m", "focalnet_d2.commands.main", "inspect", "--help"),
         ("train_net.py", "--help"),
     ],
 )

@@ -18,23 +18,21 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from focalnet_d2.config.lazy import load_recipe
 from focalnet_d2.data.annotations.faults import Fault
-from focalnet_d2.data.checks.report import Findings
-from focalnet_d2.data.checks.run import check_datasets
-from focalnet_d2.data.checks.tasks import RecipeLimits
-from focalnet_d2.data.fixing.copy import place_of_copy, write_mended_copy
-from focalnet_d2.data.folders.dataset import PARTS
-from focalnet_d2.data.folders.finding import AUTO, FoundDatasets, find_datasets
-from focalnet_d2.data.folders.layouts import LAYOUTS
-from focalnet_d2.engine.recipe_limits import recipe_limits
-from focalnet_d2.reports.data_page import write_data_page
+from focalnet_d2.data.folders.dataset import AUTO, LAYOUT_NAMES, PARTS
+from focalnet_d2.utils.text import plural
 
 from .arguments import at_least_one
 from .errors import DEBUG, end_with_one_line
+
+if TYPE_CHECKING:  # what needs torch is imported where it works: --help does without
+    from focalnet_d2.data.checks.report import Findings  # needs torch, --help does not
+    from focalnet_d2.data.checks.tasks import RecipeLimits  # needs torch, --help does not
+    from focalnet_d2.data.folders.finding import FoundDatasets  # needs torch, --help does not
 
 PAGE = "check.html"
 FAULTY = 1  # exit status
@@ -54,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("dir", metavar="DIR", help="folder of the data")
     parser.add_argument("--recipe", help="that the data are for: also finds what is too small or too much for it")
-    parser.add_argument("--layout", choices=(AUTO, *LAYOUTS), default=AUTO, help="default: all that fit")
+    parser.add_argument("--layout", choices=(AUTO, *LAYOUT_NAMES), default=AUTO, help="default: all that fit")
     for part in PARTS:
         parser.add_argument(f"--{part}", default="", metavar="PATH", help=f"sub-folder or annotation file of {part}")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
@@ -72,7 +70,11 @@ def _cores() -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    limits = RecipeLimits() if options.recipe is None else recipe_limits(load_recipe(options.recipe))
+    from focalnet_d2.data.checks.run import check_datasets  # needs torch, --help does not
+    from focalnet_d2.data.fixing.copy import place_of_copy, write_mended_copy  # needs torch, --help does not
+    from focalnet_d2.reports.data_page import write_data_page  # needs torch, --help does not
+
+    limits = _limits(options.recipe)
     root = str(Path(options.dir).resolve())
     if not os.path.isdir(root):
         raise FileNotFoundError(f"There is no folder {options.dir}: name the folder of the data.")
@@ -90,12 +92,23 @@ def _check(options: argparse.Namespace) -> int:
         print("\n".join([*_report(findings), f"The page: {page}"]))
     if options.fix is not None:
         changes = write_mended_copy(found, options.fix).changes
-        sys.stderr.write(f"The mended copy: {options.fix} ({len(changes)} changes, see changes.md there)\n")
+        sys.stderr.write(f"The mended copy: {options.fix} ({plural(len(changes), 'change')}, see changes.md there)\n")
     return 0 if findings.is_clean else FAULTY
 
 
-def _find(root: str, options: argparse.Namespace) -> tuple[FoundDatasets, list[Fault]]:
+def _limits(recipe: str | None) -> "RecipeLimits":
+    """Those of a recipe, if there is one."""
+    from focalnet_d2.config.lazy import load_recipe  # needs torch, --help does not
+    from focalnet_d2.data.checks.tasks import RecipeLimits  # needs torch, --help does not
+    from focalnet_d2.engine.recipe_limits import recipe_limits  # needs torch, --help does not
+
+    return RecipeLimits() if recipe is None else recipe_limits(load_recipe(recipe))
+
+
+def _find(root: str, options: argparse.Namespace) -> "tuple[FoundDatasets, list[Fault]]":
     """The readings of a folder, and a fault for each that it seems to have and that cannot be used."""
+    from focalnet_d2.data.folders.finding import FoundDatasets, find_datasets  # needs torch, --help does not
+
     wanted = {part: getattr(options, part) for part in PARTS if getattr(options, part)}
     try:
         found = find_datasets(root, layout=options.layout, wanted=wanted)
@@ -107,10 +120,10 @@ def _find(root: str, options: argparse.Namespace) -> tuple[FoundDatasets, list[F
     ]
 
 
-def _report(findings: Findings) -> Iterator[str]:
+def _report(findings: "Findings") -> Iterator[str]:
     """Lines for people: what was read, the faults by kind, and their number."""
     for reading in findings.readings:
-        parts = ", ".join(f"{name}: {numbers.images} images" for name, numbers in reading.parts.items())
+        parts = ", ".join(f"{name}: {plural(numbers.images, 'image')}" for name, numbers in reading.parts.items())
         yield f"{findings.root} as {reading.dataset.layout} ({reading.dataset.kind}): {parts}"
     by_kind: dict[str, list[Fault]] = defaultdict(list)
     for fault in findings.faults:
@@ -118,11 +131,12 @@ def _report(findings: Findings) -> Iterator[str]:
     for kind, faults in by_kind.items():
         count = sum(fault.count for fault in faults) + findings.left_out[kind]
         yield f"\n{faults[0].severity} {kind} ({count})"
-        yield from (f"  {fault.message}" for fault in faults[:_SHOWN])
-        if len(faults) > _SHOWN:
-            yield f"  and {len(faults) - _SHOWN} more files, which the page and --json list"
+        shown = 1 if faults[0].severity == "note" else _SHOWN
+        yield from (f"  {fault.message}" for fault in faults[:shown])
+        if (more := len(faults) - shown) > 0:
+            yield f"  and {plural(more, 'more file')}, which the page and --json list"
     numbers = findings.counts()
-    yield "\n" + ", ".join(f"{count} {name if count == 1 else f'{name}s'}" for name, count in numbers.items())
+    yield "\n" + ", ".join(plural(count, name) for name, count in numbers.items())
 
 
 class _Progress:
@@ -143,7 +157,7 @@ class _Progress:
         self.__exit__()
         self._bar = tqdm(total=images, desc=what, unit=" images", disable=None, leave=False)
         if self._bar.disable:
-            sys.stderr.write(f"{what}: {images} images\n")
+            sys.stderr.write(f"{what}: {plural(images, 'image')}\n")
 
     def advance(self, images: int) -> None:
         """Told how many more images were looked at."""

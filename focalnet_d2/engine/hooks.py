@@ -17,6 +17,8 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
+from focalnet_d2.config.moved import LOG_NAMES
+
 from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, periodic_name, save_best, save_run
 from .distributed import all_gather_object
 from .metrics import EVALUATED, MetricsFile
@@ -24,6 +26,7 @@ from .sharding import local_shard
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
+_NOT_PRINTED = {"loss_scale", *LOG_NAMES.values()}  # the latter are old names of what is printed by its own
 _MAX_SECONDS = 86_400 * 999_999_999  # of a timedelta
 
 
@@ -264,7 +267,7 @@ class ProgressPrinter(EventWriter):
         parts += [
             f"{name} {history.median(self.window):.4g}"
             for name, history in histories.items()
-            if re.fullmatch(r"total_loss|loss_[a-z]+|data_time|grad_norm", name) and name != "loss_scale"
+            if re.fullmatch(r"total_loss|loss_[a-z]+|data_time|grad_norm", name) and name not in _NOT_PRINTED
         ]
         if "lr" in histories:
             parts.append(f"lr {histories['lr'].latest():.3g}")

@@ -10,6 +10,11 @@ def some_of(items: Iterable[object], limit: int = 3) -> str:
     return ", ".join(words[:limit]) + more
 
 
+def plural(count: int, what: str) -> str:
+    """A number and what there is of it, with an s for all but one: "1 image", "2 images"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def counted(items: Iterable[object], limit: int = 3) -> str:
     """Their number, and the first few of them: `5 (a, b, c and 2 more)`."""
     words = list(items)

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from PIL import Image
 
 from focalnet_d2.commands import check_data
 from focalnet_d2.commands.main import main
 from focalnet_d2.data.annotations.faults import SEVERITIES
+from focalnet_d2.data.checks import run as run_of_checks
 from focalnet_d2.data.generated.writer import generate_dataset
 from tests.data.checks.planted_images import PLANTED, write_folder
 
@@ -54,6 +56,28 @@ def test_a_fault_and_the_exit_status(capsys, folder, planted, status, line):
     found, out, _ = run(capsys, folder)
     assert found == status
     assert line in out.splitlines()
+
+
+def test_of_many_notes_of_a_kind_one_is_printed(capsys, folder):
+    for path in sorted((folder / "train").iterdir()):
+        with Image.open(path) as image:
+            image.putalpha(99)
+            image.save(path, "PNG")
+    status, out, _ = run(capsys, folder)
+    lines = out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("note transparent-image ("))
+    assert status == 0
+    assert lines[start] == "note transparent-image (4)"
+    assert lines[start + 2 : start + 4] == ["  and 3 more files, which the page and --json list", ""]
+
+
+def test_oddities_are_printed_with_their_ids(capsys, folder):
+    path = next((folder / "annotations").glob("*train*.json"))
+    content = json.loads(path.read_text())
+    content["annotations"][1]["id"] = content["annotations"][0]["id"] = 77
+    path.write_text(json.dumps(content))
+    _, out, _ = run(capsys, folder)
+    assert "1 repeat the id of another; they count all the same (ids 77)." in out
 
 
 def test_fix_writes_a_copy_that_passes_the_check(capsys, folder):
@@ -136,13 +160,13 @@ def test_arguments_that_are_none(folder, arguments):
 
 def test_the_limits_of_a_recipe_reach_the_checks(capsys, folder, monkeypatch):
     seen = []
-    real = check_data.check_datasets
+    real = run_of_checks.check_datasets
 
     def check(*arguments, limits, **options):
         seen.append(limits)
         return real(*arguments, limits=limits, **options)
 
-    monkeypatch.setattr(check_data, "check_datasets", check)
+    monkeypatch.setattr(run_of_checks, "check_datasets", check)
     run(capsys, folder, "--recipe", "dino_focalnet_mini_balloon")
     assert [(one.queries, one.short_side, one.long_side) for one in seen] == [(60, 256, 427)]
 
@@ -151,7 +175,7 @@ def test_an_interruption_ends_without_a_page(capsys, folder, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(check_data, "check_datasets", interrupted)
+    monkeypatch.setattr(run_of_checks, "check_datasets", interrupted)
     status, out, err = run(capsys, folder)
     assert (status, out, err) == (130, "", "Interrupted.\n")
     assert not (folder.parent / "out" / check_data.PAGE).exists()

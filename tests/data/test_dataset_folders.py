@@ -50,6 +50,26 @@ def test_semantic_labels(tmp_path, classes, ignore_value, values, labels):
     assert MetadataCatalog.get("sea").stuff_classes == ["sky", "sea"]
 
 
+def test_folders_that_are_missing_or_swapped_are_said(tmp_path):
+    save_images(tmp_path / "photos", NAMES)
+    for name in NAMES:
+        save_label(tmp_path / "maps" / name.replace(".jpg", ".png"), (0, 1))
+    folders = {"photos": tmp_path / "photos", "maps": tmp_path / "maps", "none": tmp_path / "none"}
+    for images, labels, message in (
+        ("photos", "none", r"folder of label files .*none does not exist"),
+        ("none", "maps", r"image folder .*none of the data set sea does not exist"),
+        ("maps", "photos", r"No image in .*maps has a label file in .*photos.* swap the two folders"),
+    ):
+        register_semantic_folder("sea", folders[images], folders[labels], ["sky", "sea"])
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            get_segmentation_dataset_dicts("sea")
+    with pytest.raises(FileNotFoundError, match="none does not exist"):
+        register_folder("sea", folders["none"])
+    register_instances("sea", tmp_path / "none.json", folders["photos"])
+    with pytest.raises(FileNotFoundError, match=r"none\.json"):
+        get_detection_dataset_dicts("sea")
+
+
 def test_a_class_cannot_be_ignored(tmp_path):
     with pytest.raises(ValueError, match=r"ignore_value=1 is the class 'sea' of sets"):
         register_semantic_folder("sets", tmp_path, tmp_path, ["sky", "sea"], 1)

@@ -9,6 +9,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
+from focalnet_d2.config.moved import with_old_log_names
 from focalnet_d2.engine.checkpointing import RunState
 from focalnet_d2.engine.hooks import (
     BestCheckpoint,
@@ -179,6 +180,15 @@ def test_progress_line_has_the_last_layers_losses_and_the_time_left(monkeypatch)
     assert "lr 0.0001" in line
     assert "_0" not in line
     assert "_dn" not in line
+
+
+def test_the_old_name_of_a_loss_is_not_printed_beside_the_new_one(monkeypatch):
+    lines = []
+    monkeypatch.setattr("focalnet_d2.engine.hooks.logger.info", lines.append)
+    with EventStorage(4) as storage:
+        storage.put_scalars(**with_old_log_names({"loss_centerness": 0.5}))
+        ProgressPrinter(max_iter=10).write()
+    assert lines == ["iteration 5/10  loss_centerness 0.5"]
 
 
 def save_to(folder, model, period, **options):

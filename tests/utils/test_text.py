@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focalnet_d2.utils.text import counted, some_of
+from focalnet_d2.utils.text import counted, plural, some_of
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,7 @@ def test_no_more_than_the_limit_are_named_and_the_rest_is_counted(items, limit, 
 def test_counted_things_are_numbered_and_named():
     assert counted(iter("abcde")) == "5 (a, b, c and 2 more)"
     assert counted([1], limit=1) == "1 (1)"
+
+
+def test_all_but_one_have_an_s():
+    assert [plural(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .faults import SHOWN_IDS, Fault, Report
-from .findings import Findings, shown_ids
+from .findings import Findings, odd_fault, shown_ids
 from .json_stream import UnusualJsonError
 
 _OF_FIRST = ("area-value", "box-value")  # errors whose message is about the first entry that has them, and no other
@@ -43,9 +43,11 @@ class ChunkedFindings(Findings):
         """Reports every fault once."""
         for (kind, _), kept in self._kept.items():
             if kept.count:
-                is_error = kept.severity == "error"
-                message = kept.text if is_error else f"{self.path}: {kept.count} {kept.text}."
-                report(Fault(kind, kept.severity, self.path, message, tuple(dict.fromkeys(kept.ids)), kept.count))
+                ids = tuple(dict.fromkeys(kept.ids))
+                if kept.severity == "error":
+                    report(Fault(kind, kept.severity, self.path, kept.text, ids, kept.count))
+                else:
+                    report(odd_fault(kind, kept.severity, self.path, kept.text, ids, kept.count))
 
 
 @dataclass

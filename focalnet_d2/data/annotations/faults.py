@@ -19,7 +19,8 @@ class Fault:
         severity: of `SEVERITIES`.
         file: the file that has it.
         message: one sentence with the ids and what to do; where it is raised, it stands alone.
-        ids: of the entries (images, annotations, categories, segments), or names of images; the first of many.
+        ids: of the entries (images, annotations, categories, segments), or names of images; the first of many where
+            comparison with the file shows the others.
         count: how many entries have it.
     """
 

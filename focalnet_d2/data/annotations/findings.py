@@ -48,8 +48,7 @@ class Findings:
         """
         self.oddities.add(what, len(entries))
         if entries:
-            message = f"{self.path}: {len(entries)} {what}."
-            self.report(Fault(kind, severity, self.path, message, shown_ids(entries), len(entries)))
+            self.report(odd_fault(kind, severity, self.path, what, shown_ids(entries), len(entries)))
 
     def log(self, logger: logging.Logger, level: int = logging.WARNING) -> None:
         """Logs the line of harmless things, unless a report lists them one by one."""
@@ -60,6 +59,12 @@ class Findings:
 def shown_ids(entries: Sequence[Any]) -> tuple[str, ...]:
     """The first ids of many entries or ids, each once."""
     return tuple(dict.fromkeys(map(_shown_id, islice(entries, SHOWN_IDS))))
+
+
+def odd_fault(kind: str, severity: str, path: str, what: str, ids: tuple[str, ...], count: int) -> Fault:
+    """The fault of what is harmless; its message names the first entries that have it."""
+    more = " and others" if count > SHOWN_IDS else ""
+    return Fault(kind, severity, path, f"{path}: {count} {what} (ids {', '.join(ids)}{more}).", ids, count)
 
 
 def _shown_id(entry: Any) -> str:

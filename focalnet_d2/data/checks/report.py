@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..annotations.faults import SEVERITIES, Fault, joined
+from ..annotations.faults import SEVERITIES, SHOWN_IDS, Fault, joined
 from ..folders.dataset import FolderDataset
 from .statistics import PartStatistics
 from .tasks import LabelTask
@@ -24,8 +24,8 @@ class FaultList:
         self._waiting = 0
 
     def add(self, fault: Fault) -> None:
-        """Adds one fault."""
-        self._faults.append(fault)
+        """Adds one fault; of its ids the first are kept."""
+        self._faults.append(replace(fault, ids=fault.ids[:SHOWN_IDS]))
         self._waiting += 1
         if self._waiting > _BEFORE_JOINING:
             self._join()

@@ -12,8 +12,7 @@ from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
 from ..folders import coco
-from ..folders.dataset import FolderDataset
-from ..folders.image_lists import image_name
+from ..folders.dataset import FolderDataset, image_name
 from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..label_decoding import LabelDecoding

@@ -8,8 +8,8 @@ from typing import Any
 from ..class_changes import ClassChanges
 from ..class_map import ClassMap, class_map
 from ..class_metadata import class_metadata
-from ..folders.dataset import KINDS, FolderDataset, Part
-from ..folders.finding import AUTO, choose_dataset, find_datasets
+from ..folders.dataset import AUTO, KINDS, FolderDataset, Part
+from ..folders.finding import choose_dataset, find_datasets
 from ..folders.layouts import LAYOUTS
 from ..folders.records import load_instances_truth, load_records
 from ..label_decoding import ignore_label_of

@@ -14,7 +14,17 @@ from ..annotations.findings import shown_ids
 from ..annotations.json_file import Entry
 
 SCHEMA_VERSION = 1
-_NO_ENTRY = ("unusable-", "skipped-", "unlabelled-", "label-without-", "image-without-label")  # kinds of faults
+_NO_ENTRY = (
+    "unusable-",  # beginnings of kinds of faults
+    "unreadable-",
+    "skipped-",
+    "unlabelled-",
+    "label-without-",
+    "image-without-label",
+    "image-without-class",
+)
+_AMBIGUOUS = "ambiguous-file-name"
+_NAMED = ("image-lacks-object", _AMBIGUOUS)  # kinds of faults that are changes by themselves
 _SHOWN = 60  # characters of a value
 _NOT_COMPARED = {"file_name", NO_AREA, "segments_info"}  # other ones in every copy; segments are listed one by one
 
@@ -55,6 +65,14 @@ class Changes:
         if fault.kind.startswith(_NO_ENTRY):
             for key in fault.ids or ("all",):
                 self.changes.append(Change(fault.file, key, f"left out: {fault.message}"))
+        elif fault.kind in _NAMED:
+            what = f"the first of several files taken: {fault.message}" if fault.kind == _AMBIGUOUS else fault.message
+            self.changes.append(Change(fault.file, fault.ids[0], what))
+
+    def choice(self, fault: Fault) -> None:
+        """A report for reading what `fault` has heard of once already: new is which of several files was taken."""
+        if fault.kind == _AMBIGUOUS:
+            self.fault(fault)
 
     def write(self, folder: Path) -> None:
         """Writes `changes.json` and `changes.md`."""

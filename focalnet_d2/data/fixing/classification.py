@@ -1,7 +1,6 @@
 """A mended classification set: the images of each class in its folder."""
 
-from ..folders.dataset import FolderDataset
-from ..folders.image_lists import image_name
+from ..folders.dataset import FolderDataset, image_name
 from ..folders.layouts import LAYOUTS
 from .changes import Changes
 from .images import ImageFolder

@@ -41,6 +41,8 @@ def write_instances(dataset: FolderDataset, name: str, folder: ImageFolder, path
     before.compare("images", images, content.source, changes, reasons)
     categories = _categories(raw, content)
     before.compare("categories", categories, content.source, changes)
+    if dataset.layout != "coco":
+        _number(images, annotations or [])
     mended = {**raw, "images": images, "categories": categories}
     if annotations is not None:
         mended["annotations"] = annotations
@@ -58,7 +60,7 @@ def _read(dataset: FolderDataset, name: str, changes: Changes) -> tuple[dict[str
     raw = read_json(part.annotations)
     before = Snapshot({key: raw.get(key, []) for key in ("images", "categories", "annotations")})
     content = check_instances(raw, part.annotations, changes.fault)
-    found = LAYOUTS["coco"].read(part, lambda fault: None)  # once more, for the paths that it finds
+    found = LAYOUTS["coco"].read(part, changes.choice)  # once more, for the paths that it finds
     paths = {image["id"]: image["file_name"] for image in found.images if "file_name" in image}
     for image in content.images:
         image["file_name"] = paths.get(image["id"])
@@ -88,6 +90,15 @@ def place_images(
         image["file_name"], (image["height"], image["width"]) = placed.name, placed.size
         kept.append(image)
     return kept, reasons
+
+
+def _number(images: Sequence[Entry], annotations: Sequence[Entry]) -> None:
+    """Whole numbers for ids of images that are names, as COCO's own tools expect them."""
+    numbers = {image["id"]: number for number, image in enumerate(images, 1)}
+    for entry in annotations:
+        entry["image_id"] = numbers[entry["image_id"]]
+    for image in images:
+        image["id"] = numbers[image["id"]]
 
 
 def _categories(raw: dict[str, Any], content: CocoInstances) -> list[Entry]:

@@ -40,7 +40,7 @@ def write_panoptic(dataset: FolderDataset, name: str, folder: ImageFolder, path:
     content = check_panoptic(raw, part.annotations, changes.fault)
     left = [segment for annotation in content.segments.values() for segment in annotation["segments_info"]]
     segments.compare("segments", left, content.source, changes, names={key: name for key, (_, name) in names.items()})
-    label_files = _absolute(content, LAYOUTS[dataset.layout].read(part, lambda fault: None))
+    label_files = _absolute(content, LAYOUTS[dataset.layout].read(part, changes.choice))
     images, reasons = place_images(content.source, list(content.images.values()), folder, changes)
     placed = {image["id"]: image for image in images}
     mender = _Mender(content, folder.folder.with_name(f"panoptic_{name}"), changes)

@@ -11,8 +11,7 @@ from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
 from ..checks.semantic import are_masks_of_255, counted_from_one
 from ..class_changes import ClassChanges
 from ..class_map import ClassMap
-from ..folders.dataset import FolderDataset, ListedImage
-from ..folders.image_lists import image_name
+from ..folders.dataset import FolderDataset, ListedImage, image_name
 from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..semantic_labels import read_label_values

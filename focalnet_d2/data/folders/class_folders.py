@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import SHOWN_IDS, Fault, Report
+from ..annotations.faults import Fault, Report
 from ..class_map import class_map
 from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, Part
@@ -23,17 +23,13 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         return None
     chosen = assign_parts(listing, sorted(folders), wanted)
     names = {part: folders[path] for part, path in chosen.items()}
-    first, train = next(iter(names.items()))
-    for part, own in names.items():
-        if new := sorted(set(own) - set(train)):
-            raise ValueError(
-                f"{listing.absolute(chosen[part])} has the class folders {some_of(new, 5)}, which "
-                f"{listing.absolute(chosen[first])} lacks: give the part {first!r} a folder for every class."
-            )
+    first = next(iter(names))
+    classes = sorted(names[first])
+    options = {"classes": classes, "classes_of": listing.absolute(chosen[first])}
     counts = {part: sum(own.values()) for part, own in names.items()}
     return Found(
-        parts={part: Part(listing.absolute(path), listing.absolute(path)) for part, path in chosen.items()},
-        classes=class_map(sorted(train), sorted(train)),
+        parts={part: Part(listing.absolute(path), listing.absolute(path), options) for part, path in chosen.items()},
+        classes=class_map(classes, classes),
         reason=f"class folders {described_parts(chosen, counts)}",
     )
 
@@ -95,13 +91,30 @@ def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
 
 
 def read(part: Part, report: Report) -> list[ListedImage]:
-    """The images of a part; the class of each is the name of its folder."""
+    """The images of a part; the class of each is the name of its folder.
+
+    Raises:
+        ValueError: through `report`: images in no class folder, or in one that the first part lacks.
+    """
     listing = Listing(part.annotations)
     images = [ListedImage(listing.absolute(path), path.split("/")[0]) for path in listing.images if "/" in path]
     if loose := [path for path in listing.images if "/" not in path]:
         message = f"{len(loose)} images in {part.annotations} are in no class folder: {some_of(loose)}; move them."
-        report(Fault("image-without-class", "error", part.annotations, message, tuple(loose[:SHOWN_IDS]), len(loose)))
-    return images
+        report(Fault("image-without-class", "error", part.annotations, message, tuple(loose), len(loose)))
+    return _of_known_classes(images, part, report)
+
+
+def _of_known_classes(images: list[ListedImage], part: Part, report: Report) -> list[ListedImage]:
+    """Without those of classes that the first part has no folder of."""
+    known = part.options.get("classes")
+    if known is None or not (new := sorted({str(one.truth) for one in images} - set(known))):
+        return images
+    message = (
+        f"{part.annotations} has the class folders {some_of(new, 5)}, which {part.options['classes_of']} lacks: give "
+        "both a folder for every class."
+    )
+    report(Fault("unusable-class-folder", "error", part.annotations, message, tuple(new), len(new)))
+    return [one for one in images if one.truth in known]
 
 
 LAYOUT = Layout("class-folders", "classification", "a folder of images for each class, in each part", find, read)

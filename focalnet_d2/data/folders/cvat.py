@@ -87,7 +87,8 @@ def read(part: Part, report: Report) -> CocoInstances:
                 size = _whole(image, "height"), _whole(image, "width")
                 path = resolver.path_of(_named(image), report)
             except ValueError as error:
-                content.error("unusable-image", file, f"{file}: image {image.get('name')!r} {error}.")
+                name = image.get("name", "")
+                content.error("unusable-image", file, f"{file}: image {name!r} {error}.", (name,) if name else ())
                 continue
             if content.add_image(number, path, size):
                 content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")

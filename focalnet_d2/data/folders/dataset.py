@@ -1,13 +1,17 @@
 """What was found in a folder, as plain values that a recipe keeps."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..class_map import ClassMap
 
 KINDS = ("instances", "panoptic", "semantic", "classification")
 PARTS = ("train", "val", "test")
+AUTO = "auto"  # the layout that fits
+LAYOUT_NAMES = ("coco", "coco-panoptic", "yolo", "voc", "cvat", "labelme", "semantic", "class-folders")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class Part:
     annotations: str
     options: Mapping[str, Any] = field(default_factory=dict)
     image_list: str = ""
+
+
+def image_name(file: str, part: Part) -> str:
+    """The name of an image in lists, and its id where labels give it none: its path relative to the image folder, with
+    "/"."""
+    return Path(os.path.relpath(file, part.images)).as_posix()
 
 
 @dataclass(frozen=True)

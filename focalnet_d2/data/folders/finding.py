@@ -8,12 +8,11 @@ from dataclasses import replace
 from focalnet_d2.utils.text import some_of
 
 from ..class_map import ClassMap
-from .dataset import PARTS, FolderDataset, Split
+from .dataset import AUTO, PARTS, FolderDataset, Split
 from .layout import Found, Layout, WantedParts
 from .layouts import LAYOUTS
 from .listing import Listing
 
-AUTO = "auto"
 DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
 
 

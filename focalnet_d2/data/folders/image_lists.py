@@ -11,7 +11,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, strict
 from .contents import image_files, only_images
-from .dataset import FolderDataset, Part
+from .dataset import FolderDataset, Part, image_name
 from .layout import Layout
 from .layouts import LAYOUTS
 from .splitting import split_images
@@ -98,11 +98,6 @@ def _split_names(dataset: FolderDataset, part: Part, files: Mapping[str, Any]) -
     class_of = names if dataset.kind == "classification" else None
     train, val = split_images(names, dataset.split, class_of=class_of)
     return {"train": train, "val": val}
-
-
-def image_name(file: str, part: Part) -> str:
-    """The name of an image in lists: its path relative to the image folder, with "/"."""
-    return Path(os.path.relpath(file, part.images)).as_posix()
 
 
 def _listed_files(part: Part, files: Mapping[str, Any]) -> set[str]:

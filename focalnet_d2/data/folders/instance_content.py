@@ -7,12 +7,12 @@ from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import SHOWN_IDS, Fault, Report, strict
+from ..annotations.faults import Fault, Report, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from ..class_map import ClassMap, class_map
 from ..image_reading import read_orientation_and_size
-from .dataset import Part
+from .dataset import Part, image_name
 from .shapes import Piece, Shapes, Size, objects_of
 
 logger = logging.getLogger(__name__)
@@ -30,17 +30,28 @@ class InstanceContent:
     def __init__(self, part: Part, names: dict[int, str], report: Report) -> None:
         self._part, self._names, self._report = part, names, report
         self._images: list[Entry] = []
+        self._ids: dict[int, str] = {}  # of images by their numbers
+        self._lacking: set[int] = set()  # numbers of images of which an object was left out
         self._annotations: list[Entry] = []
+        self._names_given: Counter[str] = Counter()
         self._skipped: dict[str, list[str]] = {}
 
-    def error(self, kind: str, file: str | Path, message: str, ids: Sequence[object] = ()) -> None:
-        """Reports an error about one entry, which is left out if the report returns."""
+    def error(
+        self, kind: str, file: str | Path, message: str, ids: Sequence[object] = (), image: int | None = None
+    ) -> None:
+        """Reports an error about one entry, which is left out if the report returns.
+
+        Args:
+            image: number of the image that loses an object by it.
+        """
         self._report(Fault(kind, "error", str(file), message, tuple(map(str, ids))))
+        if image is not None:
+            self._lacking.add(image)
 
     def warn(self, kind: str, file: str, message: str, ids: Sequence[str]) -> None:
         """Reports, and says in training and scoring, what is left out of a file or folder, if there is anything."""
         if ids:
-            self._report(Fault(kind, "warning", file, message, tuple(ids[:SHOWN_IDS]), len(ids)))
+            self._report(Fault(kind, "warning", file, message, tuple(ids), len(ids)))
             if self._report is strict:
                 logger.warning(message)
 
@@ -67,7 +78,7 @@ class InstanceContent:
         self.warn("skipped-shape", self._part.annotations, message, list(self._skipped))
 
     def add_image(self, number: int, path: str | Path, size: Size | None) -> Size | None:
-        """An image by its number in the part.
+        """An image by its number in the part; its id is its name, so that predictions say which picture they are of.
 
         Args:
             size: as the file of labels says it; None to look into the image.
@@ -79,14 +90,21 @@ class InstanceContent:
             try:
                 size = upright_size(path)
             except ValueError as error:
-                self.error("unreadable-image", path, str(error))
+                self.error("unreadable-image", path, str(error), (image_name(str(path), self._part),))
                 return None
-        self._images.append({"id": number, "file_name": str(path), "height": size[0], "width": size[1]})
+        self._ids[number] = self._free_id(path)
+        self._images.append({"id": self._ids[number], "file_name": str(path), "height": size[0], "width": size[1]})
         return size
+
+    def _free_id(self, path: str | Path) -> str:
+        """The name of an image; of one that several files of labels name, the later ones with a number."""
+        name = image_name(str(path), self._part)
+        self._names_given[name] += 1
+        return name if (count := self._names_given[name]) == 1 else f"{name}#{count}"
 
     def add(self, image: int, category: int, size: Size, shapes: Shapes, *, ignore: bool = False) -> None:
         """An object of an image, by the pieces it is made of; it has a mask if one of them is an outline."""
-        entry = {"id": len(self._annotations) + 1, "image_id": image, "category_id": category, "iscrowd": 0}
+        entry = {"id": len(self._annotations) + 1, "image_id": self._ids[image], "category_id": category, "iscrowd": 0}
         self._annotations.append(entry | shapes.entry(size) | ({"ignore": 1} if ignore else {}))
 
     def add_objects(self, image: int, size: Size, pieces: Iterable[Piece], file: str, where: str) -> None:
@@ -97,7 +115,7 @@ class InstanceContent:
         """
 
         def heard(place: int, problem: str) -> None:
-            self.error("unusable-shape", file, f"{where} shape {place} {problem}.", (place,))
+            self.error("unusable-shape", file, f"{where} shape {place} {problem}.", (place,), image)
 
         ids = {name: key for key, name in self._names.items()}
         for (label, place), shapes in objects_of(pieces, heard).items():
@@ -108,6 +126,16 @@ class InstanceContent:
                     place, f"has the label {label!r}, which is none of {some_of(ids, 10)}" if label else "has no label"
                 )
 
+    def _note_lacking(self) -> None:
+        """Reports images that have lost an object to an error, and those of them that have none left."""
+        left = {entry["image_id"] for entry in self._annotations}
+        lacking = {self._ids[number] for number in self._lacking}
+        for image in self._images:
+            if image["id"] in lacking:
+                has = "some of its objects" if image["id"] in left else "all of its objects, so that it holds nothing"
+                message = f"{image['file_name']} lacks {has}: the errors say what is left out; mend the labels."
+                self._report(Fault("image-lacks-object", "note", image["file_name"], message, (image["id"],)))
+
     def checked(self) -> CocoInstances:
         """What was added, after the checks of every instances set.
 
@@ -115,6 +143,7 @@ class InstanceContent:
             ValueError: as `check_instances`.
         """
         self._warn_of_skipped()
+        self._note_lacking()
         categories = [{"id": key, "name": name} for key, name in self._names.items()]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
         return check_instances(content, self._part.annotations, self._report, is_converted=True)

@@ -15,8 +15,8 @@ from ..class_map import ClassMap
 from ..instance_dicts import dataset_dicts
 from ..label_decoding import LabelDecoding, label_decoding
 from ..packed.records import PackedRecords
-from .dataset import FolderDataset, ListedImage
-from .image_lists import files_of_part, has_all_images, image_name, read_part
+from .dataset import FolderDataset, ListedImage, image_name
+from .image_lists import files_of_part, has_all_images, read_part
 from .layouts import LAYOUTS
 from .panoptic_instances import instances_of_panoptic
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import SHOWN_IDS, Fault, Report
+from ..annotations.faults import Fault, Report
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, Part
 from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
@@ -129,7 +129,15 @@ def _lists(listing: Listing) -> dict[str, str]:
 
 
 def read(part: Part, report: Report) -> list[ListedImage]:
-    """The images of a part and their label files."""
+    """The images of a part and their label files.
+
+    Raises:
+        FileNotFoundError: a folder of the part does not exist.
+        ValueError: through `report`: label files without an image, or no image with labels.
+    """
+    for folder, what in ((part.images, "images"), (part.annotations, "label files")):
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"The folder of {what} {folder} does not exist: correct its path.")
     listing = Listing(os.path.commonpath([part.images, part.annotations]))
     images, labels = _files(listing, part)
     ending = part.options.get("ending")
@@ -184,11 +192,16 @@ def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], pa
             f"{len(group.lonely)} label files in {part.annotations} have no image in {part.images}: "
             f"{some_of(map(listing.absolute, group.lonely))}; add the images, or remove the label files."
         )
-        ids = tuple(group.lonely[:SHOWN_IDS])
-        report(Fault("label-without-image", "error", part.annotations, message, ids, len(group.lonely)))
+        report(Fault("label-without-image", "error", part.annotations, message, tuple(group.lonely), len(group.lonely)))
+    if not group.pairs:
+        message = (
+            f"No image in {part.images} has a label file in {part.annotations}: give label files the names of their "
+            "images, or swap the two folders if the labels are in the first."
+        )
+        report(Fault("no-labels", "error", part.annotations, message))
     if alone := sorted(set(images) - {pair.image for pair in group.pairs}):
         message = f"{len(alone)} images in {part.images} have no label file and are left out: {some_of(alone)}."
-        report(Fault("image-without-label", "warning", part.images, message, tuple(alone[:SHOWN_IDS]), len(alone)))
+        report(Fault("image-without-label", "warning", part.images, message, tuple(alone), len(alone)))
 
 
 LAYOUT = Layout("semantic", "semantic", "images and PNGs with the class of every pixel", find, read)

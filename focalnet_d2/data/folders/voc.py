@@ -171,7 +171,7 @@ def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, 
             box = Shapes(boxes=[_corners(element, options["first_pixel"])])
             content.add(number, category, size, box, ignore=_is_difficult(element))
         except ValueError as error:
-            content.error("unusable-object", file, f"{file}: object {place} {error}.", (place,))
+            content.error("unusable-object", file, f"{file}: object {place} {error}.", (place,), number)
     return True
 
 

@@ -116,7 +116,7 @@ def _add_lines(
     try:
         lines = text_lines(path)
     except ValueError as error:
-        content.error("unusable-file", path, str(error))
+        content.error("unusable-file", path, str(error), image=image)
         return
     for number, line in enumerate(lines, 1):
         if not line:
@@ -124,7 +124,7 @@ def _add_lines(
         try:
             category, shares = _parsed(line, names, keypoints)
         except ValueError as error:
-            content.error("unusable-line", path, f"{path}, line {number}, {error}.", (number,))
+            content.error("unusable-line", path, f"{path}, line {number}, {error}.", (number,), image)
             continue
         is_box = len(shares) == 4
         shapes = Shapes(boxes=[_corners(shares, size)]) if is_box else Shapes(polygons=[_polygon(shares, size)])

@@ -26,7 +26,8 @@ from tests.data.checks.label_sets import (
     write_panoptic,
 )
 from tests.data.checks.planted import ALL, INSTANCES
-from tests.data.folders.labelled_folders import write
+from tests.data.folders.labelled_folders import voc_xml, write
+from tests.own_data_folders import write_labelled
 
 STAYS = {
     "one object without a mask": "mask-missing",
@@ -261,5 +262,42 @@ def test_lines_that_a_reader_leaves_out_are_changes(tmp_path):
     texts = {"data.yaml": "names: [cat]", "labels/a.txt": f"{box}\n7 0.5 0.5 0.2 0.2", "labels/b.txt": box}
     write(tmp_path / "set", {**texts, "images/a.png": None, "images/b.png": None})
     changes = write_mended_copy(find_datasets(tmp_path / "set"), tmp_path / "copy").changes
-    assert [(Path(change.file).name, change.id) for change in changes] == [("a.txt", "2")]
+    assert [(Path(change.file).name, change.id) for change in changes] == [("a.txt", "2"), ("a.png", "images/a.png")]
     assert "has the class 7" in changes[0].what
+    assert "lacks some of its objects" in changes[1].what
+
+
+LABELLED = ("yolo", "voc", "cvat", "labelme")
+SPOILED = {  # in the labels of the first image: an object of no class, one in pixels, or the like
+    "yolo": ("train/labels/train_0.txt", [("0 0.25", "7 0.25"), ("1 0.75", "1 30")]),
+    "voc": ("train/images/train_0.xml", [("<xmin>5<", "<xmin>x<"), ("<xmin>21<", "<xmin>90<")]),
+    "cvat": ("train.xml", [('xtl="4"', 'xtl="x"'), ('xtl="20"', "")]),
+    "labelme": ("train/images/train_0.json", [("[[4, 0], [16, 20]]", "[[4, 0]]"), ("[[20, 0], [40, 20]]", "[]")]),
+}
+
+
+@pytest.mark.parametrize("layout", LABELLED)
+def test_all_that_a_reader_leaves_out_is_listed_with_the_image_that_lost_it(tmp_path, layout):
+    root = write_labelled(tmp_path / "set", layout)
+    name, spoiled = SPOILED[layout]
+    text = (root / name).read_text()
+    for good, bad in spoiled:
+        assert good in text
+        text = text.replace(good, bad, 1)
+    (root / name).write_text(text)
+    (root / "train" / "images" / "train_3.png").write_bytes(b"no image")
+    copy = tmp_path / "copy"
+    changes = write_mended_copy(find_datasets(root), copy).changes
+    assert len([change for change in changes if change.file == str(root / name)]) >= 2
+    assert len([change for change in changes if "lacks all of its objects" in change.what]) == 1
+    assert any("train_3.png" in change.file or "train_3.png" in change.id for change in changes)
+    written = json.loads((copy / "annotations" / "instances_train.json").read_text())
+    assert [image["id"] for image in written["images"]] == [1, 2, 3]
+    assert sorted({entry["image_id"] for entry in written["annotations"]}) == [2, 3]
+
+
+def test_every_one_of_many_images_that_are_left_out_is_listed(tmp_path):
+    names = [f"{number}.png" for number in range(25)]
+    write(tmp_path / "set", {**dict.fromkeys(names), "a.png": None, "a.xml": voc_xml("cat 1 1 9 9")})
+    changes = write_mended_copy(find_datasets(tmp_path / "set"), tmp_path / "copy").changes
+    assert {Path(change.id).name for change in changes} == set(names)

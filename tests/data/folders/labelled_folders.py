@@ -44,19 +44,20 @@ def read(layout: Layout, root: Path, part: str = "train") -> CocoInstances:
 
 
 def faults(layout: Layout, root: Path, part: str = "train") -> tuple[CocoInstances, list[Fault]]:
-    """What is read from a folder when faults are collected."""
+    """What is read from a folder when faults are collected, without notes."""
     heard: list[Fault] = []
-    return layout.read(find(layout, root).parts[part], heard.append), heard
+    content = layout.read(find(layout, root).parts[part], heard.append)
+    return content, [fault for fault in heard if fault.severity != "note"]
 
 
-def names_of(content: CocoInstances, root: Path) -> dict[int, str]:
-    """Relative path of each image by its id."""
-    return {image["id"]: Path(image["file_name"]).relative_to(root).as_posix() for image in content.images}
+def names_of(content: CocoInstances, root: Path) -> list[str]:
+    """Relative path of each image."""
+    return [Path(image["file_name"]).relative_to(root).as_posix() for image in content.images]
 
 
 def objects(content: CocoInstances, root: Path) -> list[tuple[str, str, list[float]]]:
     """Image, class and XYWH box of each object, rounded far below a pixel."""
-    names = names_of(content, root)
+    names = dict(zip([image["id"] for image in content.images], names_of(content, root), strict=True))
     return [
         (
             names[one["image_id"]],

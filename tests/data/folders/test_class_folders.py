@@ -1,11 +1,15 @@
 """Images in a folder for each class."""
 
+import json
+
 import pytest
 from detectron2.data import MetadataCatalog
 
+from focalnet_d2.commands.main import main
 from focalnet_d2.data.catalog import get_classification_dataset_dicts
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.datasets.folders import register_dataset
+from focalnet_d2.data.fixing.copy import write_mended_copy
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
 from tests.data.folders.folder_sets import save_images, write_coco
@@ -43,8 +47,23 @@ def test_classes_alone_are_split_each(tmp_path):
 def test_a_class_that_training_lacks_is_named(tmp_path):
     write_classes(tmp_path, {"cat": 3, "dog": 2}, "train")
     write_classes(tmp_path, {"dog": 1, "cow": 1}, "val")
+    register_dataset(found(tmp_path))
     with pytest.raises(ValueError, match=r"val has the class folders cow, which .*train lacks"):
-        found(tmp_path)
+        get_classification_dataset_dicts("data_val")
+
+
+def test_all_that_is_wrong_with_class_folders_is_listed(tmp_path, capsys):
+    write_classes(tmp_path / "set", {"cat": 3, "dog": 2}, "train")
+    write_classes(tmp_path / "set", {"dog": 2, "cow": 1}, "val")
+    (tmp_path / "set" / "val" / "dog" / "0.png").write_bytes(b"no image")
+    main(["check-data", str(tmp_path / "set"), "--workers", "1", "--json", "--out", str(tmp_path / "page")])
+    listed = {fault["kind"]: fault["ids"] for fault in json.loads(capsys.readouterr().out)["faults"]}
+    assert listed["unusable-class-folder"] == ["cow"]
+    assert listed["absent-class"] == ["cat"]
+    assert listed["unreadable-image"] == ["dog/0.png"]
+    changes = write_mended_copy(find_datasets(tmp_path / "set"), tmp_path / "copy").changes
+    assert sorted(change.id for change in changes) == ["cow", "dog/0.png"]
+    assert not (tmp_path / "copy" / "val" / "cow").exists()
 
 
 def test_images_without_a_class_are_named(tmp_path):

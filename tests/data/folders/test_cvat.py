@@ -46,7 +46,7 @@ def test_boxes_polygons_and_images_of_nothing(tmp_path):
     found = find(cvat.LAYOUT, root)
     assert (list(found.parts), found.classes.names, found.has_masks) == (["train"], ["cat", "dog"], False)
     content = read(cvat.LAYOUT, root)
-    assert names_of(content, root) == {1: "images/sub/a.png", 2: "images/b.png"}
+    assert names_of(content, root) == ["images/b.png", "images/sub/a.png"]
     assert objects(content, root) == [
         ("images/sub/a.png", "dog", [10.0, 5.0, 10.5, 10.0]),
         ("images/sub/a.png", "cat", [1.0, 1.0, 4.0, 8.0]),
@@ -88,16 +88,16 @@ def test_a_part_for_each_subset_of_a_project(tmp_path):
     assert objects(read(cvat.LAYOUT, root), root) == [("images/Train/a.png", "dog", [10.0, 5.0, 10.5, 10.0])]
     part = find(cvat.LAYOUT, root).parts["val"]
     heard = []
-    assert names_of(cvat.LAYOUT.read(part, heard.append), root) == {1: "images/Validation/a.png"}
+    assert names_of(cvat.LAYOUT.read(part, heard.append), root) == ["images/Validation/a.png"]
 
 
 def test_parts_that_the_user_names(tmp_path):
     files = {"x.xml": cvat_xml({"a.png": BOX}), "y.xml": cvat_xml({"b.png": BOX})}
     root = write(tmp_path, {**files, "a.png": None, "b.png": None})
-    assert names_of(read(cvat.LAYOUT, root), root) == {1: "a.png", 2: "b.png"}
+    assert names_of(read(cvat.LAYOUT, root), root) == ["a.png", "b.png"]
     found = find(cvat.LAYOUT, root, val="y.xml")
-    assert names_of(cvat.LAYOUT.read(found.parts["val"], strict), root) == {1: "b.png"}
-    assert names_of(cvat.LAYOUT.read(found.parts["train"], strict), root) == {1: "a.png"}
+    assert names_of(cvat.LAYOUT.read(found.parts["val"], strict), root) == ["b.png"]
+    assert names_of(cvat.LAYOUT.read(found.parts["train"], strict), root) == ["a.png"]
     with pytest.raises(ValueError, match=r"data\.val=a\.png has no XML file of CVAT"):
         find(cvat.LAYOUT, root, val="a.png")
 
@@ -253,7 +253,7 @@ def test_images_that_are_none(tmp_path, old, new, message):
         read(cvat.LAYOUT, root)
     content, heard = faults(cvat.LAYOUT, root)
     assert [fault.kind for fault in heard] == ["unusable-image"]
-    assert names_of(content, root) == {1: "a.png"}
+    assert names_of(content, root) == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from focalnet_d2.data.folders.dataset import LAYOUT_NAMES
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
+from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 from tests.data.folders.folder_sets import (
     CATEGORIES,
@@ -364,3 +366,7 @@ def test_what_is_wrong_for_all_layouts_is_said_once(tmp_path):
     write_panoptic(tmp_path, "train")
     with pytest.raises(ValueError, match=r"^data.val=nowhere: .*nowhere does not exist; write a path relative to"):
         find_datasets(tmp_path, wanted={"val": "nowhere"})
+
+
+def test_the_names_of_the_layouts_are_known_without_importing_them():
+    assert tuple(LAYOUTS) == LAYOUT_NAMES

@@ -95,7 +95,7 @@ def test_an_image_without_shapes_holds_nothing_and_one_without_a_file_is_left_ou
     root = one_image(tmp_path, TRIANGLE)
     write(root, {"b.json": labelme_json(image="b.png"), "b.png": None, "c.png": None})
     content, heard = faults(labelme.LAYOUT, root)
-    assert names_of(content, root) == {1: "a.png", 2: "b.png"}
+    assert names_of(content, root) == ["a.png", "b.png"]
     assert [(fault.kind, fault.severity) for fault in heard] == [("unlabelled-image", "warning")]
     assert "1 images without a JSON file of labelme, which are left out (c.png)" in heard[0].message
 
@@ -140,7 +140,7 @@ def test_parts_and_images_elsewhere(tmp_path):
         },
     )
     assert objects(read(labelme.LAYOUT, root), root) == [("train/images/a.png", "cat", [1, 1, 4, 8])]
-    assert names_of(read(labelme.LAYOUT, root, "val"), root) == {1: "val/b.png"}
+    assert names_of(read(labelme.LAYOUT, root, "val"), root) == ["val/b.png"]
     with pytest.raises(ValueError, match=r"data\.train=train/images has no JSON file of labelme"):
         find(labelme.LAYOUT, root, train="train/images")
 

@@ -1,8 +1,10 @@
 """Data sets that were found are registered, loaded and scored, with classes renamed, merged and dropped."""
 
+import json
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from focalnet_d2.data.datasets.folders import register_dataset
 from focalnet_d2.data.folders.dataset import FolderDataset, Split
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets, served_as
 from focalnet_d2.data.folders.image_lists import read_part, write_lists
+from focalnet_d2.data.folders.layouts import LAYOUTS
 from focalnet_d2.data.mappers import InstanceMapper, PanopticMapper, SemanticMaskMapper
 from focalnet_d2.data.packed.records import PackedRecords
 from focalnet_d2.data.panoptic_labels import read_listed_ids
@@ -30,6 +33,8 @@ from tests.data.folders.folder_sets import (
     write_json,
     write_panoptic,
 )
+from tests.data.folders.labelled_folders import labelme_json, read, write
+from tests.own_data_folders import write_labelled
 
 NAMES = [f"{letter}.jpg" for letter in "abcdefghij"]
 MERGED = ClassChanges(merge={"pet": ["cat", "dog"]})
@@ -123,6 +128,26 @@ def test_changes_hold_for_training_and_scoring(boxes, changes, names, ids, count
     assert results["AP"] == pytest.approx(100)
     assert [name for name in results if name.startswith("AP-")] == [f"AP-{name}" for name in names]
     assert list(MetadataCatalog.get("data_val").thing_dataset_id_to_contiguous_id) == ids
+
+
+@pytest.mark.parametrize("layout", ["yolo", "voc", "cvat", "labelme"])
+def test_prediction_files_of_layouts_without_ids_name_the_pictures(tmp_path, layout):
+    write_labelled(tmp_path, layout)
+    register_dataset(choose_dataset(find_datasets(tmp_path), ["instances"]))
+    evaluator = DetectionEvaluator("data_val", output_dir=tmp_path / "out")
+    for record, output in perfect_predictions(load_dataset("data_val")):
+        evaluator.process([record], [output])
+    assert evaluator.evaluate()["bbox"]["AP"] == pytest.approx(100)
+    rows = json.loads((tmp_path / "out" / "coco_instances_results.json").read_text())
+    folder = Path(MetadataCatalog.get("data_val").image_root)
+    files = [folder / image_id for image_id in dict.fromkeys(row["image_id"] for row in rows)]
+    assert files == [tmp_path / "val" / "images" / f"val_{number}.png" for number in range(4)]
+
+
+def test_each_file_of_labels_of_one_picture_has_its_own_id(tmp_path):
+    shapes = labelme_json(("cat", "rectangle", [[1, 1], [9, 9]]), image="a.png")
+    write(tmp_path, {"a.png": None, "one.json": shapes, "other.json": shapes})
+    assert [image["id"] for image in read(LAYOUTS["labelme"], tmp_path).images] == ["a.png", "a.png#2"]
 
 
 def test_dropping_all_that_a_part_has_is_refused(tmp_path):

@@ -56,14 +56,14 @@ def test_lists_of_test_images_without_files_are_no_part(tmp_path):
 def test_a_listed_image_without_a_file_holds_nothing(tmp_path):
     root = devkit(tmp_path, **{"ImageSets/Main/train.txt": "a\nc\n", "JPEGImages/c.png": None})
     content = read(voc.LAYOUT, root)
-    assert names_of(content, root) == {1: "JPEGImages/a.png", 2: "JPEGImages/c.png"}
+    assert names_of(content, root) == ["JPEGImages/a.png", "JPEGImages/c.png"]
     assert len(content.annotations) == 1
 
 
 def test_a_list_that_the_user_names(tmp_path):
     found = find(voc.LAYOUT, devkit(tmp_path), train="ImageSets/Main/val.txt")
     content = voc.LAYOUT.read(found.parts["train"], strict)
-    assert names_of(content, tmp_path) == {1: "JPEGImages/b.png"}
+    assert names_of(content, tmp_path) == ["JPEGImages/b.png"]
 
 
 def test_roboflow_and_label_img(tmp_path):
@@ -79,26 +79,26 @@ def test_roboflow_and_label_img(tmp_path):
     write(label_img, {"images/train_1.png": None, "xml/train_1.xml": voc_xml(BOX), "images/test_1.png": None})
     write(label_img, {"xml/test_1.xml": voc_xml()})
     content = read(voc.LAYOUT, label_img)
-    assert names_of(content, label_img) == {1: "images/test_1.png", 2: "images/train_1.png"}
+    assert names_of(content, label_img) == ["images/test_1.png", "images/train_1.png"]
     assert objects(content, label_img) == [("images/train_1.png", *CAT)]
 
 
 def test_images_without_a_file_are_left_out_and_said(tmp_path):
     root = write(tmp_path, {"a.png": None, "a.xml": voc_xml(BOX), "b.png": None})
     content, heard = faults(voc.LAYOUT, root)
-    assert names_of(content, root) == {1: "a.png"}
+    assert names_of(content, root) == ["a.png"]
     assert [(one.kind, one.severity, one.count) for one in heard] == [("unlabelled-image", "warning", 1)]
     assert "1 images without an XML file of Pascal VOC, which are left out (b.png)" in heard[0].message
 
 
 def test_an_image_of_another_name_is_the_one_in_the_file(tmp_path):
     root = write(tmp_path, {"a.xml": voc_xml(BOX, filename="pictures\\b.png"), "pictures/b.png": None})
-    assert names_of(read(voc.LAYOUT, root), root) == {1: "pictures/b.png"}
+    assert names_of(read(voc.LAYOUT, root), root) == ["pictures/b.png"]
 
 
 def test_of_two_images_with_the_name_the_file_chooses(tmp_path):
     root = write(tmp_path, {"a.png": None, "a.jpg": None, "a.xml": voc_xml(BOX, filename="a.jpg")})
-    assert names_of(read(voc.LAYOUT, root), root) == {1: "a.jpg"}
+    assert names_of(read(voc.LAYOUT, root), root) == ["a.jpg"]
     write(root, {"a.xml": voc_xml(BOX)})
     with pytest.raises(ValueError, match=r"a\.xml may belong to several images .*: keep one of them"):
         read(voc.LAYOUT, root)
@@ -178,7 +178,10 @@ def test_objects_that_are_none(tmp_path, box, message):
         voc.LAYOUT.read(part, strict)
     heard = []
     content = voc.LAYOUT.read(part, heard.append)
-    assert [(fault.kind, fault.ids) for fault in heard] == [("unusable-object", ("2",))]
+    assert [(fault.kind, fault.ids) for fault in heard] == [
+        ("unusable-object", ("2",)),
+        ("image-lacks-object", ("a.png",)),
+    ]
     assert objects(content, root) == [("a.png", *CAT)]
 
 
@@ -197,7 +200,7 @@ def test_files_that_cannot_be_used(tmp_path, text, message):
         read(voc.LAYOUT, root)
     content, heard = faults(voc.LAYOUT, root)
     assert ("unusable-file", str(root / "a.xml")) in [(fault.kind, fault.file) for fault in heard]
-    assert names_of(content, root) == {2: "b.png"}
+    assert names_of(content, root) == ["b.png"]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +228,8 @@ def test_parts_that_the_user_names(tmp_path):
     assert len(read(voc.LAYOUT, root).images) == 2
     found = find(voc.LAYOUT, root, val="y")
     assert [names_of(voc.LAYOUT.read(found.parts[part], strict), root) for part in ("train", "val")] == [
-        {1: "x/a.png"},
-        {1: "y/b.png"},
+        ["x/a.png"],
+        ["y/b.png"],
     ]
     with pytest.raises(ValueError, match=r"data\.test=x/a\.png has no XML file of Pascal VOC"):
         find(voc.LAYOUT, root, test="x/a.png")
