@@ -120,7 +120,7 @@ def _match_numbers(classes: ClassRows, rows: int, num_classes: int, new_classes:
 
 def _sources(file_names: Names, model_names: Sequence[str], changes: ClassChanges) -> list[list[int]]:
     """Of each class of the model the rows of the file that it takes; of a merged class there may be several."""
-    if _plain(file_names) == _plain(model_names):
+    if _plain(file_names) == _stripped(model_names):
         return [[row] for row in range(len(model_names))]
     parts: dict[str, list[int]] = {}
     named: dict[str, list[int]] = {}
@@ -130,9 +130,10 @@ def _sources(file_names: Names, model_names: Sequence[str], changes: ClassChange
             parts.setdefault(new_name.strip(), []).append(row)
             if new_name == name:
                 named[name] = [row]
-    merged = _plain(changes.merge)
+    merged = _stripped(changes.merge)
     return [
-        parts.get(name, []) if name in merged else named.get(name, parts.get(name, [])) for name in _plain(model_names)
+        parts.get(name, []) if name in merged else named.get(name, parts.get(name, []))
+        for name in _stripped(model_names)
     ]
 
 
@@ -233,5 +234,10 @@ def _typed(name: str) -> str:
 
 
 def _plain(names: Iterable[str | None]) -> list[str | None]:
-    """Names without blanks at their ends."""
+    """Names without blanks at their ends, None where there is none."""
     return [name if name is None else name.strip() for name in names]
+
+
+def _stripped(names: Iterable[str]) -> list[str]:
+    """Names without blanks at their ends."""
+    return [name.strip() for name in names]

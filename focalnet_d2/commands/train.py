@@ -73,21 +73,22 @@ def recipe_and_folder(options: argparse.Namespace) -> tuple[str, list[str]]:
     """
     if not hasattr(options, "start"):
         return options.recipe, []
-    if options.start is None and options.recipe is None:
-        raise RecipeError("Name a recipe, or a folder of data and --recipe RECIPE (--help shows how).")
+    first: str | None = options.start
     if options.recipe is not None:
-        if options.start is None or ("=" in options.start and not os.path.isdir(options.start)):
+        if first is None or ("=" in first and not os.path.isdir(first)):
             raise RecipeError(
                 f"--recipe {options.recipe} needs a folder of data before it, as in DIR --recipe {options.recipe}; for "
                 f"the data sets that the recipe names, write {options.recipe} without --recipe."
             )
-        return options.recipe, [f"data={options.start}"]
-    if os.path.isdir(options.start) and not os.path.isfile(os.path.join(options.start, RUN_RECIPE)):
+        return options.recipe, [f"data={first}"]
+    if first is None:
+        raise RecipeError("Name a recipe, or a folder of data and --recipe RECIPE (--help shows how).")
+    if os.path.isdir(first) and not os.path.isfile(os.path.join(first, RUN_RECIPE)):
         raise RecipeError(
-            f"{options.start} is a folder: to train or to evaluate on the data in it, name a recipe, too, as in "
+            f"{first} is a folder: to train or to evaluate on the data in it, name a recipe, too, as in "
             f"--recipe dino_focalnet_mini_quickstart; it is no folder of a run, which would have a {RUN_RECIPE}."
         )
-    return options.start, []
+    return first, []
 
 
 def start(options: argparse.Namespace) -> dict[str, Any] | None:

@@ -159,7 +159,7 @@ def check_recipe(options: argparse.Namespace) -> None:
 
 def recipe_named(name: str) -> DictConfig:
     """A recipe of its own for whoever changes it; that of a reader's run has the settings of the small one."""
-    return copy.deepcopy(_loaded(OF_A_RUN if name.endswith("/recipe.yaml") else name))
+    return copy.deepcopy(_loaded(OF_A_RUN if name.startswith("output/") else name))
 
 
 @cache

@@ -6,13 +6,14 @@ anything.
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from focalnet_d2.utils.text import some_of
 
 KINDS = {int: "whole numbers", str: "text"}
 
 Id = int | str
+Key = TypeVar("Key", bound=Hashable)
 
 
 def kind_of_ids(ids: Sequence[Any], where: str) -> type | None:
@@ -54,7 +55,7 @@ def repeats_problem(ids: Sequence[Hashable], where: str, what: str = "id") -> st
     return f"{where} with the same {what}: {some_of(map(repr, repeated(ids)), 10)}; each needs its own."
 
 
-def repeated(values: Iterable[Hashable]) -> list[Hashable]:
+def repeated(values: Iterable[Key]) -> list[Key]:
     """Those that occur more than once, each once, in the order of their first."""
     return [value for value, count in Counter(values).items() if count > 1]
 
