@@ -28,7 +28,7 @@ def with_boxes(annotations: list[Entry], findings: Findings) -> tuple[list[Entry
             bad,
         )
         annotations = without(annotations, [entry for entry in bad if not _set_box(entry)])
-        boxes = as_numbers([entry["bbox"] for entry in annotations], (len(annotations), 4))
+        boxes = np.array([entry["bbox"] for entry in annotations], dtype=np.float64).reshape(-1, 4)
     return annotations, boxes
 
 

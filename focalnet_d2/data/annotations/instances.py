@@ -15,7 +15,7 @@ Masks are looked at where they are used, by `masks.find_unusable_masks`.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -236,12 +236,12 @@ def _of_known_images(
     annotations, ids = with_key(annotations, "image_id", "annotations", findings)
     listed = list(islice(places, 1))  # all are alike, and there may be many
     annotations, ids = referring(annotations, ids, listed, "image_id", "images", findings)
-    rows = list(map(places.get, ids))
-    if None in rows:
-        others = [entry for entry, row in zip(annotations, rows) if row is None]
+    rows = list(map(places.get, ids, repeat(-1)))
+    if -1 in rows:
+        others = [entry for entry, row in zip(annotations, rows) if row < 0]
         findings.odd("image-unknown", "are of images that it does not list, and left out", others)
-        annotations = [entry for entry, row in zip(annotations, rows) if row is not None]
-        rows = [row for row in rows if row is not None]
+        annotations = [entry for entry, row in zip(annotations, rows) if row >= 0]
+        rows = [row for row in rows if row >= 0]
     return annotations, rows
 
 

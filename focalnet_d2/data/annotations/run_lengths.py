@@ -20,17 +20,21 @@ _LONGEST = 7  # characters of the longest number, 2**32
 def compressed_rle(mask: np.ndarray) -> dict:
     """COCO's compressed run lengths of a (H, W) bool mask."""
     encoded = mask_codec.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+    return {"size": list(mask.shape), "counts": _as_text(encoded["counts"])}
 
 
 def fill_exactly(counts: Sequence[str | bytes], pixels: Sequence[int]) -> np.ndarray:
     """(N,) bool: whether each of N compressed run lengths is well formed and as long as its image has pixels."""
-    texts = [text if isinstance(text, str) else text.decode("latin-1") for text in counts]
+    texts = list(map(_as_text, counts))
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     chunks = np.cumsum(lengths) // _CHUNK  # (N,) rising
     bounds = [0, *(np.flatnonzero(np.diff(chunks)) + 1).tolist(), len(texts)]
     totals = [_totals(texts[start:end], lengths[start:end]) for start, end in pairwise(bounds)]
     return np.concatenate(totals) == np.asarray(pixels)
+
+
+def _as_text(counts: str | bytes) -> str:
+    return counts if isinstance(counts, str) else counts.decode("latin-1")
 
 
 def _totals(texts: list[str], lengths: np.ndarray) -> np.ndarray:

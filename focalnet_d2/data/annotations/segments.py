@@ -42,7 +42,7 @@ def checked_segments(
     return distinct(segments, ids, "id", "duplicate-segment-id", f"{where}: segments", findings, named), nulls
 
 
-def segment_name(image_id: Id, segment_id: Any) -> str:
+def segment_name(image_id: Id | None, segment_id: Any) -> str:
     """A segment, whose id is one of its image, as faults name it."""
     return f"{image_id}/{segment_id}"
 

@@ -98,7 +98,7 @@ def look_at_image(file_name: str, said: Said) -> LookedAt:
     except ValueError as error:
         return LookedAt([_undecodable(error, file_name, ids)])
     kind, turn = pixel_format(stored, content), orientation_of(stored)
-    of_size = size_fault(file_name, said, image.size[::-1], turn)
+    of_size = size_fault(file_name, said, (image.height, image.width), turn)
     faults = [*_of_format(stored, kind, file_name, ids), *([of_size] if of_size else _of_turn(file_name, said, turn))]
     return LookedAt([*faults, *_of_shape(image, file_name, ids)], image, kind.value, zlib.crc32(content))
 
@@ -154,7 +154,7 @@ def _of_format(image: Image.Image, kind: PixelFormat, file_name: str, ids: tuple
     elif kind in _CONVERTED:
         name, has, happens = _CONVERTED[kind]
         yield Fault(name, "note", file_name, f"{file_name} {has}: {happens} on reading; nothing has to be done.", ids)
-    elif kind is PixelFormat.ALPHA and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+    elif kind is PixelFormat.ALPHA and np.array(image.convert("RGBA").getchannel("A")).min() < 255:
         message = f"{file_name} has transparent pixels: it is laid over white on reading; else save it without alpha."
         yield Fault("transparent-image", "note", file_name, message, ids)
     extension = os.path.splitext(file_name)[1].lower()

@@ -99,7 +99,7 @@ class Findings:
 
     def counts(self) -> dict[str, int]:
         """Entries with faults by severity."""
-        counts = dict.fromkeys(SEVERITIES, 0)
+        counts: dict[str, int] = dict.fromkeys(SEVERITIES, 0)
         for fault in self.faults:
             counts[fault.severity] += fault.count
         return counts

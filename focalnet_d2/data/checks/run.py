@@ -130,9 +130,9 @@ def look_at_chunk(tasks: Sequence[LabelTask]) -> Looked:
 
 
 def _look_at(task: LabelTask, looked: Looked) -> list[Fault]:
-    sides = task.image.get("height"), task.image.get("width")
+    height, width = task.image.get("height"), task.image.get("width")
     must_have_size = task.kind in ("instances", "panoptic")
-    size = None if None in sides or not must_have_size else sides
+    size = None if height is None or width is None or not must_have_size else (height, width)
     seen = look_at_image(task.image_file, Said(task.source, str(task.image_id), size, must_have_size))
     looked.fingerprints.append(None if seen.image is None else (seen.checksum, difference_hash(seen.image)))
     task = replace(task, size=None if seen.image is None else seen.image.size[::-1])

@@ -3,7 +3,7 @@
 `check-data` reports what does not, and a mended copy is made by the same measure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class MaskShape:
     polygons: list[np.ndarray]
     is_unclear: bool
     box: list[float] | None
-    runs: dict[str, Any]
+    runs: Mapping[str, Any]
 
     def border(self) -> float:
         """Length of its polygons; 0 of run lengths."""
@@ -54,7 +54,7 @@ def mask_shape(mask: Segmentation, size: Size) -> MaskShape:
     parts = encoded if isinstance(encoded, list) else [encoded]
     whole = mask_codec.merge(parts) if len(parts) > 1 else parts[0]
     polygons = [np.reshape(polygon, (-1, 2)) for polygon in mask] if isinstance(mask, list) else []
-    drawn = mask_codec.area(parts).tolist()
+    drawn = [int(mask_codec.area(part)) for part in parts]
     return MaskShape(
         pixels=int(mask_codec.area(whole)) if len(parts) > 1 else drawn[0],
         polygons=polygons,

@@ -10,7 +10,7 @@ from ..annotations.instances import read_instances
 from ..class_map import ClassMap, class_map
 from ..class_metadata import class_metadata
 from ..instance_dicts import dataset_dicts
-from ..packed.loading import load_packed
+from ..packed.loading import PackedInstances, load_packed
 
 
 def load_instances(json_file: str, image_root: str, name: str) -> Sequence[dict]:
@@ -23,11 +23,14 @@ def load_instances(json_file: str, image_root: str, name: str) -> Sequence[dict]
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be used, or it contradicts what was registered before.
     """
-    packed = load_packed(json_file)
-    content = read_instances(json_file) if packed is None else packed
+    content = load_packed(json_file)
+    if content is None:
+        content = read_instances(json_file)
     classes = class_map(list(content.class_names), list(content.class_names.values()))
     register_classes(MetadataCatalog.get(name), str(json_file), classes)
-    return dataset_dicts(content, image_root, classes.contiguous) if packed is None else packed.records(image_root)
+    if isinstance(content, PackedInstances):
+        return content.records(image_root)
+    return dataset_dicts(content, image_root, classes.contiguous)
 
 
 def register_classes(metadata: Metadata, source: str, classes: ClassMap) -> None:

@@ -83,7 +83,7 @@ class ImageFolder:
             changes.append("turned upright, and EXIF turn removed")
         if (kind := pixel_format(stored, content)) in _WRITTEN_ANEW:
             changes.append(f"{kind.value} pixels converted to 8-bit RGB")
-        size = image.size[::-1]
+        size = image.height, image.width
         if exactly and size != said:
             raise ValueError(f"{file_name} has the height and width {size}, its labels have {said}")
         if not changes:

@@ -40,7 +40,8 @@ def write_semantic(dataset: FolderDataset, name: str, folder: ImageFolder, label
         key = image_name(one.file_name, part)
         try:
             values, is_changed, what = mender.mended(str(one.truth))
-            placed = folder.place(one.file_name, values.shape, exactly=True)
+            height, width = values.shape
+            placed = folder.place(one.file_name, (height, width), exactly=True)
         except (ValueError, OSError) as error:
             changes.add(part.annotations, key, f"image and labels left out: {error}")
             continue
@@ -86,7 +87,7 @@ class _Mender:
         found: set[int] = set()
         for one in listed:
             try:
-                found |= set(np.unique(read_label_values(one.truth, colors=self.colors)).tolist())
+                found |= set(np.unique(read_label_values(str(one.truth), colors=self.colors)).tolist())
             except (ValueError, OSError):
                 continue
         return found

@@ -77,7 +77,8 @@ def _packed_records(dataset: FolderDataset, part: str, changes: ClassChanges) ->
         records = records.select([place for place, file in enumerate(files) if file in chosen])
     _check_classes(packed.class_names, dataset, source.annotations)
     classes, new_ids = changes.changed(dataset.classes), changes.new_ids(dataset.classes)
-    records = records.with_classes([classes.contiguous.get(new_ids[key], -1) for key in packed.class_names])
+    ids = [new_ids[key] for key in packed.class_names]
+    records = records.with_classes([-1 if new_id is None else classes.contiguous.get(new_id, -1) for new_id in ids])
     if part == "train" and not records.annotation_counts().any():
         raise _nothing_to_learn(source.annotations, classes)
     return records

@@ -135,12 +135,13 @@ def _texture(rng: np.random.Generator, name: str, height: int, width: int, style
 
 def _add_things(rng: np.random.Generator, canvas: np.ndarray, labels: np.ndarray, segments: list, style: Style) -> None:
     """Places things back to front; one that would hide another too much is moved, at last left out."""
+    height, width = labels.shape
     wanted = int(rng.integers(style.objects[0], style.objects[1] + 1))
     areas = {segment.number: int((labels == segment.number).sum()) for segment in segments}
     for _ in range(wanted):
         for _ in range(6):
-            thing = _random_thing(rng, *labels.shape, style)
-            window, distance = _distance_map(thing, *labels.shape)
+            thing = _random_thing(rng, height, width, style)
+            window, distance = _distance_map(thing, height, width)
             mask = distance < 0
             if mask.sum() < 0.9 * thing.radius**2 or _hides_too_much(labels, window, mask, areas):
                 continue

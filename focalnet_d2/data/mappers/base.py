@@ -52,7 +52,8 @@ class ImageMapper:
         transforms = self.augment(aug_input, sample["file_name"])
         sample["image"] = _channels_first(aug_input.image)
         if self.is_train:
-            sample |= self.targets(dataset_dict, transforms, aug_input, image.shape[:2])
+            height, width = image.shape[:2]
+            sample |= self.targets(dataset_dict, transforms, aug_input, (height, width))
         return sample
 
     def image_tensor(self, image: np.ndarray, name: str) -> torch.Tensor:
@@ -113,7 +114,7 @@ class ImageMapper:
 
 def _channels_first(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) -> (3, H, W)."""
-    return torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements="CW"))
+    return torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements=["C", "W"]))
 
 
 def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:
@@ -123,7 +124,8 @@ def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:
         masks: (M, H, W) bool; the box of an empty one is 0, 0, 0, 0.
         classes: M contiguous classes.
     """
-    instances = Instances(masks.shape[1:])
+    height, width = masks.shape[1:]
+    instances = Instances((height, width))
     instances.gt_classes = torch.tensor([int(label) for label in classes], dtype=torch.int64)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
     instances.gt_boxes = Boxes(torch.from_numpy(boxes_around(masks)))

@@ -50,7 +50,7 @@ class SemanticMaskMapper(ImageMapper):
         labels = transform_labels(transforms, self.read_labels(dataset_dict, file_size))  # (H, W)
         found = np.unique(label_runs(labels)[0][0])
         present = found[(found >= 0) & (found < self.num_classes)]  # padding is -1, 255 or ignore_label
-        return mask_targets(labels == present[:, None, None], present)
+        return mask_targets(labels == present[:, None, None], present.tolist())
 
     def read_labels(self, dataset_dict: dict, file_size: tuple[int, int]) -> np.ndarray:
         """Labels of the file (H, W), each a class or ignore_label; raises as `make_targets` says.

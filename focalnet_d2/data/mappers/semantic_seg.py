@@ -27,7 +27,8 @@ class SemanticSegMapper(SemanticMaskMapper):
         """Image (H, W, 3) and labels (H, W); raises ValueError or FileNotFoundError where the labels cannot be used."""
         if not self.is_train:
             return super().augmentation_input(dataset_dict, image)
-        return LabeledInput(image, sem_seg=self.read_labels(dataset_dict, image.shape[:2]).astype(np.int32))
+        height, width = image.shape[:2]
+        return LabeledInput(image, sem_seg=self.read_labels(dataset_dict, (height, width)).astype(np.int32))
 
     def targets(
         self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
