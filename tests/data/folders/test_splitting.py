@@ -88,7 +88,7 @@ def test_a_group_is_the_first_group_of_the_pattern_or_all_that_fits():
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (Split(0), r"data.val_share=0 must be between 0 and 1"),
+        (Split(0), r"data.val_share=0 leaves no image to score"),
         (Split(1.0), r"data.val_share=1.0 must be between"),
         (Split(groups="("), r"data.split_groups='\(' is no regular expression"),
         (Split(groups=".jpg"), r"No validation images can be split off 2 training images in groups by '.jpg'"),
