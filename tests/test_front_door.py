@@ -157,12 +157,13 @@ def test_each_name_is_what_its_module_has():
     from focalnet_d2.checkpoint import load_checkpoint
     from focalnet_d2.config.lazy import list_recipes, load_recipe
     from focalnet_d2.inference.loading import load_model
+    from focalnet_d2.inference.predictor import Predictor
     from focalnet_d2.yacs import recipe_to_cfg
 
-    for thing in (FocalNet, load_checkpoint, list_recipes, load_recipe, load_model, recipe_to_cfg):
+    for thing in (FocalNet, Predictor, load_checkpoint, list_recipes, load_recipe, load_model, recipe_to_cfg):
         assert getattr(focalnet_d2, thing.__name__) is thing
         assert thing.__name__ in focalnet_d2.__all__
-    assert len(focalnet_d2.__all__) == 6
+    assert len(focalnet_d2.__all__) == 7
     assert set(focalnet_d2.__all__) | {"__version__"} <= set(dir(focalnet_d2))
     assert all(getattr(focalnet_d2, name).__doc__ for name in focalnet_d2.__all__)
 

@@ -109,7 +109,7 @@ def segment(content):
             lambda c: segment(c).update(category_id=41),
             "image 3: segment 300 has the unknown category id 41; .* 7, 12, 40",
         ),
-        (lambda c: segment(c).update(category_id="90"), "image 3: segment 300 has the unknown category id '90'"),
+        (lambda c: segment(c).update(category_id="90"), "image 3: segment 300 has the category id '90', but the cate"),
         (lambda c: segment(c).update(category_id=[90]), r"image 3: segment 300 has the unknown category id \[90\]"),
         (lambda c: segment(c).pop("category_id"), "image 3: segment 300 has no category_id"),
         (lambda c: segment(c).update(id=70000), "image 3: segments with the same id: 70000"),
