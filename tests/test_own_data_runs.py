@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
 
 import train_net
 from focalnet_d2 import load_model
@@ -18,6 +17,7 @@ from focalnet_d2.checkpoint import read_checkpoint
 from focalnet_d2.commands import evaluate, train
 from focalnet_d2.data.class_map import ClassMap
 from tests.own_data_folders import write_boxes, write_classes, write_labelled, write_panoptic, write_semantic
+from tests.registered_sets import forgotten_afterwards
 from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,12 +53,9 @@ def write_masks(root: Path) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     """What the runs register is gone after them."""
-    before = set(DatasetCatalog.list())
     torch.set_num_threads(1)
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    with forgotten_afterwards():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from importlib.metadata import packages_distributions
 
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from packaging.requirements import Requirement
 
 import train_net
@@ -23,6 +22,7 @@ from focalnet_d2.data.generated import register_generated
 from tests.data.folders.folder_sets import write_coco
 from tests.docs.pages import PAGES, ROOT, WITH_EXAMPLES, Passage, blocks, inline_code, name_of
 from tests.docs.shell import PROGRAMS, Command, check, commands_of, settings
+from tests.registered_sets import forgotten_afterwards
 
 LANGUAGES = {"python", "bash", "text", "bibtex"}
 PROGRAM = re.compile(rf"^\s*({'|'.join(PROGRAMS)}) ", re.MULTILINE)
@@ -67,12 +67,10 @@ def workplace(tmp_path, monkeypatch) -> Iterator[None]:
     write_coco(tmp_path / "pets", "train.json", ["a.jpg", "b.jpg"])
     save_checkpoint(tmp_path / "model.pth", {key: shipped[key] for key in ("model", "metadata") if key in shipped})
     monkeypatch.chdir(tmp_path)
-    before, threads = set(DatasetCatalog), torch.get_num_threads()
-    yield
+    threads = torch.get_num_threads()
+    with forgotten_afterwards():
+        yield
     torch.set_num_threads(threads)
-    for name in set(DatasetCatalog) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
     register_generated()
 
 

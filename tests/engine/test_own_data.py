@@ -20,6 +20,7 @@ from focalnet_d2.engine.preflight import read_data
 from focalnet_d2.engine.recipe_filling import class_counts, mapper_class, uses_of
 from tests.own_data_folders import write_boxes, write_classes, write_panoptic, write_semantic
 from tests.recipes import recipe_named
+from tests.registered_sets import forgotten_afterwards
 
 DINO, MASK2FORMER = "dino_focalnet_mini_quickstart", "mask2former_focalnet_mini_quickstart"
 
@@ -32,11 +33,8 @@ def applied(recipe, *overrides, **options):
 @pytest.fixture(autouse=True)
 def registered():
     """What a test registers is gone after it."""
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    with forgotten_afterwards():
+        yield
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from focalnet_d2.config.building import build
 from focalnet_d2.engine.own_data import apply_settings
 from focalnet_d2.engine.preflight import read_data
 from tests.data.checks.planted import INSTANCES, PANOPTIC, SEMANTIC, Planted
 from tests.recipes import recipe_named
+from tests.registered_sets import forgotten_afterwards
 
 BOXES, MASKS = "dino_focalnet_mini_quickstart", "mask2former_focalnet_mini_nuclei"
 PANOPTIC_RECIPE, SEMANTIC_RECIPE = "mask2former_focalnet_mini_quickstart", "upernet_focalnet_mini_ade20k"
@@ -29,11 +29,8 @@ CASES = {
 @pytest.fixture(autouse=True)
 def registered():
     """What a test registers is gone after it."""
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    with forgotten_afterwards():
+        yield
 
 
 def run(recipe_name: str, root: Path) -> None:

@@ -1,0 +1,16 @@
+"""Data sets that a test registers in Detectron2's catalogs are gone after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+
+@contextmanager
+def forgotten_afterwards() -> Iterator[None]:
+    """What is registered inside is removed at the end."""
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
