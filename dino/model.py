@@ -95,6 +95,7 @@ class DINO(ImageModel):
 
     layouts = LAYOUTS
     tasks = ("bbox",)
+    export_decoder = "query_boxes"
 
     def __init__(
         self,
@@ -234,6 +235,15 @@ class DINO(ImageModel):
             outputs["dn_outputs"] = _of_queries(layers, slice(count))
             outputs["dn_queries"] = denoising
         return outputs
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`pred_logits` (B, Q, K) and `pred_boxes` (B, Q, 4), cxcywh over the unpadded image."""
+        outputs = self.predict(images)
+        return {"pred_logits": outputs["pred_logits"], "pred_boxes": outputs["pred_boxes"]}
+
+    def export_settings(self) -> dict[str, Any]:
+        """What `query_boxes` decodes with."""
+        return {"num_select": self.num_select, "clip_boxes": self.clip_boxes, "box_format": "cxcywh"}
 
     def postprocess(self, outputs: DINOOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image: the best `num_select` detections, scaled to its output size."""

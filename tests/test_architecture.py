@@ -31,6 +31,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "diagnostics": ("config", "data", "kernels", "registration"),
         "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "utils", "version"),
+        "export": ("data", "kernels", "utils", "version"),
         "inference": ("checkpoint", "config", "data", "engine", "kernels", "reports", "structures", "utils"),
         "reports": ("data", "evaluation", "structures", "utils"),
     },
@@ -41,8 +42,8 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     },
     {
         "commands": (
-            *("checkpoint", "config", "data", "diagnostics", "engine", "evaluation", "inference", "model_zoo"),
-            *("reports", "utils", "version"),
+            *("checkpoint", "config", "data", "diagnostics", "engine", "evaluation", "export", "inference"),
+            *("model_zoo", "reports", "utils", "version"),
         )
     },
 ]

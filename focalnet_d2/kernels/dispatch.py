@@ -88,12 +88,20 @@ class Computation:
     Args:
         name: what messages call it.
         implementations: the one to prefer first; the last one serves every device, dtype and argument.
+        portable: name of the one that exported graphs hold, made of operators that other runtimes have; by default
+            the last.
+
+    Attributes:
+        portable_only: whether all computations take their portable implementations now (see `portable_operators`).
     """
 
-    def __init__(self, name: str, implementations: Sequence[Implementation]):
+    portable_only = False
+
+    def __init__(self, name: str, implementations: Sequence[Implementation], *, portable: str = ""):
         self.name = name
         self.implementations = tuple(implementations)
         *self._preferred, self._last = self.implementations
+        self._portable = self.named(portable) if portable else self._last
         self._only: Implementation | None = None
 
     def choose(self, device_type: str, dtype: torch.dtype, *arguments: object) -> Implementation:
@@ -106,6 +114,8 @@ class Computation:
         """
         if self._only is not None:
             return self._only
+        if Computation.portable_only:
+            return self._portable
         for one in self._preferred:
             if one.serves(device_type, dtype, *arguments):
                 return one
@@ -149,3 +159,13 @@ class Computation:
         absent = [one for one in self.implementations if one not in (first, *others)]
         reasons = [(one.name, one.unavailable_reason()) for one in absent]
         return text + "".join(f"; not {name}: {reason}" for name, reason in reasons if reason)
+
+
+@contextmanager
+def portable_operators() -> Iterator[None]:
+    """Every computation inside takes its portable implementation, in all threads: for graphs of other runtimes."""
+    before, Computation.portable_only = Computation.portable_only, True
+    try:
+        yield
+    finally:
+        Computation.portable_only = before

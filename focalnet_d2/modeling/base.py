@@ -71,10 +71,12 @@ class ImageModel(nn.Module):
     Attributes:
         layouts: of the published files that fill the model, and of its own.
         tasks: what it is evaluated on, the main one first.
+        export_decoder: the module of `focalnet_d2/export/decoding/` that makes results of `export_outputs`.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
     tasks: tuple[Task, ...]
+    export_decoder: ClassVar[str]
     num_classes: int
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -137,6 +139,35 @@ class ImageModel(nn.Module):
     def static_forward(self, images: ImageBatch) -> Any:
         """The part of the network whose shapes follow from those of the images alone; FLOPs are counted in it."""
         return self.predict(images)
+
+    def export_forward(self, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]:
+        """The model as a function of tensors, which exported graphs hold; it is the same for all models.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255; what is right of and below an image is not looked at.
+            image_sizes: (B, 2) int64, (height, width) of each image in it.
+
+        Returns:
+            What `export_outputs` says, tensors by name.
+        """
+        height, width = images.shape[-2], images.shape[-1]
+        below = torch.arange(height, device=images.device) >= image_sizes[:, :1]  # (B, H)
+        beside = torch.arange(width, device=images.device) >= image_sizes[:, 1:]  # (B, W)
+        padding_mask = below[:, :, None] | beside[:, None]  # (B, H, W)
+        normalized = ((images - self.pixel_mean) / self.pixel_std).masked_fill(padding_mask[:, None], 0.0)
+        return self.export_outputs(ImageBatch(normalized, padding_mask, ImageSizes((height, width), [], [])))
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """(B, 3, H, W) -> tensors (B, ...) by name, of which `export_decoder` makes results.
+
+        Only operators that other runtimes have are called, and no shape depends on the values of a tensor. The sizes of
+        the single images are missing in `images`: where an image ends is in its `padding_mask` alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported.")
+
+    def export_settings(self) -> dict[str, Any]:
+        """Plain values that `export_decoder` needs beside the tensors: thresholds, numbers of results, ..."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be exported.")
 
     def normalize_and_pad(self, batched_inputs: Sequence[Mapping[str, Any]], divisor: int = 1) -> ImageBatch:
         """Normalizes images and pads them with zeros, right and below, to one size.
