@@ -1,0 +1,172 @@
+"""Videos in and out, through PyAV.
+
+Frames come upright, in the colors that the file says, and with their time stamps, which need not be evenly spaced and
+which are kept in what is written.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from focalnet_d2.utils.atomic_write import atomic_open
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
+
+_TICK = Fraction(1, 90_000)  # second; frame rates from 1 to 120 are whole numbers of it
+_BT709 = 1  # number of the color space in the standard, and of its primaries and transfer function
+
+
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        index: of the frame in the file, from 0.
+        time: in seconds, as the file says.
+        pixels: (H, W, 3) uint8 RGB, upright.
+    """
+
+    index: int
+    time: float
+    pixels: np.ndarray
+
+
+def is_video(path: str | os.PathLike) -> bool:
+    """Whether a file is a video by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_video(path: str | os.PathLike, every: int = 1) -> Iterator[Frame]:
+    """The frames of a video, one after another.
+
+    Args:
+        every: 2 gives every second frame, and so on; the first one always comes.
+
+    Raises:
+        ImportError: PyAV is missing.
+        FileNotFoundError: there is no such file.
+        ValueError: `every` is not at least 1, or the file is no video, holds no frame or is damaged.
+    """
+    if every < 1:
+        raise ValueError(f"every={every} must be at least 1: it counts frames.")
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no video {path}.")
+    count, rate = 0, Fraction(0)
+    with _errors_name(path), _import_av().open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError(
+                f"{path} holds no video, only {', '.join(s.type for s in container.streams) or 'nothing'}."
+            )
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"  # frames are decoded on several cores
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        for count, frame in enumerate(container.decode(stream), 1):
+            if (count - 1) % every == 0:
+                time = float((count - 1) / rate) if frame.time is None else frame.time
+                yield Frame(count - 1, time, _upright(frame))
+    if not count:
+        raise ValueError(f"{path} is a video without a frame.")
+
+
+def count_frames(path: str | os.PathLike) -> int | None:
+    """The number of frames that a video says it has; None where it does not say."""
+    with _errors_name(Path(path)), _import_av().open(str(path)) as container:
+        return next((stream.frames or None for stream in container.streams.video), None)
+
+
+class VideoWriter:
+    """Writes H.264 video into an open file; use `open_video`."""
+
+    def __init__(self, container: Any):
+        self._container = container
+        self._stream: Any = None
+        self._last_tick = -1
+
+    def write(self, pixels: np.ndarray, time: float) -> None:
+        """Add a frame.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB, all frames of one size; an odd side is lengthened by a copy of its last line.
+            time: of the frame in seconds; times must grow.
+
+        Raises:
+            ValueError: the size or the time does not fit the frames before.
+        """
+        av = _import_av()
+        frame = av.VideoFrame.from_ndarray(_even(pixels), format="rgb24")
+        if self._stream is None:
+            self._stream = self._add_stream(frame.width, frame.height)
+        if (frame.width, frame.height) != (self._stream.width, self._stream.height):
+            raise ValueError(
+                f"A frame of {pixels.shape[1]}x{pixels.shape[0]} pixels comes after frames of another size."
+            )
+        frame = frame.reformat(format="yuv420p", dst_colorspace=av.video.reformatter.Colorspace.ITU709)
+        tick = round(time / _TICK)
+        if tick <= self._last_tick:
+            raise ValueError(
+                f"A frame at {time} s comes after one at {float(self._last_tick * _TICK)} s: times must grow."
+            )
+        frame.pts, frame.time_base, self._last_tick = tick, _TICK, tick
+        self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+
+    def _add_stream(self, width: int, height: int) -> Any:
+        stream = self._container.add_stream("libx264", rate=1 / _TICK, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = _TICK
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        return stream
+
+
+@contextmanager
+def open_video(path: str | os.PathLike) -> Iterator[VideoWriter]:
+    """A writer of an MP4 file that appears complete or not at all.
+
+    Raises:
+        ImportError: PyAV is missing.
+        OSError: the file cannot be written.
+    """
+    with atomic_open(path) as file, _import_av().open(file, "w", format="mp4") as container:
+        writer = VideoWriter(container)
+        yield writer
+        writer.finish()
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a decoded frame, turned as its file asks."""
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def _even(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) with even sides, which 4:2:0 video has."""
+    height, width = pixels.shape[:2]
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    """Errors of FFmpeg become one line that names the file."""
+    av = _import_av()
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{path} is no video that can be read to its end: {error.strerror}.") from error
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError("Videos need PyAV: pip install 'focalnet-d2[predict]'") from error
+    return av
