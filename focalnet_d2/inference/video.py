@@ -166,7 +166,7 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 def _import_av() -> Any:
     try:
-        import av
+        import av  # optional: the extra predict
     except ImportError as error:
         raise ImportError("Videos need PyAV: pip install 'focalnet-d2[predict]'") from error
     return av
