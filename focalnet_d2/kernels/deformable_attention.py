@@ -13,6 +13,7 @@ Shapes: B images, N tokens of all levels, Q queries, M heads, D channels of a he
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,12 @@ def _by_grid_sample(value: Tensor, spatial_shapes: SpatialShapes, locations: Ten
     """
     batch, _, heads, channels = value.shape
     queries = locations.shape[1]
-    sizes = [h * w for h, w in spatial_shapes]
     grid = (2 * locations - 1).permute(0, 2, 3, 1, 4, 5).flatten(0, 1)  # (B*M, L, Q, P, 2)
-    sampled = []
-    for level, tokens in enumerate(value.split(sizes, dim=1)):
-        feature_map = tokens.permute(0, 2, 3, 1).reshape(batch * heads, channels, *spatial_shapes[level])
+    sampled, start = [], 0
+    for level, (h, w) in enumerate(spatial_shapes):
+        tokens = value[:, start : start + h * w]  # a split would hold the sizes of the traced images
+        start = start + h * w
+        feature_map = tokens.permute(0, 2, 3, 1).reshape(batch * heads, channels, h, w)
         sampled.append(F.grid_sample(feature_map, grid[:, level], align_corners=False))  # (B*M, D, Q, P)
     flat_weights = weights.permute(0, 2, 1, 3, 4).reshape(batch * heads, 1, queries, -1)  # (B*M, 1, Q, L*P)
     summed = (torch.cat(sampled, dim=-1) * flat_weights).sum(-1)  # (B*M, D, Q)
@@ -119,5 +121,12 @@ def deformable_attention(
     if not chosen.takes_half:
         dtype = torch.promote_types(value.dtype, torch.float32)
         tensors = tuple(tensor.to(dtype) for tensor in tensors)
-    with torch.autocast(value.device.type, enabled=False):
+    with _without_autocast(value.device.type):
         return chosen.compute(tensors[0], spatial_shapes, *tensors[1:]).to(value.dtype)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager:
+    """Ends autocast where it is on; where it is not, an exported graph shall hold no region of it."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

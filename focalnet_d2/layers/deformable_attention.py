@@ -90,7 +90,7 @@ class MultiScaleDeformableAttention(nn.Module):
         value = linear_act("none", self.value_proj, memory)  # (B, N, C)
         if padding_mask is not None:
             value = value.masked_fill(padding_mask[..., None], 0.0)
-        value = value.unflatten(-1, (self.num_heads, -1))  # (B, N, M, D)
+        value = value.view(*value.shape[:2], self.num_heads, -1)  # (B, N, M, D)
         offsets = linear_act("none", self.sampling_offsets, query).view(per_head)  # (B, Q, M, L*P*2)
         weights = linear_act("none", self.attention_weights, query).view(per_head).softmax(-1).view(per_point)
         locations = self._locate(offsets, reference_points, spatial_shapes).view(*per_point, 2)
