@@ -43,7 +43,7 @@ class ExportedNetwork(nn.Module):
 
 class _TupleNetwork(ExportedNetwork):
     def forward(self, images: Tensor, image_sizes: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """(B, 3, H, W) and (B, 2) -> the tensors of `ExportedNetwork` without their names, for the TorchScript tracer."""
+        """(B, 3, H, W) and (B, 2) -> the tensors of `ExportedNetwork`, which this tracer takes without names."""
         return tuple(super().forward(images, image_sizes).values())
 
 
