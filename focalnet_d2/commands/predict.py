@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", help="name or path, for a file that holds no recipe")
     for name, kind in KINDS.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"write {' and '.join(kind.endings)}")
-    parser.add_argument("--threshold", type=float, default=0.5, help="lowest score of an object (default: 0.5)")
+    parser.add_argument("--threshold", type=float, help="lowest score of an object (default: the checkpoint's, or 0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--trust", action="store_true", help="the recipe may build anything, as a program may")
     parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")

@@ -1,7 +1,7 @@
 """What a model says about one image, in the classes and the pixels of its user."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,12 @@ class Prediction:
 
 
 def read_result(
-    result: Mapping[str, Any], image: InputImage, *, classes: ClassMap, threshold: float = 0.0
+    result: Mapping[str, Any], image: InputImage, *, classes: ClassMap, threshold: float | Sequence[float] = 0.0
 ) -> Prediction:
     """The prediction of what a model returns for one image (`modeling/base.py` has the contract).
 
     Args:
-        threshold: objects with a lower score are left out.
+        threshold: objects with a lower score are left out; one for all classes, or one for each.
 
     Raises:
         ValueError: scores that are NaN.
@@ -151,12 +151,13 @@ def read_result(
     return Prediction(image.pixels, classes, image.path, **found)
 
 
-def _objects(instances: Instances, name: str, threshold: float) -> dict[str, Any]:
+def _objects(instances: Instances, name: str, threshold: float | Sequence[float]) -> dict[str, Any]:
     """Boxes, scores, classes and masks, best score first."""
     scores = instances.scores.float()
     _check_finite(scores, name)
     order = scores.argsort(descending=True, stable=True)
-    order = order[scores[order] >= threshold]
+    lowest = torch.as_tensor(threshold, dtype=scores.dtype, device=scores.device)  # one number, or (K,)
+    order = order[(scores >= (lowest[instances.pred_classes] if lowest.ndim else lowest))[order]]
     found = {
         "boxes": instances.pred_boxes.tensor[order].float().cpu().numpy(),
         "scores": scores[order].cpu().numpy(),

@@ -25,6 +25,7 @@ from focalnet_d2.engine.precision import predict_in
 
 from .image_input import ImageSource, InputImage, read_input
 from .prediction import Prediction, read_result
+from .thresholds import DEFAULT
 from .trained import load_trained
 
 
@@ -36,7 +37,8 @@ class Predictor:
         recipe: name or path of a recipe, for a file that holds none.
         overrides: `key=value` settings of the recipe, `train.amp=bf16` for example.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        threshold: boxes and masks with a lower score are left out.
+        threshold: boxes and masks with a lower score are left out; by default those of the checkpoint, one for each
+            class, where it keeps some (`focalnet-d2 tune --write`), else 0.5.
         batch_size: images that go through the network together; those of different sizes never do, so that a result
             does not depend on the others.
         channel_order: "RGB" or "BGR", of arrays and tensors with colors.
@@ -56,19 +58,20 @@ class Predictor:
         *,
         overrides: Iterable[str] = (),
         device: str = "auto",
-        threshold: float = 0.5,
+        threshold: float | None = None,
         batch_size: int = 1,
         channel_order: str = "RGB",
         trust: bool = False,
     ) -> None:
-        if not 0 <= threshold <= 1:
+        if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold} must be from 0 to 1.")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
         target = resolve_device(device)
-        model, loaded, self.classes = load_trained(checkpoint, recipe, overrides=overrides, trust=trust)
+        model, loaded, self.classes, kept = load_trained(checkpoint, recipe, overrides=overrides, trust=trust)
         self.model = predict_in(model.to(target).eval(), loaded.train.amp)
-        self.threshold, self.batch_size, self.channel_order = threshold, batch_size, channel_order
+        self.threshold = (kept or DEFAULT) if threshold is None else threshold
+        self.batch_size, self.channel_order = batch_size, channel_order
         self._mapper = build(loaded.dataloader.test.mapper, "dataloader.test.mapper")
         if not hasattr(self._mapper, "image_tensor"):
             raise RecipeError(

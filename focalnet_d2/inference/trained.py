@@ -20,14 +20,20 @@ from focalnet_d2.engine.checkpointing import first_name
 from focalnet_d2.engine.own_data import read_recipe
 
 from .loading import build_with_weights
+from .thresholds import score_thresholds_of
 
 
 class Trained(NamedTuple):
-    """A model with its weights on the CPU, the recipe that it was built from, and its classes."""
+    """A model with its weights on the CPU, the recipe that it was built from, and its classes.
+
+    Attributes:
+        score_thresholds: the lowest score of an object of each class, where the file keeps them.
+    """
 
     model: nn.Module
     recipe: DictConfig
     classes: ClassMap
+    score_thresholds: tuple[float, ...] | None = None
 
 
 def load_trained(
@@ -59,7 +65,8 @@ def load_trained(
         loaded = recipe_of(content, path, overrides, trust=trust)
         model = build(loaded.model, f"The recipe in {path}: model")
         load_checkpoint(model, path, complete=True)
-    return Trained(model, loaded, classes_of(content, loaded, cast(int, model.num_classes), path))
+    classes = classes_of(content, loaded, cast(int, model.num_classes), path)
+    return Trained(model, loaded, classes, score_thresholds_of(content, classes, path))
 
 
 def recipe_of(
