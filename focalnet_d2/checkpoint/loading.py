@@ -40,7 +40,7 @@ from .layout import (
 )
 from .reading import read_checkpoint
 from .report import LoadReport
-from .selection import Weights, how_to_choose, select_weights
+from .selection import UNNAMED, Weights, how_to_choose, select_weights
 from .values import nonfinite_names
 
 
@@ -67,6 +67,7 @@ def load_checkpoint(
     entry: str = "",
     allow_nonfinite: bool = False,
     complete: bool = False,
+    source: str = UNNAMED,
 ) -> LoadReport:
     """Fills a model from a checkpoint whose layout is recognised by its names.
 
@@ -88,12 +89,13 @@ def load_checkpoint(
         entry: the entry of the file that holds the weights, or what their names begin with, where there are several.
         allow_nonfinite: load weights that are NaN or infinite, too; the report names them.
         complete: refuse a file that leaves a part of the model as it was, such as a backbone alone.
+        source: what messages call a checkpoint that was read already.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read or does not fit; the model is unchanged.
     """
-    weights = _weights(model, checkpoint, ema, entry)
+    weights = _weights(model, checkpoint, ema, entry, source)
     _refuse_meta(model, weights)
     classes = ClassChoice(class_names, new_classes, other_class_names, class_changes or ClassChanges())
     tensors, report = _plan(model, weights, Options(keep_settings, backbone_only, classes))
@@ -146,10 +148,12 @@ def checkpoint_metadata(model: nn.Module, class_names: Sequence[str] | None = No
     return metadata if class_names is None else {**metadata, "thing_classes": list(class_names)}
 
 
-def _weights(model: nn.Module, checkpoint: str | os.PathLike | Mapping[str, Any], ema: bool, entry: str) -> Weights:
+def _weights(
+    model: nn.Module, checkpoint: str | os.PathLike | Mapping[str, Any], ema: bool, entry: str, source: str = UNNAMED
+) -> Weights:
     names = list(_unwrapped(model).state_dict())
     if isinstance(checkpoint, Mapping):
-        return select_weights(checkpoint, ema=ema, entry=entry, model_names=names)
+        return select_weights(checkpoint, source, ema=ema, entry=entry, model_names=names)
     content = read_checkpoint(checkpoint)
     return select_weights(content, str(checkpoint), ema=ema, entry=entry, model_names=names)
 

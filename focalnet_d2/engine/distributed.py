@@ -25,6 +25,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 from torch.nn.parallel import DistributedDataParallel
 
+from focalnet_d2.config.recipe_files import RecipeError
 from focalnet_d2.config.settings import PARALLEL_MODES
 from focalnet_d2.utils.child_processes import end_with_parent
 from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
@@ -151,6 +152,17 @@ def _close_groups() -> None:
     dist.destroy_process_group()
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()
+
+
+def process_count(device: torch.device, *, num_gpus: int, num_processes: int) -> int:
+    """Processes to start on this machine: one for each GPU, elsewhere as many as are asked for.
+
+    Raises:
+        RecipeError: GPUs asked for on a device without.
+    """
+    if num_gpus > 1 and device.type != "cuda":
+        raise RecipeError(f"--num-gpus {num_gpus} was given, but this run is on {device}: use --num-processes there.")
+    return num_gpus if device.type == "cuda" else num_processes
 
 
 def local_rank() -> int:

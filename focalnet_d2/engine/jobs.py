@@ -19,7 +19,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
-from .distributed import launch, on_main_process
+from .distributed import launch, on_main_process, process_count
 from .metrics import METRICS, is_evaluated
 from .own_data import apply_settings, read_settings, source_of, write_split
 from .preflight import check_tasks, read_data
@@ -160,16 +160,13 @@ def launch_job(
         RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
     """
     device = resolve_device(job.train_settings().device)
-    use_cuda = device.type == "cuda"
-    if num_gpus > 1 and not use_cuda:
-        raise RecipeError(f"--num-gpus {num_gpus} was given, but this run is on {device}: use --num-processes there.")
     return launch(
         run_job,
-        num_processes=num_gpus if use_cuda else num_processes,
+        num_processes=process_count(device, num_gpus=num_gpus, num_processes=num_processes),
         num_machines=num_machines,
         machine_rank=machine_rank,
         dist_url=dist_url,
-        use_cuda=use_cuda,
+        use_cuda=device.type == "cuda",
         args=(job,),
     )
 

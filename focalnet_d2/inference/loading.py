@@ -1,14 +1,16 @@
 """The model of a recipe with its weights, ready to predict."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
 
 from focalnet_d2.checkpoint import load_checkpoint
+from focalnet_d2.checkpoint.selection import UNNAMED
 from focalnet_d2.config.building import build
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.own_data import read_recipe
@@ -68,7 +70,19 @@ def build_with_weights(recipe: DictConfig, weights: str | PathLike) -> nn.Module
     """
     model = build(recipe.model, "model")
     if weights:
-        train = recipe.train
-        options = {"entry": train.get("weights_entry", ""), "allow_nonfinite": train.get("allow_nonfinite", False)}
-        logger.info("%s", load_checkpoint(model, weights, complete=True, **options))
+        fill(model, recipe, weights)
     return model
+
+
+def fill(
+    model: nn.Module, recipe: DictConfig, weights: str | PathLike | Mapping[str, Any], source: str = UNNAMED
+) -> None:
+    """Fill the whole model of a recipe from a file, or from the content of one that messages call `source`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read or does not fit the model.
+    """
+    train = recipe.train
+    options = {"entry": train.get("weights_entry", ""), "allow_nonfinite": train.get("allow_nonfinite", False)}
+    logger.info("%s", load_checkpoint(model, weights, complete=True, source=source, **options))

@@ -4,12 +4,11 @@ predictor = focalnet_d2.Predictor("output/mine/model_best.pth")
 predictor("street.jpg").save("out", picture=True)
 """
 
-import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,15 +17,28 @@ from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
-from focalnet_d2.data.folders.listing import Listing
 from focalnet_d2.data.image_reading import in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 
+from .image_files import image_files
 from .image_input import ImageSource, InputImage, read_input
 from .prediction import Prediction, read_result
 from .thresholds import DEFAULT
 from .trained import load_trained
+
+
+class _Prepared(NamedTuple):
+    """An image as it came, and (3, h, w) as the network gets it."""
+
+    image: InputImage
+    tensor: Tensor
+
+    @property
+    def model_input(self) -> dict[str, Any]:
+        """What models take (`modeling/base.py`)."""
+        height, width = self.image.pixels.shape[:2]
+        return {"image": self.tensor, "height": height, "width": width}
 
 
 class Predictor:
@@ -99,44 +111,47 @@ class Predictor:
         return list(self.stream(images))
 
     def stream(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
-        """Predictions one after another, in the order of the images, for more of them than fit into memory."""
+        """Predictions one after another, in the order of the images, for more of them than fit into memory.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
+        """
+        for attempt in self.attempts(images):
+            if isinstance(attempt, Exception):
+                raise attempt
+            yield attempt
+
+    def attempts(self, images: Iterable[ImageSource]) -> Iterator[Prediction | OSError | ValueError]:
+        """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
         remaining = iter(images)
         while chunk := list(itertools.islice(remaining, self.batch_size)):
-            yield from self._predict([read_input(image, self.channel_order) for image in chunk])
+            yield from self._predict(chunk)
 
-    def _predict(self, images: list[InputImage]) -> list[Prediction]:
-        inputs = [self._model_input(image) for image in images]
-        places: dict[tuple[int, ...], list[int]] = {}
-        for place, model_input in enumerate(inputs):
-            places.setdefault(tuple(model_input["image"].shape), []).append(place)
-        results: dict[int, Any] = {}
-        for group in places.values():
+    def _predict(self, sources: list[ImageSource]) -> list[Prediction | OSError | ValueError]:
+        """The results of a batch in its order; images of different sizes go through the network by themselves."""
+        attempts = [self._prepare(source) for source in sources]
+        by_shape: dict[torch.Size, list[int]] = {}
+        for place, attempt in enumerate(attempts):
+            if not isinstance(attempt, Exception):
+                by_shape.setdefault(attempt.tensor.shape, []).append(place)
+        results: dict[int, Any] = dict(enumerate(attempts))
+        for places in by_shape.values():
+            prepared = [results[place] for place in places]
             with torch.no_grad():
-                results |= zip(group, self.model([inputs[place] for place in group]))
-        return [
-            read_result(results[place], image, classes=self.classes, threshold=self.threshold)
-            for place, image in enumerate(images)
-        ]
+                found = self.model([one.model_input for one in prepared])
+            results |= {place: self._read(*both) for place, *both in zip(places, prepared, found)}
+        return list(results.values())
 
-    def _model_input(self, image: InputImage) -> dict[str, Any]:
-        height, width = image.pixels.shape[:2]
-        pixels = in_format(image.pixels, self._mapper.image_format)
-        return {"image": self._mapper.image_tensor(pixels, image.name), "height": height, "width": width}
+    def _prepare(self, source: ImageSource) -> _Prepared | OSError | ValueError:
+        try:
+            image = read_input(source, self.channel_order)
+            pixels = in_format(image.pixels, self._mapper.image_format)
+            return _Prepared(image, self._mapper.image_tensor(pixels, image.name))
+        except (OSError, ValueError) as error:
+            return error
 
-
-def image_files(source: str | os.PathLike) -> list[Path]:
-    """The image files that a path means: itself, all in and below a folder, or those that fit a pattern; sorted.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        files = [path / name for name in Listing(path).images]
-    elif path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    else:
-        files = [file for name in sorted(glob.glob(str(path), recursive=True)) if (file := Path(name)).is_file()]
-    if not files:
-        raise FileNotFoundError(f"There is no image in {source}: name a folder with images, or a pattern that fits.")
-    return files
+    def _read(self, prepared: _Prepared, result: dict[str, Any]) -> Prediction | ValueError:
+        try:
+            return read_result(result, prepared.image, classes=self.classes, threshold=self.threshold)
+        except ValueError as error:
+            return error

@@ -9,7 +9,6 @@ from detectron2.data import MetadataCatalog
 from omegaconf import DictConfig
 from torch import nn
 
-from focalnet_d2.checkpoint import load_checkpoint
 from focalnet_d2.checkpoint.reading import read_checkpoint
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, check_names, recipe_from_yaml
@@ -19,7 +18,7 @@ from focalnet_d2.data.class_metadata import metadata_classes
 from focalnet_d2.engine.checkpointing import first_name
 from focalnet_d2.engine.own_data import read_recipe
 
-from .loading import build_with_weights
+from .loading import fill
 from .thresholds import score_thresholds_of
 
 
@@ -59,12 +58,11 @@ def load_trained(
     path = fspath(checkpoint)
     content = read_checkpoint(path)
     if recipe is not None:
-        loaded = read_recipe(recipe, overrides, trust=trust)
-        model = build_with_weights(loaded, path)
+        loaded, of = read_recipe(recipe, overrides, trust=trust), ""
     else:
-        loaded = recipe_of(content, path, overrides, trust=trust)
-        model = build(loaded.model, f"The recipe in {path}: model")
-        load_checkpoint(model, path, complete=True)
+        loaded, of = recipe_of(content, path, overrides, trust=trust), f"The recipe in {path}: "
+    model = build(loaded.model, f"{of}model")
+    fill(model, loaded, content, path)
     classes = classes_of(content, loaded, cast(int, model.num_classes), path)
     return Trained(model, loaded, classes, score_thresholds_of(content, classes, path))
 

@@ -49,8 +49,8 @@ def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monke
     done, missing = tmp_path / "out" / "a.png.json", tmp_path / "out" / "sub" / "a.png.json"
     done.write_text("as it was")
     missing.unlink()
-    asked, stream = [], Predictor.stream
-    monkeypatch.setattr(Predictor, "stream", lambda self, paths: asked.extend(paths) or stream(self, paths))
+    asked, prepare = [], Predictor._prepare
+    monkeypatch.setattr(Predictor, "_prepare", lambda self, path: asked.append(path) or prepare(self, path))
     assert main(command) == 0
     assert asked == [images / "sub" / "a.png"]
     assert done.read_text() == "as it was"

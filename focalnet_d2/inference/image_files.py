@@ -1,0 +1,45 @@
+"""The image files that paths mean, and what the results of each are called."""
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from focalnet_d2.data.folders.listing import Listing
+
+
+def image_files(source: str | os.PathLike) -> list[Path]:
+    """The image files that a path means: itself, all in and below a folder, or those that fit a pattern; sorted.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = [path / name for name in Listing(path).images]
+    elif path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    else:
+        files = [file for name in sorted(glob.glob(str(path), recursive=True)) if (file := Path(name)).is_file()]
+    if not files:
+        raise FileNotFoundError(f"There is no image in {source}: name a folder with images, or a pattern that fits.")
+    return files
+
+
+def named_images(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
+    """The image files by what their results are called: the name, in a folder that was named the path below it.
+
+    Raises:
+        FileNotFoundError: a folder or pattern without an image.
+        ValueError: two files whose results would have one name.
+    """
+    named: dict[str, Path] = {}
+    for path in paths:
+        folder = Path(path).expanduser()
+        for file in image_files(path):
+            name = str(file.relative_to(folder)) if folder.is_dir() else file.name
+            if named.setdefault(name, file).absolute() != file.absolute():
+                raise ValueError(
+                    f"The results of {named[name]} and {file} would have one name: predict them into different folders."
+                )
+    return named

@@ -1,0 +1,43 @@
+"""The kinds of files that may be written of an image, one row for each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .prediction import Prediction
+from .prediction_files import save_objects, save_panoptic, save_picture, save_semantic
+
+
+class Kind(NamedTuple):
+    """Files of one image: their endings, what writes them, and the model's task that they need ("" for none)."""
+
+    endings: tuple[str, ...]
+    save: Callable[[Prediction, Path], Any]
+    task: str = ""
+
+    def files(self, start: Path) -> list[Path]:
+        """What is written of the image whose files begin with `start`."""
+        return [start.with_name(start.name + ending) for ending in self.endings]
+
+
+PICTURES = "pictures"
+KINDS = {
+    "json": Kind((".json",), save_objects),
+    "panoptic": Kind((".panoptic.png", ".panoptic.json"), save_panoptic, "panoptic"),
+    "semantic": Kind((".semantic.png",), save_semantic, "sem_seg"),
+    PICTURES: Kind((".picture.png",), save_picture),
+}
+
+
+def choose_kinds(wanted: Sequence[str], tasks: Sequence[str], checkpoint: str) -> list[Kind]:
+    """The kinds with the names that are wanted; of none all but pictures that the model's tasks allow.
+
+    Raises:
+        ValueError: something is wanted that the model does not predict.
+    """
+    if impossible := [name for name in wanted if KINDS[name].task not in ("", *tasks)]:
+        raise ValueError(
+            f"--{impossible[0]} was asked for, but the model of {checkpoint} predicts {', '.join(tasks)} only."
+        )
+    all_of_model = [name for name, kind in KINDS.items() if name != PICTURES and kind.task in ("", *tasks)]
+    return [KINDS[name] for name in wanted or all_of_model]
