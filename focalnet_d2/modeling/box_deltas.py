@@ -30,7 +30,7 @@ class BoxDeltas:
         """Deltas (N, 4 k) on boxes (N, 4) XYXY -> (N, 4 k), float32."""
         smallest = -self.transform.scale_clamp
         lowest = [-torch.inf, -torch.inf, smallest * self.weights[2], smallest * self.weights[3]]
-        four = deltas.float().reshape(len(deltas), deltas.shape[1] // 4, 4)
+        four = deltas.float().reshape(deltas.shape[0], deltas.shape[1] // 4, 4)
         limited = torch.maximum(four, four.new_tensor(lowest))  # (N, k, 4)
         return self.transform.apply_deltas(limited.flatten(1), boxes)
 

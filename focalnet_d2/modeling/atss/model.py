@@ -22,6 +22,7 @@ from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, Im
 from .assigner import cells_of_images, square_anchors
 from .checkpoint import LAYOUTS
 from .criterion import DELTAS, ATSSCriterion
+from .exported import best_cells
 from .head import ATSSHead, DensePredictions
 
 
@@ -68,6 +69,7 @@ class ATSS(ImageModel):
 
     layouts = LAYOUTS
     tasks = ("bbox",)
+    export_decoder = "dense_boxes"
 
     def __init__(
         self,
@@ -119,6 +121,29 @@ class ATSS(ImageModel):
             for shape, stride in zip(outputs["shapes"], self.strides, strict=True)
         ]
         return self.criterion(outputs["levels"], outputs["anchors"], valid, targets.instances)
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """The best cells of each level, a fixed number N of all levels: what `dense_boxes` decodes.
+
+        `scores` (B, N, K) probabilities, `centerness` (B, N) in [0, 1], `boxes` (B, N, 4) XYXY pixels. A level with
+        fewer cells is filled up with some whose scores are 0.
+        """
+        outputs = self.predict(images)
+        levels = [
+            best_cells(*level, self.candidates_per_level)
+            for level in zip(outputs["levels"], outputs["anchors"], strict=True)
+        ]
+        boxes, scores, quality = (torch.cat(part, dim=1) for part in zip(*levels, strict=True))
+        return {"scores": scores, "centerness": quality, "boxes": boxes}
+
+    def export_settings(self) -> dict[str, Any]:
+        """What `dense_boxes` decodes with, and the divisor of the sizes of a padded batch."""
+        return {
+            "size_divisibility": MM_DIVISOR,
+            "score_threshold": self.score_threshold,
+            "nms_threshold": self.nms_threshold,
+            "max_detections": self.max_detections,
+        }
 
     def postprocess(self, outputs: ATSSOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image, see `detect`."""
