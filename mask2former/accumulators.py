@@ -8,6 +8,7 @@ made of D queries.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from detectron2.structures import Boxes, Instances
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from focalnet_d2.kernels.argmax import index_of_largest
 from focalnet_d2.structures.packed_masks import PackedMasks
+from focalnet_d2.structures.query_outcomes import Outcome
 
 
 class SemanticMap:
@@ -56,6 +58,23 @@ class SemanticMap:
     def result(self) -> Tensor:
         """(K, H, W) scores or (H, W) int16 classes."""
         return self.classes if self.scores is None else self.scores
+
+
+class Decision(NamedTuple):
+    """What a panoptic map makes of one of its queries; see `QueryOutcome`."""
+
+    outcome: Outcome
+    segment: int
+    area: int
+    owned: int
+    inside: int
+
+
+def why_dropped(owned: int, inside: int, area: int, overlap_threshold: float) -> Outcome | None:
+    """Why a query becomes no segment; None where it becomes one. The arguments are those of `number_segments`."""
+    if not inside:
+        return "covered" if area else "empty mask"
+    return "overlap" if owned / area < overlap_threshold else None
 
 
 class PanopticMap:
@@ -106,13 +125,30 @@ class PanopticMap:
         count = len(self.queries)
         if count == 0:
             return self.owners, []
-        outside, inside = self.owned.view(2, count).tolist()
         ids, segments = number_segments(
-            self.labels, [a + b for a, b in zip(outside, inside)], inside, self.areas.tolist(),
-            thing_ids=self.thing_ids, overlap_threshold=self.overlap_threshold,
-        )  # fmt: skip
+            self.labels, *self._pixels(), thing_ids=self.thing_ids, overlap_threshold=self.overlap_threshold
+        )
         table = torch.tensor([0] * count + ids, dtype=torch.int32, device=self.owners.device)
         return table.index_select(0, self.owners.flatten()).view(self.owners.shape), segments
+
+    def decisions(self) -> list[Decision]:
+        """What became of each of the G queries, once all rows are there."""
+        owned, inside, areas = self._pixels()
+        ids, _ = number_segments(
+            self.labels, owned, inside, areas, thing_ids=self.thing_ids, overlap_threshold=self.overlap_threshold
+        )
+        decisions, seen = [], set()
+        for segment, own, both, area in zip(ids, owned, inside, areas, strict=True):
+            kept: Outcome = "merged" if segment in seen else "segment"
+            outcome = why_dropped(own, both, area, self.overlap_threshold) or kept
+            decisions.append(Decision(outcome, segment, area=area, owned=own, inside=both))
+            seen.add(segment)
+        return decisions
+
+    def _pixels(self) -> tuple[list[int], list[int], list[int]]:
+        """Owned, inside and areas of the queries, as `number_segments` takes them."""
+        outside, inside = self.owned.view(2, len(self.queries)).tolist()
+        return [a + b for a, b in zip(outside, inside)], inside, self.areas.tolist()
 
 
 def number_segments(
@@ -136,7 +172,7 @@ def number_segments(
     """
     ids, segments, stuff_ids = [], [], {}
     for label, owned_area, both, area in zip(labels, owned, inside, areas, strict=True):
-        if not both or owned_area / area < overlap_threshold:
+        if why_dropped(owned_area, both, area, overlap_threshold):
             ids.append(0)
         elif label in stuff_ids:
             ids.append(stuff_ids[label])

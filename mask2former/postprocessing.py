@@ -17,6 +17,9 @@ from torch import Tensor
 from focalnet_d2.modeling.base import Task
 
 from .accumulators import InstanceList, PanopticMap, SemanticMap
+from .object_queries import BestClasses
+from .panoptic_sweep import PanopticSweep
+from .panoptic_trace import TracedPanoptic
 from .tiled_resize import MaskGrid
 
 _TILE_BYTES = 2**27  # of the maps of a tile, roughly; a tile has at least one row
@@ -53,13 +56,20 @@ class PanopticInference:
 
     def start(self, class_probs: Tensor, size: tuple[int, int], thing_ids: Sequence[int]) -> PanopticMap:
         """An empty map of `size` (H, W) for the queries of (Q, K + 1) that take part."""
-        scores, labels = class_probs.max(-1)  # (Q,), (Q,)
-        kept = (labels != class_probs.shape[1] - 1) & (scores > self.object_mask_threshold)
-        queries = kept.nonzero()[:, 0]  # (G,)
+        best = BestClasses.of(class_probs)
+        queries = best.above(self.object_mask_threshold)  # (G,)
         return PanopticMap(
-            queries, scores=scores[queries], labels=labels[queries].tolist(),
+            queries, scores=best.scores[queries], labels=best.labels[queries].tolist(),
             size=size, thing_ids=thing_ids, overlap_threshold=self.overlap_threshold,
         )  # fmt: skip
+
+    def sweep(self, object_mask_thresholds: Sequence[float]) -> PanopticSweep:
+        """What makes the maps of many thresholds in place of this one's."""
+        return PanopticSweep(object_mask_thresholds)
+
+    def traced(self) -> TracedPanoptic:
+        """The same, keeping what becomes of every query."""
+        return TracedPanoptic(self)
 
 
 class InstanceInference:
