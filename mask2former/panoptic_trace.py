@@ -19,7 +19,7 @@ class PanopticStart(Protocol):
     """What makes an empty map for an image: a `PanopticInference`."""
 
     def start(self, class_probs: Tensor, size: tuple[int, int], thing_ids: Sequence[int]) -> PanopticMap:
-        """See `PanopticInference.start`."""
+        """Of (Q, K + 1) and (H, W); see `PanopticInference.start`."""
         ...
 
 
@@ -38,7 +38,7 @@ class TracedPanoptic:
         self.images: list[TracedMap] = []
 
     def start(self, class_probs: Tensor, size: tuple[int, int], thing_ids: Sequence[int]) -> "TracedMap":
-        """The empty map that `inference` starts, watched."""
+        """The empty map of `size` (H, W) that `inference` starts for (Q, K + 1), watched."""
         traced = TracedMap(self.inference.start(class_probs, size, thing_ids), BestClasses.of(class_probs))
         self.images.append(traced)
         return traced
@@ -59,7 +59,7 @@ class TracedMap:
         self.owners_in = torch.zeros(count, count, dtype=torch.int64)  # pixels of a mask (row) by their owner (column)
 
     def add(self, start: int, mask_logits: Tensor, mask_probs: Tensor, query_index: Tensor) -> None:
-        """See `PanopticMap.add`."""
+        """Rows from `start` on, (queries, R, W); see `PanopticMap.add`."""
         self.panoptic.add(start, mask_logits, mask_probs, query_index)
         count = len(self.queries)
         if count:
