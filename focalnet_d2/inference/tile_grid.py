@@ -1,0 +1,68 @@
+"""Where the tiles of a large image lie, and how much each counts where they overlap.
+
+Shapes: h x w pixels of a tile.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tile(NamedTuple):
+    """A rectangle of an image, in pixels; `bottom` and `right` are behind its last row and column."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def overlap(self, other: "Tile") -> "Tile | None":
+        """What two tiles share."""
+        shared = Tile(*map(max, self[:2], other[:2]), *map(min, self[2:], other[2:]))
+        return shared if shared.top < shared.bottom and shared.left < shared.right else None
+
+
+def tile_grid(size: tuple[int, int], tile: int, overlap: int) -> list[list[Tile]]:
+    """Rows of square tiles that cover an image, evenly spaced.
+
+    Args:
+        size: (height, width) of the image; a side shorter than a tile makes that side of the tiles shorter.
+        tile: side of a tile in pixels.
+        overlap: pixels that neighbors share at least.
+
+    Raises:
+        ValueError: a tile or an overlap that makes no grid.
+    """
+    if tile < 1 or not 0 <= overlap <= tile // 2:
+        raise ValueError(
+            f"Tiles of {tile} pixels that overlap by {overlap} make no grid: 0 to half a tile may overlap."
+        )
+    rows, columns = (_spans(length, tile, overlap) for length in size)
+    return [[Tile(top, left, bottom, right) for left, right in columns] for top, bottom in rows]
+
+
+def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+    if length <= tile:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    starts = np.linspace(0, length - tile, count).round().astype(int).tolist()
+    return [(start, start + tile) for start in starts]
+
+
+def tile_weights(tile: Tile, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) float32: the distance of each pixel to the nearest edge of the tile that is not one of the image.
+
+    A network sees less of what surrounds a pixel near such an edge; a tile that covers the image has ones.
+    """
+    rows = _edge_distance(tile.top, tile.bottom, size[0])
+    columns = _edge_distance(tile.left, tile.right, size[1])
+    weights = np.minimum(rows[:, None], columns[None])
+    return np.where(np.isinf(weights), 1, weights).astype(np.float32)
+
+
+def _edge_distance(start: int, stop: int, length: int) -> np.ndarray:
+    places = np.arange(start, stop)
+    before = places - start + 1 if start else np.full(len(places), np.inf)
+    behind = stop - places if stop < length else np.full(len(places), np.inf)
+    return np.minimum(before, behind)

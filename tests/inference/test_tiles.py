@@ -1,0 +1,183 @@
+"""Tiles: grids, votes and stitched objects, against brute force and against a predictor that is always right."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focalnet_d2.data.class_map import class_map
+from focalnet_d2.inference.image_input import InputImage
+from focalnet_d2.inference.label_vote import LabelVote
+from focalnet_d2.inference.prediction import Prediction, Segment
+from focalnet_d2.inference.stitching import TileObject, stitch
+from focalnet_d2.inference.tile_grid import Tile, tile_grid, tile_weights
+from focalnet_d2.inference.tiles import TileSettings, compose_panoptic, predict_tiled
+from focalnet_d2.structures.cropped_masks import CroppedMask, CroppedMasks
+
+CLASSES = class_map([7, 9, 12], ["balloon", "sky", "sea"], things=[True, False, False])
+BALLOON, SKY, SEA = 0, 1, 2
+
+
+@st.composite
+def scenes(draw) -> np.ndarray:
+    """(H, W) of up to seven disks, 1 and up, that may touch but not hide each other, in sky (-1) and sea (-2)."""
+    height, width = draw(st.integers(30, 90)), draw(st.integers(30, 90))
+    scene = np.full((height, width), -1)
+    scene[draw(st.integers(0, height)) :] = -2
+    rows, columns = np.mgrid[:height, :width]
+    for number in range(1, draw(st.integers(1, 7)) + 1):
+        y, x, radius = draw(st.integers(0, height)), draw(st.integers(0, width)), draw(st.integers(2, 30))
+        disk = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+        if disk.any() and (scene[disk] < 0).all():
+            scene[disk] = number
+    return scene
+
+
+def extent(mask: np.ndarray) -> list[float]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+def right_prediction(image: InputImage) -> Prediction:
+    """What the pixels say: they hold the scene itself in their first channel."""
+    scene = image.pixels[..., 0].astype(int) - 2
+    disks = [number for number in np.unique(scene).tolist() if number > 0]
+    panoptic, segments = np.zeros(scene.shape, np.int32), []
+    for value, class_id in [(number, BALLOON) for number in disks] + [(-1, SKY), (-2, SEA)]:
+        if (scene == value).any():
+            segments.append(Segment(len(segments) + 1, class_id, class_id == BALLOON))
+            panoptic[scene == value] = segments[-1].id
+    masks = np.array([scene == number for number in disks]).reshape(-1, *scene.shape)
+    return Prediction(
+        image.pixels, CLASSES, boxes=np.array([extent(mask) for mask in masks], np.float32).reshape(-1, 4),
+        scores=np.linspace(0.9, 0.5, len(disks), dtype=np.float32), class_ids=np.zeros(len(disks), np.int64), masks=masks,
+        panoptic_map=panoptic, segments=tuple(segments), semantic_map=np.select([scene > 0, scene == -1], [0, 1], 2).astype(np.int32),
+    )  # fmt: skip
+
+
+def predictions(images: list[InputImage]) -> list[Prediction]:
+    return [right_prediction(image) for image in images]
+
+
+def tiled(scene: np.ndarray, tile: int, overlap: float) -> Prediction:
+    image = InputImage(np.repeat((scene + 2).astype(np.uint8)[..., None], 3, -1), "scene")
+    return predict_tiled(predictions, image, CLASSES, TileSettings(tile, overlap))
+
+
+@settings(max_examples=40, deadline=None)
+@given(scenes(), st.integers(16, 48), st.sampled_from([0.25, 0.4, 0.5]))
+def test_a_right_predictor_is_right_by_tiles(scene, tile, overlap):
+    found = tiled(scene, tile, overlap)
+    disks = {mask.tobytes() for number in np.unique(scene) if number > 0 for mask in [scene == number]}
+    assert {mask.tobytes() for mask in found.masks} == disks
+    assert len(found.masks) == len(disks)
+    assert {tuple(box) for box in found.boxes.tolist()} == {tuple(extent(mask)) for mask in np.asarray(found.masks)}
+    kinds = {segment.id: segment.class_id for segment in found.segments}
+    assert sorted(kinds) == np.unique(found.panoptic_map).tolist()
+    assert np.array_equal(np.vectorize(kinds.get)(found.panoptic_map), np.select([scene > 0, scene == -1], [0, 1], 2))
+    assert {(found.panoptic_map == one.id).tobytes() for one in found.segments if one.is_thing} == disks
+    assert np.array_equal(found.semantic_map, np.select([scene > 0, scene == -1], [0, 1], 2))
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 120), st.floats(0, 0.5))
+def test_a_grid_covers_the_image_with_the_overlap_asked_for(height, width, tile, share):
+    overlap = int(tile * share)
+    rows = tile_grid((height, width), tile, overlap)
+    covered = np.zeros((height, width), int)
+    for one in (one for row in rows for one in row):
+        assert (one.bottom - one.top, one.right - one.left) == (min(tile, height), min(tile, width))
+        covered[one.top : one.bottom, one.left : one.right] += 1
+    assert covered.min() >= 1
+    for before, after in [*zip(rows[0], rows[0][1:])]:
+        assert before.right - after.left >= overlap
+    for before, after in [*zip(rows, rows[1:])]:
+        assert before[0].bottom - after[0].top >= overlap
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(5, 40), st.integers(5, 40), st.integers(4, 16), st.sampled_from([0.0, 0.25, 0.5]), st.integers(0, 999)
+)
+def test_votes_are_those_of_every_pixel_by_itself(height, width, tile, share, seed):
+    numbers = np.random.default_rng(seed)
+    grid = tile_grid((height, width), tile, int(tile * share))
+    tiles = [one for row in grid for one in row]
+    maps = [numbers.integers(0, 3, (one.bottom - one.top, one.right - one.left)) for one in tiles]
+    vote = LabelVote((height, width))
+    for one, labels in zip(tiles, maps):
+        vote.add(one, labels)
+    votes = np.zeros((3, height, width))
+    for one, labels in zip(tiles, maps):
+        weights = tile_weights(one, (height, width))
+        for label in (1, 2):
+            votes[label, one.top : one.bottom, one.left : one.right] += (labels == label) * weights
+    labels = vote.finish()
+    assert np.array_equal(labels == 0, votes.max(0) == 0)
+    assert np.array_equal(np.take_along_axis(votes, labels[None], 0)[0], votes.max(0))
+
+
+def test_weights_fall_towards_edges_within_the_image_only():
+    weights = tile_weights(Tile(0, 3, 4, 7), (4, 9))
+    assert weights.tolist() == [[1, 2, 2, 1]] * 4
+    assert tile_weights(Tile(0, 0, 4, 9), (4, 9)).min() == tile_weights(Tile(0, 0, 4, 9), (4, 9)).max() == 1
+
+
+TILES = [Tile(0, 0, 10, 10), Tile(0, 5, 10, 15)]
+
+
+def box(tile: int, left: float, right: float, *, class_id=0, score=0.9, cut=False) -> TileObject:
+    return TileObject(tile, class_id, score, (left, 0.0, right, 4.0), None, cut)
+
+
+def test_the_whole_object_is_taken_before_its_part_whatever_the_scores():
+    whole, part = box(0, 4, 8, score=0.6), box(1, 5, 8, score=0.9, cut=True)
+    assert stitch([whole, part], TILES) == [whole]
+
+
+def test_parts_are_joined_where_every_tile_cuts_the_object():
+    joined = stitch([box(0, 2, 10, score=0.6, cut=True), box(1, 5, 14, score=0.9, cut=True)], TILES)
+    assert [(one.box, one.score) for one in joined] == [((2, 0, 14, 4), 0.9)]
+
+
+@pytest.mark.parametrize(
+    "other", [box(1, 5, 8, class_id=1, score=0.5), box(1, 8.5, 10, score=0.5)], ids=["class", "place"]
+)
+def test_objects_that_differ_stay_two(other):
+    assert len(stitch([box(0, 5, 8), other], TILES)) == 2
+
+
+def test_objects_of_one_tile_are_never_joined():
+    assert len(stitch([box(0, 5, 8), box(0, 5, 8.1)], TILES)) == 2
+
+
+def test_a_second_sight_of_a_thing_is_no_second_thing():
+    whole = CroppedMask(0, 0, np.ones((4, 6), bool))
+    part = CroppedMask(1, 3, np.ones((2, 5), bool))  # 6 of its 10 pixels are the other's
+    things = [TileObject(0, 0, 1.0, (0, 0, 6, 4), whole, False), TileObject(1, 0, 1.0, (3, 1, 8, 3), part, True)]
+    labels, segments = compose_panoptic(np.full((6, 9), 2, np.int32), things, 3)
+    assert [(one.class_id, one.is_thing) for one in segments] == [(1, False), (0, True)]
+    assert np.array_equal(labels == segments[1].id, whole.within(0, 0, 6, 9))
+
+
+def test_a_classifier_takes_no_tiles():
+    def classify(images):
+        return [Prediction(image.pixels, CLASSES, class_scores=np.ones(3)) for image in images]
+
+    with pytest.raises(ValueError, match="classifier"):
+        predict_tiled(classify, InputImage(np.zeros((9, 9, 3), np.uint8), "x"), CLASSES, TileSettings(8))
+
+
+@pytest.mark.parametrize(("size", "overlap", "message"), [(0, 0.2, "tile size of 0"), (64, 0.6, "overlap of 0.6")])
+def test_settings_that_make_no_grid_are_refused(size, overlap, message):
+    with pytest.raises(ValueError, match=message):
+        TileSettings(size, overlap)
+
+
+def test_cropped_masks_are_those_of_the_whole_image():
+    dense = np.zeros((2, 7, 9), bool)
+    dense[0, 2:4, 3:8] = True
+    masks = CroppedMasks([CroppedMask.around(mask) for mask in dense], (7, 9))
+    assert masks.shape == dense.shape
+    assert np.array_equal(np.asarray(masks), dense)
+    assert all(np.array_equal(one, other) for one, other in zip(masks, dense, strict=True))
+    assert np.array_equal(masks[1:][0], dense[1])
