@@ -1,12 +1,13 @@
 """One label for every pixel of an image from the label maps of overlapping tiles.
 
-The tiles that cover a pixel vote, each with its weight there. Rows that no later tile reaches are decided and their maps
-are let go, so that a few rows of tiles are in memory at a time.
+The tiles that cover a pixel vote, each with its weight there. Rows that no later tile reaches are decided and their
+maps are let go, so that a few rows of tiles are in memory at a time.
 
 Shapes: H x W pixels of the image, h x w of a tile or a part of it.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,10 +45,10 @@ class LabelVote:
             return
         edges = {edge for tile, _ in self._open for edge in (tile.top, tile.bottom)}
         cuts = sorted({self._decided, until} | {edge for edge in edges if self._decided < edge < until})
-        for top, bottom in zip(cuts, cuts[1:]):
+        for top, bottom in pairwise(cuts):
             covering = [entry for entry in self._open if entry[0].top <= top and entry[0].bottom >= bottom]
             columns = sorted({edge for tile, _ in covering for edge in (tile.left, tile.right)})
-            for left, right in zip(columns, columns[1:]):
+            for left, right in pairwise(columns):
                 cell = Tile(top, left, bottom, right)
                 self.labels[top:bottom, left:right] = self._winner(cell, covering)
         self._decided = until

@@ -163,8 +163,8 @@ def compose_panoptic(
 ) -> tuple[np.ndarray, tuple[Segment, ...]]:
     """Paint things over stuff: those that no tile cuts first, the larger ones before the smaller ones.
 
-    A thing gets the pixels that are free of other things. It is left out where these are less than half of its own: then
-    it was found again by a tile that saw a part of it.
+    A thing gets the pixels that are free of other things. It is left out where these are less than half of its own:
+    then it was found again by a tile that saw a part of it.
 
     Args:
         labels: (H, W) int32, class + 1 of stuff, 0 for none; becomes the panoptic map.

@@ -1,5 +1,7 @@
 """Tiles: grids, votes and stitched objects, against brute force and against a predictor that is always right."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,6 +40,10 @@ def extent(mask: np.ndarray) -> list[float]:
     return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
+def classes_of(scene: np.ndarray) -> np.ndarray:
+    return np.select([scene > 0, scene == -1], [BALLOON, SKY], SEA)
+
+
 def right_prediction(image: InputImage) -> Prediction:
     """What the pixels say: they hold the scene itself in their first channel."""
     scene = image.pixels[..., 0].astype(int) - 2
@@ -49,10 +55,16 @@ def right_prediction(image: InputImage) -> Prediction:
             panoptic[scene == value] = segments[-1].id
     masks = np.array([scene == number for number in disks]).reshape(-1, *scene.shape)
     return Prediction(
-        image.pixels, CLASSES, boxes=np.array([extent(mask) for mask in masks], np.float32).reshape(-1, 4),
-        scores=np.linspace(0.9, 0.5, len(disks), dtype=np.float32), class_ids=np.zeros(len(disks), np.int64), masks=masks,
-        panoptic_map=panoptic, segments=tuple(segments), semantic_map=np.select([scene > 0, scene == -1], [0, 1], 2).astype(np.int32),
-    )  # fmt: skip
+        image.pixels,
+        CLASSES,
+        boxes=np.array([extent(mask) for mask in masks], np.float32).reshape(-1, 4),
+        scores=np.linspace(0.9, 0.5, len(disks), dtype=np.float32),
+        class_ids=np.zeros(len(disks), np.int64),
+        masks=masks,
+        panoptic_map=panoptic,
+        segments=tuple(segments),
+        semantic_map=classes_of(scene).astype(np.int32),
+    )
 
 
 def predictions(images: list[InputImage]) -> list[Prediction]:
@@ -74,11 +86,12 @@ def test_a_right_predictor_is_right_by_tiles(scene, tile, overlap):
     assert {tuple(box) for box in found.boxes.tolist()} == {tuple(extent(mask)) for mask in np.asarray(found.masks)}
     kinds = {segment.id: segment.class_id for segment in found.segments}
     assert sorted(kinds) == np.unique(found.panoptic_map).tolist()
-    assert np.array_equal(np.vectorize(kinds.get)(found.panoptic_map), np.select([scene > 0, scene == -1], [0, 1], 2))
+    assert np.array_equal(np.vectorize(kinds.get)(found.panoptic_map), classes_of(scene))
     assert {(found.panoptic_map == one.id).tobytes() for one in found.segments if one.is_thing} == disks
-    assert np.array_equal(found.semantic_map, np.select([scene > 0, scene == -1], [0, 1], 2))
+    assert np.array_equal(found.semantic_map, classes_of(scene))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 120), st.floats(0, 0.5))
 def test_a_grid_covers_the_image_with_the_overlap_asked_for(height, width, tile, share):
     overlap = int(tile * share)
@@ -88,9 +101,9 @@ def test_a_grid_covers_the_image_with_the_overlap_asked_for(height, width, tile,
         assert (one.bottom - one.top, one.right - one.left) == (min(tile, height), min(tile, width))
         covered[one.top : one.bottom, one.left : one.right] += 1
     assert covered.min() >= 1
-    for before, after in [*zip(rows[0], rows[0][1:])]:
+    for before, after in pairwise(rows[0]):
         assert before.right - after.left >= overlap
-    for before, after in [*zip(rows, rows[1:])]:
+    for before, after in pairwise(rows):
         assert before[0].bottom - after[0].top >= overlap
 
 
