@@ -2,6 +2,7 @@
 
     focalnet-d2 predict output/mine/model_best.pth path/to/images --out predictions
     focalnet-d2 predict output/mine/model_best.pth "photos/*.jpg" --out predictions --pictures --num-gpus 4
+    focalnet-d2 predict output/mine/model_best.pth map.tif --out predictions --tile 1024
     focalnet-d2 predict model.safetensors street.jpg --recipe dino_focalnet_huge --out predictions
 
 Files are named like the image: street.jpg.json has its objects in COCO's format, street.jpg.panoptic.png and .json its
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from focalnet_d2.inference.output_kinds import KINDS
 from focalnet_d2.inference.prediction_job import PredictionJob, launch_prediction, run_prediction
+from focalnet_d2.inference.tiles import TileSettings
 
 from .arguments import at_least_one
 from .errors import DEBUG, end_with_one_line
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", action="store_true", help=f"write {' and '.join(kind.endings)}")
     parser.add_argument("--threshold", type=float, help="lowest score of an object (default: the checkpoint's, or 0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--tile", type=at_least_one, metavar="PIXELS", help="cut images into tiles of this size")
+    parser.add_argument("--overlap", type=float, default=0.25, help="share of a tile that neighbors have in common")
     parser.add_argument("--batch-size", type=at_least_one, default=1, help="images of one size that go together")
     parser.add_argument("--num-gpus", type=at_least_one, default=1, help="GPUs that share the work, one process each")
     parser.add_argument("--num-processes", type=at_least_one, default=1, help="processes that share it without GPUs")
@@ -65,6 +69,7 @@ def _predict(options: argparse.Namespace) -> int:
         device=options.device,
         threshold=options.threshold,
         batch_size=options.batch_size,
+        tiles=TileSettings(options.tile, options.overlap) if options.tile else None,
         trust=options.trust,
     )
     try:

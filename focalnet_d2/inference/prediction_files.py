@@ -1,4 +1,8 @@
-"""The files of one prediction, each of which appears complete or not at all."""
+"""The files of one prediction, each of which appears complete or not at all.
+
+Of a GeoTIFF there are also `START.geojson` with outlines of the objects, and `START.panoptic.tif` and
+`START.semantic.tif` with the same numbers as the PNGs. They say where on the earth they lie (`georeference.py`).
+"""
 
 import json
 from pathlib import Path
@@ -9,6 +13,8 @@ from PIL import Image
 
 from focalnet_d2.data.panoptic_labels import write_panoptic_ids
 from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
+
+from .georeference import Georeference, read_georeference, save_map, save_outlines
 
 if TYPE_CHECKING:  # prediction.py imports this module
     from .prediction import Prediction
@@ -23,15 +29,18 @@ def save_prediction(prediction: "Prediction", folder: Path, name: str | None, *,
     if prediction.panoptic_map is not None:
         written += save_panoptic(prediction, start)
     if prediction.semantic_map is not None:
-        written.append(save_semantic(prediction, start))
+        written += save_semantic(prediction, start)
     if picture:
-        written.append(save_picture(prediction, start))
-    return [*written, save_objects(prediction, start)]
+        written += save_picture(prediction, start)
+    return [*written, *save_objects(prediction, start)]
 
 
-def save_objects(prediction: "Prediction", start: Path) -> Path:
+def save_objects(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.json`, objects and class scores in COCO's format."""
-    return _save_json(prediction.to_coco(), _with_ending(start, ".json"))
+    written = []
+    if prediction.boxes is not None and (georeference := _georeference(prediction)):
+        written.append(save_outlines(prediction, _with_ending(start, ".geojson"), georeference))
+    return [*written, _save_json(prediction.to_coco(), _with_ending(start, ".json"))]
 
 
 def save_panoptic(prediction: "Prediction", start: Path) -> list[Path]:
@@ -40,21 +49,36 @@ def save_panoptic(prediction: "Prediction", start: Path) -> list[Path]:
     png = _with_ending(start, ".panoptic.png")
     document["annotations"][0]["file_name"] = png.name
     write_panoptic_ids(ids, png)
-    return [png, _save_json(document, _with_ending(start, ".panoptic.json"))]
+    return [
+        png,
+        *_save_geotiff(prediction, ids, _with_ending(start, ".panoptic.tif")),
+        _save_json(document, _with_ending(start, ".panoptic.json")),
+    ]
 
 
-def save_semantic(prediction: "Prediction", start: Path) -> Path:
+def save_semantic(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.semantic.png`, the ids of the data set of every pixel."""
-    return _save_png(Image.fromarray(_semantic_ids(prediction)), _with_ending(start, ".semantic.png"))
+    ids = _semantic_ids(prediction)
+    geotiff = _save_geotiff(prediction, ids, _with_ending(start, ".semantic.tif"))
+    return [*geotiff, _save_png(Image.fromarray(ids), _with_ending(start, ".semantic.png"))]
 
 
-def save_picture(prediction: "Prediction", start: Path) -> Path:
+def save_picture(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.picture.png`."""
-    return _save_png(Image.fromarray(prediction.plot()), _with_ending(start, ".picture.png"))
+    return [_save_png(Image.fromarray(prediction.plot()), _with_ending(start, ".picture.png"))]
 
 
 def _with_ending(start: Path, ending: str) -> Path:
     return start.with_name(start.name + ending)
+
+
+def _georeference(prediction: "Prediction") -> Georeference | None:
+    return None if prediction.path is None else read_georeference(prediction.path)
+
+
+def _save_geotiff(prediction: "Prediction", labels: np.ndarray, path: Path) -> list[Path]:
+    georeference = _georeference(prediction)
+    return [] if georeference is None else [save_map(labels, path, georeference)]
 
 
 def _semantic_ids(prediction: "Prediction") -> np.ndarray:

@@ -17,6 +17,7 @@ from focalnet_d2.utils.atomic_write import write_atomically
 from .image_files import named_images
 from .output_kinds import Kind, choose_kinds
 from .predictor import Predictor
+from .tiles import TileSettings
 
 SETTINGS = "predict.json"  # what the files of a folder were predicted with
 Progress = Callable[[list[str]], Any]  # shows how many of the names a loop over it has passed
@@ -27,7 +28,7 @@ class PredictionJob:
     """Which files to predict with what, and where the results go; travels to the processes that share the work.
 
     Attributes:
-        checkpoint, recipe, device, threshold, batch_size, trust: see `Predictor`.
+        checkpoint, recipe, device, threshold, batch_size, tiles, trust: see `Predictor`.
         paths: of image files, folders with images, or patterns.
         out: folder of the results, which is made.
         kinds: names in `KINDS`; none for all but pictures that the model predicts.
@@ -41,6 +42,7 @@ class PredictionJob:
     device: str = "auto"
     threshold: float | None = None
     batch_size: int = 1
+    tiles: TileSettings | None = None
     trust: bool = False
 
     def settings(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class PredictionJob:
             "modified_ns": status and status.st_mtime_ns,
             "recipe": self.recipe,
             "threshold": self.threshold,
+            "tiles": self.tiles and [self.tiles.size, self.tiles.overlap],
         }
 
 
@@ -98,6 +101,7 @@ def run_prediction(job: PredictionJob, progress: Progress = list) -> Outcome:
         device=str(resolve_device(job.device, local_rank())),
         threshold=job.threshold,
         batch_size=job.batch_size,
+        tiles=job.tiles,
         trust=job.trust,
     )
     kinds = choose_kinds(job.kinds, cast(Sequence[str], predictor.model.tasks), job.checkpoint)
@@ -124,7 +128,7 @@ def _begin(job: PredictionJob, names: list[str], kinds: Sequence[Kind]) -> list[
     file, text = job.out / SETTINGS, json.dumps(job.settings(), indent=1)
     if file.is_file() and file.read_text(encoding="utf-8") != text:
         raise ValueError(
-            f"{job.out} holds predictions of another checkpoint or with another threshold (see {SETTINGS} there): "
+            f"{job.out} holds predictions of another checkpoint or with other settings (see {SETTINGS} there): "
             "name another folder by --out, or remove it."
         )
     write_atomically(file, text)

@@ -6,7 +6,7 @@ predictor("street.jpg").save("out", picture=True)
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from .image_files import image_files
 from .image_input import ImageSource, InputImage, read_input
 from .prediction import Prediction, read_result
 from .thresholds import DEFAULT
+from .tiles import TileSettings, predict_tiled
 from .trained import load_trained
 
 
@@ -54,6 +55,7 @@ class Predictor:
         batch_size: images that go through the network together; those of different sizes never do, so that a result
             does not depend on the others.
         channel_order: "RGB" or "BGR", of arrays and tensors with colors.
+        tiles: images are predicted by overlapping tiles of this size and put together again; None: in one piece.
         trust: the recipe may build anything (see `load_recipe`).
 
     Attributes:
@@ -73,6 +75,7 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int = 1,
         channel_order: str = "RGB",
+        tiles: TileSettings | None = None,
         trust: bool = False,
     ) -> None:
         if threshold is not None and not 0 <= threshold <= 1:
@@ -83,7 +86,7 @@ class Predictor:
         model, loaded, self.classes, kept = load_trained(checkpoint, recipe, overrides=overrides, trust=trust)
         self.model = predict_in(model.to(target).eval(), loaded.train.amp)
         self.threshold = (kept or DEFAULT) if threshold is None else threshold
-        self.batch_size, self.channel_order = batch_size, channel_order
+        self.batch_size, self.channel_order, self.tiles = batch_size, channel_order, tiles
         self._mapper = build(loaded.dataloader.test.mapper, "dataloader.test.mapper")
         if not hasattr(self._mapper, "image_tensor"):
             raise RecipeError(
@@ -123,13 +126,39 @@ class Predictor:
 
     def attempts(self, images: Iterable[ImageSource]) -> Iterator[Prediction | OSError | ValueError]:
         """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
+        if self.tiles is not None:
+            yield from (self._by_tiles(source, self.tiles) for source in images)
+            return
         remaining = iter(images)
         while chunk := list(itertools.islice(remaining, self.batch_size)):
-            yield from self._predict(chunk)
+            yield from self._predict([self._read_input(source) for source in chunk])
 
-    def _predict(self, sources: list[ImageSource]) -> list[Prediction | OSError | ValueError]:
+    def _by_tiles(self, source: ImageSource, tiles: TileSettings) -> Prediction | OSError | ValueError:
+        image = self._read_input(source)
+        if isinstance(image, Exception):
+            return image
+        try:
+            return predict_tiled(self._predict_all, image, self.classes, tiles)
+        except ValueError as error:
+            return error
+
+    def _predict_all(self, images: list[InputImage]) -> list[Prediction]:
+        """Predictions of images of one size, a batch at a time.
+
+        Raises:
+            ValueError: one of them cannot be predicted.
+        """
+        predictions = []
+        for start in range(0, len(images), self.batch_size):
+            for attempt in self._predict(images[start : start + self.batch_size]):
+                if isinstance(attempt, Exception):
+                    raise attempt
+                predictions.append(attempt)
+        return predictions
+
+    def _predict(self, images: Sequence[InputImage | OSError | ValueError]) -> list[Prediction | OSError | ValueError]:
         """The results of a batch in its order; images of different sizes go through the network by themselves."""
-        attempts = [self._prepare(source) for source in sources]
+        attempts = [self._prepare(image) for image in images]
         by_shape: dict[torch.Size, list[int]] = {}
         for place, attempt in enumerate(attempts):
             if not isinstance(attempt, Exception):
@@ -142,12 +171,19 @@ class Predictor:
             results |= {place: self._read(*both) for place, *both in zip(places, prepared, found)}
         return list(results.values())
 
-    def _prepare(self, source: ImageSource) -> _Prepared | OSError | ValueError:
+    def _read_input(self, source: ImageSource) -> InputImage | OSError | ValueError:
         try:
-            image = read_input(source, self.channel_order)
+            return read_input(source, self.channel_order)
+        except (OSError, ValueError) as error:
+            return error
+
+    def _prepare(self, image: InputImage | OSError | ValueError) -> _Prepared | OSError | ValueError:
+        if isinstance(image, Exception):
+            return image
+        try:
             pixels = in_format(image.pixels, self._mapper.image_format)
             return _Prepared(image, self._mapper.image_tensor(pixels, image.name))
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             return error
 
     def _read(self, prepared: _Prepared, result: dict[str, Any]) -> Prediction | ValueError:

@@ -49,8 +49,8 @@ def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monke
     done, missing = tmp_path / "out" / "a.png.json", tmp_path / "out" / "sub" / "a.png.json"
     done.write_text("as it was")
     missing.unlink()
-    asked, prepare = [], Predictor._prepare
-    monkeypatch.setattr(Predictor, "_prepare", lambda self, path: asked.append(path) or prepare(self, path))
+    asked, read = [], Predictor._read_input
+    monkeypatch.setattr(Predictor, "_read_input", lambda self, path: asked.append(path) or read(self, path))
     assert main(command) == 0
     assert asked == [images / "sub" / "a.png"]
     assert done.read_text() == "as it was"
@@ -60,7 +60,7 @@ def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monke
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--threshold", "0.7"], "out holds predictions of another checkpoint or with another threshold"),
+        (["--threshold", "0.7"], "out holds predictions of another checkpoint or with other settings"),
         (["--threshold", "7"], "threshold=7.0 must be from 0 to 1"),
     ],
 )
