@@ -10,18 +10,12 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from detectron2.config import instantiate
-from torch import nn
-
-from focalnet_d2.checkpoint.export import SUFFIXES, export_state, save_as
-from focalnet_d2.checkpoint.loading import checkpoint_metadata, load_checkpoint
-from focalnet_d2.checkpoint.reading import read_checkpoint
-from focalnet_d2.config.lazy import load_recipe
-from focalnet_d2.model_zoo import inspection
+from typing import TYPE_CHECKING, Any
 
 from .errors import run_command
+
+if TYPE_CHECKING:
+    from torch import nn  # not at the top: --help does without torch
 
 OWN = "focalnet_d2"
 
@@ -36,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="focalnet-d2 convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path, help="a checkpoint of any known layout")
-    parser.add_argument("out", type=Path, nargs="?", help=f"file to write, {' or '.join(SUFFIXES)}")
+    parser.add_argument("out", type=Path, nargs="?", help="file to write, .safetensors or .pth")
     parser.add_argument("--inspect", action="store_true", help="only tell what FILE is and which recipes it fits")
     parser.add_argument("--to", default=OWN, help="layout to write, such as FocalNet-DINO (default: %(default)s)")
     parser.add_argument("--recipe", help="shipped recipe, or file of one, whose model FILE fills")
@@ -54,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _inspect_or_convert(options: argparse.Namespace) -> None:
     if options.inspect:
-        print(inspection.inspect_checkpoint(options.file, entry=options.entry))
+        from focalnet_d2.model_zoo.inspection import inspect_checkpoint  # not at the top: --help does without torch
+
+        print(inspect_checkpoint(options.file, entry=options.entry))
     else:
         _convert(options)
 
@@ -66,6 +62,17 @@ def _convert(options: argparse.Namespace) -> None:
         ValueError: the file does not fit, or cannot be written in the layout or under the name.
         FileExistsError: OUT exists.
     """
+    from focalnet_d2.checkpoint.export import (
+        SUFFIXES,
+        export_state,
+        save_as,
+    )  # not at the top: --help does without torch
+    from focalnet_d2.checkpoint.loading import (
+        checkpoint_metadata,
+        load_checkpoint,
+    )  # not at the top: --help does without torch
+    from focalnet_d2.checkpoint.reading import read_checkpoint  # not at the top: --help does without torch
+
     out = options.out
     if out is None or out.suffix not in SUFFIXES:
         raise ValueError(f"Give a file to write that ends in {' or '.join(SUFFIXES)}, or --inspect.")
@@ -93,15 +100,22 @@ def _convert(options: argparse.Namespace) -> None:
     print("\n".join([str(report), *written, *(f"  note: {note}" for note in notes)]))
 
 
-def _build(options: argparse.Namespace) -> nn.Module:
+def _build(options: argparse.Namespace) -> "nn.Module":
     """The model of the recipe, or its FocalNet."""
+    from detectron2.config import instantiate  # not at the top: --help does without torch
+
+    from focalnet_d2.config.lazy import load_recipe  # not at the top: --help does without torch
+    from focalnet_d2.model_zoo.inspection import focalnet_node  # not at the top: --help does without torch
+
     recipe = options.recipe or _fitting_recipe(options)
     model = load_recipe(recipe, trust=options.trust).model
-    return instantiate(inspection.focalnet_node(model) if options.backbone_only else model).eval()
+    return instantiate(focalnet_node(model) if options.backbone_only else model).eval()
 
 
 def _fitting_recipe(options: argparse.Namespace) -> str:
-    found = inspection.inspect_checkpoint(options.file, entry=options.entry)
+    from focalnet_d2.model_zoo.inspection import inspect_checkpoint  # not at the top: --help does without torch
+
+    found = inspect_checkpoint(options.file, entry=options.entry)
     recipes = found.fits + (found.starts if options.backbone_only else [])
     if not recipes:
         reasons = "".join(f"; {name}: {reason}" for name, reason in list(found.refused.items())[:1])

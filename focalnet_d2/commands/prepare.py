@@ -10,10 +10,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-
-from focalnet_d2.data.datasets import datasets_root
-from focalnet_d2.data.preparation import ADE20K_TASKS, prepare_ade20k, prepare_coco_semantic
+from collections.abc import Sequence
 
 from .arguments import at_least_one
 from .errors import run_command
@@ -34,8 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_ade20k(data_sets: argparse._SubParsersAction) -> None:
     parser = data_sets.add_parser("ade20k", help="semantic, panoptic and instance files of ADE20K")
-    _add_common_options(parser, prepare_ade20k)
-    parser.add_argument("--tasks", nargs="+", choices=ADE20K_TASKS, default=ADE20K_TASKS, help="default: all")
+    _add_common_options(parser, "prepare_ade20k")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        default=argparse.SUPPRESS,
+        metavar="TASK",
+        help="semantic, panoptic, instance; default: all",
+    )
     parser.add_argument(
         "--published-areas",
         action="store_true",
@@ -49,22 +52,26 @@ def _add_coco_semantic(data_sets: argparse._SubParsersAction) -> None:
     parser = data_sets.add_parser(
         "coco-semantic", help="semantic labels of COCO's 133 classes: not needed, but faster to read"
     )
-    _add_common_options(parser, prepare_coco_semantic)
+    _add_common_options(parser, "prepare_coco_semantic")
 
 
-def _add_common_options(parser: argparse.ArgumentParser, prepare: Callable[..., None]) -> None:
+def _add_common_options(parser: argparse.ArgumentParser, prepare: str) -> None:
+    """Options of every data set; `prepare` names the function of `focalnet_d2.data.preparation`."""
     parser.set_defaults(prepare=prepare)
-    parser.add_argument("--root", default=datasets_root(), help="folder of all data sets; default: %(default)s")
+    parser.add_argument("--root", help="folder of all data sets; default: $DETECTRON2_DATASETS, else datasets")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="default: both")
     parser.add_argument("--workers", type=at_least_one, default=os.cpu_count(), help="processes; default: %(default)s")
 
 
 def _prepare(options: argparse.Namespace) -> None:
     """Call the preparation with its options as keywords."""
+    from focalnet_d2.data import preparation  # not at the top: --help does without torch
+    from focalnet_d2.data.datasets import datasets_root  # not at the top: --help does without torch
+
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    keywords = {name: value for name, value in vars(options).items() if name not in ("prepare", "debug")}
+    keywords = {name: value for name, value in vars(options).items() if name not in ("prepare", "root", "debug")}
     try:
-        options.prepare(**keywords)
+        getattr(preparation, options.prepare)(options.root or datasets_root(), **keywords)
     except RuntimeError as error:  # a worker process died
         raise ChildProcessError(str(error)) from error
     except KeyboardInterrupt:

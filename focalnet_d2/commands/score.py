@@ -13,12 +13,6 @@ from pathlib import Path
 
 from focalnet_d2.data.annotations.ids import check_unique
 from focalnet_d2.data.annotations.json_file import column, entries_of, read_json
-from focalnet_d2.data.class_metadata import IGNORE_LABEL
-from focalnet_d2.evaluation import panoptic_stats, semantic
-from focalnet_d2.evaluation.average_precision import score_results_file
-from focalnet_d2.evaluation.coco_files import write_json
-from focalnet_d2.evaluation.confusion import check_class_count, check_classes, without_label
-from focalnet_d2.evaluation.panoptic_files import index_predicted_files, read_classes_and_files, score_panoptic_files
 from focalnet_d2.evaluation.report import results_table, write_results
 
 from .arguments import at_least_one, file_to_write
@@ -110,9 +104,12 @@ def _add_output(parser: argparse.ArgumentParser, score: Callable[[argparse.Names
 
 
 def _score_panoptic(options: argparse.Namespace) -> Results:
-    classes, truth = read_classes_and_files(options.truth, options.truth_folder)
-    predictions = index_predicted_files(options.predictions, options.predictions_folder)
-    tally = score_panoptic_files(
+    from focalnet_d2.evaluation import panoptic_files, panoptic_stats  # not at the top: --help does without torch
+    from focalnet_d2.evaluation.coco_files import write_json  # not at the top: --help does without torch
+
+    classes, truth = panoptic_files.read_classes_and_files(options.truth, options.truth_folder)
+    predictions = panoptic_files.index_predicted_files(options.predictions, options.predictions_folder)
+    tally = panoptic_files.score_panoptic_files(
         truth, predictions, classes.contiguous, workers=options.workers, source=options.predictions
     )
     official = not options.corrected
@@ -123,6 +120,9 @@ def _score_panoptic(options: argparse.Namespace) -> Results:
 
 
 def _score_semantic(options: argparse.Namespace) -> Results:
+    from focalnet_d2.data.class_metadata import IGNORE_LABEL  # not at the top: --help does without torch
+    from focalnet_d2.evaluation import confusion, semantic  # not at the top: --help does without torch
+
     if options.categories is None:
         names = [str(index) for index in range(options.num_classes)]
     else:
@@ -131,16 +131,16 @@ def _score_semantic(options: argparse.Namespace) -> Results:
     ignored = IGNORE_LABEL if options.ignore_label is None else options.ignore_label
     is_no_class = options.ignore_label is not None and 0 <= ignored < len(names)
     if is_no_class:
-        check_class_count(len(names) - 1, f"{classes_from} without --ignore-label {ignored}")
+        confusion.check_class_count(len(names) - 1, f"{classes_from} without --ignore-label {ignored}")
     else:
-        check_classes(len(names), ignored, classes_from, "--ignore-label")
-    confusion = semantic.score_semantic_files(
+        confusion.check_classes(len(names), ignored, classes_from, "--ignore-label")
+    counts = semantic.score_semantic_files(
         options.truth, options.predictions, len(names), ignore_label=ignored, workers=options.workers
     )
     if is_no_class:
-        confusion = without_label(confusion, ignored)
+        counts = confusion.without_label(counts, ignored)
         del names[ignored]
-    return semantic.summarize(confusion, names, official=not options.corrected)
+    return semantic.summarize(counts, names, official=not options.corrected)
 
 
 def _names_of(path: Path) -> list[str]:
@@ -155,6 +155,8 @@ def _names_of(path: Path) -> list[str]:
 
 
 def _score_boxes(options: argparse.Namespace) -> Results:
+    from focalnet_d2.evaluation.average_precision import score_results_file  # not at the top: --help does without torch
+
     return score_results_file(
         options.truth, options.predictions, options.iou_type, backend=options.backend, max_dets=options.max_dets
     )

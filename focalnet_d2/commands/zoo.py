@@ -11,15 +11,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from focalnet_d2.model_zoo import ZooModel, find_weights, get, list_models
-from focalnet_d2.model_zoo.counts import COUNTS
-from focalnet_d2.model_zoo.families import short_result
-from focalnet_d2.model_zoo.files import sha256_of
-
 from .errors import run_command
+
+if TYPE_CHECKING:
+    from focalnet_d2.model_zoo import ZooModel  # not at the top: --help does without torch
 
 HEADERS = ("recipe", "parameters (M)", "FLOPs (G)", "published", "weights")
 
@@ -40,6 +39,8 @@ def models_table(substring: str = "") -> str:
     Raises:
         ValueError: none has it.
     """
+    from focalnet_d2.model_zoo import get, list_models  # not at the top: --help does without torch
+
     names = list_models(substring)
     if not names:
         raise ValueError(f"No recipe has '{substring}' in its name: --list alone shows all {len(list_models())}.")
@@ -62,11 +63,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(name: str, folder: str | None) -> str:
+    from focalnet_d2.model_zoo import get  # not at the top: --help does without torch
+    from focalnet_d2.model_zoo.files import sha256_of  # not at the top: --help does without torch
+
     path = get(name, folder).weights
     return f"{path}\nsha256 {sha256_of(path)}"
 
 
-def _row(model: ZooModel) -> tuple[str, ...]:
+def _row(model: "ZooModel") -> tuple[str, ...]:
+    from focalnet_d2.model_zoo.counts import COUNTS  # not at the top: --help does without torch
+    from focalnet_d2.model_zoo.families import short_result  # not at the top: --help does without torch
+
     parameters, multiply_adds = COUNTS.get(model.name, (None, None))
     return (
         model.name,
@@ -77,7 +84,9 @@ def _row(model: ZooModel) -> tuple[str, ...]:
     )
 
 
-def _state_of_weights(model: ZooModel) -> str:
+def _state_of_weights(model: "ZooModel") -> str:
+    from focalnet_d2.model_zoo import find_weights  # not at the top: --help does without torch
+
     file = model.trained_file
     if file is None:
         return "not published"

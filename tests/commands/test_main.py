@@ -34,6 +34,7 @@ def test_every_subcommand_explains_itself(name, capsys):
         (["zoo", "--list", "resnet"], "resnet"),
         (["score", "panoptic", "nowhere.json", "other.json"], "nowhere.json"),
         (["prepare", "ade20k", "--root", "nowhere"], "nowhere"),
+        (["prepare", "ade20k", "--tasks", "semantics"], "semantic, panoptic, instance"),
         (["prepare", "coco-semantic", "--root", "nowhere"], "nowhere"),
         (["generate", "--root", "there", "--train", "-1"], "-1"),
     ],

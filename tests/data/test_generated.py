@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pycocotools.mask as mask_codec
@@ -218,6 +219,13 @@ def test_foreign_folder_is_not_touched(tmp_path):
     with pytest.raises(FileExistsError, match="photos exists and is not a generated data set"):
         generate_dataset(tmp_path / "photos", num_train=1, num_val=1, overwrite=True)
     assert (tmp_path / "photos" / "mine.txt").read_text() == "keep"
+
+
+def test_help_names_every_style(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.search(r"list of classes: (.*?) \(", " ".join(capsys.readouterr().out.split()))[1]
+    assert set(re.split(r", | or ", listed)) == set(STYLES)
 
 
 def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch):

@@ -58,9 +58,11 @@ def prepare_ade20k(
 
     Raises:
         FileNotFoundError: a folder or file is missing; then nothing has been written.
-        ValueError: a file that cannot be used, named in the message; the next run continues there.
+        ValueError: an unknown task, or a file that cannot be used, named in the message; the next run continues there.
         RuntimeError: a worker died.
     """
+    if unknown := [task for task in tasks if task not in TASKS]:
+        raise ValueError(f"There is no task {unknown[0]!r} of ADE20K: take some of {', '.join(TASKS)}.")
     folder = Path(root) / FOLDER
     sources = {split: find_sources(folder, split, needs_instances=set(tasks) != {"semantic"}) for split in splits}
     makers: dict[str, Callable] = {
