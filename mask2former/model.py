@@ -49,6 +49,7 @@ class Mask2Former(ImageModel):
     """
 
     layouts = LAYOUTS
+    export_decoder = "query_masks"
 
     def __init__(
         self,
@@ -109,6 +110,16 @@ class Mask2Former(ImageModel):
         """Weighted losses by name, scalars; see `Mask2FormerCriterion`."""
         last: MaskPredictions = {"pred_logits": outputs["pred_logits"], "mask_embed": outputs["mask_embed"]}
         return self.criterion([*outputs["aux_outputs"], last], outputs["mask_features"], targets)
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`pred_logits` (B, Q, K + 1), no object last, and `pred_masks` (B, Q, H/4, W/4) logits."""
+        outputs = self.predict(images)
+        masks = predict_masks(outputs["mask_embed"], outputs["mask_features"])  # (B, Q, H/4, W/4)
+        return {"pred_logits": outputs["pred_logits"], "pred_masks": masks}
+
+    def export_settings(self) -> dict[str, Any]:
+        """What `query_masks` decodes with, and the divisor of the sizes of a padded batch."""
+        return {"size_divisibility": self.size_divisibility, **self.inference.settings()}
 
     def postprocess(self, outputs: Mask2FormerOutputs, sizes: ImageSizes) -> list[dict[str, Any]]:
         """The results of each image that `inference` is set to make, at its output size."""

@@ -18,7 +18,7 @@ from detectron2.layers import Conv2d, ShapeSpec
 from torch import Tensor, nn
 
 from focalnet_d2.kernels.linear import pointwise
-from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels
+from focalnet_d2.layers.deformable_encoder import DeformableEncoder, flatten_levels, split_levels
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
 from focalnet_d2.layers.projection import by_stride, fill_projection
 
@@ -86,11 +86,14 @@ class PixelDecoder(nn.Module):
     def _precision(self) -> Iterator[torch.dtype]:
         """Automatic mixed precision is on inside only if it is bfloat16's; gives the type of the maps."""
         device_type = self.level_embed.device.type
-        if torch.is_autocast_enabled(device_type) and torch.get_autocast_dtype(device_type) is torch.bfloat16:
+        wide = torch.promote_types(self.level_embed.dtype, torch.float32)
+        if not torch.is_autocast_enabled(device_type):  # an exported graph shall hold no region of it
+            yield wide
+        elif torch.get_autocast_dtype(device_type) is torch.bfloat16:
             yield torch.bfloat16
         else:
             with torch.autocast(device_type, enabled=False):
-                yield torch.promote_types(self.level_embed.dtype, torch.float32)
+                yield wide
 
     def encode(self, sources: list[Tensor]) -> list[Tensor]:
         """Lets the cells of all levels exchange what they hold: L maps (B, ., H_l, W_l) -> L maps (B, C, H_l, W_l)."""
@@ -101,8 +104,6 @@ class PixelDecoder(nn.Module):
             (self.position_embedding.of_size(shape, embed) + embed.view(-1, 1, 1)).to(projected[0].dtype)
             for shape, embed in zip(spatial_shapes, self.level_embed, strict=True)
         ]
-        valid_ratios = projected[0].new_ones(len(projected[0]), len(projected), 2)
+        valid_ratios = projected[0].new_ones(projected[0].shape[0], len(projected), 2)
         memory = self.encoder(flatten_levels(projected), flatten_levels(positions), spatial_shapes, valid_ratios)
-        parts = memory.split([h * w for h, w in spatial_shapes], dim=1)  # L x (B, H_l * W_l, C)
-        # in this order of views also a single image has the strides of a map with its channels last
-        return [part.unflatten(1, shape).permute(0, 3, 1, 2) for part, shape in zip(parts, spatial_shapes, strict=True)]
+        return [map_.permute(0, 3, 1, 2) for map_ in split_levels(memory, spatial_shapes)]  # channels last in memory

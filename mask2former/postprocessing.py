@@ -147,6 +147,16 @@ class SegmentationInference:
         ]
         return tuple(task for setting, tasks in switches if setting is not None for task in tasks)
 
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain values, for exported models."""
+        found: dict[str, Any] = {"tasks": list(self.tasks), "thing_ids": list(self.thing_ids)}
+        if self.panoptic is not None:
+            found["object_mask_threshold"] = self.panoptic.object_mask_threshold
+            found["overlap_threshold"] = self.panoptic.overlap_threshold
+        if self.instance is not None:
+            found["top_k"] = self.instance.top_k
+        return found
+
     def check(self, num_queries: int, num_classes: int) -> None:
         """Raises ValueError when the settings want more than so many queries and classes can give."""
         if self.instance is not None:

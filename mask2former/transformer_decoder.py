@@ -35,7 +35,8 @@ class MaskPredictions(TypedDict):
 
 def predict_masks(mask_embed: Tensor, mask_features: Tensor) -> Tensor:
     """Inner product of every query with every pixel: (..., Q, E), (..., E, h, w) -> (..., Q, h, w) logits."""
-    return (mask_embed @ mask_features.flatten(-2)).unflatten(-1, mask_features.shape[-2:])
+    product = mask_embed @ mask_features.flatten(-2)  # (..., Q, h * w)
+    return product.view(*product.shape[:-1], *mask_features.shape[-2:])
 
 
 class MaskedDecoderLayer(nn.Module):
@@ -130,7 +131,7 @@ class MaskedAttentionDecoder(nn.Module):
         memories = [self._memory(*level) for level in zip(maps, self.level_embed.weight, strict=True)]
         sizes = [feature.shape[-2:] for feature in maps]
         keys = [_resize(mask_features.detach(), size) for size in sizes]  # L x (B, E, H_l, W_l)
-        query_feat = self.query_feat.weight.expand(len(mask_features), -1, -1)  # (B, Q, C)
+        query_feat = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)  # (B, Q, C)
         query_embed = self.query_embed.weight.expand_as(query_feat)
         predictions = [self.predict(query_feat)]
         for index, layer in enumerate(self.layers):

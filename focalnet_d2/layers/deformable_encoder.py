@@ -22,6 +22,15 @@ def flatten_levels(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
 
 
+def split_levels(tokens: Tensor, spatial_shapes: SpatialShapes) -> list[Tensor]:
+    """(B, N, C) -> L maps (B, H, W, C), of which a single image too has its rows one after another in memory."""
+    maps, start = [], 0
+    for h, w in spatial_shapes:  # a split would hold the sizes of a traced image
+        maps.append(tokens[:, start : start + h * w].view(tokens.shape[0], h, w, tokens.shape[2]))
+        start = start + h * w
+    return maps
+
+
 def get_valid_ratios(padding_masks: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> Tensor:
     """Unpadded share of each level's sides: L masks (B, H, W), True = padding -> (B, L, 2) as (w, h)."""
     shares = [(~line).to(dtype).mean(-1) for mask in padding_masks for line in (mask[:, 0], mask[:, :, 0])]  # 2L x (B,)

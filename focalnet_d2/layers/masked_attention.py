@@ -47,10 +47,14 @@ class MaskedAttention(nn.Module):
         """
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         query, key, value = [
-            F.linear(tokens, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
+            self._heads(F.linear(tokens, weight, bias))
             for tokens, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
         attended = masked_attention(
             query, key, value, None if attn_mask is None else attn_mask[:, None]
         )  # (B, heads, Q, C/heads)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        """(B, N, C) -> (B, heads, N, C / heads)."""
+        return tokens.view(*tokens.shape[:2], self.num_heads, -1).transpose(1, 2)

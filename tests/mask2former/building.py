@@ -15,9 +15,11 @@ from mask2former.postprocessing import (  # fmt: skip
 )
 from mask2former.transformer_decoder import MaskedAttentionDecoder
 
+TINY_BACKBONE = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(1, 1, 1, 1), focal_windows=(3, 3, 3, 3))
+
 
 def tiny_backbone() -> FocalNet:
-    return FocalNet(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(1, 1, 1, 1), focal_windows=(3, 3, 3, 3))
+    return FocalNet(**TINY_BACKBONE)
 
 
 def build_head(

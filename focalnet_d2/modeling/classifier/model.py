@@ -92,6 +92,7 @@ class ImageClassifier(ImageModel):
 
     layouts = LAYOUTS
     tasks = ("classification",)
+    export_decoder = "classes"
 
     def __init__(
         self,
@@ -162,6 +163,14 @@ class ImageClassifier(ImageModel):
         if "target_shares" in outputs:  # smoothed by what mixed them
             return {"loss_class": F.cross_entropy(outputs["logits"], outputs["target_shares"])}
         return {"loss_class": F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)}
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`logits` (B, K)."""
+        return {"logits": self.run_network(images.tensor)}
+
+    def export_settings(self) -> dict[str, Any]:
+        """Images of a batch are all of one size."""
+        return {"same_size": True}
 
     def postprocess(self, outputs: ClassifierOutputs, sizes: ImageSizes) -> list[dict[str, Tensor]]:
         """`scores` (K,) of each image, the logits as float32."""

@@ -20,6 +20,7 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from typing_extensions import NotRequired, TypedDict
 
+from focalnet_d2.kernels.average_pool import average_pool
 from focalnet_d2.layers.projection import by_stride
 from focalnet_d2.utils.text import some_of
 
@@ -33,6 +34,18 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequent
     conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
     c2_msra_fill(conv)
     return nn.Sequential(OrderedDict(conv=conv, bn=nn.SyncBatchNorm(out_channels), relu=nn.ReLU(inplace=True)))
+
+
+class AveragePool(nn.Module):
+    """Means over a grid of cells; see `average_pool`."""
+
+    def __init__(self, cells: int):
+        super().__init__()
+        self.cells = cells
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, cells, cells)."""
+        return average_pool(maps, self.cells)
 
 
 class PixelClassifier(nn.Module):
@@ -80,7 +93,7 @@ class UPerHead(PixelClassifier):
         self.in_features = tuple(input_shape)
         *finer, coarsest = (shape.channels for _, shape in by_stride(input_shape))
         self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(size), conv_bn_relu(coarsest, dim, 1)) for size in tuple(pool_sizes)
+            nn.Sequential(AveragePool(size), conv_bn_relu(coarsest, dim, 1)) for size in tuple(pool_sizes)
         )
         self.bottleneck = conv_bn_relu(coarsest + len(self.psp_modules) * dim, dim, 3)
         self.lateral_convs = nn.ModuleList(conv_bn_relu(channels, dim, 1) for channels in finer)
@@ -181,6 +194,7 @@ class UPerNet(ImageModel):
 
     layouts = LAYOUTS
     tasks = ("sem_seg",)
+    export_decoder = "pixels"
 
     def __init__(
         self,
@@ -263,6 +277,14 @@ class UPerNet(ImageModel):
             for logits in (outputs["logits"], cast(Tensor, outputs.get("aux_logits")))
         )
         return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`logits` (B, K, H/4, W/4) of images, or windows, that fill the batch."""
+        return {"logits": self.predict(images)["logits"]}
+
+    def export_settings(self) -> dict[str, Any]:
+        """Images of a batch are all of one size; the windows that `pixels` cuts an image into, 0 for none."""
+        return {"same_size": True, "window": self.inference.window, "stride": self.inference.stride}
 
     def postprocess(self, outputs: Sequence[WindowOutputs], sizes: ImageSizes) -> list[dict[str, Tensor]]:
         """`sem_seg` (K, H, W) of each image at its output size, see `WindowInference`."""
