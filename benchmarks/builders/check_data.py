@@ -20,7 +20,8 @@ from focalnet_d2.data.checks.processes import Crew
 from focalnet_d2.data.checks.run import check_datasets
 from focalnet_d2.data.checks.tasks import RecipeLimits
 from focalnet_d2.data.folders.finding import find_datasets
-from focalnet_d2.data.image_reading import decode_image, read_image_file
+from focalnet_d2.data.image_reading import read_image_file
+from focalnet_d2.data.pixels import decode_image
 
 OBJECTS, CORNERS = 7, 24  # of an image, of a mask; COCO has 7.3 objects
 _CHUNK = 16

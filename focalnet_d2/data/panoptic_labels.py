@@ -17,7 +17,7 @@ from torchvision.io import decode_png
 from focalnet_d2.utils.atomic_write import atomic_open
 from focalnet_d2.utils.text import some_of
 
-from .image_reading import READ_ERRORS, decoding_problem
+from .pixels import READ_ERRORS, decoding_problem
 
 LARGEST_ID = 256**3 - 1
 _PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"

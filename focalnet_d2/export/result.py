@@ -1,9 +1,13 @@
 """What an exported model says about one image; numpy only."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from focalnet_d2.data.annotations.ids import Id
+from focalnet_d2.data.class_map import ClassMap
 
 
 class Sizes(NamedTuple):
@@ -25,7 +29,9 @@ class Result:
     """The results of one image of H x W pixels; what the model does not predict is None.
 
     Attributes:
-        classes: of the model, in the order of the contiguous ids: dicts with id (of the data set), name, isthing.
+        classes: of the model, in the order of the contiguous ids.
+        size: (H, W).
+        path: of the image's file; None where it has none.
         boxes: (N, 4) float32 XYXY pixels, best score first.
         scores: (N,) float32.
         class_ids: (N,) int64 contiguous ids.
@@ -36,7 +42,9 @@ class Result:
         class_scores: (K,) float32 probabilities of a classifier.
     """
 
-    classes: tuple[dict[str, Any], ...]
+    classes: ClassMap
+    size: tuple[int, int]
+    path: Path | None = None
     boxes: np.ndarray | None = None
     scores: np.ndarray | None = None
     class_ids: np.ndarray | None = None
@@ -45,3 +53,16 @@ class Result:
     segments: tuple[dict[str, Any], ...] = ()
     semantic_map: np.ndarray | None = None
     class_scores: np.ndarray | None = None
+
+    @property
+    def category_ids(self) -> list[Id]:
+        """Ids of the data set of the N objects."""
+        return [self.classes.classes[index].dataset_id for index in self._objects()]
+
+    @property
+    def names(self) -> list[str]:
+        """Class names of the N objects."""
+        return [self.classes.names[index] for index in self._objects()]
+
+    def _objects(self) -> list[int]:
+        return [] if self.class_ids is None else self.class_ids.tolist()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
-from focalnet_d2.data.image_reading import in_format
+from focalnet_d2.data.pixels import in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 

@@ -1,12 +1,10 @@
 """Every kind of image file has one exact meaning, or an error that names the file."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
-from detectron2.utils import logger
 from PIL import Image
 
+from focalnet_d2.data import pixels
 from focalnet_d2.data.image_reading import read_image
 
 COLORS = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3) * 2
@@ -65,7 +63,7 @@ def test_16_bit_gray_is_divided_by_257(tmp_path, suffix):
     ("values", "is_dark"), [([[0, 255]], True), ([[0, 4095]], True), ([[0, 4096]], False), ([[0]], False)]
 )
 def test_16_bit_values_of_a_smaller_range_are_said_once(tmp_path, caplog, monkeypatch, values, is_dark):
-    monkeypatch.setattr(logger, "_LOG_COUNTER", Counter())
+    monkeypatch.setattr(pixels, "_warned_of", [])
     for name in ("first.png", "second.png"):
         read_image(saved(tmp_path / name, Image.fromarray(np.array(values, np.uint16))))
     assert len(caplog.records) == is_dark

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..image_reading import decode_image, read_image_file, to_rgb, turned_upright
+from ..image_reading import read_image_file
+from ..pixels import decode_image, to_rgb, turned_upright
 
 DIFFERENT_BITS = 6  # of 64, up to which two images are compared
 MOST_COMPARED = 2000  # pairs of images that are read again

@@ -18,7 +18,8 @@ from PIL import Image
 from ..annotations.faults import Fault
 from ..annotations.files import misspelled
 from ..annotations.masks import Size
-from ..image_reading import (
+from ..image_reading import read_image_file
+from ..pixels import (
     FIRST_TURN,
     UPRIGHT,
     PixelFormat,
@@ -28,7 +29,6 @@ from ..image_reading import (
     is_dark,
     orientation_of,
     pixel_format,
-    read_image_file,
     to_rgb,
     turned_upright,
 )

@@ -11,14 +11,14 @@ from PIL import Image
 from focalnet_d2.utils.atomic_write import atomic_open
 
 from ..annotations.masks import Size
-from ..image_reading import (
+from ..image_reading import read_image_file
+from ..pixels import (
     FIRST_TURN,
     UPRIGHT,
     PixelFormat,
     decode_image,
     orientation_of,
     pixel_format,
-    read_image_file,
     to_rgb,
     turned_upright,
 )

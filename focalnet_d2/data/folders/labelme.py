@@ -33,7 +33,7 @@ from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
-from ..image_reading import READ_ERRORS, decoding_problem
+from ..pixels import READ_ERRORS, decoding_problem
 from .dataset import Part
 from .instance_content import InstanceContent, class_list
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images

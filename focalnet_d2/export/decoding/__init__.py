@@ -3,3 +3,22 @@
 Each has `decode(outputs, settings, sizes) -> dict`: the tensors of one image by name, what `export_settings` of the
 model says, and the image's sizes (`Sizes`) -> the fields of a `Result` that the model predicts.
 """
+
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def decoder(name: str) -> Callable[..., dict[str, Any]]:
+    """The function `decode` of the module of that name.
+
+    Raises:
+        ValueError: there is no such module.
+    """
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    if name not in known:
+        raise ValueError(
+            f"The decoder {name!r} of the file is none of {', '.join(known)}: a newer focalnet-d2 wrote it."
+        )
+    return import_module(f"{__name__}.{name}").decode

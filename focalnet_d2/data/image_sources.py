@@ -1,0 +1,104 @@
+"""One image, whatever it comes as, as 8-bit RGB (`pixels.py` has the rules); numpy and Pillow only.
+
+    bytes           an image file, turned upright by its EXIF orientation
+    Pillow image    the same, decoded
+    array           (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or float from 0 to 1; alpha is laid over
+                    white
+
+The order of colors can only be told for arrays; files say their own.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .pixels import IMAGE_FORMATS, decode_image, eight_bits, in_format, load_pixels, upright_pixels
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
+
+
+class InputImage(NamedTuple):
+    """An image to predict from.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB.
+        name: its path, or what it is, for messages.
+        path: of its file; None where it has none.
+    """
+
+    pixels: np.ndarray
+    name: str
+    path: Path | None = None
+
+
+def check_channel_order(channel_order: str) -> None:
+    """Raises ValueError unless it is "RGB" or "BGR"."""
+    if channel_order not in IMAGE_FORMATS:
+        raise ValueError(f"channel_order={channel_order!r} must be one of {', '.join(IMAGE_FORMATS)}.")
+
+
+def image_in_memory(source: Any, channel_order: str = "RGB") -> InputImage:
+    """An image from the bytes of a file, a Pillow image or an array; any shape above.
+
+    Args:
+        channel_order: "RGB" or "BGR", of arrays with colors.
+
+    Raises:
+        ValueError: it is no image, or one whose values have no 8-bit meaning; says what it is.
+        TypeError: nothing of the above.
+    """
+    if isinstance(source, bytes):
+        name = f"of {len(source)} bytes in memory"
+        return InputImage(upright_pixels(decode_image(source, name), name), name)
+    if isinstance(source, Image.Image):
+        name = getattr(source, "filename", "") or f"of Pillow in memory ({source.mode}, {source.width}x{source.height})"
+        return InputImage(upright_pixels(load_pixels(source, str(name)), str(name)), str(name))
+    if isinstance(source, np.ndarray):
+        name = f"array {source.dtype} {source.shape}"
+        values = source[..., None] if source.ndim == 2 else source
+        check_shape(values, name, "(H, W), or (H, W, C) with 1, 3 or 4 channels")
+        return InputImage(array_pixels(values, channel_order, name), name)
+    raise TypeError(
+        f"A {type(source).__name__} is no image: give a path, the bytes of a file, a Pillow image, an array (H, W, 3) "
+        "or a tensor (3, H, W)."
+    )
+
+
+def check_shape(values: np.ndarray, name: str, wanted: str) -> None:
+    """Raises ValueError unless values are (H, W, 1), (H, W, 3) or (H, W, 4), and not empty."""
+    if values.ndim != 3 or values.shape[2] not in MODES or not values.size:
+        raise ValueError(f"The {name} is no image: it must have the shape {wanted}.")
+
+
+def array_pixels(values: np.ndarray, channel_order: str, name: str) -> np.ndarray:
+    """(H, W, C), C of 1, 3 or 4 -> (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: values that have no 8-bit meaning.
+    """
+    pixels = _to_8_bits(values, name)
+    if pixels.shape[2] > 1:
+        pixels = np.concatenate([in_format(pixels[..., :3], channel_order), pixels[..., 3:]], axis=2)
+    mode = MODES[pixels.shape[2]]
+    image = Image.frombytes(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels).tobytes())
+    return upright_pixels(image, name)
+
+
+def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.uint16:
+        return eight_bits(values, name)
+    if values.dtype.kind != "f":
+        raise ValueError(f"The {name} has values of a type without a fixed range: give uint8, uint16 or floats.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"The {name} has pixels that are NaN or infinite.")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"The {name} has values from {low:.6g} to {high:.6g}: floats must be from 0 to 1, so divide them by their "
+            "white, or give uint8."
+        )
+    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)

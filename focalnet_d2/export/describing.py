@@ -1,0 +1,108 @@
+"""The description of a model that is exported: from its recipe's test mapper, its classes and its own settings."""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from detectron2.data import transforms as T
+from torch import nn
+from torchvision.transforms import CenterCrop, PILToTensor, Resize
+
+from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.version import __version__
+
+from .description import Description
+from .preprocessing import Step, apply_steps
+
+_PROBES = ((37, 53), (61, 40), (48, 48))  # (height, width) of images that show whether the steps are the mapper's
+
+
+def describe(model: nn.Module, mapper: Any, classes: ClassMap, *, threshold: float = 0.5) -> Description:
+    """What the file of a model says about itself; it takes any number and size of images.
+
+    Args:
+        mapper: of test images, from `focalnet_d2.data.mappers`.
+
+    Raises:
+        ValueError: the mapper does what an exported file cannot describe.
+    """
+    exported = cast(Any, model)
+    description = Description(
+        model=type(model).__name__,
+        decoder=exported.export_decoder,
+        settings=exported.export_settings(),
+        classes=classes,
+        steps=tuple(steps_of(mapper)),
+        color_order=mapper.image_format,
+        divisor=divisor_of(model),
+        threshold=threshold,
+        tasks=tuple(exported.tasks),
+        producer=f"focalnet-d2 {__version__}",
+    )
+    _check_steps(description.steps, mapper)
+    return description
+
+
+def divisor_of(model: nn.Module) -> int:
+    """The number that a model pads heights and widths to a multiple of: the sides of a padded image of one pixel."""
+    with torch.no_grad():
+        padded = cast(Any, model).preprocess([{"image": torch.zeros(3, 1, 1)}]).sizes.padded
+    return int(max(padded))
+
+
+def steps_of(mapper: Any) -> list[Step]:
+    """What a test mapper does with an image, as `preprocessing.py` does it.
+
+    Raises:
+        ValueError: something else; names it.
+    """
+    if hasattr(mapper, "augmentations"):
+        return [_step_of_augmentation(one) for one in mapper.augmentations.augs]
+    transforms = getattr(getattr(mapper, "transform", None), "transforms", None)
+    if transforms is None:
+        raise _no_step(mapper)
+    return [_step_of_transform(one) for one in transforms if not isinstance(one, PILToTensor)]
+
+
+def _step_of_augmentation(augmentation: Any) -> Step:
+    if type(augmentation) is T.ResizeShortestEdge:
+        lengths = set(augmentation.short_edge_length)
+        if len(lengths) == 1:
+            side, bound = lengths.pop(), augmentation.max_size
+            return {
+                "name": "resize_shortest_edge",
+                "short_side": int(side),
+                "max_size": int(bound),
+                "filter": int(augmentation.interp),
+            }
+    if type(augmentation) is T.Resize:
+        height, width = augmentation.shape
+        return {"name": "resize", "height": int(height), "width": int(width), "filter": int(augmentation.interp)}
+    raise _no_step(augmentation)
+
+
+def _step_of_transform(transform: Any) -> Step:
+    if type(transform) is Resize and isinstance(transform.size, int) and transform.max_size is None:
+        filters = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+        resampling = filters[transform.interpolation.value]
+        return {"name": "resize_short_side", "short_side": transform.size, "filter": resampling}
+    if type(transform) is CenterCrop and len(set(transform.size)) == 1:
+        return {"name": "center_crop", "side": int(transform.size[0])}
+    raise _no_step(transform)
+
+
+def _check_steps(steps: tuple[Step, ...], mapper: Any) -> None:
+    """Raises ValueError unless the steps give the mapper's pixels, bit for bit."""
+    generator = np.random.default_rng(0)
+    for height, width in _PROBES:
+        image = generator.integers(0, 256, (height, width, 3), np.uint8)
+        expected = mapper.image_tensor(image, "of a test").numpy().transpose(1, 2, 0)
+        if not np.array_equal(apply_steps(image, steps, "of a test"), expected):
+            raise ValueError(f"The steps {list(steps)} give other pixels than the test mapper {mapper}.")
+
+
+def _no_step(what: Any) -> ValueError:
+    return ValueError(
+        f"The test images of this recipe are changed by {what!r}, which an exported file cannot describe: set "
+        "dataloader.test.mapper.augmentations to one ResizeShortestEdge with one length, or to one Resize."
+    )
