@@ -16,7 +16,6 @@ from focalnet_d2.utils.atomic_write import UNFINISHED
 
 from . import onnx_format
 from .description import Description
-from .graph import output_names, trace
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +42,10 @@ def export_onnx(
     """
     path = Path(path)
     fixed = replace(description, **({} if dynamic else {"batch_size": batch_size, "size": size}))
-    names = output_names(model, batch_size, size)
-    program = trace(model, batch_size, size, dynamic=dynamic)
     with unfinished_files(path) as unfinished:
-        onnx_format.write(program, unfinished, names=names, description=fixed.to_json())
+        onnx_format.write(
+            model, unfinished, batch_size=batch_size, size=size, dynamic=dynamic, description=fixed.to_json()
+        )
     return path
 
 
