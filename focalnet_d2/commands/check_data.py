@@ -17,12 +17,13 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from focalnet_d2.data.annotations.faults import Fault
+from focalnet_d2.data.annotations.faults import Fault, fault_of, joined
 from focalnet_d2.data.folders.dataset import AUTO, LAYOUT_NAMES, PARTS
 from focalnet_d2.utils.text import plural
 
@@ -107,17 +108,36 @@ def _limits(recipe: str | None) -> "RecipeLimits":
 
 def _find(root: str, options: argparse.Namespace) -> "tuple[FoundDatasets, list[Fault]]":
     """The readings of a folder, and a fault for each that it seems to have and that cannot be used."""
-    from focalnet_d2.data.folders.finding import FoundDatasets, find_datasets  # needs torch, --help does not
+    from focalnet_d2.data.folders.finding import (  # needs torch, --help does not
+        FoundDatasets,
+        NothingUsableError,
+        ambiguities,
+        conflicting_layouts,
+        find_datasets,
+    )
 
     wanted = {part: getattr(options, part) for part in PARTS if getattr(options, part)}
+    faults: list[Fault] = []
     try:
-        found = find_datasets(root, layout=options.layout, wanted=wanted)
+        found = find_datasets(root, layout=options.layout, wanted=wanted, report=faults.append)
+    except NothingUsableError as error:
+        failures = list(error.failures.values()) or [error]
+        return FoundDatasets([], {}), [fault_of(failure, "no-usable-data", root) for failure in failures]
     except ValueError as error:
-        return FoundDatasets([], {}), [Fault("no-usable-data", "error", root, str(error))]
-    return found, [
-        Fault("unusable-reading", "warning", root, f"The folder also looks like {name}, but: {error}")
+        return FoundDatasets([], {}), [fault_of(error, "no-usable-data", root)]
+    of_readings = [
+        _of_reading(root, name, error, is_chosen=name in conflicting_layouts(found))
         for name, error in found.failures.items()
     ]
+    return found, [*joined(faults), *of_readings, *ambiguities(found)]
+
+
+def _of_reading(root: str, name: str, error: Exception, *, is_chosen: bool) -> Fault:
+    """The fault of a layout that the folder seems to have beside another one that can be used; it stops a run that has
+    to choose between the two."""
+    fault = fault_of(error, "unusable-reading", root)
+    severity, message = "error" if is_chosen else "warning", f"The folder also looks like {name}, but: {error}"
+    return replace(fault, severity=severity, message=message)
 
 
 def _report(findings: "Findings") -> Iterator[str]:

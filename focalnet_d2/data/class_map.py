@@ -12,7 +12,8 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from .annotations.ids import Id, check_unique, kind_of_ids
+from .annotations.faults import refusal
+from .annotations.ids import Id, kinds_problem, repeated, repeats_problem
 
 Color = tuple[int, int, int]
 _GOLDEN_RATIO = 0.618033988749895
@@ -40,7 +41,7 @@ class ClassMap:
     """Classes in the order of their contiguous ids.
 
     Raises:
-        ValueError: no class, an id or a name that occurs twice (blanks at its ends do not count), a name that is
+        FaultError: no class, an id or a name that occurs twice (blanks at its ends do not count), a name that is
             empty, or ids of different types.
     """
 
@@ -49,13 +50,19 @@ class ClassMap:
     def __post_init__(self) -> None:
         """Check the list, which everything else relies on."""
         ids = [entry.dataset_id for entry in self.classes]
+        names = [entry.name.strip() for entry in self.classes]
         if not ids:
-            raise ValueError("A class list is empty: name at least one class.")
-        kind_of_ids(ids, "The classes")
-        check_unique(ids, "Classes")
-        if nameless := [repr(entry.dataset_id) for entry in self.classes if not entry.name.strip()]:
-            raise ValueError(f"Classes have no name, those with the ids {some_of(nameless, 10)}: give each one.")
-        check_unique([name.strip() for name in self.names], "Classes", "name")
+            raise refusal("no-categories", "", "A class list is empty: name at least one class.")
+        if problem := kinds_problem(ids, "The classes"):
+            raise refusal("category-id-type", "", problem, ids)
+        if problem := repeats_problem(ids, "Classes"):
+            raise refusal("duplicate-category-id", "", problem, repeated(ids))
+        if nameless := [key for key, name in zip(ids, names, strict=True) if not name]:
+            message = f"Classes have no name, those with the ids {some_of(map(repr, nameless), 10)}: give each one."
+            raise refusal("category-name", "", message, nameless)
+        if problem := repeats_problem(names, "Classes", "name"):
+            alike = [key for key, name in zip(ids, names, strict=True) if name in repeated(names)]
+            raise refusal("duplicate-category-name", "", problem, alike)
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -3,6 +3,7 @@
 Reading for training or scoring stops at the first error (`strict`). `focalnet-d2 check-data` goes on and lists all.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -32,17 +33,44 @@ class Fault:
     count: int = 1
 
 
+class FaultError(ValueError):
+    """A fault that ends a reading; as text it is its message.
+
+    Attributes:
+        fault: kind, file and ids for whoever lists faults.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[type["FaultError"], tuple[Fault]]:
+        """What another process makes it of."""
+        return FaultError, (self.fault,)
+
+
 Report = Callable[[Fault], None]
+
+
+def refusal(kind: str, file: str | os.PathLike, message: str, ids: Iterable[object] = ()) -> FaultError:
+    """The error, to be raised, of a file of which nothing can be used; the arguments are those of `Fault`."""
+    shown = tuple(dict.fromkeys(map(str, ids)))
+    return FaultError(Fault(kind, "error", os.fspath(file), message, shown[:SHOWN_IDS], len(shown) or 1))
+
+
+def fault_of(error: Exception, kind: str, file: str | os.PathLike, ids: Iterable[object] = ()) -> Fault:
+    """The fault that an error carries; the other arguments are those of one for any other error, whose text it has."""
+    return error.fault if isinstance(error, FaultError) else refusal(kind, file, str(error), ids).fault
 
 
 def strict(fault: Fault) -> None:
     """The report of training and scoring: an error is raised, the rest is left to whoever counts it.
 
     Raises:
-        ValueError: the fault is an error.
+        FaultError: the fault is an error.
     """
     if fault.severity == "error":
-        raise ValueError(fault.message)
+        raise FaultError(fault)
 
 
 def joined(faults: Iterable[Fault]) -> list[Fault]:

@@ -27,7 +27,7 @@ from focalnet_d2.utils.text import some_of
 from .box_forms import CORNERS, BoxForms, form_problem
 from .boxes import as_finite_numbers, described, mark_boxes, with_boxes
 from .entries import identified, referring, with_key
-from .faults import Fault, Report, strict
+from .faults import FaultError, Report, strict
 from .findings import Findings, without
 from .flags import set_flags
 from .ids import Id, repeats_of
@@ -72,8 +72,8 @@ def read_instances(path: str | Path, report: Report = strict) -> CocoInstances:
     with paused_collection():
         try:
             content = read_json(path)
-        except ValueError as error:
-            report(Fault("json-damaged", "error", str(path), str(error)))
+        except FaultError as error:
+            report(error.fault)
             return CocoInstances(str(path), [], {}, None)
         return check_instances(content, path, report)
 

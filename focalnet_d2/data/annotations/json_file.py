@@ -8,7 +8,7 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from .faults import Fault, Report, strict
+from .faults import Fault, Report, refusal, strict
 
 Entry = dict[str, Any]
 
@@ -18,14 +18,15 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not JSON; the message names the file.
+        FaultError: it is not JSON; the message names the file.
     """
     try:
         return _parse(Path(path).read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"The annotation file {path} does not exist.") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); it may be damaged or incomplete.") from error
+        message = f"{path} is not valid JSON ({error}); it may be damaged or incomplete."
+        raise refusal("json-damaged", path, message) from error
 
 
 def _parse(text: bytes) -> Any:

@@ -20,7 +20,7 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.text import some_of
 
 from .entries import alike, distinct, identified, referring, with_key
-from .faults import Fault, Report, strict
+from .faults import FaultError, Report, strict
 from .files import can_be_file
 from .findings import Findings, without
 from .flags import meant_flag
@@ -64,8 +64,8 @@ def read_panoptic(path: str | Path, report: Report = strict) -> PanopticAnnotati
     with paused_collection():
         try:
             content = read_json(path)
-        except ValueError as error:
-            report(Fault("json-damaged", "error", str(path), str(error)))
+        except FaultError as error:
+            report(error.fault)
             return PanopticAnnotations(str(path), {}, [], {})
         return check_panoptic(content, path, report)
 
@@ -85,10 +85,12 @@ def check_panoptic(content: Any, path: str | Path, report: Report = strict) -> P
     findings = Findings(path, report)
     lists = entries_of(content, ("images", "categories", "annotations"), path, FORMAT, report)
     images, categories = _checked_images(lists[0], findings), _checked_categories(lists[1], findings)
+    categories, first_ids = _of_one_name(categories, findings)
     segments = _of_known_images(_by_image(lists[2], findings), images, findings)
     findings.oddities.source = f"{path} ({len(segments)} annotated images)"
     lacking = [image_id for image_id in images if image_id not in segments]
     findings.odd("image-without-annotation", "images have no annotation and are left out", lacking, "note")
+    _take_first_ids(segments, first_ids)
     _check_all_segments(segments, categories, findings)
     findings.log(logger)
     return PanopticAnnotations(str(path), images, categories, segments)
@@ -144,8 +146,27 @@ def _checked_categories(categories: list[Entry], findings: Findings) -> list[Ent
             message = f"{where}: {name!r} has isthing {flag!r}; write 1 for what is countable, else 0."
             findings.error("flag-value", message, [category])
             category["isthing"] = meant_flag(flag)
-    names = [category["name"] for category in categories]
-    return distinct(categories, names, "name", "duplicate-category-name", where, findings)
+    return categories
+
+
+def _of_one_name(categories: list[Entry], findings: Findings) -> tuple[list[Entry], dict[Id, Id]]:
+    """The first category of each name, and its id for the ids of the others that are the same class."""
+    names = [category["name"].strip() for category in categories]
+    firsts: dict[str, Entry] = {}
+    first_ids = {}
+    for name, category in zip(names, categories, strict=True):
+        first = firsts.setdefault(name, category)
+        if first is not category and first["isthing"] == category["isthing"]:
+            first_ids[category["id"]] = first["id"]
+    where = f"{findings.path}: categories"
+    return distinct(categories, names, "name", "duplicate-category-name", where, findings), first_ids
+
+
+def _take_first_ids(segments: Mapping[Id, Entry], first_ids: Mapping[Id, Id]) -> None:
+    for annotation in segments.values() if first_ids else ():
+        for segment in annotation["segments_info"]:
+            key = segment.get("category_id")
+            segment["category_id"] = first_ids.get(key, key) if isinstance(key, int | str) else key
 
 
 def _by_image(annotations: list[Entry], findings: Findings) -> dict[Id, Entry]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
-from ..annotations.faults import Fault
+from ..annotations.faults import Fault, fault_of
 from ..folders.dataset import FolderDataset
 from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
@@ -105,7 +105,7 @@ def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
     try:
         return read_for_checks(dataset, name, faults.add)
     except (ValueError, OSError) as error:
-        faults.add(Fault("unusable-annotations", "error", dataset.parts[name].annotations, str(error)))
+        faults.add(fault_of(error, "unusable-annotations", dataset.parts[name].annotations))
         return None
 
 

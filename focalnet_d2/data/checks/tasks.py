@@ -15,6 +15,7 @@ from ..folders import coco
 from ..folders.dataset import FolderDataset, image_name
 from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
+from ..folders.same_classes import OPTION
 from ..label_decoding import LabelDecoding
 from .stored_instances import StoredInstances, store_instances
 
@@ -92,7 +93,8 @@ def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
         FileNotFoundError, ValueError: nothing is left to look at.
     """
     source, layout = dataset.parts[part], LAYOUTS[dataset.layout]
-    stored = store_instances(source, coco.set_paths, report) if layout is coco.LAYOUT else None
+    can_be_stored = dataset.layout == coco.LAYOUT.name and OPTION not in source.options
+    stored = store_instances(source, coco.set_paths, report) if can_be_stored else None
     return layout.read(source, report) if stored is None else stored
 
 

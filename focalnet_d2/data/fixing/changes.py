@@ -17,6 +17,9 @@ SCHEMA_VERSION = 1
 _NO_ENTRY = (
     "unusable-",  # beginnings of kinds of faults
     "unreadable-",
+    "json-damaged",
+    "xml-damaged",
+    "not-utf-8",
     "skipped-",
     "unlabelled-",
     "label-without-",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
+from ..annotations.faults import refusal
 from .layout import WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_path
@@ -88,7 +89,8 @@ def relative_to_root(listing: Listing, part: str, value: str) -> str:
 def _only(listing: Listing, paths: Sequence[str], part: str) -> str:
     if len(paths) > 1:
         choices = " or ".join(f"data.{part}={path}" for path in paths[:4])
-        raise ValueError(f"{listing.root} has {len(paths)} candidates for the part {part!r}: choose one by {choices}.")
+        message = f"{listing.root} has {len(paths)} candidates for the part {part!r}: choose one by {choices}."
+        raise refusal("several-candidates", listing.root, message, paths)
     return paths[0]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
+from ..annotations.faults import refusal
 from ..annotations.ids import repeated
 from ..annotations.json_file import read_json
 from ..label_decoding import Color
@@ -71,9 +72,9 @@ def find_class_file(listing: Listing) -> ClassFile | None:
     files = [one for one in files if one.path.count("/") == highest]
     for other in files[1:]:
         if (other.classes, other.ignored) != (files[0].classes, files[0].ignored):
-            raise ValueError(
-                f"{listing.root / files[0].path} and {listing.root / other.path} list different classes: keep one."
-            )
+            first, second = listing.root / files[0].path, listing.root / other.path
+            message = f"{first} and {second} list different classes: keep one."
+            raise refusal("contradicting-categories", first, message)
     return files[0] if files else None
 
 
@@ -82,18 +83,21 @@ def _class_file(listing: Listing, path: str, reader: Callable[[Path], list[Liste
     try:
         listed = reader(file)
     except (csv.Error, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file} is no list of classes that can be read ({error}).") from error
+        raise refusal("class-list", file, f"{file} is no list of classes that can be read ({error}).") from error
     if listed is None:
         return None
     if not listed:
-        raise ValueError(f"{file} is an empty list of classes: write one class a line.")
+        raise refusal("no-categories", file, f"{file} is an empty list of classes: write one class a line.")
     for what in ("value", "name"):
         if twice := repeated(getattr(one, what) for one in listed):
-            raise ValueError(f"{file} has the {what} {some_of(map(repr, twice))} twice: each class needs its own.")
+            alike = [one.value for one in listed if getattr(one, what) in twice]
+            message = f"{file} has the {what} {some_of(map(repr, twice))} twice: each class needs its own."
+            raise refusal(f"duplicate-category-{'id' if what == 'value' else what}", file, message, alike)
     ignored = [one for one in listed if one.name.strip("_ ").lower() in _WITHOUT_CLASS]
     classes = [one for one in listed if one not in ignored]
     if not classes:
-        raise ValueError(f"{file} lists no class but {some_of(one.name for one in ignored)}: add the classes.")
+        message = f"{file} lists no class but {some_of(one.name for one in ignored)}: add the classes."
+        raise refusal("no-categories", file, message)
     if min(one.value for one in listed) == 1:
         ignored.append(ListedClass(0, "unlabeled"))
     return ClassFile(path, classes, [ListedClass(one.value % 256, one.name, one.color) for one in ignored])
@@ -162,13 +166,15 @@ def _value(text: object, path: Path) -> int:
     try:
         return int(str(text))
     except ValueError:
-        raise ValueError(f"{path} has the value {text!r}, which is no whole number.") from None
+        message = f"{path} has the value {text!r}, which is no whole number."
+        raise refusal("category-id-type", path, message, [text]) from None
 
 
 def _color(numbers: Sequence[str] | Iterable[str], path: Path) -> Color:
     values = [_value(number, path) for number in numbers]
     if len(values) != 3 or not all(0 <= value < 256 for value in values):
-        raise ValueError(f"{path} has the color {values}, which is not red, green and blue from 0 to 255.")
+        message = f"{path} has the color {values}, which is not red, green and blue from 0 to 255."
+        raise refusal("class-color", path, message)
     red, green, blue = values
     return red, green, blue
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
 from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, Part
@@ -52,10 +52,11 @@ def _parents_of_classes(listing: Listing) -> dict[str, dict[str, int]]:
     found = {parent: dict(own) for parent, own in counts.items() if _are_classes(listing, parent, own)}
     flat = [parent for parent in counts if parent and "/" not in parent and parent not in found]
     if len(found.get("", ())) > 1 and len(found) == 1 and flat:
-        raise ValueError(
+        message = (
             f"{listing.root} has the folder {flat[0]}, which is called after a part, among class folders such as "
             f"{some_of(sorted(found['']), 2)}: move all class folders into a folder named train."
         )
+        raise refusal("part-among-classes", listing.root, message, flat)
     if len(found) > 1:
         found.pop("", None)
     return found if len(set().union(*found.values())) > 1 else {}
@@ -83,10 +84,13 @@ def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
     if not names or names & _NO_CLASSES:
         return False
     if parent and len(names) > 1 and 0 < counts[""] < counts.total() / 2:
-        raise ValueError(
-            f"{listing.absolute(parent)} has {counts['']} images beside its class folders {some_of(sorted(names), 3)}: "
-            "move them into a class folder, or elsewhere."
+        file = listing.absolute(parent)
+        message = (
+            f"{file} has {counts['']} images beside its class folders {some_of(sorted(names), 3)}: move them into a "
+            "class folder, or elsewhere."
         )
+        loose = listing.images_by_folder.get(parent, ())
+        raise refusal("image-without-class", file, message, loose)
     return not counts[""]
 
 

@@ -8,19 +8,16 @@ supervision and COCO itself write them.
     annotations/instances_train2017.json + train2017/   COCO
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from focalnet_d2.utils.text import some_of
-
-from ..annotations.faults import Fault, Report, strict
+from ..annotations.faults import Fault, Report, refusal, strict
 from ..annotations.files import can_be_file
 from ..annotations.findings import shown_ids
-from ..annotations.ids import Id, kind_of_ids
+from ..annotations.ids import Id, kinds_problem
 from ..annotations.instances import CocoInstances, read_instances
 from ..annotations.json_file import Entry
-from ..class_map import ClassMap, class_map
 from ..packed.loading import load_packed
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .coco_summaries import CocoSummary, coco_summaries
@@ -29,6 +26,7 @@ from .image_names import NameResolver, locate
 from .layout import Found, Layout, PackedPart, WantedParts
 from .listing import Listing
 from .part_names import part_of_path
+from .same_classes import OneList, one_list
 
 
 def find(listing: Listing, wanted: WantedParts) -> Found | None:
@@ -44,11 +42,16 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     summaries = {part: files[path] for part, path in chosen.items()}
     unused = unused_roots(list(summaries.values()))
     counts = {part: len(one.image_names) for part, one in summaries.items()}
+    classes = _classes(listing, list(summaries.values()), unused)
     return Found(
-        parts={part: _part(listing, one, part, unused) for part, one in summaries.items()},
-        classes=_classes(listing, list(summaries.values()), unused),
+        parts={
+            part: _part(listing, one, part, unused, classes.options(listing.absolute(one.path)))
+            for part, one in summaries.items()
+        },
+        classes=classes.classes,
         reason=f"COCO's instances files {described_parts(chosen, counts)}",
         has_masks=all(one.has_masks for one in summaries.values() if one.kind != "images"),
+        faults=classes.faults,
     )
 
 
@@ -65,11 +68,14 @@ def _files(listing: Listing, wanted: WantedParts) -> dict[str, CocoSummary]:
     return files
 
 
-def _part(listing: Listing, summary: CocoSummary, part: str, unused: Sequence[Id]) -> Part:
+def _part(
+    listing: Listing, summary: CocoSummary, part: str, unused: Sequence[Id], of_classes: Mapping[str, Any]
+) -> Part:
     if not summary.image_names:
-        raise ValueError(f"{listing.root / summary.path} lists no image with a file_name: add them, or leave it out.")
+        file = listing.absolute(summary.path)
+        raise refusal("file-name", file, f"{file} lists no image with a file_name: add them, or leave it out.")
     images = locate(listing, summary.image_names, summary.path, part)
-    options: dict[str, Any] = {"search": True} if images.search else {}
+    options: dict[str, Any] = {**of_classes, **({"search": True} if images.search else {})}
     if unused:
         options["unused_categories"] = list(unused)
     return Part(listing.absolute(images.folder), listing.absolute(summary.path), options)
@@ -88,29 +94,23 @@ def unused_roots(summaries: Sequence[CocoSummary]) -> list[Id]:
     return sorted(roots, key=str)
 
 
-def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequence[Id]) -> ClassMap:
-    """The categories of all parts by id; parts may lack some, but may not contradict each other."""
-    files: dict[tuple[Id, str], str] = {}  # the first file that has a category
+def _classes(listing: Listing, summaries: Sequence[CocoSummary], unused: Sequence[Id]) -> OneList:
+    """The categories of all parts by id; parts may lack some, but should not contradict each other."""
+    lists: dict[str, list[tuple[Id, str]]] = {}
     for one in summaries:
+        own = lists.setdefault(listing.absolute(one.path), [])
         for category in one.categories:
             key, name = category.get("id"), category.get("name")
             if isinstance(key, int | str) and key not in unused:  # reading refuses other ids
-                files.setdefault((key, str(key if name is None else name)), one.path)
-    if not files:
+                own.append((key, str(key if name is None else name)))
+    if not any(lists.values()):
         for one in summaries:
-            kind_of_ids([category.get("id") for category in one.categories], f"{listing.root / one.path}: categories")
-        raise ValueError(f"{listing.root / summaries[0].path} has no categories: add the list of classes.")
-    for place, what in ((0, "id"), (1, "name")):
-        seen: dict[Id, tuple[Id, str]] = {}
-        for category, path in files.items():
-            if (other := seen.setdefault(category[place], category)) != category:
-                sources = some_of(dict.fromkeys([files[other], path]))
-                raise ValueError(
-                    f"The categories of {sources} in {listing.root} contradict each other: {other!r} and {category!r} "
-                    f"(id, name) have the same {what}; write one list for all parts."
-                )
-    order = sorted(files, key=lambda category: (isinstance(category[0], str), category[0]))
-    return class_map([key for key, _ in order], [name for _, name in order])
+            ids, file = [category.get("id") for category in one.categories], listing.absolute(one.path)
+            if problem := kinds_problem(ids, f"{file}: categories"):
+                raise refusal("category-id-type", file, problem, ids)
+        file = listing.absolute(summaries[0].path)
+        raise refusal("no-categories", file, f"{file} has no categories: add the list of classes.")
+    return one_list(lists)
 
 
 def read(part: Part, report: Report) -> CocoInstances:

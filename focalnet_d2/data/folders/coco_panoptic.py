@@ -1,12 +1,13 @@
 """COCO's panoptic format: a JSON of segments and a folder of PNGs, from which everything else is derived."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 
-from ..annotations.faults import Report
-from ..annotations.ids import kind_of_ids
+from ..annotations.faults import Report, refusal
+from ..annotations.ids import kinds_problem
+from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 from ..class_map import ClassMap, category_classes, things_first
 from ..panoptic_labels import read_panoptic_ids
@@ -16,6 +17,7 @@ from .dataset import Part
 from .image_names import NameResolver, is_called_labels, locate, plain_name
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
+from .same_classes import located
 
 
 def find(listing: Listing, wanted: WantedParts) -> Found | None:
@@ -41,7 +43,8 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
 
 def _part(listing: Listing, summary: CocoSummary, part: str) -> Part:
     if not summary.image_names or not summary.label_names:
-        raise ValueError(f"{listing.root / summary.path} names no image or no PNG: write file_name in both lists.")
+        file = listing.absolute(summary.path)
+        raise refusal("file-name", file, f"{file} names no image or no PNG: write file_name in both lists.")
     has_labels = _label_folders(listing, summary)
     images = locate(listing, summary.image_names, summary.path, part, has_labels=has_labels)
     labels = locate(listing, summary.label_names, summary.path, part, labels=True, has_labels=has_labels)
@@ -76,23 +79,38 @@ def _label_folders(listing: Listing, summary: CocoSummary) -> Callable[[str], bo
 def _classes(listing: Listing, summaries: dict[str, CocoSummary]) -> ClassMap:
     """The categories, which are the same in all parts; things by id, then stuff by id."""
     lists = {}
-    for part, one in summaries.items():
-        kind_of_ids([category.get("id") for category in one.categories], f"{listing.root / one.path}: categories")
-        for category in one.categories:
-            if not isinstance(category.get("name"), str) or category.get("isthing") not in (0, 1):
-                raise ValueError(
-                    f"{listing.root / one.path}: the category {category} needs a name that is text, and isthing 1 for "
-                    "what is countable, else 0."
-                )
-        lists[part] = category_classes(things_first(one.categories))
+    for one in summaries.values():
+        file = listing.absolute(one.path)
+        lists[file] = _class_list(one.categories, file)
     (first, classes), *others = lists.items()
-    for part, other in others:
-        if [row[:3] for row in other.to_plain()] != [row[:3] for row in classes.to_plain()]:
-            raise ValueError(
-                f"{listing.root / summaries[first].path} and {listing.root / summaries[part].path} have different "
-                "categories: write one list for all parts."
-            )
+    known = [row[:3] for row in classes.to_plain()]
+    for file, other in others:
+        if differing := [row for row in (listed[:3] for listed in other.to_plain()) if row not in known]:
+            message = f"{first} and {file} have different categories: write one list for all parts."
+            raise refusal("contradicting-categories", file, message, [row[0] for row in differing])
+        if len(other) != len(classes):
+            message = f"{first} and {file} have different categories: write one list for all parts."
+            missing = classes.contiguous.keys() - other.contiguous.keys()
+            raise refusal("contradicting-categories", file, message, sorted(missing, key=str))
     return classes
+
+
+def _class_list(categories: Sequence[Entry], file: str) -> ClassMap:
+    """The categories of one file; of those of one name the first, as reading has it."""
+    if problem := kinds_problem([category.get("id") for category in categories], f"{file}: categories"):
+        raise refusal("category-id-type", file, problem, [category.get("id") for category in categories])
+    for category in categories:
+        if not isinstance(category.get("name"), str) or category.get("isthing") not in (0, 1):
+            message = (
+                f"{file}: the category {category} needs a name that is text, and isthing 1 for what is countable, "
+                "else 0."
+            )
+            raise refusal("category-name", file, message, [category.get("id")])
+    firsts: dict[str, Entry] = {}
+    for category in categories:
+        firsts.setdefault(category["name"].strip(), category)  # reading reports the others
+    with located(file):
+        return category_classes(things_first(firsts.values()))
 
 
 def read(part: Part, report: Report) -> PanopticAnnotations:

@@ -21,12 +21,12 @@ import numpy as np
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Report
+from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from .annotation_files import relative_to_root
 from .dataset import Part
 from .image_names import NameResolver, locate
-from .instance_content import InstanceContent, class_list
+from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_name, part_of_path
@@ -50,7 +50,8 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     roots = {path: _read(listing.absolute(path)) for path in files}
     names = list(dict.fromkeys(name for root in roots.values() for name in _labels(root)))
     if not names:
-        raise ValueError(f"{listing.absolute(files[0])} has no label, neither in <meta> nor on a shape.")
+        file = listing.absolute(files[0])
+        raise refusal("no-categories", file, f"{file} has no label, neither in <meta> nor on a shape.")
     parts = {}
     places_of = _places(listing, roots, wanted)
     for part in in_order(places_of):
@@ -66,7 +67,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     objects = (objects_of(_pieces(image)) for root in roots.values() for image in root.iterfind("image"))
     has_masks = all(shapes.has_outline for one in objects for shapes in one.values())
     reason = f"{some_of(files)}: CVAT for images 1.1"
-    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason, has_masks)
+    return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:
@@ -100,10 +101,11 @@ def read(part: Part, report: Report) -> CocoInstances:
 def _read(path: str) -> Element:
     root = read_xml(path)
     if root.find("track") is not None:
-        raise ValueError(
+        message = (
             f"{path} has tracks of a video, which say nothing between their key frames: export the task as "
             "'CVAT for images 1.1'."
         )
+        raise refusal("video-tracks", path, message)
     return root
 
 
@@ -128,7 +130,7 @@ def _places(listing: Listing, roots: Mapping[str, Element], wanted: WantedParts)
     for path, root in roots.items():
         subsets = list(dict.fromkeys(image.get("subset", "") for image in root.iterfind("image")))
         if not subsets:
-            raise ValueError(f"{path} has no image.")
+            raise refusal("no-images", listing.absolute(path), f"{path} has no image.")
         for subset in subsets if path not in named and any(subsets) else [""]:
             parts[named.get(path) or part_of_name(subset) or part_of_path(path) or "train"].append((path, subset))
     return parts

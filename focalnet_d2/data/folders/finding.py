@@ -7,13 +7,26 @@ from dataclasses import replace
 
 from focalnet_d2.utils.text import some_of
 
+from ..annotations.faults import Fault, FaultError, Report, strict
 from ..class_map import ClassMap
-from .dataset import AUTO, PARTS, FolderDataset, Split
+from .dataset import AUTO, KINDS, PARTS, FolderDataset, Split
 from .layout import Found, Layout, WantedParts
 from .layouts import LAYOUTS
 from .listing import Listing
 
 DERIVED = {"instances": "panoptic", "semantic": "panoptic"}  # kind -> another that it can be made from
+
+
+class NothingUsableError(ValueError):
+    """No layout fits, or none that fits can be used.
+
+    Attributes:
+        failures: why those that the folder seems to have cannot be used, by their name.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, Exception]) -> None:
+        super().__init__(message)
+        self.failures = dict(failures)
 
 
 class FoundDatasets(list[FolderDataset]):
@@ -34,6 +47,7 @@ def find_datasets(
     layout: str = AUTO,
     wanted: WantedParts | None = None,
     split: Split = Split(),  # noqa: B008  frozen
+    report: Report = strict,
 ) -> FoundDatasets:
     """All data sets that a folder holds.
 
@@ -43,6 +57,7 @@ def find_datasets(
         wanted: parts ("train", "val", "test") as sub-folders or annotation files; those not named are looked for.
         split: how validation images are split off the training part where there is no other; both parts then are the
             same until `write_lists` has written who is in which.
+        report: gets the faults of class lists; where it goes on, they are mended in what is found.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -60,6 +75,8 @@ def find_datasets(
     for one in LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]:
         try:
             found = one.find(listing, wanted or {})
+            for fault in () if found is None else found.faults:
+                report(fault)
         except (ValueError, OSError) as error:
             failures[one.name] = error
             continue
@@ -105,15 +122,15 @@ def _nothing(listing: Listing, layout: str, failures: dict[str, Exception]) -> E
         return next(iter(failures.values()))
     if failures:
         reasons = " ".join(f"As {name}: {error}" for name, error in failures.items())
-        return ValueError(
-            f"{listing.root} can be read in several ways, and none works; choose by data.layout. {reasons}"
-        )
+        message = f"{listing.root} can be read in several ways, and none works; choose by data.layout. {reasons}"
+        return NothingUsableError(message, failures)
     looked_for = LAYOUTS.values() if layout == AUTO else [LAYOUTS[layout]]
     layouts = "; ".join(f"{one.name} ({one.summary})" for one in looked_for)
-    return ValueError(
+    message = (
         f"{listing.root} holds no data set that is known. Looked for: {layouts}. There are: {listing.counts()} "
         "(docs/own_data.md shows the layouts)."
     )
+    return NothingUsableError(message, {})
 
 
 def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
@@ -133,7 +150,7 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
             of_kind = [dataset for dataset in found if dataset.kind == source]
             failures = {name: error for name, error in found.failures.items() if LAYOUTS[name].kind == source}
             if len(of_kind) > 1:
-                raise _ambiguous(of_kind)
+                raise FaultError(_ambiguous(of_kind))
             if of_kind:
                 if failures:
                     raise _half_readable(of_kind[0], failures)
@@ -145,10 +162,23 @@ def choose_dataset(found: FoundDatasets, kinds: Sequence[str]) -> FolderDataset:
     raise ValueError(f"The recipe needs {needed}, but {found[0].root} holds {reasons}: take another recipe or data.")
 
 
-def _ambiguous(datasets: Sequence[FolderDataset]) -> ValueError:
+def ambiguities(found: FoundDatasets) -> list[Fault]:
+    """An error for each kind of which a folder has several readings, so that a run has to be told which is meant."""
+    of_kinds = [[dataset for dataset in found if dataset.kind == kind] for kind in KINDS]
+    return [_ambiguous(datasets) for datasets in of_kinds if len(datasets) > 1]
+
+
+def conflicting_layouts(found: FoundDatasets) -> set[str]:
+    """Layouts that cannot be used and are of a kind that another one has, so that `choose_dataset` stops."""
+    kinds = {dataset.kind for dataset in found}
+    return {name for name in found.failures if LAYOUTS[name].kind in kinds}
+
+
+def _ambiguous(datasets: Sequence[FolderDataset]) -> Fault:
     readings = "; ".join(f"{dataset.layout}: {dataset.reason}" for dataset in datasets)
     choices = " or ".join(f"data.layout={dataset.layout}" for dataset in datasets)
-    return ValueError(f"{datasets[0].root} can be read in {len(datasets)} ways ({readings}): choose by {choices}.")
+    message = f"{datasets[0].root} can be read in {len(datasets)} ways ({readings}): choose by {choices}."
+    return Fault("several-readings", "error", datasets[0].root, message, tuple(one.layout for one in datasets))
 
 
 def _half_readable(dataset: FolderDataset, failures: Mapping[str, Exception]) -> ValueError:

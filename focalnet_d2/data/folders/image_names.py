@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import Fault, Report, refusal
 from .label_pairs import LABEL_FOLDERS
 from .listing import Listing, common_folder
 from .part_names import part_of_path
@@ -78,19 +78,21 @@ def locate(
         if len(found) > most:
             return NamedFolder(common_folder(path for (path,) in found), search=True)
     if not most:
-        raise ValueError(
+        message = (
             f"None of the {len(plain)} files that {listing.root / source} names is in {listing.root}, "
             f"{some_of(plain, 2)} for example: put them there, or make data.root the folder that has both (this one "
             f"has {listing.counts()})."
         )
+        raise refusal("missing-images", listing.root / source, message, plain)
     folders = [folder for folder, count in counts.items() if count == most]
     ranks = {folder: (is_of_labels[folder] == labels, *_rank(folder, source, part)) for folder in folders}
     best = [folder for folder in folders if ranks[folder] == max(ranks.values())]
     if len(best) > 1:
-        raise ValueError(
+        message = (
             f"The files that {listing.root / source} names are in {len(best)} folders, "
             f"{some_of(sorted(map(listing.absolute, best)))}: keep one of them, or name the folder in file_name."
         )
+        raise refusal("ambiguous-file-name", listing.root / source, message, sorted(best))
     return NamedFolder(best[0], search=False)
 
 

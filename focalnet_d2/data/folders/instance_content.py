@@ -3,16 +3,18 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report, strict
+from ..annotations.faults import Fault, Report, fault_of, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
-from ..class_map import ClassMap, class_map
 from ..image_reading import read_orientation_and_size
 from .dataset import Part, image_name
+from .layout import Found
+from .same_classes import one_list
 from .shapes import Piece, Shapes, Size, objects_of
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,11 @@ class InstanceContent:
         self._report(Fault(kind, "error", str(file), message, tuple(map(str, ids))))
         if image is not None:
             self._lacking.add(image)
+
+    def failed(self, kind: str, file: str | Path, error: Exception, image: int | None = None) -> None:
+        """Reports the error that reading a file of labels has ended with, as the fault that it carries or of a kind."""
+        fault = fault_of(error, kind, file)
+        self.error(fault.kind, fault.file, fault.message, fault.ids, image)
 
     def warn(self, kind: str, file: str, message: str, ids: Sequence[str]) -> None:
         """Reports, and says in training and scoring, what is left out of a file or folder, if there is anything."""
@@ -149,16 +156,23 @@ class InstanceContent:
         return check_instances(content, self._part.annotations, self._report, is_converted=True)
 
 
-def class_list(names: Mapping[int, str], source: str | Path) -> ClassMap:
-    """Classes by their ids.
+def instances_found(
+    parts: Mapping[str, Part], names: Mapping[int, str], source: str | Path, reason: str, has_masks: bool = False
+) -> Found:
+    """What a layout sees whose classes all parts have from one list.
+
+    Args:
+        parts: by name.
+        names: of the classes, by their ids.
+        source: the file of the names, or the folder.
 
     Raises:
-        ValueError: they are no class list; the message names the source.
+        FaultError: they are no class list; the message names the source.
     """
-    try:
-        return class_map(list(names), list(names.values()))
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    listed = one_list({str(source): names})
+    options = listed.options(str(source))
+    parts = {name: replace(part, options={**part.options, **options}) for name, part in parts.items()}
+    return Found(parts, listed.classes, reason, has_masks, listed.faults)
 
 
 def upright_size(path: str | Path) -> Size:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from ..annotations.faults import refusal
 from .listing import Listing
 from .part_names import part_of_name, part_of_path
 
@@ -116,10 +117,12 @@ def paired(listing: Listing, images: Iterable[str], labels: Sequence[str], root:
             continue
         fitting = _nearest(by_stem.get(stem[: len(stem) - len(ending)], []), label)
         if len(fitting) > 1:
-            raise ValueError(
-                f"The label file {listing.root / label} may belong to {fitting[0]} or {fitting[1]} in {listing.root}: "
-                "give each image a name of its own, or keep images and labels in the same sub-folders."
+            file = listing.root / label
+            message = (
+                f"The label file {file} may belong to {fitting[0]} or {fitting[1]} in {listing.root}: give each image "
+                "a name of its own, or keep images and labels in the same sub-folders."
             )
+            raise refusal("ambiguous-label-file", file, message, fitting)
         if not fitting:
             lonely.append(label)
             continue

@@ -30,12 +30,12 @@ from focalnet_d2.utils.text import some_of
 from focalnet_d2.utils.user_cache import make_user_cache
 
 from ..annotations.boxes import as_finite_numbers
-from ..annotations.faults import Report
+from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
 from .dataset import Part
-from .instance_content import InstanceContent, class_list
+from .instance_content import InstanceContent, instances_found
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
@@ -64,7 +64,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     reason = f"{len(contents)} JSON files of labelme such as {next(iter(contents))}"
     objects = (shapes for content in contents.values() for shapes in objects_of(_pieces(content)).values())
     has_masks = all(shapes.has_outline for shapes in objects)
-    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason, has_masks)
+    return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:
@@ -82,7 +82,7 @@ def read(part: Part, report: Report) -> CocoInstances:
                 continue
             image, size = _image(file, labels, finder), _size(file, labels)
         except ValueError as error:
-            content.error("unusable-file", file, str(error))
+            content.failed("unusable-file", file, error)
             continue
         if size := content.add_image(number, image, size):
             content.add_objects(number, size, _pieces(labels), file, f"{file}:")
@@ -107,13 +107,16 @@ def _names(listing: Listing, used: list[str]) -> list[str]:
     if path:
         names = [name for name in filled_lines(listing.absolute(path)) if name not in _NO_CLASSES]
         if unknown := sorted(set(used) - set(names)):
-            raise ValueError(
-                f"{listing.absolute(path)} lacks the labels {some_of(unknown, 10)} of the JSON files: add each on a "
-                "line of its own, or remove the file."
+            file = listing.absolute(path)
+            message = (
+                f"{file} lacks the labels {some_of(unknown, 10)} of the JSON files: add each on a line of its own, or "
+                "remove the file."
             )
-        return names
+            raise refusal("category-unknown", file, message, unknown)
+        return list(dict.fromkeys(names))
     if not used:
-        raise ValueError(f"The JSON files of labelme in {listing.root} have no shape with a label: nothing to learn.")
+        message = f"The JSON files of labelme in {listing.root} have no shape with a label: nothing to learn."
+        raise refusal("no-categories", listing.root, message)
     return used
 
 

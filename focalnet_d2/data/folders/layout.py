@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..annotations.faults import Report
+from ..annotations.faults import Fault, Report
 from ..annotations.ids import Id
 from ..class_map import ClassMap
 from ..packed.records import PackedRecords
@@ -20,15 +20,17 @@ class Found:
 
     Attributes:
         parts: by name, at least one.
-        classes: of all parts together; where parts contradict each other, `find` raises.
+        classes: of all parts together.
         reason: in one phrase, for people: "train/_annotations.coco.json with 61 images".
         has_masks: of instances, whether every object has a mask.
+        faults: errors that `parts` and `classes` are mended of, for whoever goes on in spite of them.
     """
 
     parts: Mapping[str, Part]
     classes: ClassMap
     reason: str
     has_masks: bool = False
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True)

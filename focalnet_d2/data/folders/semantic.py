@@ -19,7 +19,7 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Fault, Report
+from ..annotations.faults import Fault, Report, refusal
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, Part
 from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
@@ -66,7 +66,8 @@ def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: Wanted
         return _joined(named)
     folders = [one.folder or f"*{one.ending}" for one in groups]
     choices = " or ".join(f"data.train={common_folder(pair.label for pair in one.pairs)}" for one in groups)
-    raise ValueError(f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}.")
+    message = f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}."
+    raise refusal("several-candidates", listing.root, message, folders)
 
 
 def _are_of_different_images(groups: Sequence[LabelGroup]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from focalnet_d2.utils.text import some_of
 
+from ..annotations.faults import refusal
 from ..class_map import ClassMap, class_map
 from ..panoptic_labels import open_label_image
 from ..semantic_labels import read_label_values
@@ -37,7 +38,7 @@ def classes_of_labels(listing: Listing, labels: Sequence[str]) -> ClassesAndOpti
     """
     listed = find_class_file(listing)
     if listed is None:
-        return _classes_of_values(_values_of(listing, labels))
+        return _classes_of_values(_values_of(listing, labels), listing.root)
     if all(one.color is not None for one in listed.classes) and _is_colored(listing, labels[0]):
         return _listed_classes(listed, colored=True)
     if len(listed.classes) <= 2 and _values_of(listing, labels) == _BINARY:
@@ -45,16 +46,17 @@ def classes_of_labels(listing: Listing, labels: Sequence[str]) -> ClassesAndOpti
     return _listed_classes(listed, colored=False)
 
 
-def _classes_of_values(values: set[int]) -> ClassesAndOptions:
+def _classes_of_values(values: set[int], root: Path) -> ClassesAndOptions:
     if values == _BINARY:
         classes = class_map([0, 255], ["background", "foreground"], things=False)
         return classes, {}, "the values 0 (background) and 255 (foreground) of the label files"
     ids = sorted(values - {IGNORED_VALUE})
     if not ids or len(ids) > _MOST_CLASSES:
-        raise ValueError(
+        message = (
             f"The label files have {len(ids)} values besides {IGNORED_VALUE}, which cannot be classes: write the class "
             "of each pixel into them, and the names into classes.txt."
         )
+        raise refusal("no-class-list", root, message)
     classes = class_map(ids, [f"class {value}" for value in ids], things=False)
     return classes, {"ignored": [IGNORED_VALUE]}, f"the values {some_of(ids, 20)} of the label files"
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ..annotations.faults import refusal
+
 
 def text_lines(path: str | Path) -> list[str]:
     """The lines of a text file without spaces around them, empty ones included; a byte order mark is no part of them.
@@ -12,7 +14,8 @@ def text_lines(path: str | Path) -> list[str]:
     try:
         return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}): save it again as UTF-8.") from error
+        message = f"{path} is no text in UTF-8 ({error}): save it again as UTF-8."
+        raise refusal("not-utf-8", path, message) from error
 
 
 def filled_lines(path: str | Path) -> list[str]:

@@ -23,10 +23,10 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Report
+from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from .dataset import Part
-from .instance_content import InstanceContent, class_list
+from .instance_content import InstanceContent, instances_found
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
@@ -55,7 +55,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         folders = folders_of_parts(listing, files, wanted, "XML file of Pascal VOC")
         parts = {part: part_of_folders(listing, rows, options) for part, rows in folders.items()}
     reason = f"{len(files)} XML files of Pascal VOC such as {files[0]}, corners from {first_pixel}"
-    return Found(parts, class_list(dict(enumerate(names, 1)), listing.root), reason)
+    return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason)
 
 
 def read(part: Part, report: Report) -> CocoInstances:
@@ -102,7 +102,9 @@ def _names_and_first_pixel(listing: Listing, files: Sequence[str]) -> tuple[list
         except ValueError:  # reported where the file is read
             continue
         if root.find("imagesize") is not None:
-            raise ValueError(f"{listing.absolute(path)} is of the old LabelMe web tool, which this is no reader of.")
+            file = listing.absolute(path)
+            message = f"{file} is of the old LabelMe web tool, which this is no reader of."
+            raise refusal("other-format", file, message)
         objects = root.findall("object")
         used |= {name for element in objects if (name := text_of(element, "name"))}
         if _counts_from_zero(root, objects):
@@ -114,18 +116,21 @@ def _names(listing: Listing, used: set[str]) -> list[str]:
     source = next((path for path in listing.files if path.rpartition("/")[2] in ("labels.txt", "labelmap.txt")), "")
     if not source:
         if not used:
-            raise ValueError(f"The XML files of {listing.root} have no object with a name: there is nothing to learn.")
+            message = f"The XML files of {listing.root} have no object with a name: there is nothing to learn."
+            raise refusal("no-categories", listing.root, message)
         return sorted(used)
     lines = [line for line in filled_lines(listing.absolute(source)) if not line.startswith("#")]
     names = [
         name for line in lines if (name := line.split(":")[0] if source.endswith("map.txt") else line) != "background"
     ]
     if unknown := sorted(used - set(names)):
-        raise ValueError(
-            f"{listing.absolute(source)} lacks the classes {some_of(unknown, 10)} of the XML files: add each on a line "
-            "of its own, or remove the file."
+        file = listing.absolute(source)
+        message = (
+            f"{file} lacks the classes {some_of(unknown, 10)} of the XML files: add each on a line of its own, or "
+            "remove the file."
         )
-    return names
+        raise refusal("category-unknown", file, message, unknown)
+    return list(dict.fromkeys(names))
 
 
 def _counts_from_zero(root: Element, objects: Sequence[Element]) -> bool:
@@ -161,7 +166,7 @@ def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, 
         image = finder.find(file, text_of(root, "filename"))
         size = _size(root, file)
     except ValueError as error:
-        content.error("unusable-file", file, str(error))
+        content.failed("unusable-file", file, error)
         return True
     if not (size := content.add_image(number, image, size)):
         return True

@@ -3,6 +3,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ..annotations.faults import refusal
+
 Element = ElementTree.Element
 
 
@@ -43,9 +45,10 @@ def read_xml(path: str | Path) -> Element:
     except FileNotFoundError:
         raise FileNotFoundError(f"The annotation file {path} does not exist.") from None
     except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not valid XML ({error}); it may be damaged or incomplete.") from error
+        message = f"{path} is not valid XML ({error}); it may be damaged or incomplete."
+        raise refusal("xml-damaged", path, message) from error
     except (ValueError, LookupError) as error:  # a document type, or an unknown encoding
-        raise ValueError(f"{path} cannot be used: {error}.") from error
+        raise refusal("xml-damaged", path, f"{path} cannot be used: {error}.") from error
 
 
 def root_tag(path: str | Path) -> str:

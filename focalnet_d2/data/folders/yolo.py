@@ -24,10 +24,10 @@ from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.faults import Report
+from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from .dataset import Part
-from .instance_content import InstanceContent, class_list
+from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Polygon, Shapes, Size
@@ -58,14 +58,14 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         del labels["test"]
     for part, paths in labels.items():
         if not paths:
-            raise ValueError(_without_labels(part, files, root))
+            raise refusal("no-labels", files.source, _without_labels(part, files, root))
     options = {"ids": list(files.names), "names": list(files.names.values())}
     options |= {"deep": files.deep, "keypoints": files.keypoints}
     parts = {part: Part(root, files.source, {**options, "sources": files.sources[part]}) for part in labels}
     has_masks = not files.keypoints and all(_has_polygons_only(path) for paths in labels.values() for path in paths)
     counts = ", ".join(f"{part} {len(paths)}" for part, paths in labels.items())
     reason = f"{Path(files.source).name} with {len(files.names)} classes; images with a label file: {counts}"
-    return Found(parts, class_list(files.names, files.source), reason, has_masks)
+    return instances_found(parts, files.names, files.source, reason, has_masks)
 
 
 def read(part: Part, report: Report) -> CocoInstances:
@@ -116,7 +116,7 @@ def _add_lines(
     try:
         lines = text_lines(path)
     except ValueError as error:
-        content.error("unusable-file", path, str(error), image=image)
+        content.failed("unusable-file", path, error, image)
         return
     for number, line in enumerate(lines, 1):
         if not line:

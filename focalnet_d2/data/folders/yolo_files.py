@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..annotations.faults import refusal
 from .annotation_files import relative_to_root
 from .dataset import PARTS
 from .image_names import plain_name
@@ -54,7 +55,8 @@ def find_files(listing: Listing, wanted: WantedParts) -> YoloFiles | None:
         top = [path for path in yamls if path.count("/") == min(other.count("/") for other in yamls)]
         best = [path for path in top if path.rpartition("/")[2].startswith("data.")] or top
         if len(best) > 1:
-            raise ValueError(f"{listing.root} has several YOLO data sets ({', '.join(best)}): keep one of them.")
+            message = f"{listing.root} has several YOLO data sets ({', '.join(best)}): keep one of them."
+            raise refusal("several-candidates", listing.root, message, best)
         return _described(listing, best[0], yamls[best[0]], wanted)
     return _of_names(listing, wanted)
 
@@ -127,7 +129,9 @@ def _yaml(listing: Listing, path: str) -> dict[str, Any] | None:
     try:
         content = yaml.load(text, yaml.BaseLoader)  # makes text, lists and mappings, nothing else
     except yaml.YAMLError as error:
-        raise ValueError(f"{listing.absolute(path)} is not valid YAML ({' '.join(str(error).split())}).") from error
+        file = listing.absolute(path)
+        message = f"{file} is not valid YAML ({' '.join(str(error).split())})."
+        raise refusal("yaml-damaged", file, message) from error
     return content if isinstance(content, dict) and "names" in content else None
 
 
@@ -162,7 +166,8 @@ def _said_sources(
         elif part == "test":
             logger.warning("%s: the images of test, %s, are not there; the part is left out.", source, entry)
         else:
-            raise ValueError(f"{source}: the images of {part}, {entry}, are not there: correct it, or set data.{part}.")
+            message = f"{source}: the images of {part}, {entry}, are not there: correct it, or set data.{part}."
+            raise refusal("missing-images", source, message, [part])
     if sources and "train" not in sources:
         named = [one for places in sources.values() for one in places]
         seen = (folder for folders in _seen_sources(listing).values() for folder in folders)
@@ -189,11 +194,14 @@ def _checked_names(names: Any, count: str | None, source: Path) -> dict[int, str
     """
     rows = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(rows, dict) or not rows or not all(isinstance(name, str) for name in rows.values()):
-        raise ValueError(f"{source}: names must be a list of names, or a mapping from numbers to names.")
+        message = f"{source}: names must be a list of names, or a mapping from numbers to names."
+        raise refusal("category-name", source, message)
     if wrong := [key for key in rows if not str(key).isdecimal()]:
-        raise ValueError(f"{source}: names has the key {wrong[0]!r}, which is no number of a class.")
+        message = f"{source}: names has the key {wrong[0]!r}, which is no number of a class."
+        raise refusal("category-id-type", source, message, wrong)
     if count is not None and count != str(len(rows)):
-        raise ValueError(f"{source}: nc is {count}, but there are {len(rows)} names: correct one of them.")
+        message = f"{source}: nc is {count}, but there are {len(rows)} names: correct one of them."
+        raise refusal("category-count", source, message)
     return {int(key): rows[key].strip() for key in sorted(rows, key=int)}
 
 

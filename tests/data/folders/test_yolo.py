@@ -251,7 +251,6 @@ def test_lines_that_are_no_objects(tmp_path, line, message):
         ("train: images/train\nnames: []\n", "names must be a list of names"),
         ("train: images/train\nnames: [[cat]]\n", "names must be a list of names"),
         ("train: images/train\nnames: {cat: 0}\n", "names has the key 'cat', which is no number of a class"),
-        ("train: images/train\nnames: [cat, cat]\n", "Classes with the same name: 'cat'"),
         ("train: images/train\nnames: [cat\n", "is not valid YAML"),
         ("train: images/none\n" + NAMES, "the images of train, images/none, are not there"),
         ("train: nothing.txt\n" + NAMES, "the images of train, nothing.txt, are not there"),
