@@ -7,14 +7,17 @@
 
 Files are named like the image: street.jpg.json has its objects in COCO's format, street.jpg.panoptic.png and .json its
 segments, street.jpg.semantic.png the class ids of its pixels, and street.jpg.picture.png shows them. Without one of the
-options that name them, everything but pictures is written that the model predicts. The same command goes on where it
-was interrupted. The exit status is 0, or 1 where files could not be read: they are listed at the end.
+options that name them, everything but pictures is written that the model predicts. A video has one JSON, clip.mp4.json,
+with an entry for each frame; other files are written for each of its frames into a folder clip.mp4, and --video writes
+clip.mp4.video.mp4. The same command goes on where it was interrupted. The exit status is 0, or 1 where files could not
+be read: they are listed at the end.
 """
 
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils import comm
 from tqdm import tqdm
@@ -44,13 +47,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="focalnet-d2 predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="file of a run; any other with --recipe")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, folder of images, or pattern")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="image, video, folder of them, or pattern")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of what is written")
     parser.add_argument("--recipe", help="name or path, for a file that holds no recipe")
     for name, kind in KINDS.items():
         parser.add_argument(f"--{name}", action="store_true", help=f"write {' and '.join(kind.endings)}")
     parser.add_argument("--threshold", type=float, help="lowest score of an object (default: the checkpoint's, or 0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--video", action="store_true", help="of videos also write .video.mp4 with what was found")
+    parser.add_argument("--every", type=at_least_one, default=1, metavar="N", help="predict every Nth frame of a video")
+    parser.add_argument("--track", action="store_true", help="number the objects of a video")
     parser.add_argument("--tile", type=at_least_one, metavar="PIXELS", help="cut images into tiles of this size")
     parser.add_argument("--overlap", type=float, default=0.25, help="share of a tile that neighbors have in common")
     parser.add_argument("--batch-size", type=at_least_one, default=1, help="images of one size that go together")
@@ -69,6 +75,9 @@ def _predict(options: argparse.Namespace) -> int:
         device=options.device,
         threshold=options.threshold,
         batch_size=options.batch_size,
+        video=options.video,
+        every=options.every,
+        track=options.track,
         tiles=TileSettings(options.tile, options.overlap) if options.tile else None,
         trust=options.trust,
     )
@@ -89,16 +98,16 @@ def run_and_print(job: PredictionJob) -> None:
     outcome = run_prediction(job, _progress_bar)
     if not comm.is_main_process():
         return
-    print(f"{outcome.images - len(outcome.failures)} of {outcome.images} images are predicted in {job.out}", flush=True)
+    print(f"{outcome.files - len(outcome.failures)} of {outcome.files} files are predicted in {job.out}", flush=True)
     if outcome.failures:
         raise ImagesFailed("\n".join(outcome.failures))
 
 
-def _progress_bar(names: list[str]) -> Iterable[str]:
-    """On a terminal, how many of its images the main process has done."""
+def _progress_bar(items: Iterable[Any], total: int | None, unit: str) -> Iterable[Any]:
+    """On a terminal, how many of its images or frames the main process has done."""
     is_shown = comm.is_main_process()
     share = f"share of 1 of {count} processes" if (count := comm.get_world_size()) > 1 else None
-    return tqdm(names, desc=share, unit=" images", disable=None if is_shown else True)
+    return tqdm(items, desc=share, total=total, unit=f" {unit}", disable=None if is_shown else True)
 
 
 if __name__ == "__main__":

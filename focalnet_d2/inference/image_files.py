@@ -1,22 +1,28 @@
-"""The image files that paths mean, and what the results of each are called."""
+"""The image files and videos that paths mean, and what the results of each are called."""
 
 import glob
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from focalnet_d2.data.folders.listing import Listing
+from focalnet_d2.data.folders.listing import IMAGE_SUFFIXES, Listing
+
+from .video import VIDEO_SUFFIXES
 
 
-def image_files(source: str | os.PathLike) -> list[Path]:
+def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path]:
     """The image files that a path means: itself, all in and below a folder, or those that fit a pattern; sorted.
+
+    Args:
+        videos: a folder means the videos in and below it, too.
 
     Raises:
         FileNotFoundError: there is none.
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        files = [path / name for name in Listing(path).images]
+        suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) if videos else IMAGE_SUFFIXES
+        files = [path / name for name in Listing(path).with_suffix(*suffixes)]
     elif path.exists() or not glob.has_magic(str(path)):
         return [path]
     else:
@@ -26,8 +32,8 @@ def image_files(source: str | os.PathLike) -> list[Path]:
     return files
 
 
-def named_images(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
-    """The image files by what their results are called: the name, in a folder that was named the path below it.
+def named_files(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
+    """The image files and videos by what their results are called: the name, in a folder that was named the path below.
 
     Raises:
         FileNotFoundError: a folder or pattern without an image.
@@ -36,7 +42,7 @@ def named_images(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         folder = Path(path).expanduser()
-        for file in image_files(path):
+        for file in image_files(path, videos=True):
             name = str(file.relative_to(folder)) if folder.is_dir() else file.name
             if named.setdefault(name, file).absolute() != file.absolute():
                 raise ValueError(

@@ -20,9 +20,9 @@ class Kind(NamedTuple):
         return [start.with_name(start.name + ending) for ending in self.endings]
 
 
-PICTURES = "pictures"
+JSON, PICTURES = "json", "pictures"
 KINDS = {
-    "json": Kind((".json",), save_objects),
+    JSON: Kind((".json",), save_objects),
     "panoptic": Kind((".panoptic.png", ".panoptic.json"), save_panoptic, "panoptic"),
     "semantic": Kind((".semantic.png",), save_semantic, "sem_seg"),
     PICTURES: Kind((".picture.png",), save_picture),

@@ -48,6 +48,8 @@ class Prediction:
         segments: of the panoptic map.
         semantic_map: (H, W) int32 contiguous ids.
         class_scores: (K,) float32 probabilities of a classifier.
+        frame_index, time: of a frame of a video: its number from 0, and its time in seconds.
+        track_ids: (N,) int64, equal for one object in several frames; -1 for none (see `ObjectTracker`).
     """
 
     image: np.ndarray
@@ -61,6 +63,9 @@ class Prediction:
     segments: tuple[Segment, ...] = ()
     semantic_map: ArrayOrNone = None
     class_scores: ArrayOrNone = None
+    frame_index: int | None = None
+    time: float | None = None
+    track_ids: ArrayOrNone = None
 
     @property
     def size(self) -> tuple[int, int]:

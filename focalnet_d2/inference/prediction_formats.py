@@ -19,8 +19,9 @@ if TYPE_CHECKING:  # prediction.py imports this module
 def coco(prediction: "Prediction", image_id: Id = 1) -> dict[str, Any]:
     """Objects in COCO's format: images, annotations with scores, categories.
 
-    Boxes are x, y, width, height; masks are compressed run lengths as text. `annotations` is also a list of results
-    that COCO's tools score. A classifier adds `class_scores`, the best first.
+    Boxes are x, y, width, height; masks are compressed run lengths as text. Frames of a video have `frame_index` and
+    `time` in seconds, objects that were tracked `track_id`. `annotations` is also a list of results that COCO's tools
+    score. A classifier adds `class_scores`, the best first.
     """
     annotations = [_coco_object(prediction, index, image_id) for index in range(_count(prediction))]
     document = {
@@ -117,6 +118,7 @@ def supervision(prediction: "Prediction") -> Any:
         mask=None if prediction.masks is None else np.asarray(prediction.masks),
         confidence=prediction.scores,
         class_id=prediction.class_ids,
+        tracker_id=prediction.track_ids,
         data={"class_name": np.array(prediction.names), "category_id": np.array(prediction.category_ids)},
     )
 
@@ -135,7 +137,10 @@ def _file_name(prediction: "Prediction") -> str:
 
 def _image(prediction: "Prediction", image_id: Id) -> dict[str, Any]:
     height, width = prediction.size
-    return {"id": image_id, "file_name": _file_name(prediction), "height": height, "width": width}
+    image = {"id": image_id, "file_name": _file_name(prediction), "height": height, "width": width}
+    return (
+        image if prediction.time is None else image | {"frame_index": prediction.frame_index, "time": prediction.time}
+    )
 
 
 def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str, Any]:
@@ -148,6 +153,8 @@ def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str
         "iscrowd": 0,
         "score": float(prediction.scores[index]),
     }
+    if prediction.track_ids is not None:
+        entry["track_id"] = int(prediction.track_ids[index])
     if prediction.masks is not None:
         runs = mask_codec.encode(np.asfortranarray(np.asarray(prediction.masks[index]), dtype=np.uint8))
         entry["area"] = float(mask_codec.area(runs))

@@ -1,10 +1,12 @@
-"""Predicts many files into a folder, in as many processes as there are, and goes on where an earlier start stopped."""
+"""Predicts many files into a folder, in as many processes as there are, and goes on where an earlier start stopped.
+
+Of a video all frames are predicted by one process, and one that was interrupted begins again.
+"""
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,13 +16,16 @@ from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.distributed import all_gather_object, launch, local_rank, on_main_process, process_count
 from focalnet_d2.utils.atomic_write import write_atomically
 
-from .image_files import named_images
+from .image_files import named_files
 from .output_kinds import Kind, choose_kinds
 from .predictor import Predictor
 from .tiles import TileSettings
+from .tracking import ObjectTracker
+from .video import count_frames, frame_rate, is_video
+from .video_files import is_complete, save_video
 
 SETTINGS = "predict.json"  # what the files of a folder were predicted with
-Progress = Callable[[list[str]], Any]  # shows how many of the names a loop over it has passed
+Progress = Callable[[Iterable[Any], int | None, str], Iterable[Any]]  # shows how far a loop over the items has come
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,12 @@ class PredictionJob:
 
     Attributes:
         checkpoint, recipe, device, threshold, batch_size, tiles, trust: see `Predictor`.
-        paths: of image files, folders with images, or patterns.
+        paths: of image files and videos, folders with them, or patterns.
         out: folder of the results, which is made.
         kinds: names in `KINDS`; none for all but pictures that the model predicts.
+        video: also write videos with what was found.
+        every: of a video every so many frames are predicted.
+        track: give the objects of a video numbers that stay.
     """
 
     checkpoint: str
@@ -42,6 +50,9 @@ class PredictionJob:
     device: str = "auto"
     threshold: float | None = None
     batch_size: int = 1
+    video: bool = False
+    every: int = 1
+    track: bool = False
     tiles: TileSettings | None = None
     trust: bool = False
 
@@ -54,15 +65,17 @@ class PredictionJob:
             "modified_ns": status and status.st_mtime_ns,
             "recipe": self.recipe,
             "threshold": self.threshold,
+            "every": self.every,
+            "track": self.track,
             "tiles": self.tiles and [self.tiles.size, self.tiles.overlap],
         }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many images there were, and a sentence for each that could not be predicted."""
+    """How many files there were, and a sentence for each that could not be predicted."""
 
-    images: int
+    files: int
     failures: tuple[str, ...]
 
 
@@ -84,18 +97,22 @@ def launch_prediction(run: Callable[..., Any], job: PredictionJob, *, num_gpus: 
     return launch(run, num_processes=count, use_cuda=device.type == "cuda", args=(job,))
 
 
-def run_prediction(job: PredictionJob, progress: Progress = list) -> Outcome:
+def _without_showing(items: Iterable[Any], total: int | None, unit: str) -> Iterable[Any]:
+    return items
+
+
+def run_prediction(job: PredictionJob, progress: Progress = _without_showing) -> Outcome:
     """One process of a job; the outcome of all of them.
 
     Args:
-        progress: is given the names of the images that this process predicts, and goes over them.
+        progress: is given what this process predicts, how many there are (None if that is unknown) and what they are.
 
     Raises:
         FileNotFoundError, ValueError: paths without an image, a checkpoint that cannot be used, kinds that its model
             does not predict, or a folder with results of other settings.
         OSError: a result cannot be written.
     """
-    images = on_main_process(lambda: named_images(job.paths))
+    files = on_main_process(lambda: named_files(job.paths))
     predictor = Predictor(
         *(job.checkpoint, job.recipe),
         device=str(resolve_device(job.device, local_rank())),
@@ -105,22 +122,52 @@ def run_prediction(job: PredictionJob, progress: Progress = list) -> Outcome:
         trust=job.trust,
     )
     kinds = choose_kinds(job.kinds, cast(Sequence[str], predictor.model.tasks), job.checkpoint)
-    missing = on_main_process(lambda: _begin(job, list(images), kinds))
-    share = list(islice(missing, comm.get_rank(), None, comm.get_world_size()))
-    failures = []
-    attempts = predictor.attempts(images[name] for name in share)
-    for name, attempt in zip(progress(share), attempts):
+    missing = on_main_process(lambda: _begin(job, files, kinds))
+    videos = {name for name in missing if is_video(files[name])}
+    images = [name for name in missing if name not in videos]
+    failures = [
+        *_predict_images(job, predictor, {name: files[name] for name in _share(images)}, kinds, progress),
+        *_predict_videos(job, predictor, {name: files[name] for name in _share(sorted(videos))}, kinds, progress),
+    ]
+    everywhere = sorted(failure for share in all_gather_object(failures) for failure in share)
+    return Outcome(len(files), tuple(text for _, text in everywhere))
+
+
+def _share(names: Sequence[str]) -> list[str]:
+    """What this process predicts."""
+    return list(names[comm.get_rank() :: comm.get_world_size()])
+
+
+def _predict_images(
+    job: PredictionJob, predictor: Predictor, files: dict[str, Path], kinds: Sequence[Kind], progress: Progress
+) -> Iterator[tuple[str, str]]:
+    """Write the results of images; the names of those that cannot be predicted, and why."""
+    attempts = predictor.attempts(files.values())
+    for name, attempt in zip(progress(files, len(files), "images"), attempts):
         if isinstance(attempt, Exception):
-            failures.append((name, str(attempt)))
+            yield name, str(attempt)
             continue
         for kind in kinds:
             kind.save(attempt, job.out / name)
-    everywhere = sorted(failure for share in all_gather_object(failures) for failure in share)
-    return Outcome(len(images), tuple(text for _, text in everywhere))
 
 
-def _begin(job: PredictionJob, names: list[str], kinds: Sequence[Kind]) -> list[str]:
-    """Note what the folder is predicted with; the names whose results are not complete.
+def _predict_videos(
+    job: PredictionJob, predictor: Predictor, files: dict[str, Path], kinds: Sequence[Kind], progress: Progress
+) -> Iterator[tuple[str, str]]:
+    """As `_predict_images`, video after video."""
+    for name, path in files.items():
+        try:
+            total = count_frames(path)
+            tracker = ObjectTracker(frame_rate=frame_rate(path)) if job.track else None
+            frames = predictor.video(path, job.every, tracker=tracker)
+            shown = progress(frames, total and -(-total // job.every), f"frames of {name}")
+            save_video(shown, job.out / name, kinds, drawn=job.video)
+        except (OSError, ValueError) as error:
+            yield name, str(error)
+
+
+def _begin(job: PredictionJob, files: dict[str, Path], kinds: Sequence[Kind]) -> list[str]:
+    """Note what the folder is predicted with; the names of the files whose results are not complete.
 
     Raises:
         ValueError: it holds results of other settings, which would be taken for those of these.
@@ -132,4 +179,10 @@ def _begin(job: PredictionJob, names: list[str], kinds: Sequence[Kind]) -> list[
             "name another folder by --out, or remove it."
         )
     write_atomically(file, text)
-    return [name for name in names if not all(path.is_file() for kind in kinds for path in kind.files(job.out / name))]
+    return [name for name, path in files.items() if not _is_done(job, name, path, kinds)]
+
+
+def _is_done(job: PredictionJob, name: str, path: Path, kinds: Sequence[Kind]) -> bool:
+    if is_video(path):
+        return is_complete(job.out / name, drawn=job.video)
+    return all(file.is_file() for kind in kinds for file in kind.files(job.out / name))

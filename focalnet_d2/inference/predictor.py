@@ -7,6 +7,7 @@ predictor("street.jpg").save("out", picture=True)
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,9 @@ from .image_input import ImageSource, InputImage, read_input
 from .prediction import Prediction, read_result
 from .thresholds import DEFAULT
 from .tiles import TileSettings, predict_tiled
+from .tracking import ObjectTracker
 from .trained import load_trained
+from .video import is_video, read_video
 
 
 class _Prepared(NamedTuple):
@@ -99,11 +102,14 @@ class Predictor:
         """The prediction of one image (any shape that `read_input` takes), or a list of them.
 
         Args:
-            images: one image (see `image_input`), or a folder, a pattern like `images/*.jpg`, or several images.
+            images: one image (see `image_input`), or a folder, a pattern like `images/*.jpg`, or several images; a
+                video gives one prediction for each frame (see `video`).
 
         Raises:
             FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
         """
+        if isinstance(images, str | os.PathLike) and is_video(images):
+            return list(self.video(images))
         if isinstance(images, str | os.PathLike):
             files = image_files(images)
             if files != [Path(images).expanduser()]:
@@ -113,7 +119,7 @@ class Predictor:
             return next(self.stream([images]))
         return list(self.stream(images))
 
-    def stream(self, images: Iterable[ImageSource]) -> Iterator[Prediction]:
+    def stream(self, images: Iterable[ImageSource | InputImage]) -> Iterator[Prediction]:
         """Predictions one after another, in the order of the images, for more of them than fit into memory.
 
         Raises:
@@ -124,7 +130,27 @@ class Predictor:
                 raise attempt
             yield attempt
 
-    def attempts(self, images: Iterable[ImageSource]) -> Iterator[Prediction | OSError | ValueError]:
+    def video(
+        self, path: str | os.PathLike, every: int = 1, *, tracker: ObjectTracker | None = None
+    ) -> Iterator[Prediction]:
+        """Predictions of the frames of a video, one after another, with `frame_index` and `time`.
+
+        Args:
+            every: 2 predicts every second frame, and so on.
+            tracker: gives objects numbers that stay, their `track_ids`.
+
+        Raises:
+            FileNotFoundError, ValueError: the video cannot be read to its end; the message names it.
+            ImportError: PyAV is missing.
+        """
+        frames = read_video(path, every)
+        while chunk := list(itertools.islice(frames, self.batch_size)):
+            images = [InputImage(frame.pixels, f"{path} at {frame.time:.3f} s", Path(path)) for frame in chunk]
+            for frame, prediction in zip(chunk, self.stream(images)):
+                stamped = replace(prediction, frame_index=frame.index, time=frame.time)
+                yield stamped if tracker is None else tracker.update(stamped)
+
+    def attempts(self, images: Iterable[ImageSource | InputImage]) -> Iterator[Prediction | OSError | ValueError]:
         """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
         if self.tiles is not None:
             yield from (self._by_tiles(source, self.tiles) for source in images)
@@ -133,7 +159,7 @@ class Predictor:
         while chunk := list(itertools.islice(remaining, self.batch_size)):
             yield from self._predict([self._read_input(source) for source in chunk])
 
-    def _by_tiles(self, source: ImageSource, tiles: TileSettings) -> Prediction | OSError | ValueError:
+    def _by_tiles(self, source: ImageSource | InputImage, tiles: TileSettings) -> Prediction | OSError | ValueError:
         image = self._read_input(source)
         if isinstance(image, Exception):
             return image
@@ -171,9 +197,9 @@ class Predictor:
             results |= {place: self._read(*both) for place, *both in zip(places, prepared, found)}
         return list(results.values())
 
-    def _read_input(self, source: ImageSource) -> InputImage | OSError | ValueError:
+    def _read_input(self, source: ImageSource | InputImage) -> InputImage | OSError | ValueError:
         try:
-            return read_input(source, self.channel_order)
+            return source if isinstance(source, InputImage) else read_input(source, self.channel_order)
         except (OSError, ValueError) as error:
             return error
 

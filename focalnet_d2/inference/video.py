@@ -53,19 +53,11 @@ def read_video(path: str | os.PathLike, every: int = 1) -> Iterator[Frame]:
     """
     if every < 1:
         raise ValueError(f"every={every} must be at least 1: it counts frames.")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no video {path}.")
-    count, rate = 0, Fraction(0)
-    with _errors_name(path), _import_av().open(str(path)) as container:
-        if not container.streams.video:
-            raise ValueError(
-                f"{path} holds no video, only {', '.join(s.type for s in container.streams) or 'nothing'}."
-            )
-        stream = container.streams.video[0]
+    count = 0
+    with _open_stream(Path(path)) as stream:
         stream.thread_type = "AUTO"  # frames are decoded on several cores
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        for count, frame in enumerate(container.decode(stream), 1):
+        rate = _rate(stream)
+        for count, frame in enumerate(stream.container.decode(stream), 1):
             if (count - 1) % every == 0:
                 time = float((count - 1) / rate) if frame.time is None else frame.time
                 yield Frame(count - 1, time, _upright(frame))
@@ -74,9 +66,39 @@ def read_video(path: str | os.PathLike, every: int = 1) -> Iterator[Frame]:
 
 
 def count_frames(path: str | os.PathLike) -> int | None:
-    """The number of frames that a video says it has; None where it does not say."""
-    with _errors_name(Path(path)), _import_av().open(str(path)) as container:
-        return next((stream.frames or None for stream in container.streams.video), None)
+    """The number of frames that a video says it has; None where it does not say.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: see `read_video`.
+    """
+    with _open_stream(Path(path)) as stream:
+        return stream.frames or None
+
+
+def frame_rate(path: str | os.PathLike) -> float:
+    """Frames a second of a video.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: see `read_video`.
+    """
+    with _open_stream(Path(path)) as stream:
+        return float(_rate(stream))
+
+
+@contextmanager
+def _open_stream(path: Path) -> Iterator[Any]:
+    """The first stream of pictures of a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no video {path}.")
+    with _errors_name(path), _import_av().open(str(path)) as container:
+        if not container.streams.video:
+            kinds = ", ".join(stream.type for stream in container.streams) or "nothing"
+            raise ValueError(f"{path} holds no video, only {kinds}.")
+        yield container.streams.video[0]
+
+
+def _rate(stream: Any) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
 
 
 class VideoWriter:

@@ -38,7 +38,7 @@ def test_every_image_has_its_files_and_unreadable_ones_are_listed(checkpoint, im
     assert files_of(out) == {"predict.json", *(f"{name}{end}" for name in ("a.png", "sub/a.png") for end in endings)}
     printed = capsys.readouterr()
     assert "broken.jpg cannot be read (it is no image)" in printed.err
-    assert "2 of 3 images" in printed.out
+    assert "2 of 3 files" in printed.out
     content = json.loads((out / "sub" / "a.png.json").read_text())
     assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 40, "width": 60}]
 
