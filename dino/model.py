@@ -243,7 +243,7 @@ class DINO(ImageModel):
 
     def export_settings(self) -> dict[str, Any]:
         """What `query_boxes` decodes with."""
-        return {"num_select": self.num_select, "clip_boxes": self.clip_boxes, "box_format": "cxcywh"}
+        return {"num_select": self.num_select, "clip_boxes": self.clip_boxes}
 
     def postprocess(self, outputs: DINOOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image: the best `num_select` detections, scaled to its output size."""

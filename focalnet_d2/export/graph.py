@@ -56,7 +56,7 @@ def trace(model: nn.Module, batch_size: int, size: tuple[int, int], *, dynamic: 
     """
     auto = torch.export.Dim.AUTO
     shapes = {"images": {0: auto, 2: auto, 3: auto}, "image_sizes": {0: auto}} if dynamic else None
-    with torch.no_grad(), portable_operators():
+    with _tracing():
         return torch.export.export(
             ExportedNetwork(model), example_inputs(batch_size, size), dynamic_shapes=shapes, strict=False
         )
@@ -67,7 +67,7 @@ def trace_script(model: nn.Module, batch_size: int, size: tuple[int, int]) -> to
 
     It takes any number and size of images; `batch_size` and `size` are what it is traced with.
     """
-    with torch.no_grad(), portable_operators(), _without_tracer_warnings():
+    with _tracing(), _without_tracer_warnings():
         network = _TupleNetwork(model).eval()
         return cast(
             torch.jit.ScriptModule, torch.jit.trace(network, example_inputs(batch_size, size), check_trace=False)
@@ -83,7 +83,7 @@ def write_onnx(model: nn.Module, path: Path, batch_size: int, size: tuple[int, i
     """
     names = output_names(model, batch_size, size)
     axes = {**_OPEN_AXES, **{name: {0: "batch"} for name in names}} if dynamic else None
-    with torch.no_grad(), portable_operators(), _without_tracer_warnings():
+    with _tracing(), _without_tracer_warnings():
         torch.onnx.export(
             _TupleNetwork(model).eval(),
             example_inputs(batch_size, size),
@@ -94,6 +94,18 @@ def write_onnx(model: nn.Module, path: Path, batch_size: int, size: tuple[int, i
             output_names=names,
             dynamic_axes=axes,
         )
+
+
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """Without gradients, and of portable operators only: torch's own attention in one operator is none."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), portable_operators():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 @contextmanager
@@ -112,5 +124,5 @@ def example_inputs(batch_size: int, size: tuple[int, int]) -> tuple[Tensor, Tens
 
 def output_names(model: nn.Module, batch_size: int, size: tuple[int, int]) -> list[str]:
     """Names of the tensors that the graph returns, in their order."""
-    with torch.no_grad(), portable_operators():
+    with _tracing():
         return list(ExportedNetwork(model)(*example_inputs(batch_size, size)))

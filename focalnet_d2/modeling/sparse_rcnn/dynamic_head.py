@@ -6,7 +6,7 @@ with every position of a region, whose matrices come from the proposal's feature
 Shapes: B images, Q proposals of each, R of all, C channels, S x S positions of a region, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from detectron2.modeling.poolers import ROIPooler
@@ -18,6 +18,8 @@ from focalnet_d2.layers.mlp import MLP, prior_bias
 from focalnet_d2.set_prediction.outputs import LayerOutputs
 
 from ..box_deltas import BoxDeltas
+
+Pool = Callable[[Sequence[Tensor], Tensor], Tensor]
 
 DELTAS = BoxDeltas((2.0, 2.0, 1.0, 1.0))
 REGION_SIZE = 7
@@ -148,18 +150,32 @@ class DynamicHead(nn.Module):
             `pred_logits` (B, Q, K), `pred_boxes` (B, Q, 4) cxcywh over the unpadded image, not clipped.
         """
         learned = self.init_proposal_bboxes.weight
-        features = [feature.to(learned) for feature in features]  # half precision has no room for boxes in pixels
         scale = learned.new_tensor([(w, h, w, h) for h, w in image_sizes])[:, None]  # (B, 1, 4)
+        return self.refine(features, scale, self._pool)
+
+    def refine(self, features: Sequence[Tensor], scale: Tensor, pool: Pool) -> list[LayerOutputs]:
+        """`forward` with the sizes of the images as tensor: (B, 1, 4) width, height, width, height in pixels.
+
+        Args:
+            features: (B, C, H_l, W_l) of each level, fine to coarse.
+            scale: (B, 1, 4).
+            pool: from the features and boxes (B, Q, 4) XYXY pixels to their regions (B * Q, C, S, S).
+        """
+        learned = self.init_proposal_bboxes.weight
+        features = [feature.to(learned) for feature in features]  # half precision has no room for boxes in pixels
         boxes = box_cxcywh_to_xyxy(learned) * scale  # (B, Q, 4) pixels
-        proposal_feat = self.init_proposal_features.weight.expand(len(scale), -1, -1)  # (B, Q, C)
+        proposal_feat = self.init_proposal_features.weight.expand(scale.shape[0], -1, -1)  # (B, Q, C)
         outputs = []
         for stage in self.stages:
-            regions = self.pooler(features, [Boxes(image) for image in boxes.detach()])  # (B * Q, C, S, S)
-            logits, deltas, proposal_feat = stage(proposal_feat, regions)
+            logits, deltas, proposal_feat = stage(proposal_feat, pool(features, boxes.detach()))
             refined = DELTAS.apply_deltas(deltas.flatten(0, 1), boxes.flatten(0, 1)).view_as(boxes)
             outputs.append({"pred_logits": logits, "pred_boxes": box_xyxy_to_cxcywh(refined) / scale})
             boxes = refined.detach()
         return outputs
+
+    def _pool(self, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
+        """(B, C, H_l, W_l) of each level, (B, Q, 4) -> (B * Q, C, S, S)."""
+        return self.pooler(list(features), [Boxes(image) for image in boxes])
 
 
 def _tower(dim: int, num_layers: int) -> nn.Sequential:

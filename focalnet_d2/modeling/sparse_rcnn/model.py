@@ -7,6 +7,7 @@ Shapes: B images, Q proposals, K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from detectron2.modeling import Backbone
 from detectron2.structures import Instances
 from torch import Tensor
 
+from focalnet_d2.layers.region_pooling import pool
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.outputs import QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
@@ -41,6 +43,7 @@ class SparseRCNN(ImageModel):
 
     layouts = LAYOUTS
     tasks = ("bbox",)
+    export_decoder = "query_boxes"
 
     def __init__(
         self,
@@ -91,6 +94,18 @@ class SparseRCNN(ImageModel):
         logits, boxes = outputs["pred_logits"].float(), outputs["pred_boxes"].float()
         detections = select_detections(logits, boxes, sizes.outputs, num_select=self.num_select)
         return [{"instances": image} for image in detections]
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`pred_logits` (B, Q, K) and `pred_boxes` (B, Q, 4), cxcywh over the unpadded image."""
+        features = list(self.backbone(images.tensor).values())  # (B, C, H_l, W_l) each, fine to coarse
+        height, width = (~images.padding_mask[:, :, 0]).sum(1), (~images.padding_mask[:, 0]).sum(1)  # (B,)
+        scale = torch.stack([width, height, width, height], dim=1)[:, None].float()  # (B, 1, 4)
+        last = self.head.refine(features, scale, partial(pool, self.head.pooler))[-1]
+        return {"pred_logits": last["pred_logits"], "pred_boxes": last["pred_boxes"]}
+
+    def export_settings(self) -> dict[str, Any]:
+        """What `query_boxes` decodes with, and how images are padded."""
+        return {"num_select": self.num_select, "clip_boxes": False, "size_divisibility": MM_DIVISOR}
 
     def static_forward(self, images: ImageBatch) -> None:
         """Pyramid, then all stages on the proposals' features and regions of the size that the stages take."""
