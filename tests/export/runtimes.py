@@ -82,8 +82,10 @@ def noise(size: tuple[int, int], *, seed: int = 0, **fields: Any) -> dict[str, A
     return {"image": torch.randint(256, (3, *size), generator=draws, dtype=torch.uint8), **fields}
 
 
-def assert_same_detections(found: dict[str, Any], expected: Any, *, tolerance: float = 1e-3) -> None:
-    """Decoded `boxes`, `scores` and `class_ids` are those of Detectron2's Instances, but for the order of ties."""
+def assert_same_detections(
+    found: dict[str, Any], expected: Any, *, tolerance: float = 1e-3, equal_pixels: float = 0.999
+) -> None:
+    """Decoded `boxes`, `scores`, `class_ids` and `masks` are those of Detectron2's Instances, in any order of ties."""
     want = {
         "boxes": expected.pred_boxes.tensor.numpy(),
         "scores": expected.scores.numpy(),
@@ -92,16 +94,20 @@ def assert_same_detections(found: dict[str, Any], expected: Any, *, tolerance: f
     assert len(found["scores"]) == len(want["scores"])
     assert (np.diff(found["scores"]) <= 0).all()
     remaining = list(range(len(want["scores"])))
-    for box, score, class_id in zip(found["boxes"], found["scores"], found["class_ids"], strict=True):
+    for index, (box, score, class_id) in enumerate(
+        zip(found["boxes"], found["scores"], found["class_ids"], strict=True)
+    ):
         same = [
-            index
-            for index in remaining
-            if want["class_ids"][index] == class_id
-            and abs(want["scores"][index] - score) <= tolerance
-            and np.abs(want["boxes"][index] - box).max() <= tolerance
+            other
+            for other in remaining
+            if want["class_ids"][other] == class_id
+            and abs(want["scores"][other] - score) <= tolerance
+            and np.abs(want["boxes"][other] - box).max() <= tolerance
         ]
         assert same, f"{box} of class {class_id} with {score} is nowhere else"
         remaining.remove(same[0])
+        if "masks" in found:
+            assert (found["masks"][index] == expected.pred_masks[same[0]].numpy()).mean() >= equal_pixels
 
 
 def _in_onnxruntime(path: Path) -> Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]:

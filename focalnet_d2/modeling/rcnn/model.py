@@ -44,8 +44,10 @@ from ..base import (
     training_targets,
 )
 from .checkpoint import LAYOUTS
+from .exported import detect, stages
 from .proposal_sampling import sample_proposals
 
+MASK_THRESHOLD = 0.5  # of the probability that a pixel belongs to an object
 COUNTED_PROPOSALS, COUNTED_MASKS = 1000, 100  # regions through every box head and every mask head in FLOP counts
 
 
@@ -77,6 +79,7 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
 
     layouts = LAYOUTS
     tasks = ("bbox", "segm")
+    export_decoder = "regions"
 
     def __init__(
         self,
@@ -146,9 +149,17 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
     def postprocess(self, outputs: RCNNOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image, scaled and its masks pasted at its output size."""
         return [
-            {"instances": detector_postprocess(image, *size)}
+            {"instances": detector_postprocess(image, *size, MASK_THRESHOLD)}
             for image, size in zip(outputs.get("detections", []), sizes.outputs, strict=True)
         ]
+
+    def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
+        """`boxes` (B, D, 4), `scores` (B, D), `class_ids` (B, D) and `masks` (B, D, M, M); see `detect`."""
+        return detect(self.backbone, self.proposal_generator, self.roi_heads, images)
+
+    def export_settings(self) -> dict[str, Any]:
+        """The divisor of the sizes of a padded batch, and where a mask begins; all else is in the graph."""
+        return {"size_divisibility": self.backbone.size_divisibility, "mask_threshold": MASK_THRESHOLD}
 
     def static_forward(self, images: ImageBatch) -> None:
         """Pyramid, proposals, each box head on 1000 regions, each mask head on 100: what mmdetection counts."""
@@ -158,14 +169,10 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         channels = features[proposals.in_features[0]].shape[1]
         boxes = torch.empty(COUNTED_PROPOSALS, channels, *heads.box_pooler.output_size)
         masks = torch.empty(COUNTED_MASKS, channels, *heads.mask_pooler.output_size)
-        for head, predictor in zip(_stages(heads.box_head), _stages(heads.box_predictor), strict=True):
+        for head, predictor in zip(stages(heads.box_head), stages(heads.box_predictor), strict=True):
             predictor(head(boxes))
-        for head in _stages(heads.mask_head):
+        for head in stages(heads.mask_head):
             head.layers(masks)
-
-
-def _stages(heads: nn.Module) -> list[Any]:
-    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
 class CascadeMaskRCNN(MaskRCNN):
