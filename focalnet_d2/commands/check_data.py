@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from focalnet_d2.data.annotations.faults import Fault, fault_of, joined
-from focalnet_d2.data.folders.dataset import AUTO, LAYOUT_NAMES, PARTS
+from focalnet_d2.data.folders.dataset import AUTO, LAYOUT_NAMES, PARTS, Split
 from focalnet_d2.utils.text import plural
 
 from .arguments import at_least_one
@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--layout", choices=(AUTO, *LAYOUT_NAMES), default=AUTO, help="default: all that fit")
     for part in PARTS:
         parser.add_argument(f"--{part}", default="", metavar="PATH", help=f"sub-folder or annotation file of {part}")
+    parser.add_argument("--val-share", type=float, default=Split.share, help="as data.val_share of the run to come")
+    parser.add_argument("--split-seed", type=int, default=Split.seed, help="as data.split_seed")
+    parser.add_argument("--split-groups", default=Split.groups, metavar="PATTERN", help="as data.split_groups")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     parser.add_argument("--fix", metavar="OUT", help="write a mended copy, and a list of its changes, to a new folder")
     parser.add_argument("--out", type=Path, default=Path("output/check-data"), help=f"folder of {PAGE}")
@@ -92,7 +95,8 @@ def _check(options: argparse.Namespace) -> int:
     else:
         print("\n".join([*_report(findings), f"The page: {page}"]))
     if options.fix is not None:
-        changes = write_mended_copy(found, options.fix).changes
+        alike = {reading.dataset.layout: reading.alike for reading in findings.readings}
+        changes = write_mended_copy(found, options.fix, alike, only_boxes=limits.masks is False).changes
         sys.stderr.write(f"The mended copy: {options.fix} ({plural(len(changes), 'change')}, see changes.md there)\n")
     return 0 if findings.is_clean else FAULTY
 
@@ -119,7 +123,8 @@ def _find(root: str, options: argparse.Namespace) -> "tuple[FoundDatasets, list[
     wanted = {part: getattr(options, part) for part in PARTS if getattr(options, part)}
     faults: list[Fault] = []
     try:
-        found = find_datasets(root, layout=options.layout, wanted=wanted, report=faults.append)
+        split = Split(options.val_share, options.split_seed, options.split_groups)
+        found = find_datasets(root, layout=options.layout, wanted=wanted, split=split, report=faults.append)
     except NothingUsableError as error:
         failures = list(error.failures.values()) or [error]
         return FoundDatasets([], {}), [fault_of(failure, "no-usable-data", root) for failure in failures]

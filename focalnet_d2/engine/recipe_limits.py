@@ -8,6 +8,7 @@ from focalnet_d2.config.nodes import children, containers, raw_value
 from focalnet_d2.data.checks.tasks import RecipeLimits
 
 from .object_counts import TARGETS, object_limits
+from .recipe_filling import mapper_class, uses_of
 
 
 def recipe_limits(recipe: DictConfig) -> RecipeLimits:
@@ -15,7 +16,13 @@ def recipe_limits(recipe: DictConfig) -> RecipeLimits:
     queries = [number for key, number in object_limits(recipe) if key.endswith(TARGETS)]
     augmentations = OmegaConf.select(recipe, "dataloader.test.mapper.augmentations")
     short, long = (_number(augmentations, name) for name in ("short_edge_length", "max_size"))
-    return RecipeLimits(min(queries, default=None), short, long)
+    return RecipeLimits(min(queries, default=None), short, long, _needs_masks(recipe))
+
+
+def _needs_masks(recipe: DictConfig) -> bool | None:
+    """Whether the recipe learns masks from objects; None where it learns from none, or does not say it."""
+    uses = [use for use in uses_of(mapper_class(recipe)) if use.kind == "instances"]
+    return uses[0].needs_masks if uses else None
 
 
 def _number(node: Any, name: str) -> int | None:

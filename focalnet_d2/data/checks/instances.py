@@ -17,7 +17,7 @@ from .missing_masks import MissingMasks
 from .objects import fault, too_many, too_small
 from .shapes import area_fits_box, area_fits_mask, boxes_agree, is_area_of_box, mask_shape, repeated_objects
 from .stored_instances import StoredInstances
-from .tasks import LabelFindings, LabelTask
+from .tasks import LabelFindings, LabelTask, RecipeLimits
 
 
 def check_instances_of_image(task: LabelTask) -> LabelFindings:
@@ -106,11 +106,11 @@ def _check_box_areas(task: LabelTask, annotations: Sequence[Entry]) -> Iterator[
             yield fault(task, "area-wrong", "warning", what, [entry])
 
 
-def check_instances_of_part(content: CocoInstances | StoredInstances) -> list[Fault]:
+def check_instances_of_part(content: CocoInstances | StoredInstances, limits: RecipeLimits) -> list[Fault]:
     """All objects of a part together."""
     if isinstance(content, StoredInstances):
         masks = content.masks
     else:
         masks = MissingMasks()
         masks.add(content.annotations or [])
-    return list(masks.faults(content.source))
+    return list(masks.faults(content.source, needed=limits.masks))

@@ -11,7 +11,7 @@ from .instances import check_instances_of_image, check_instances_of_part
 from .panoptic import check_panoptic_image
 from .semantic import check_semantic_image, check_semantic_part
 from .stored_instances import StoredInstances
-from .tasks import LabelFindings, LabelTask
+from .tasks import LabelFindings, LabelTask, RecipeLimits
 
 _OF_IMAGE = {
     "instances": check_instances_of_image,
@@ -27,16 +27,19 @@ def check_image_labels(task: LabelTask) -> LabelFindings:
     return _OF_IMAGE[task.kind](task)
 
 
-def check_file(dataset: FolderDataset, part: str, content: Any, counts: Mapping[Any, int]) -> list[Fault]:
+def check_file(
+    dataset: FolderDataset, part: str, content: Any, counts: Mapping[Any, int], limits: RecipeLimits
+) -> list[Fault]:
     """What is wrong with a part as a whole, once its images were looked at.
 
     Args:
         part: a key of `dataset.parts`.
         content: what `tasks.read_for_checks` gives.
         counts: `LabelFindings.counts` of all of its images, added up.
+        limits: of the recipe.
     """
     if isinstance(content, CocoInstances | StoredInstances):
-        return check_instances_of_part(content)
+        return check_instances_of_part(content, limits)
     if dataset.kind == "semantic" and isinstance(content, list):
         source, options = dataset.parts[part].annotations, dataset.parts[part].options
         return check_semantic_part(source, dataset.classes, set(options.get("ignored", ())), counts)

@@ -1,56 +1,92 @@
 """Faults of images that are there more than once, in a part or in two of them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import SHOWN_IDS, Fault
+from ..annotations.ids import Id
 from .duplicates import MOST_COMPARED, Fingerprints, Likeness, compare_files, equal_groups, equal_names, similar_pairs
 from .tasks import LabelTask
 
 Tasks = Mapping[str, Callable[[], Iterable[LabelTask]]]  # by the name of the part, in the order of the fingerprints
 
 
-def repeated_images(prints: Fingerprints, parts: Sequence[int], tasks: Tasks, *, threads: int) -> list[Fault]:
+class FoundImage(NamedTuple):
+    """Where an image is.
+
+    Attributes:
+        part: that it is in, or that it gets where validation images are split off.
+        file: its path.
+        image_id: in its part.
+        labels: how many objects or segments it has; of label files and classes 1.
+        is_drawn: whether the part is such a one.
+    """
+
+    part: str
+    file: str
+    image_id: Id
+    labels: int
+    is_drawn: bool
+
+    def __str__(self) -> str:
+        return f"{self.file} ({self.part})"
+
+
+class Alike(NamedTuple):
+    """Images with the same pixels, or two that are nearly the same."""
+
+    images: tuple[FoundImage, ...]
+    is_exact: bool
+
+
+class Repeated(NamedTuple):
+    """Images that are alike, and the faults that say so."""
+
+    alike: list[Alike]
+    faults: list[Fault]
+
+
+def repeated_images(
+    prints: Fingerprints, parts: Sequence[int], tasks: Tasks, *, threads: int, drawn: Collection[int] | None = None
+) -> Repeated:
     """Images that are the same or nearly so.
 
     Args:
         prints: of all images of all parts.
         parts: number of each one's part in `tasks`.
         tasks: gives the images of a part once more.
+        drawn: places of the images of train that are split off for validation; None where there is a part of them.
     """
+    apart = [len(tasks) if drawn and place in drawn else part for place, part in enumerate(parts)]
     groups, pairs, names = (
         equal_groups(prints),
-        similar_pairs(prints, parts)[:MOST_COMPARED],
+        similar_pairs(prints, apart)[:MOST_COMPARED],
         equal_names(prints, parts),
     )
     shown = names[:SHOWN_IDS]
-    images = _images_at({*shown, *(place for group in [*groups, *pairs] for place in group)}, parts, tasks)
+    places = {*shown, *(place for group in [*groups, *pairs] for place in group)}
+    images = _images_at(places, parts, tasks, drawn)
     alike = compare_files([(images[one].file, images[other].file) for one, other in pairs], threads=threads)
     groups += [list(pair) for pair, likeness in zip(pairs, alike) if likeness is Likeness.EXACT]
     near = [pair for pair, likeness in zip(pairs, alike) if likeness is Likeness.NEAR]
-    faults = [fault for group in groups for fault in _same([images[place] for place in group])]
-    faults += [_similar(images[one], images[other]) for one, other in near]
-    return [*faults, *_same_names([images[place] for place in shown], len(names))]
+    same = [tuple(images[place] for place in group) for group in groups]
+    similar = [(images[one], images[other]) for one, other in near]
+    faults = [fault for group in same for fault in _same(group)] + [_similar(*pair) for pair in similar]
+    return Repeated(
+        [*(Alike(group, True) for group in same), *(Alike(pair, False) for pair in similar)],
+        [*faults, *_same_names([images[place] for place in shown], len(names))],
+    )
 
 
-class _Image(NamedTuple):
-    """Where an image is: part, path and id."""
-
-    part: str
-    file: str
-    image_id: str
-
-    def __str__(self) -> str:
-        return f"{self.file} ({self.part})"
-
-
-def _images_at(places: set[int], parts: Sequence[int], tasks: Tasks) -> dict[int, _Image]:
+def _images_at(
+    places: set[int], parts: Sequence[int], tasks: Tasks, drawn: Collection[int] | None
+) -> dict[int, FoundImage]:
     """The images at some places; the tasks of all are made once more, so that nobody has to keep their names."""
-    images: dict[int, _Image] = {}
+    images: dict[int, FoundImage] = {}
     start = 0
     for number, (part, make) in enumerate(tasks.items()):
         length = parts.count(number)
@@ -58,12 +94,15 @@ def _images_at(places: set[int], parts: Sequence[int], tasks: Tasks) -> dict[int
         if own:
             for place, task in enumerate(make()):
                 if place in own:
-                    images[start + place] = _Image(part, task.image_file, str(task.image_id))
+                    is_drawn = drawn is not None and part == "train"
+                    name = "val" if drawn and is_drawn and start + place in drawn else part
+                    labels = len(task.labels) or int(bool(task.label_file))
+                    images[start + place] = FoundImage(name, task.image_file, task.image_id, labels, is_drawn)
         start += length
     return images
 
 
-def _same(images: Sequence[_Image]) -> Iterator[Fault]:
+def _same(images: Sequence[FoundImage]) -> Iterator[Fault]:
     """Faults of images with the same pixels."""
     by_part = defaultdict(list)
     for image in images:
@@ -78,27 +117,35 @@ def _same(images: Sequence[_Image]) -> Iterator[Fault]:
     if len(by_part) > 1:
         message = (
             f"{some_of(images, 5)} are the same image in several parts, so that what was learned is scored: "
-            "take it out of all but one."
+            f"{_remedy(images, 'take it out of all but one')}."
         )
         yield _fault("leaked-image", "warning", images, message)
 
 
-def _similar(one: _Image, other: _Image) -> Fault:
+def _similar(one: FoundImage, other: FoundImage) -> Fault:
     if one.part == other.part:
         message = f"{one.file} and {other.file} of {one.part} are nearly the same image: one of them teaches as much."
         return _fault("near-duplicate", "note", (one, other), message)
     message = (
-        f"{one} and {other} are nearly the same image in two parts, so that what was learned is scored: take one out."
+        f"{one} and {other} are nearly the same image in two parts, so that what was learned is scored: "
+        f"{_remedy((one, other), 'take one out')}."
     )
     return _fault("nearly-leaked-image", "warning", (one, other), message)
 
 
-def _fault(kind: str, severity: str, images: Sequence[_Image], message: str) -> Fault:
-    ids = tuple(one.image_id for one in images[:SHOWN_IDS])
+def _remedy(images: Sequence[FoundImage], remedy: str) -> str:
+    """What to do, also where validation images are split off the part in which all of them are."""
+    if not all(image.is_drawn for image in images):
+        return remedy
+    return f"name what such images share by data.split_groups=, so that they stay together, or {remedy} (--fix does)"
+
+
+def _fault(kind: str, severity: str, images: Sequence[FoundImage], message: str) -> Fault:
+    ids = tuple(str(one.image_id) for one in images[:SHOWN_IDS])
     return Fault(kind, severity, images[0].file, message, ids, len(images) - 1)
 
 
-def _same_names(images: Sequence[_Image], count: int) -> list[Fault]:
+def _same_names(images: Sequence[FoundImage], count: int) -> list[Fault]:
     """One note for all images whose name stands in two parts, the first of which are given."""
     if not images:
         return []

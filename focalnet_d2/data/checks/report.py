@@ -7,6 +7,7 @@ from typing import Any
 
 from ..annotations.faults import SEVERITIES, SHOWN_IDS, Fault, joined
 from ..folders.dataset import FolderDataset
+from .repeated_images import Alike
 from .statistics import PartStatistics
 from .tasks import LabelTask
 
@@ -66,12 +67,14 @@ class Reading:
         parts: numbers of each part.
         samples: of images with labels: (part, task), drawn by chance.
         faulty: of images with faults: (kind, task).
+        alike: images that are the same or nearly so.
     """
 
     dataset: FolderDataset
     parts: dict[str, PartStatistics] = field(default_factory=dict)
     samples: list[tuple[str, LabelTask]] = field(default_factory=list)
     faulty: list[tuple[str, LabelTask]] = field(default_factory=list)
+    alike: list[Alike] = field(default_factory=list)
 
 
 @dataclass

@@ -2,19 +2,21 @@
 
 import random
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
-from ..annotations.faults import Fault, fault_of
-from ..folders.dataset import FolderDataset
+from ..annotations.faults import Fault, FaultError, fault_of
+from ..folders.contents import ImageFile
+from ..folders.dataset import FolderDataset, image_name
+from ..folders.image_lists import split_names
 from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
 from .labels import check_file, check_image_labels
 from .processes import Crew
-from .repeated_images import repeated_images
+from .repeated_images import Tasks, repeated_images
 from .report import FaultList, Findings, Reading
 from .statistics import PartStatistics, statistical_faults
 from .tasks import LabelTask, RecipeLimits, read_for_checks, tasks_of
@@ -91,9 +93,12 @@ def _check_dataset(
             samples.offer(name, chunk)
             _keep_faulty(reading, chunk, looked)
             progress.advance(len(chunk))
-        faults.extend(check_file(dataset, name, content, numbers.counts))
+        faults.extend(check_file(dataset, name, content, numbers.counts, limits))
     reading.samples = samples.kept
-    faults.extend(repeated_images(prints, part_of, tasks, threads=crew.workers))
+    drawn = _drawn(dataset, tasks, faults) if dataset.split is not None and "train" in tasks else None
+    repeated = repeated_images(prints, part_of, tasks, threads=crew.workers, drawn=drawn)
+    reading.alike = repeated.alike
+    faults.extend(repeated.faults)
     sources = {name: part.annotations for name, part in dataset.parts.items()}
     is_semantic = dataset.kind == "semantic"
     faults.extend(statistical_faults(reading.parts, dataset.classes, sources, of_pixels=is_semantic))
@@ -109,6 +114,24 @@ def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
         return None
 
 
+def _drawn(dataset: FolderDataset, tasks: Tasks, faults: FaultList) -> set[int]:
+    """Places of the images that a run splits off for validation; none, and a fault, where it cannot."""
+    part, places = dataset.parts["train"], defaultdict(list)
+    files: dict[str, ImageFile] = {}
+    for place, task in enumerate(tasks["train"]()):
+        is_known = task.image_file in files and files[task.image_file].has_labels
+        has_labels = is_known or bool(task.labels) or task.kind == "semantic"
+        class_id = task.labels[0]["category_id"] if task.kind == "classification" else None
+        places[image_name(task.image_file, part)].append(place)
+        files[task.image_file] = ImageFile(class_id, has_labels)
+    try:
+        val = split_names(dataset, part, files)["val"]
+    except ValueError as error:
+        faults.add(fault_of(error, "no-validation-images", part.annotations))
+        return set()
+    return {place for name in val for place in places[name]}
+
+
 def _chunks(tasks: Iterable[LabelTask]) -> Iterator[list[LabelTask]]:
     remaining = iter(tasks)
     while chunk := list(islice(remaining, _CHUNK)):
@@ -122,7 +145,8 @@ def look_at_chunk(tasks: Sequence[LabelTask]) -> Looked:
         try:
             faults = _look_at(task, looked)
         except Exception as error:  # a fault of ours must not hide those of the other images
-            faults = [_crash(task, f"{type(error).__name__}: {error}")]
+            crash = _crash(task, f"{type(error).__name__}: {error}")
+            faults = [error.fault if isinstance(error, FaultError) else crash]
             looked.fingerprints += [None] * (place + 1 - len(looked.fingerprints))
         looked.faults += faults
         looked.faulty += [(fault.kind, place) for fault in faults if fault.severity != "note"]

@@ -28,11 +28,13 @@ class RecipeLimits:
         queries: objects that it can find in an image.
         short_side, long_side: pixels of the image in evaluation: the short side gets that length unless the long one
             would exceed its own.
+        masks: whether it learns masks of objects.
     """
 
     queries: int | None = None
     short_side: int | None = None
     long_side: int | None = None
+    masks: bool | None = None
 
 
 @dataclass(frozen=True)

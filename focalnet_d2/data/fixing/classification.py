@@ -1,21 +1,23 @@
 """A mended classification set: the images of each class in its folder."""
 
-from ..folders.dataset import FolderDataset, image_name
+from ..folders.dataset import image_name
 from ..folders.layouts import LAYOUTS
-from .changes import Changes
 from .images import ImageFolder
+from .task import Task
 
 
-def write_classification(dataset: FolderDataset, name: str, folder: ImageFolder, changes: Changes) -> None:
+def write_classification(task: Task, folder: ImageFolder) -> None:
     """Writes the images of a part, below the folders of their classes.
 
     Raises:
         ValueError: no image is left.
     """
-    part, written = dataset.parts[name], 0
-    for one in LAYOUTS[dataset.layout].read(part, changes.fault):
+    part, changes, written = task.part, task.changes, 0
+    for one in LAYOUTS[task.dataset.layout].read(part, changes.fault):
         key = image_name(one.file_name, part)
         try:
+            if key in task.left_out:
+                raise ValueError(task.left_out[key])
             placed = folder.place(one.file_name)
         except (ValueError, OSError) as error:
             changes.add(part.annotations, key, f"image left out: {error}")

@@ -11,22 +11,32 @@ changes.json   changes.md          what was changed
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from focalnet_d2.utils.atomic_write import UNFINISHED
 
+from ..checks.repeated_images import Alike
 from ..folders.dataset import FolderDataset
 from ..folders.layouts import LAYOUTS
+from ..folders.same_classes import OPTION
 from .changes import Changes
 from .classification import write_classification
 from .images import ImageFolder
 from .instances import write_instances
 from .panoptic import write_panoptic
+from .repeated import repeated_to_leave_out
 from .semantic import write_class_list, write_semantic
+from .task import Task
 
 
-def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike) -> Changes:
+def write_mended_copy(
+    datasets: Sequence[FolderDataset],
+    out: str | os.PathLike,
+    alike: Mapping[str, Sequence[Alike]] | None = None,
+    *,
+    only_boxes: bool = False,
+) -> Changes:
     """Writes a copy of a folder in which everything that can be mended is, and nothing that cannot.
 
     Images are hard links to the originals where the file system has them, so that they take no room.
@@ -34,6 +44,9 @@ def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike)
     Args:
         datasets: the readings of the folder.
         out: is made; it may not exist.
+        alike: images that the check has found to be the same or nearly so, by layout; what of them is there twice, or
+            learned and scored, is left out.
+        only_boxes: whether the copy is for boxes, so that objects without masks stay beside others as they are.
 
     Raises:
         ValueError: see `place_of_copy`; or a part has nothing left that could be learned.
@@ -46,8 +59,10 @@ def write_mended_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike)
         unfinished.mkdir(parents=True)
         folders: dict[Path, ImageFolder] = {}
         for dataset in datasets:
+            left_out = repeated_to_leave_out(dataset, (alike or {}).get(dataset.layout, ()))
             for name in dataset.parts_on_disk():
-                _write_part(dataset, name, unfinished, folders, changes)
+                task = Task(dataset, name, left_out[name], changes, only_boxes)
+                _write_part(task, unfinished, folders)
         changes.write(unfinished)
         os.rename(unfinished, target)
     except BaseException:
@@ -73,18 +88,19 @@ def place_of_copy(datasets: Sequence[FolderDataset], out: str | os.PathLike) -> 
     return target
 
 
-def _write_part(
-    dataset: FolderDataset, name: str, root: Path, folders: dict[Path, ImageFolder], changes: Changes
-) -> None:
+def _write_part(task: Task, root: Path, folders: dict[Path, ImageFolder]) -> None:
+    dataset, name = task.dataset, task.name
+    for key, new in task.part.options.get(OPTION, ()):
+        task.changes.add(task.part.annotations, f"class {key}", f"its id becomes {new}, that of the class of its name")
     kind = LAYOUTS[dataset.layout].kind
     place = root / "images" / name if kind == "semantic" else root / name
-    folder = folders.setdefault(place, ImageFolder(place, dataset.parts[name].images))
+    folder = folders.setdefault(place, ImageFolder(place, task.part.images))
     if kind == "instances":
-        write_instances(dataset, name, folder, root / "annotations" / f"instances_{name}.json", changes)
+        write_instances(task, folder, root / "annotations" / f"instances_{name}.json")
     elif kind == "panoptic":
-        write_panoptic(dataset, name, folder, root / "annotations" / f"panoptic_{name}.json", changes)
+        write_panoptic(task, folder, root / "annotations" / f"panoptic_{name}.json")
     elif kind == "semantic":
-        write_semantic(dataset, name, folder, root / "labels" / name, changes)
+        write_semantic(task, folder, root / "labels" / name)
         write_class_list(dataset, root / "classes.json")
     else:
-        write_classification(dataset, name, folder, changes)
+        write_classification(task, folder)

@@ -51,6 +51,25 @@ def mend_objects(
     return [entry for entry in kept if id(entry) not in again]
 
 
+def as_crowds_without_masks(annotations: list[Entry], images: Sequence[Entry], reasons: dict[int, str]) -> list[Entry]:
+    """Mends a file in which some objects have masks: the box of each other one becomes a crowd, which is no target and
+    is neither right nor wrong in scoring, since nobody knows its mask. The arguments are those of `mend_objects`."""
+    lacking = [entry for entry in annotations if not entry.get("segmentation")]
+    if len(lacking) == len(annotations):
+        return annotations
+    sizes: dict[Id, Size] = {image["id"]: (image["height"], image["width"]) for image in images}
+    for entry in lacking:
+        x, y, width, height = entry["bbox"]
+        size = sizes[entry["image_id"]]
+        shape = mask_shape([[x, y, x + width, y, x + width, y + height, x, y + height]], size)
+        if not shape.pixels or shape.box is None:
+            reasons[id(entry)] = "it has no mask, and its box no whole pixel"
+            continue
+        entry["segmentation"] = {"size": list(size), "counts": shape.runs["counts"].decode("ascii")}
+        entry.update(iscrowd=1, bbox=list(shape.box), area=shape.pixels)
+    return [entry for entry in annotations if id(entry) not in reasons]
+
+
 def _convert_boxes(annotations: Sequence[Entry], images: Sequence[Entry], source: str, changes: Changes) -> None:
     """Boxes that are corners or shares of sides become x, y, width and height in pixels."""
     forms = BoxForms()

@@ -11,7 +11,6 @@ from ..annotations.json_file import Entry, read_json
 from ..annotations.panoptic import PanopticAnnotations, check_panoptic
 from ..annotations.segments import segment_name
 from ..checks.panoptic import agrees_with_pixels, extents_of
-from ..folders.dataset import FolderDataset
 from ..folders.layouts import LAYOUTS
 from ..label_maps import check_label_size
 from ..panoptic_labels import read_panoptic_ids, write_panoptic_ids
@@ -19,20 +18,20 @@ from .changes import Changes, Snapshot
 from .images import ImageFolder, link_or_copy
 from .instances import place_images
 from .json_files import write_json
+from .task import Task
 
 
-def write_panoptic(dataset: FolderDataset, name: str, folder: ImageFolder, path: Path, changes: Changes) -> None:
+def write_panoptic(task: Task, folder: ImageFolder, path: Path) -> None:
     """Writes the mended JSON and PNGs of a part, and its images.
 
     Args:
-        name: a key of `dataset.parts`.
         folder: for the images.
         path: of the JSON; the PNGs are put beside `folder`, in one called `panoptic_` and the name of the part.
 
     Raises:
         ValueError: nothing is left that could be found.
     """
-    part = dataset.parts[name]
+    part, changes = task.part, task.changes
     raw = read_json(part.annotations)
     before = Snapshot({key: raw.get(key, []) for key in ("images", "categories", "annotations")})
     names = _segment_names(raw)
@@ -40,10 +39,10 @@ def write_panoptic(dataset: FolderDataset, name: str, folder: ImageFolder, path:
     content = check_panoptic(raw, part.annotations, changes.fault)
     left = [segment for annotation in content.segments.values() for segment in annotation["segments_info"]]
     segments.compare("segments", left, content.source, changes, names={key: name for key, (_, name) in names.items()})
-    label_files = _absolute(content, LAYOUTS[dataset.layout].read(part, changes.choice))
-    images, reasons = place_images(content.source, list(content.images.values()), folder, changes)
+    label_files = _absolute(content, LAYOUTS[task.dataset.layout].read(part, changes.choice))
+    images, reasons = place_images(list(content.images.values()), folder, task)
     placed = {image["id"]: image for image in images}
-    mender = _Mender(content, folder.folder.with_name(f"panoptic_{name}"), changes)
+    mender = _Mender(content, folder.folder.with_name(f"panoptic_{task.name}"), changes)
     annotations, why = [], {}
     for image_id, annotation in content.segments.items():
         try:

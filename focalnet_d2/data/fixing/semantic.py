@@ -15,30 +15,31 @@ from ..folders.dataset import FolderDataset, ListedImage, image_name
 from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..semantic_labels import read_label_values
-from .changes import Changes
 from .images import ImageFolder, link_or_copy
+from .task import Task
 
 _IGNORED = 255  # where the data set itself has no value for pixels without a class
 
 
-def write_semantic(dataset: FolderDataset, name: str, folder: ImageFolder, labels: Path, changes: Changes) -> None:
+def write_semantic(task: Task, folder: ImageFolder, labels: Path) -> None:
     """Writes the mended label files of a part, and its images.
 
     Args:
-        name: a key of `dataset.parts`.
         folder: for the images.
         labels: folder for the label files.
 
     Raises:
         ValueError: no image with labels is left.
     """
-    part = dataset.parts[name]
-    listed: list[ListedImage] = LAYOUTS[dataset.layout].read(part, changes.fault)
-    mender = _Mender(dataset, name, listed)
-    written = 0
+    part, changes = task.part, task.changes
+    listed: list[ListedImage] = LAYOUTS[task.dataset.layout].read(part, changes.fault)
+    mender = _Mender(task.dataset, task.name, listed)
+    with_class = 0
     for one in listed:
         key = image_name(one.file_name, part)
         try:
+            if key in task.left_out:
+                raise ValueError(task.left_out[key])
             values, is_changed, what = mender.mended(str(one.truth))
             height, width = values.shape
             placed = folder.place(one.file_name, (height, width), exactly=True)
@@ -53,9 +54,9 @@ def write_semantic(dataset: FolderDataset, name: str, folder: ImageFolder, label
             _write_labels(values, target)
         else:
             link_or_copy(str(one.truth), target)
-        written += 1
-    if not written:
-        raise ValueError(f"{part.annotations} cannot be mended: no image with labels is left; see changes.")
+        with_class += not np.isin(values, mender.ignored).all()
+    if not with_class:
+        raise ValueError(f"{part.annotations} cannot be mended: no image with a pixel of a class is left.")
 
 
 class _Mender:

@@ -1,19 +1,26 @@
 """Images in and below a folder for each class: train/CLASS/*, val/CLASS/*, or CLASS/* alone."""
 
 from collections import Counter, defaultdict
+from pathlib import PurePosixPath
+
+from PIL import Image
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
+from ..image_reading import READ_ERRORS
 from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, Part
-from .label_pairs import LABEL_FOLDERS
+from .label_pairs import LABEL_FOLDERS, LABEL_SUFFIXES
 from .layout import Found, Layout, WantedParts
 from .listing import Listing, ancestors
 from .part_names import part_of_name
 
-_NO_CLASSES = LABEL_FOLDERS | {"image", "images", "img", "imgs", "imagesets", "jpegimages", "photos"}
+_OF_PAIRS = "images"  # under which images are counted that lie in folders of images or labels within others
+_IMAGE_FOLDERS = {_OF_PAIRS, "image", "img", "imgs", "imagesets", "jpegimages", "photos"}
+_NO_CLASSES = LABEL_FOLDERS | _IMAGE_FOLDERS
+_MOST_LABELS = 256  # different colors of a label file; photos have more
 
 
 def find(listing: Listing, wanted: WantedParts) -> Found | None:
@@ -48,7 +55,7 @@ def _parents_of_classes(listing: Listing) -> dict[str, dict[str, int]]:
         parent = parents[folder]
         name, *deeper = folder.removeprefix(parent).lstrip("/").split("/")
         of_pairs = (LABEL_FOLDERS if parent else _NO_CLASSES) & {step.lower() for step in deeper}
-        counts[parent][next(iter(of_pairs), name)] += len(images)
+        counts[parent][_OF_PAIRS if of_pairs else name] += len(images)
     found = {parent: dict(own) for parent, own in counts.items() if _are_classes(listing, parent, own)}
     flat = [parent for parent in counts if parent and "/" not in parent and parent not in found]
     if len(found.get("", ())) > 1 and len(found) == 1 and flat:
@@ -81,7 +88,7 @@ def _part_folders(listing: Listing) -> dict[str, str]:
 def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
     """Whether the folders in a parent are those of classes."""
     names = {name.lower() for name in counts if name}
-    if not names or names & _NO_CLASSES:
+    if not names or names & _IMAGE_FOLDERS or any(_has_labels(listing, parent, name) for name in counts):
         return False
     if parent and len(names) > 1 and 0 < counts[""] < counts.total() / 2:
         file = listing.absolute(parent)
@@ -92,6 +99,24 @@ def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
         loose = listing.images_by_folder.get(parent, ())
         raise refusal("image-without-class", file, message, loose)
     return not counts[""]
+
+
+def _has_labels(listing: Listing, parent: str, name: str) -> bool:
+    """Whether a folder is called after label files and holds some, not photos of a class that is called so: most have
+    the stem of an image in another folder, and the first of them has few colors."""
+    if name.lower() not in LABEL_FOLDERS:
+        return False
+    top = f"{parent}/{name}".lstrip("/")
+    labels = [path for path in listing.below(top, listing.images) if path.lower().endswith(LABEL_SUFFIXES)]
+    others = {PurePosixPath(path).stem for path in listing.images if not path.startswith(f"{top}/")}
+    paired = [path for path in labels if PurePosixPath(path).stem in others]
+    if not paired or 2 * len(paired) < len(labels):
+        return False
+    try:
+        with Image.open(listing.absolute(paired[0])) as image:
+            return image.getcolors(_MOST_LABELS) is not None
+    except READ_ERRORS:
+        return True
 
 
 def read(part: Part, report: Report) -> list[ListedImage]:

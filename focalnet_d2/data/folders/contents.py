@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..annotations.instances import CocoInstances
 from ..annotations.panoptic import PanopticAnnotations
@@ -10,12 +10,30 @@ from ..annotations.panoptic import PanopticAnnotations
 Content = Any  # `CocoInstances`, `PanopticAnnotations` or a list of `ListedImage`
 
 
-def image_files(content: Content) -> dict[str, Any]:
-    """Path of each image, and the id of its class where images have one."""
+class ImageFile(NamedTuple):
+    """What drawing validation images needs to know of an image: the id of its class, None where images have none, and
+    whether it has labels."""
+
+    class_id: Any = None
+    has_labels: bool = True
+
+
+def image_files(content: Content) -> dict[str, ImageFile]:
+    """Each image by its path; one that is there several times has the labels of all."""
     if isinstance(content, list):
-        return {one.file_name: one.truth for one in content}
-    images = content.images if isinstance(content, CocoInstances) else content.images.values()
-    return {image["file_name"]: None for image in images}
+        return {one.file_name: ImageFile(one.truth) for one in content}
+    if isinstance(content, CocoInstances):
+        images = content.images
+        labelled = {entry["image_id"] for entry in content.annotations or ()}
+    else:
+        images = list(content.images.values())
+        labelled = {key for key, annotation in content.segments.items() if annotation["segments_info"]}
+    files = {image["file_name"] for image in images if image["id"] in labelled and "file_name" in image}
+    return {
+        image["file_name"]: ImageFile(has_labels=image["file_name"] in files)
+        for image in images
+        if "file_name" in image
+    }
 
 
 def only_images(content: Content, files: Collection[str]) -> Content:

@@ -10,7 +10,8 @@ from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, strict
-from .contents import image_files, only_images
+from ..packed.records import PackedRecords
+from .contents import ImageFile, image_files, only_images
 from .dataset import FolderDataset, Part, image_name
 from .layout import Layout
 from .layouts import LAYOUTS
@@ -43,12 +44,12 @@ def has_all_images(dataset: FolderDataset, name: str) -> bool:
     return not dataset.parts[name].image_list and (dataset.split is None or name not in ("train", "val"))
 
 
-def files_of_part(dataset: FolderDataset, name: str, files: Mapping[str, Any]) -> set[str]:
+def files_of_part(dataset: FolderDataset, name: str, files: Mapping[str, ImageFile]) -> set[str]:
     """Paths of the images that the list or the split gives a part.
 
     Args:
         name: of a part that has not all images.
-        files: path of each image that its files name, and the id of its class where images have one.
+        files: each image that its files name, by its path.
 
     Raises:
         FileNotFoundError, ValueError: as `read_part`.
@@ -56,7 +57,7 @@ def files_of_part(dataset: FolderDataset, name: str, files: Mapping[str, Any]) -
     part = dataset.parts[name]
     if part.image_list:
         return _listed_files(part, files)
-    names = set(_split_names(dataset, part, files)[name])
+    names = set(split_names(dataset, part, files)[name])
     return {file for file in files if image_name(file, part) in names}
 
 
@@ -75,7 +76,7 @@ def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderData
     if dataset.split is None or any(dataset.parts[name].image_list for name in ("train", "val")):
         return dataset
     train = dataset.parts["train"]
-    lists = _split_names(dataset, train, _all_files(LAYOUTS[dataset.layout], train))
+    lists = split_names(dataset, train, _all_files(LAYOUTS[dataset.layout], train))
     parts = dict(dataset.parts)
     for name, names in lists.items():
         path = Path(os.path.abspath(folder), LIST_NAME.format(name))
@@ -84,19 +85,31 @@ def write_lists(dataset: FolderDataset, folder: str | os.PathLike) -> FolderData
     return replace(dataset, parts=parts)
 
 
-def _all_files(layout: Layout, part: Part) -> dict[str, Any]:
-    """Path of each image that the files of a part name, and the id of its class where images have one."""
+def _all_files(layout: Layout, part: Part) -> dict[str, ImageFile]:
+    """Each image that the files of a part name, by its path."""
     if (packed := layout.read_packed(part)) is not None:
-        return dict.fromkeys(packed.records.file_names())
+        return packed_files(packed.records)
     return image_files(layout.read(part, strict))
 
 
-def _split_names(dataset: FolderDataset, part: Part, files: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
-    """Image names of the training and of the validation part."""
+def packed_files(records: PackedRecords) -> dict[str, ImageFile]:
+    """The same of packed records; an image that is there several times has the labels of all."""
+    names, counts = records.file_names(), records.annotation_counts()
+    labelled = {name for name, count in zip(names, counts, strict=True) if count}
+    return {name: ImageFile(has_labels=name in labelled) for name in names}
+
+
+def split_names(dataset: FolderDataset, part: Part, files: Mapping[str, ImageFile]) -> Mapping[str, Sequence[str]]:
+    """Image names of the training and of the validation part, which a data set has no files of.
+
+    Raises:
+        ValueError: it has too few images, or settings that draw none.
+    """
     assert dataset.split is not None
-    names = {image_name(file, part): class_id for file, class_id in files.items()}
-    class_of = names if dataset.kind == "classification" else None
-    train, val = split_images(names, dataset.split, class_of=class_of)
+    names = {image_name(file, part): known for file, known in files.items()}
+    class_of = {name: known.class_id for name, known in names.items()} if dataset.kind == "classification" else None
+    unlabelled = {name for name, known in names.items() if not known.has_labels}
+    train, val = split_images(names, dataset.split, class_of=class_of, unlabelled=unlabelled)
     return {"train": train, "val": val}
 
 

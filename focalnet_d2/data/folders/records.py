@@ -16,7 +16,7 @@ from ..instance_dicts import dataset_dicts
 from ..label_decoding import LabelDecoding, label_decoding
 from ..packed.records import PackedRecords
 from .dataset import FolderDataset, ListedImage, image_name
-from .image_lists import files_of_part, has_all_images, read_part
+from .image_lists import files_of_part, has_all_images, packed_files, read_part
 from .layouts import LAYOUTS
 from .panoptic_instances import instances_of_panoptic
 
@@ -72,9 +72,8 @@ def _packed_records(dataset: FolderDataset, part: str, changes: ClassChanges) ->
         return None
     records = packed.records
     if not has_all_images(dataset, part):
-        files = records.file_names()
-        chosen = files_of_part(dataset, part, dict.fromkeys(files))
-        records = records.select([place for place, file in enumerate(files) if file in chosen])
+        chosen = files_of_part(dataset, part, packed_files(records))
+        records = records.select([place for place, file in enumerate(records.file_names()) if file in chosen])
     _check_classes(packed.class_names, dataset, source.annotations)
     classes, new_ids = changes.changed(dataset.classes), changes.new_ids(dataset.classes)
     ids = [new_ids[key] for key in packed.class_names]

@@ -4,23 +4,29 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
 from .dataset import Split
 
 
 def split_images(
-    names: Iterable[str], split: Split, *, class_of: Mapping[str, Hashable] | None = None
+    names: Iterable[str],
+    split: Split,
+    *,
+    class_of: Mapping[str, Hashable] | None = None,
+    unlabelled: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Names of training images and of validation images, each sorted.
 
     Groups, or images where there are no groups, are put in an order that a hash of seed and name gives, and the first
     of them are for validation: `share` of their number, rounded, but at least one, and at least one stays. So an image
-    that is added moves at most the few at the boundary.
+    that is added moves at most the few at the boundary. Where that would leave one of the two without any label, though
+    two groups have some, the nearest group to the boundary that has labels takes the place of one without.
 
     Args:
         names: of all images; repeated ones count once.
         class_of: class of each name; then each class is split for itself, and one of a single group stays in training.
+        unlabelled: names of images without labels.
 
     Raises:
         ValueError: a share that is not between 0 and 1, a pattern that is none, or less than two groups.
@@ -37,7 +43,7 @@ def split_images(
         by_class[class_of[name] if class_of else None].append(name)
     train, val = [], []
     for members in by_class.values():
-        own_train, own_val = _split_class(members, split)
+        own_train, own_val = _split_class(members, split, unlabelled)
         train, val = train + own_train, val + own_val
     if not val:
         groups = f" in groups by {split.groups!r}" if split.groups else ""
@@ -48,15 +54,30 @@ def split_images(
     return sorted(train), sorted(val)
 
 
-def _split_class(names: Sequence[str], split: Split) -> tuple[list[str], list[str]]:
+def _split_class(names: Sequence[str], split: Split, unlabelled: Collection[str]) -> tuple[list[str], list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     pattern = _compiled(split.groups)
     for name in names:
         groups[_group_of(name, pattern)].append(name)
     count = min(max(1, math.floor(split.share * len(groups) + 0.5)), len(groups) - 1)
-    chosen = sorted(groups, key=lambda group: _hash(split.seed, group))[:count]
+    order = sorted(groups, key=lambda group: _hash(split.seed, group))
+    has_labels = [any(name not in unlabelled for name in groups[group]) for group in order]
+    chosen = [order[place] for place in _chosen_places(has_labels, count)]
     val = [name for group in chosen for name in groups[group]]
     return sorted(set(names) - set(val)), val
+
+
+def _chosen_places(has_labels: Sequence[bool], count: int) -> list[int]:
+    """The first places, but for one that is exchanged where only the other part would have labels."""
+    chosen, left = list(range(count)), range(count, len(has_labels))
+    if sum(has_labels) < 2 or not count:
+        return chosen
+    if not any(has_labels[:count]):
+        return [*chosen[:-1], next(place for place in left if has_labels[place])]
+    if not any(has_labels[count:]):
+        given = next(place for place in reversed(chosen) if has_labels[place])
+        return [*(place for place in chosen if place != given), count]
+    return chosen
 
 
 def _compiled(groups: str) -> re.Pattern | None:

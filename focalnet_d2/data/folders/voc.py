@@ -18,6 +18,7 @@ from 0, or anything behind a faulty file, which its message does not name: mendi
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from .xml_file import Element, number_of, read_xml, root_tag, text_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _FROM_ZERO = {"owner/name": "Label Studio", "source/annotation": "Unknown"}  # the latter is datumaro's, and CVAT's
-_LISTS = {"train": ("train", "trainval"), "val": ("val",), "test": ("test",)}  # the first one that is there counts
+# The first one that is there counts; trainval without the images of val and test.
+_LISTS = {"train": ("train", "trainval"), "val": ("val",), "test": ("test",)}
 
 
 def find(listing: Listing, wanted: WantedParts) -> Found | None:
@@ -90,7 +92,16 @@ def _listed_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, o
             parts[part] = part_of_folders(listing, [folder], options | {"list": listing.absolute(listed)})
         elif wanted.get(part):
             raise ValueError(f"data.{part}={wanted[part]} lists no image with an XML file in {listing.root}/{folder}.")
-    return parts
+    return _apart(parts)
+
+
+def _apart(parts: dict[str, Part]) -> dict[str, Part]:
+    """The parts, trainval without the images of the lists for scoring, which it has as well."""
+    train = parts.get("train")
+    others = [part.options["list"] for name, part in parts.items() if name != "train"]
+    if train is None or not others or Path(train.options["list"]).stem != "trainval":
+        return parts
+    return {**parts, "train": replace(train, options={**train.options, "without": others})}
 
 
 def _names_and_first_pixel(listing: Listing, files: Sequence[str]) -> tuple[list[str], int]:
@@ -150,7 +161,9 @@ def _is_number(text: str) -> bool:
 
 def _listed_files(part: Part) -> list[str]:
     """The XML file of each entry of a part's list, also where there is none."""
-    return [str(Path(part.annotations, f"{name}.xml")) for name in filled_lines(part.options["list"])]
+    others = {name for path in part.options.get("without", ()) for name in filled_lines(path)}
+    names = [name for name in filled_lines(part.options["list"]) if name not in others]
+    return [str(Path(part.annotations, f"{name}.xml")) for name in names]
 
 
 def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, options: Mapping[str, Any]) -> bool:

@@ -149,7 +149,7 @@ def faults_in(root: Path, limits: RecipeLimits = NO_LIMITS) -> list[Fault]:
                 found = check_image_labels(task)
                 sums.faults += found.faults
                 sums.counts.update(found.counts)
-            faults += [*sums.faults, *check_file(dataset, name, content, sums.counts)]
+            faults += [*sums.faults, *check_file(dataset, name, content, sums.counts, limits)]
     return joined(faults)
 
 

@@ -39,7 +39,7 @@ def check(folder, parts):
             prints.add(path, (looked.checksum, difference_hash(looked.image)))
             numbers.append(number)
         tasks[part] = lambda paths=paths: (LabelTask("instances", "x.json", path, path) for path in paths)
-    return repeated_images(prints, numbers, tasks, threads=1)
+    return repeated_images(prints, numbers, tasks, threads=1).faults
 
 
 def found(faults):

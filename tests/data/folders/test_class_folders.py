@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
+from PIL import Image
 
 from focalnet_d2.commands.main import main
 from focalnet_d2.data.catalog import get_classification_dataset_dicts
@@ -101,6 +103,24 @@ def test_images_in_folders_of_a_class_folder_belong_to_the_class(tmp_path):
 def test_pairs_of_images_and_labels_in_folders_are_no_classes(tmp_path):
     for site in ("a", "b"):
         write_classes(tmp_path, {"images": 1, "masks": 1}, f"train/{site}")
+    with pytest.raises(ValueError, match="holds no data set that is known"):
+        find_datasets(tmp_path, layout="class-folders")
+
+
+@pytest.mark.parametrize("names", [("mask", "no_mask"), ("label", "barcode"), ("masks", "goggles", "labels")])
+@pytest.mark.parametrize("folder", ["train", "."])
+def test_classes_may_be_called_as_folders_of_labels_are(tmp_path, names, folder):
+    random = np.random.RandomState(0)
+    for number, name in enumerate(names):
+        (tmp_path / folder / name).mkdir(parents=True)
+        for image in range(3):
+            pixels = random.randint(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / name / f"{image}{'.jpg' if number else '.png'}")
+    assert found(tmp_path).classes.names == sorted(names)
+
+
+def test_label_files_beside_a_folder_of_any_name_are_no_class(tmp_path):
+    write_classes(tmp_path, {"pictures": 3, "masks": 3})
     with pytest.raises(ValueError, match="holds no data set that is known"):
         find_datasets(tmp_path, layout="class-folders")
 

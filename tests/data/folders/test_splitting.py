@@ -102,3 +102,33 @@ def test_splits_that_cannot_be_are_refused(split, message):
 def test_a_single_image_cannot_be_split():
     with pytest.raises(ValueError, match="split off 1 training images: name a validation part by data.val"):
         split_images(["a.jpg"], Split())
+
+
+@given(NAMES, SHARES, st.sampled_from(["", "^(.)"]), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_both_parts_have_labels_where_two_groups_do(names, share, pattern, random):
+    split = Split(share, groups=pattern)
+    unlabelled = {name for name in names if random.random() < 0.8}
+    group = (lambda name: name[0]) if pattern else (lambda name: name)
+    if len({group(name) for name in names}) < 2:
+        return
+    train, val = split_images(names, split, unlabelled=unlabelled)
+    plain_train, plain_val = split_images(names, split)
+    if all(set(part) - unlabelled for part in (plain_train, plain_val)):
+        assert (train, val) == (plain_train, plain_val)
+    if len({group(name) for name in set(names) - unlabelled}) >= 2:
+        assert set(train) - unlabelled
+        assert set(val) - unlabelled
+    else:
+        assert (train, val) == (plain_train, plain_val)
+    assert sorted(train + val) == sorted(names)
+    assert {group(name) for name in train}.isdisjoint(group(name) for name in val)
+
+
+def test_one_group_is_exchanged_and_no_more():
+    names = [f"{number}" for number in range(20)]
+    val = split_images(names, Split(0.25))[1]
+    others = sorted(set(names) - set(val))
+    moved = split_images(names, Split(0.25), unlabelled={*val, *others[2:]})[1]
+    assert len(set(moved) - set(val)) == len(set(val) - set(moved)) == 1
+    assert set(moved) & set(others[:2])

@@ -48,6 +48,13 @@ def test_a_devkit_below_the_folder_and_its_trainval(tmp_path):
     assert objects(read(voc.LAYOUT, tmp_path), root) == [("JPEGImages/a.png", *CAT)]
 
 
+def test_trainval_is_learned_without_the_images_of_val(tmp_path):
+    devkit(tmp_path, **{"ImageSets/Main/trainval.txt": "a\nb\n"})
+    (tmp_path / "ImageSets/Main/train.txt").unlink()
+    assert names_of(read(voc.LAYOUT, tmp_path), tmp_path) == ["JPEGImages/a.png"]
+    assert names_of(read(voc.LAYOUT, tmp_path, "val"), tmp_path) == ["JPEGImages/b.png"]
+
+
 def test_lists_of_test_images_without_files_are_no_part(tmp_path):
     root = devkit(tmp_path, **{"ImageSets/Main/test.txt": "c\n", "JPEGImages/c.png": None})
     assert list(find(voc.LAYOUT, root).parts) == ["train", "val"]
