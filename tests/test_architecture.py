@@ -32,7 +32,10 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
         "diagnostics": ("config", "data", "kernels", "registration"),
         "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "utils", "version"),
         "export": ("data", "kernels", "utils", "version"),
-        "inference": ("checkpoint", "config", "data", "engine", "kernels", "reports", "structures", "utils"),
+        "inference": (
+            *("backbone", "checkpoint", "config", "data", "engine", "evaluation", "kernels", "reports", "structures"),
+            "utils",
+        ),
         "reports": ("data", "evaluation", "structures", "utils"),
     },
     {"modeling": ("checkpoint", "kernels"), **dict.fromkeys(_MODELS, _HEAD)},

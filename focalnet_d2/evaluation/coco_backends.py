@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -126,13 +126,55 @@ def matched_with_crowds(truth: GroundTruth, detections: Detections, iou_type: st
     pairs = [entry["image_id"] * size + entry["category_id"] for entry in crowds]
     beside = detections[np.isin(detections.images * size + detections.categories, pairs)]
     crowded = truth.restricted_to({truth.image_ids[entry["image_id"] - 1] for entry in crowds})
+    categories = [entry["category_id"] for entry in crowds]
+    for match in _matched_at_50(crowded, beside, iou_type, categories, max_dets):
+        ignored[match["category_id"] - 1] += match["dtIgnore"].sum()
+    return ignored
+
+
+class ClassMatches(NamedTuple):
+    """The detections of one class that are right or wrong at IoU 0.5, and how many objects there are to find.
+
+    Attributes:
+        scores: (N,) highest first; right: (N,) bool; objects: without crowds.
+    """
+
+    scores: np.ndarray
+    right: np.ndarray
+    objects: int
+
+
+def class_matches(truth: GroundTruth, detections: Detections, iou_type: str, *, max_dets: int) -> list[ClassMatches]:
+    """What the detections of each class of `truth` are, by the reference; those that a crowd covers are left out."""
+    images = [image["id"] for image in truth.images]
+    detections = detections[np.isin(detections.images, images)]
+    categories = range(1, len(truth.class_names) + 1)
+    found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {number: [] for number in categories}
+    objects = dict.fromkeys(categories, 0)
+    for match in _matched_at_50(truth, detections, iou_type, list(categories), max_dets):
+        counts = ~np.asarray(match["dtIgnore"], bool)[0]
+        scores, right = np.asarray(match["dtScores"], float), np.asarray(match["dtMatches"])[0] > 0
+        found[match["category_id"]].append((scores[counts], right[counts]))
+        objects[match["category_id"]] += int((np.asarray(match["gtIgnore"]) == 0).sum())
+    return [_joined(found[number], objects[number]) for number in categories]
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]], objects: int) -> ClassMatches:
+    scores = np.concatenate([np.zeros(0), *(scores for scores, _ in parts)])
+    right = np.concatenate([np.zeros(0, bool), *(right for _, right in parts)])
+    order = np.argsort(-scores, kind="stable")
+    return ClassMatches(scores[order], right[order], objects)
+
+
+def _matched_at_50(
+    truth: GroundTruth, detections: Detections, iou_type: str, categories: list[int], max_dets: int
+) -> list[Any]:
+    """What pycocotools says about each image and class at IoU 0.5, for objects of all sizes."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = _pycocotools(crowded, beside, iou_type)
+        evaluation = _pycocotools(truth, detections, iou_type)
         parameters = evaluation.params
-        parameters.catIds = [entry["category_id"] for entry in crowds]
+        parameters.catIds = categories
         parameters.iouThrs, parameters.maxDets = parameters.iouThrs[:1], [max_dets]
         parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], parameters.areaRngLbl[:1]
         evaluation.evaluate()
-    for match in filter(None, evaluation.evalImgs):
-        ignored[match["category_id"] - 1] += match["dtIgnore"].sum()
-    return ignored
+    return [match for match in evaluation.evalImgs if match is not None]

@@ -8,7 +8,7 @@ reference, pycocotools, the numbers are equal to the last bit.
 
 import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from .average_precision import average_precision, check_max_dets, summary_names, write_counts
-from .coco_backends import find_backend
+from .coco_backends import ClassMatches, class_matches, find_backend
 from .coco_files import (
     SHAPE_KEYS,
     Detections,
@@ -180,6 +180,13 @@ class DetectionEvaluator(DatasetEvaluator):
             img_ids = list(by_image)
         truth = self._truth if img_ids is None else self._truth.restricted_to(set(img_ids))
         return {task: self._score(task, truth, detections) for task in self.tasks}
+
+    def class_matches(self, task: str, image_ids: Collection[ImageId]) -> dict[int, ClassMatches]:
+        """Which predictions of this process for some images are right at IoU 0.5, by contiguous id of their class."""
+        images = {image.image_id: image for image in self._predictions if image.image_id in image_ids}
+        truth = self._truth.restricted_to(image_ids)
+        found = class_matches(truth, self._joined(list(images.values())), task, max_dets=self.max_dets)
+        return {index: found[number - 1] for index, number in self._category_numbers.items()}
 
     def _joined(self, images: list[ImageDetections]) -> Detections:
         """The predictions of all images as columns."""

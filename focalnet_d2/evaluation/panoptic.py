@@ -7,7 +7,7 @@ images), and predictions are written only on request. The numbers are panopticap
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,20 @@ from focalnet_d2.data.annotations.ids import Id
 
 from .coco_files import write_json
 from .metadata import loaded_metadata, panoptic_classes
-from .panoptic_counts import PanopticCounts, panoptic_results, read_segments
+from .panoptic_counts import PanopticCounts, Segments, panoptic_results, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
 from .panoptic_stats import CORRECTED_TASK, TASK, ComparedImage, PanopticStats, compare_maps, summarize
 from .streaming import CountingEvaluator
 
 COUNTS = "panoptic_counts.json"
+
+
+class PanopticTruth(NamedTuple):
+    """An annotated image: (H, W) segment ids, the segments, and the file with the map."""
+
+    map: np.ndarray
+    segments: Segments
+    file_name: str
 
 
 class PanopticEvaluator(CountingEvaluator):
@@ -98,13 +106,21 @@ class PanopticEvaluator(CountingEvaluator):
             raise ValueError(f"The list of segments of {where} is None; it must say the category of every id.")
         predicted = read_segments(segments_info, self._contiguous, where)
         predicted_map = _to_array(predicted_map, where)
-        truth, index_of = self._truth(sample)
-        true_segments = read_segments(truth.segments_info, index_of, truth.file_name)
-        true_map = truth.read_map()
-        compared = compare_maps(true_map, predicted_map, true_segments, predicted, where, truth.file_name)
+        truth = self.read_truth(sample)
+        compared = compare_maps(truth.map, predicted_map, truth.segments, predicted, where, truth.file_name)
         if self.submission is not None:
             self.submission.add(sample, predicted_map, predicted)
-        return compared, str(truth.file_name)
+        return compared, truth.file_name
+
+    def read_truth(self, sample: Mapping) -> PanopticTruth:
+        """The annotation of an image.
+
+        Raises:
+            FileNotFoundError, ValueError: it is not known, or its file cannot be read.
+        """
+        truth, index_of = self._truth(sample)
+        segments = read_segments(truth.segments_info, index_of, truth.file_name)
+        return PanopticTruth(truth.read_map(), segments, str(truth.file_name))
 
     def report(self, stats: PanopticStats, submissions: Sequence[PanopticSubmission]) -> dict[str, dict[str, float]]:
         """PQ and its parts; the counts and the list of the submission are written."""

@@ -53,14 +53,7 @@ def compare_maps(
         ValueError: maps of different sizes, a true map with segments that its list lacks, or a prediction whose map and
             list name different segments.
     """
-    if predicted_map.shape != truth_map.shape:
-        raise ValueError(
-            f"The map of {where} is {predicted_map.shape} pixels (height, width), its ground truth {truth_map.shape}: "
-            "predict at the size of the annotated image."
-        )
-    overlaps = count_overlaps(truth_map, predicted_map, truth, predicted)
-    if overlaps[-1].any():
-        raise ValueError(unlisted_ids_message(truth_file, np.setdiff1d(truth_map, np.append(truth.ids, 0))))
+    overlaps = checked_overlaps(truth_map, predicted_map, truth, predicted, where, truth_file)
     if overlaps[:, -1].any():
         unlisted = np.setdiff1d(predicted_map, np.append(predicted.ids, 0))
         raise ValueError(f"The map of {where} has segments that its list lacks: {some_of(unlisted, 10)}.")
@@ -71,6 +64,30 @@ def compare_maps(
     same = not wrong_areas and np.array_equal(truth.crowd, truth.last_crowd)
     corrected = official if same else score_segments(overlaps, truth, predicted, official=False)
     return ComparedImage(official, corrected, wrong_areas)
+
+
+def checked_overlaps(
+    truth_map: np.ndarray,
+    predicted_map: np.ndarray,
+    truth: Segments,
+    predicted: Segments,
+    where: str,
+    truth_file: str | Path,
+) -> np.ndarray:
+    """`count_overlaps` of a predicted and a true map (H, W): (G + 2, P + 2).
+
+    Raises:
+        ValueError: maps of different sizes, or a true map with segments that its list lacks.
+    """
+    if predicted_map.shape != truth_map.shape:
+        raise ValueError(
+            f"The map of {where} is {predicted_map.shape} pixels (height, width), its ground truth {truth_map.shape}: "
+            "predict at the size of the annotated image."
+        )
+    overlaps = count_overlaps(truth_map, predicted_map, truth, predicted)
+    if overlaps[-1].any():
+        raise ValueError(unlisted_ids_message(truth_file, np.setdiff1d(truth_map, np.append(truth.ids, 0))))
+    return overlaps
 
 
 class PanopticStats:
