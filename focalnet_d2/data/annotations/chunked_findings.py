@@ -9,6 +9,7 @@ from .findings import Findings, odd_fault, shown_ids
 from .json_stream import UnusualJsonError
 
 _OF_FIRST = ("area-value", "box-value")  # errors whose message is about the first entry that has them, and no other
+_OF_EACH = ("image-size-value",)  # errors with a message for each entry
 
 
 class ChunkedFindings(Findings):
@@ -29,7 +30,7 @@ class ChunkedFindings(Findings):
 
     def error(self, kind: str, message: str, entries: Sequence[Any] = ()) -> None:
         """Keeps what cannot be used."""
-        if self.in_chunks and kind not in _OF_FIRST:
+        if self.in_chunks and kind not in (*_OF_FIRST, *_OF_EACH):
             raise UnusualJsonError(f"{kind} in a part of a list")
         kept = self._kept.setdefault((kind, "" if kind in _OF_FIRST else message), _Kept("error", message))
         kept.add(entries, len(entries) or 1)

@@ -67,9 +67,10 @@ def difference_hash(image: Image.Image) -> int:
 
 def equal_groups(prints: Fingerprints) -> list[list[int]]:
     """Places of images whose files are the same, a list for each such image, rising."""
-    keys = np.stack([np.array(prints.hashes, dtype=np.uint64), np.array(prints.checksums, dtype=np.uint64)])
-    order = np.lexsort((np.arange(keys.shape[1]), *keys))
-    same = (keys[:, order[1:]] == keys[:, order[:-1]]).all(axis=0) & (keys[1, order[1:]] > 0)
+    hashes, checksums = np.asarray(prints.hashes), np.asarray(prints.checksums)
+    order = np.lexsort((hashes, checksums))  # equal ones in the order of their places
+    same = (hashes[order[1:]] == hashes[order[:-1]]) & (checksums[order[1:]] == checksums[order[:-1]])
+    same &= checksums[order[1:]] > 0
     groups: list[list[int]] = []
     for place in np.flatnonzero(same).tolist():
         if not groups or groups[-1][-1] != order[place]:
@@ -96,17 +97,19 @@ def similar_pairs(prints: Fingerprints, parts: Sequence[int]) -> list[Pair]:
     Args:
         parts: number of the part of each image.
     """
-    keys = np.stack(
-        [np.array(prints.hashes, np.uint64), np.array(prints.checksums, np.uint64), np.array(parts, np.uint64)]
-    )
-    _, first = np.unique(keys, axis=1, return_index=True)
-    places = np.sort(first[keys[1, first] > 0])
-    hashes = keys[0, places]
+    columns = [np.asarray(prints.hashes), np.asarray(prints.checksums), np.asarray(parts)]
+    order = np.lexsort(columns)  # equal ones in the order of their places
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
+    places = np.sort(order[is_first & (columns[1][order] > 0)])
+    hashes = columns[0][places]
     found: set[Pair] = set()
     for band in range(_BANDS):
-        found |= _similar_in_band(hashes, (hashes >> np.uint64(_BITS * band)) & np.uint64(2**_BITS - 1))
+        found |= _similar_in_band(
+            hashes, ((hashes >> np.uint64(_BITS * band)) & np.uint64(2**_BITS - 1)).astype(np.uint16)
+        )
     pairs = (Pair(int(places[one]), int(places[other])) for one, other in found)
-    return sorted(pair for pair in pairs if (keys[:2, pair.first] != keys[:2, pair.second]).any())
+    return sorted(pair for pair in pairs if any(one[pair.first] != one[pair.second] for one in columns[:2]))
 
 
 def _similar_in_band(hashes: np.ndarray, band: np.ndarray) -> set[Pair]:

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,11 +21,12 @@ from ..annotations.faults import Fault, Report
 from ..annotations.ids import repeats_of
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import JsonStream, UnusualJsonError
+from ..folders.coco import PathSetter
 from ..folders.dataset import Part
 from .missing_masks import MissingMasks
+from .stored_ids import StoredIds
 
-SetPaths = Callable[[list[Entry], Part, Report], None]
-
+_UNKNOWN = float("inf")
 _KEYS = ("id", "file_name", "height", "width")  # of images; nobody asks for others
 
 
@@ -65,8 +66,9 @@ class StoredInstances:
     def repeated_ids(self) -> list[Any]:
         """Every id of an annotation that has come before, as often as it does."""
         hashes = np.frombuffer(self._hashes, np.int64)
-        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        suspects = np.flatnonzero((counts[inverse] > 1) & (hashes != -1)).tolist()
+        ordered = np.sort(hashes)
+        several = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        suspects = np.flatnonzero(np.isin(hashes, several) & (hashes != -1)).tolist()
         return repeats_of(self._annotations[number]["id"] for number in suspects)
 
 
@@ -80,6 +82,7 @@ class EntryStore(Sequence):
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="focalnet_d2_check_", buffering=0)  # noqa: SIM115  lives as this
         self._ends = array("q", [0])
+        self._order: Sequence[int] | np.ndarray = range(2**63 - 1)
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -87,7 +90,8 @@ class EntryStore(Sequence):
     def __getitem__(self, index: Any) -> Entry:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        start, end = self._ends[index], self._ends[index + 1]
+        place = int(self._order[index])
+        start, end = self._ends[place], self._ends[place + 1]
         self._file.seek(start)
         return _loads(self._file.read(end - start))
 
@@ -98,6 +102,10 @@ class EntryStore(Sequence):
             content += _dumps(entry)  # one by one: orjson's text of a small entry takes 4 KB until it goes
             self._ends.append(start + len(content))
         self._file.write(content)
+
+    def arrange(self, order: np.ndarray) -> None:
+        """Gives the entries another order; (N,) places of those of today."""
+        self._order = order
 
 
 def _dumps(entry: Entry) -> bytes:
@@ -116,11 +124,10 @@ def _loads(text: bytes) -> Entry:
     return orjson.loads(text)
 
 
-def store_instances(part: Part, set_paths: SetPaths, report: Report) -> StoredInstances | None:
+def store_instances(part: Part, report: Report) -> StoredInstances | None:
     """Reads a big file.
 
     Args:
-        set_paths: makes file names of images absolute.
         report: gets the faults that reading at once would report.
 
     Returns:
@@ -131,7 +138,7 @@ def store_instances(part: Part, set_paths: SetPaths, report: Report) -> StoredIn
             return None
         faults: list[Fault] = []
         with open(part.annotations, "rb") as file, paused_collection():
-            stored = _Reading(part).read(file, set_paths, faults.append)
+            stored = _Reading(part).read(file, faults.append)
     except (UnusualJsonError, OSError):
         return None
     for fault in faults:  # now that nothing can fail any more
@@ -145,13 +152,16 @@ class _Reading:
     def __init__(self, part: Part) -> None:
         self._part = part
         self._findings = ChunkedFindings(part.annotations)
-        self._images: list[Entry] = []
+        self._path_faults: list[Fault] = []
+        self._paths = PathSetter(part, self._path_faults.append)
+        self._ids = StoredIds()
+        self._sizes = array("d")  # width and height of each image
         self._categories: list[Entry] = []
         self._listed: instances.Listed | None = None  # once there are images and categories
         self._forms = BoxForms()
         self._stored = StoredInstances(part.annotations)
 
-    def read(self, file: BinaryIO, set_paths: SetPaths, report: Report) -> StoredInstances:
+    def read(self, file: BinaryIO, report: Report) -> StoredInstances:
         """Reads the whole file."""
         lists = {
             "images": self._take_images,
@@ -164,23 +174,35 @@ class _Reading:
         if repeats := self._stored.repeated_ids():
             self._findings.odd("duplicate-annotation-id", instances.REPEATED_IDS, repeats)
         self._findings.hand_over(report)
-        set_paths(self._images, self._part, report)
-        self._stored.images.extend(self._images)
+        self._paths.finish()
+        for fault in self._path_faults:
+            report(fault)
         return self._stored
 
     def _has_only_crowds(self) -> bool:
         return self._findings.oddities.counts[instances.CROWDS] == self._stored.masks.objects
 
     def _take_images(self, entries: list[Entry]) -> None:
-        self._images += [{key: entry[key] for key in _KEYS if key in entry} for entry in entries]
+        self._findings.in_chunks = True
+        images = [{key: entry[key] for key in _KEYS if key in entry} for entry in entries]
+        images = instances.checked_images(images, self._findings)
+        self._ids.extend([image["id"] for image in images])
+        self._sizes.extend(
+            side for image in images for side in (image.get("width", _UNKNOWN), image.get("height", _UNKNOWN))
+        )
+        self._paths.set(images)
+        self._stored.images.extend(images)
 
     def _begin(self) -> instances.Listed:
-        self._images = instances.checked_images(self._images, self._findings)
+        self._findings.in_chunks = False
         names = instances.checked_class_names(self._categories, self._findings)
-        if not (self._images and names):
+        if not (len(self._ids) and names):
             raise UnusualJsonError("nothing that annotations refer to")
         self._findings.in_chunks = True
-        listed = instances.Listed.of(self._images, names)
+        order = self._ids.arrange()
+        self._stored.images.arrange(order)
+        sizes = np.asarray(self._sizes).reshape(-1, 2)[order]
+        listed = instances.Listed(self._ids, sizes, names)
         instances.check_annotations([], listed, self._findings)  # rules that find nothing here say in which order
         return listed
 

@@ -96,7 +96,7 @@ def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
     """
     source, layout = dataset.parts[part], LAYOUTS[dataset.layout]
     can_be_stored = dataset.layout == coco.LAYOUT.name and OPTION not in source.options
-    stored = store_instances(source, coco.set_paths, report) if can_be_stored else None
+    stored = store_instances(source, report) if can_be_stored else None
     return layout.read(source, report) if stored is None else stored
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..annotations.faults import Fault, Report, refusal, strict
+from ..annotations.faults import SHOWN_IDS, Fault, Report, refusal, strict
 from ..annotations.files import can_be_file
 from ..annotations.findings import shown_ids
 from ..annotations.ids import Id, kinds_problem
@@ -125,18 +125,43 @@ def read(part: Part, report: Report) -> CocoInstances:
 
 def set_paths(images: list[Entry], part: Part, report: Report) -> None:
     """Makes file names absolute; where the report goes on, images that no file can have the name of keep none."""
-    nameless = [image for image in images if not can_be_file(image.get("file_name"))]
-    if nameless:
-        first = nameless[0]
-        has = f"the file_name {first['file_name']!r}" if "file_name" in first else "no file_name"
-        message = f"{part.annotations}: the image {first['id']!r} has {has}; write the name of its file."
-        report(Fault("file-name", "error", part.annotations, message, shown_ids(nameless), len(nameless)))
-        for image in nameless:
+    setter = PathSetter(part, report)
+    setter.set(images)
+    setter.finish()
+
+
+class PathSetter:
+    """Makes file names of images absolute, some images at a time.
+
+    Args:
+        part: that the images are of.
+        report: gets each name that several files may have, and in the end one fault for all images without a name.
+    """
+
+    def __init__(self, part: Part, report: Report) -> None:
+        self._part, self._report = part, report
+        self._resolver = _resolver(part)
+        self._nameless: list[Entry] = []  # the first of them, whole
+        self._count = 0
+
+    def set(self, images: list[Entry]) -> None:
+        """Sets those of some images; one that no file can have the name of loses it."""
+        for image in images:
+            if can_be_file(image.get("file_name")):
+                image["file_name"] = self._resolver.path_of(image["file_name"], self._report)
+                continue
+            self._nameless += [dict(image)] if len(self._nameless) < SHOWN_IDS else []
+            self._count += 1
             image.pop("file_name", None)
-    resolver = _resolver(part)
-    for image in images:
-        if "file_name" in image:
-            image["file_name"] = resolver.path_of(image["file_name"], report)
+
+    def finish(self) -> None:
+        """Reports the images without a name, if there are any."""
+        if not self._nameless:
+            return
+        first, source = self._nameless[0], self._part.annotations
+        has = f"the file_name {first['file_name']!r}" if "file_name" in first else "no file_name"
+        message = f"{source}: the image {first['id']!r} has {has}; write the name of its file."
+        self._report(Fault("file-name", "error", source, message, shown_ids(self._nameless), self._count))
 
 
 def read_packed(part: Part) -> PackedPart | None:

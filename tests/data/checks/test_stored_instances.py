@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 
 from focalnet_d2.data.annotations import json_stream
+from focalnet_d2.data.annotations.faults import strict
 from focalnet_d2.data.annotations.json_stream import JsonStream
 from focalnet_d2.data.checks import stored_instances
-from focalnet_d2.data.checks.stored_instances import StoredInstances
+from focalnet_d2.data.checks.stored_instances import StoredInstances, store_instances
 from focalnet_d2.data.checks.tasks import RecipeLimits, read_for_checks, tasks_of
+from focalnet_d2.data.folders.dataset import Part
 from focalnet_d2.data.folders.finding import find_datasets
 from tests.data.annotations.test_mutated_instances import mutate
 from tests.data.checks.label_sets import faults_in, instances, write_instances
@@ -134,3 +136,44 @@ def test_entries_are_not_kept_in_memory(tmp_path, in_chunks):
     assert stored.images[3]["id"] == 9
     with pytest.raises(IndexError):
         stored.images[4]
+
+
+def peak_of(root, count):
+    """Bytes that reading a file of so many images, and giving each with its object, takes at most."""
+    images = [{"id": 7 * n, "file_name": f"{n:012d}.jpg", "width": 640, "height": 480} for n in range(count, 0, -1)]
+    objects = [
+        {"id": n, "image_id": 7 * n, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12} for n in range(1, count + 1)
+    ]
+    path = root / f"{count}.json"
+    path.write_text(json.dumps({"images": images, "annotations": objects, "categories": [{"id": 1, "name": "a"}]}))
+    del images, objects
+    tracemalloc.start()
+    stored = store_instances(Part(str(root), str(path)), strict)
+    seen = sum(len(labels) for _, labels in stored.grouped())
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen == count
+    return used
+
+
+def test_memory_grows_by_a_hundred_bytes_an_image_at_most(tmp_path, in_chunks):
+    in_chunks(1 << 15)
+    peak_of(tmp_path, 10)  # what is imported and kept once
+    few, many = (peak_of(tmp_path, count) for count in (2000, 12_000))
+    assert (many - few) / 10_000 < 100
+
+
+@pytest.mark.parametrize(
+    "ids", [[3, 1, 2], ["c", "a", "b"], [2**63, 1, 2], [1, 2, 1], ["a", "b", "a"], [1, "1", 2], [1.5, 2, 3]]
+)
+def test_ids_of_every_kind_are_found_as_when_read_at_once(tmp_path, in_chunks, ids):
+    def renamed(content):
+        names = dict(zip((one["id"] for one in content["images"]), ids))
+        content["images"] = [{**one, "id": names.get(one["id"], one["id"])} for one in content["images"]]
+        for one in content["annotations"]:
+            one["image_id"] = names.get(one["image_id"], one["image_id"])
+
+    root = write_instances(tmp_path / "set", renamed)
+    expected = outcome(root)
+    in_chunks(100)
+    assert outcome(root) == expected
