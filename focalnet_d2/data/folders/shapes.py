@@ -47,7 +47,10 @@ class Shapes:
             corners = box_around(np.concatenate([_points(polygon) for polygon in self.polygons]))
             area = sum(_area(_points(polygon)) for polygon in self.polygons)
             return {"bbox": _xywh(corners), "area": area, "segmentation": self.polygons}
-        x, y, width, height = _xywh(box_around(np.reshape(self.boxes, (-1, 2))))
+        xs, ys = (
+            [float(side) for box in self.boxes for side in box[first::2]] for first in (0, 1)
+        )  # faster than numpy
+        x, y, width, height = _xywh((min(xs), min(ys), max(xs), max(ys)))
         return {"bbox": [x, y, width, height], "area": width * height}
 
     def _of_pixels(self, size: Size) -> dict[str, Any]:
