@@ -17,17 +17,17 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from detectron2.utils import comm
 from tqdm import tqdm
 
 from focalnet_d2.inference.output_kinds import KINDS
-from focalnet_d2.inference.prediction_job import PredictionJob, launch_prediction, run_prediction
-from focalnet_d2.inference.tiles import TileSettings
 
 from .arguments import at_least_one
 from .errors import DEBUG, end_with_one_line
+
+if TYPE_CHECKING:
+    from focalnet_d2.inference.prediction_job import PredictionJob  # not at the top: --help does without torch
 
 UNREADABLE = 1  # exit status
 
@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from focalnet_d2.inference.prediction_job import (
+        PredictionJob,
+        launch_prediction,
+    )  # not at the top: --help does without torch
+    from focalnet_d2.inference.tiles import TileSettings  # not at the top: --help does without torch
+
     job = PredictionJob(
         *(options.checkpoint, tuple(options.paths), options.out),
         kinds=tuple(name for name in KINDS if getattr(options, name)),
@@ -89,12 +95,16 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_and_print(job: PredictionJob) -> None:
+def run_and_print(job: "PredictionJob") -> None:
     """One process of the work, of which the main one says how it ended.
 
     Raises:
         ImagesFailed: in the main process, once all others are done, too.
     """
+    from detectron2.utils import comm  # not at the top: --help does without torch
+
+    from focalnet_d2.inference.prediction_job import run_prediction  # not at the top: --help does without torch
+
     outcome = run_prediction(job, _progress_bar)
     if not comm.is_main_process():
         return
@@ -105,6 +115,8 @@ def run_and_print(job: PredictionJob) -> None:
 
 def _progress_bar(items: Iterable[Any], total: int | None, unit: str) -> Iterable[Any]:
     """On a terminal, how many of its images or frames the main process has done."""
+    from detectron2.utils import comm  # not at the top: --help does without torch
+
     is_shown = comm.is_main_process()
     share = f"share of 1 of {count} processes" if (count := comm.get_world_size()) > 1 else None
     return tqdm(items, desc=share, total=total, unit=f" {unit}", disable=None if is_shown else True)

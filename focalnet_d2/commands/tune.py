@@ -12,16 +12,16 @@ checkpoint keeps them, and predictions, evaluations and exports use them.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from focalnet_d2.checkpoint import read_checkpoint
-from focalnet_d2.inference.tuning import Comparison, Tuning, tune
-from focalnet_d2.inference.tuning_data import PARTS
-from focalnet_d2.inference.tuning_writing import require_recipe, write_thresholds
 from focalnet_d2.utils.text import plural
 
 from .errors import run_command
+
+if TYPE_CHECKING:
+    from focalnet_d2.inference.tuning import Comparison, Tuning  # not at the top: --help does without torch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tune(options: argparse.Namespace) -> None:
+    from focalnet_d2.checkpoint import read_checkpoint  # not at the top: --help does without torch
+    from focalnet_d2.inference.tuning import tune  # not at the top: --help does without torch
+    from focalnet_d2.inference.tuning_writing import (
+        require_recipe,
+        write_thresholds,
+    )  # not at the top: --help does without torch
+
     if options.write:
         require_recipe(read_checkpoint(options.checkpoint), options.checkpoint)
     found = tune(
@@ -65,8 +72,10 @@ def _tune(options: argparse.Namespace) -> None:
         print("\nThe tuned thresholds are in " + " and ".join(map(str, write_thresholds(options.checkpoint, found))))
 
 
-def tables(found: Tuning) -> list[str]:
+def tables(found: "Tuning") -> list[str]:
     """What was found, as text."""
+    from focalnet_d2.inference.tuning_data import PARTS  # not at the top: --help does without torch
+
     headers = [f"{part}, {plural(found.images[part], 'image')}" for part in PARTS]
     blocks = []
     if (panoptic := found.panoptic) is not None:
@@ -87,7 +96,7 @@ def tables(found: Tuning) -> list[str]:
     return blocks
 
 
-def _change(f1: Comparison) -> str:
+def _change(f1: "Comparison") -> str:
     return "no objects" if f1.before != f1.before else f"{f1.before:.2f} -> {f1.after:.2f}"  # nan is not itself
 
 

@@ -1,31 +1,38 @@
 """The kinds of files that may be written of an image, one row for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .prediction import Prediction
-from .prediction_files import save_objects, save_panoptic, save_picture, save_semantic
+if TYPE_CHECKING:
+    from .prediction import Prediction  # not at the top: --help lists the kinds without torch
 
 
 class Kind(NamedTuple):
-    """Files of one image: their endings, what writes them, and the model's task that they need ("" for none)."""
+    """Files of one image: their endings, the function of `prediction_files` that writes them, and the model's task that
+    they need ("" for none)."""
 
     endings: tuple[str, ...]
-    save: Callable[[Prediction, Path], Any]
+    writer: str
     task: str = ""
 
     def files(self, start: Path) -> list[Path]:
         """What is written of the image whose files begin with `start`."""
         return [start.with_name(start.name + ending) for ending in self.endings]
 
+    def save(self, prediction: "Prediction", start: Path) -> None:
+        """Writes them."""
+        from . import prediction_files  # not at the top: --help lists the kinds without torch
+
+        getattr(prediction_files, self.writer)(prediction, start)
+
 
 JSON, PICTURES = "json", "pictures"
 KINDS = {
-    JSON: Kind((".json",), save_objects),
-    "panoptic": Kind((".panoptic.png", ".panoptic.json"), save_panoptic, "panoptic"),
-    "semantic": Kind((".semantic.png",), save_semantic, "sem_seg"),
-    PICTURES: Kind((".picture.png",), save_picture),
+    JSON: Kind((".json",), "save_objects"),
+    "panoptic": Kind((".panoptic.png", ".panoptic.json"), "save_panoptic", "panoptic"),
+    "semantic": Kind((".semantic.png",), "save_semantic", "sem_seg"),
+    PICTURES: Kind((".picture.png",), "save_picture"),
 }
 
 
