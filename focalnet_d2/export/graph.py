@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from focalnet_d2.kernels.dispatch import portable_operators
 
+from .onnx_loops import stack_results_of_loops
+
 INPUTS = ("images", "image_sizes")
 ONNX_OPSET = 20  # the first with the exact GELU as one operator
 
@@ -94,6 +96,7 @@ def write_onnx(model: nn.Module, path: Path, batch_size: int, size: tuple[int, i
             output_names=names,
             dynamic_axes=axes,
         )
+    stack_results_of_loops(Path(path))
 
 
 @contextmanager

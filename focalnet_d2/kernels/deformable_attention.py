@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .deformable_attention_cpp import LIBRARY, deformable_attention_cpp
+from .deformable_attention_gather import deformable_attention_gather
 from .deformable_attention_table import deformable_attention_table
 from .dispatch import FLOATING, HALF_AND_SINGLE, Computation, Implementation
 
@@ -83,7 +84,9 @@ DEFORMABLE_ATTENTION = Computation(
             "table_lookup", deformable_attention_table, "no compiler: one weighted table lookup", devices=("cpu",)
         ),
         Implementation("grid_sample", _by_grid_sample, "no compiler: one grid_sample call a level"),
+        Implementation("gather", deformable_attention_gather, "for exported graphs: gathered texels and their sums"),
     ),
+    portable="gather",
 )
 
 
