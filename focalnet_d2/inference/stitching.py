@@ -1,9 +1,12 @@
 """Objects of an image from those of its overlapping tiles.
 
 Two tiles see the same part of an object where they overlap, so objects of one class whose parts there agree are one. Of
-such a group the best object that no edge of its tile cuts is taken as it is; where all are cut, their parts are joined.
+such a group the object is taken whose tile sees most around it; where edges of tiles cut all of them, their parts are
+joined. What a tile alone has found, and another one sees whole and farther from its edges, is left out: of every place
+the tile that sees it best is believed.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +18,8 @@ from .tile_grid import Tile
 
 EDGE = 2  # pixels: an object that comes so near to an edge of its tile may go on behind it
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
+
 
 @dataclass(frozen=True, eq=False)
 class TileObject:
@@ -24,38 +29,54 @@ class TileObject:
         tile: index of the tile, in the order in which they were looked at.
         class_id: contiguous.
         score: of the object.
-        box: left, top, right, bottom in pixels of the image.
+        box: in pixels of the image.
         mask: in pixels of the image; None for a box alone.
-        cut: an edge of the tile that lies within the image may cut it.
+        margin: pixels between the object and the next edge of its tile that lies within the image, see `margin`.
     """
 
     tile: int
     class_id: int
     score: float
-    box: tuple[float, float, float, float]
+    box: Box
     mask: CroppedMask | None
-    cut: bool
+    margin: float
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether an edge of the tile may cut it."""
+        return self.margin < EDGE
+
+    @property
+    def extent(self) -> Box:
+        """The box around its pixels, or else its box."""
+        mask = self.mask
+        return self.box if mask is None or not mask.pixels.size else (mask.left, mask.top, mask.right, mask.bottom)
 
 
-def is_cut(box: Sequence[float], tile: Tile, size: tuple[int, int]) -> bool:
-    """Whether a box, left, top, right, bottom, reaches an edge of its tile that is not one of the image (H, W)."""
-    left, top, right, bottom = box
-    return (
-        (tile.left > 0 and left < tile.left + EDGE)
-        or (tile.top > 0 and top < tile.top + EDGE)
-        or (tile.right < size[1] and right > tile.right - EDGE)
-        or (tile.bottom < size[0] and bottom > tile.bottom - EDGE)
-    )
+def margin(extent: Box, tile: Tile, size: tuple[int, int]) -> float:
+    """Pixels between a box and the next edge of a tile that is none of the image (H, W); negative where it is cut."""
+    left, top, right, bottom = extent
+    distances = [
+        left - tile.left if tile.left > 0 else math.inf,
+        top - tile.top if tile.top > 0 else math.inf,
+        tile.right - right if tile.right < size[1] else math.inf,
+        tile.bottom - bottom if tile.bottom < size[0] else math.inf,
+    ]
+    return min(distances)
 
 
-def stitch(objects: Sequence[TileObject], tiles: Sequence[Tile], threshold: float = 0.5) -> list[TileObject]:
+def stitch(
+    objects: Sequence[TileObject], tiles: Sequence[Tile], size: tuple[int, int], threshold: float = 0.5
+) -> list[TileObject]:
     """The objects of the image, best score first.
 
     Args:
         objects: of all tiles.
         tiles: all of them.
+        size: (H, W) of the image.
         threshold: IoU in the overlap of two tiles above which two objects of one class are one.
     """
+    neighbors = [[index for index, other in enumerate(tiles) if tile.overlap(other)] for tile in tiles]
     parents = list(range(len(objects)))
 
     def root(index: int) -> int:
@@ -63,23 +84,33 @@ def stitch(objects: Sequence[TileObject], tiles: Sequence[Tile], threshold: floa
             parents[index] = index = parents[parents[index]]
         return index
 
-    for first, second in _same_objects(objects, tiles, threshold):
+    for first, second in _same_objects(objects, tiles, neighbors, threshold):
         parents[root(second)] = root(first)
     groups: dict[int, list[TileObject]] = {}
     for index, one in enumerate(objects):
         groups.setdefault(root(index), []).append(one)
-    return sorted(map(_merge, groups.values()), key=lambda one: -one.score)
+    merged = [(_merge(group), {one.tile for one in group}) for group in groups.values()]
+    believed = [one for one, seen_by in merged if _best_view(one, tiles, neighbors, size) in seen_by]
+    return sorted(believed, key=lambda one: -one.score)
 
 
-def _same_objects(objects: Sequence[TileObject], tiles: Sequence[Tile], threshold: float) -> Iterator[tuple[int, int]]:
+def _best_view(one: TileObject, tiles: Sequence[Tile], neighbors: Sequence[list[int]], size: tuple[int, int]) -> int:
+    """Index of the tile that sees most around an object; of equals the object's own."""
+    views = {index: margin(one.extent, tiles[index], size) for index in neighbors[one.tile]}
+    return max(views, key=lambda index: (views[index], index == one.tile))
+
+
+def _same_objects(
+    objects: Sequence[TileObject], tiles: Sequence[Tile], neighbors: Sequence[list[int]], threshold: float
+) -> Iterator[tuple[int, int]]:
     """Pairs of indices; no object has two partners in one other tile, the pairs that agree best come first."""
     of_tile: list[list[int]] = [[] for _ in tiles]
     for index, one in enumerate(objects):
         of_tile[one.tile].append(index)
     for first, tile in enumerate(tiles):
-        for second in range(first):
+        for second in neighbors[first]:
             shared = tile.overlap(tiles[second])
-            if shared is None:
+            if second >= first or shared is None:
                 continue
             agreements = [
                 (iou, a, b)
@@ -99,7 +130,7 @@ def _touching(objects: Sequence[TileObject], indices: Sequence[int], window: Til
     return [index for index in indices if _clip(objects[index].box, window) is not None]
 
 
-def _clip(box: Sequence[float], window: Tile) -> tuple[float, float, float, float] | None:
+def _clip(box: Sequence[float], window: Tile) -> Box | None:
     left, top = max(box[0], window.left), max(box[1], window.top)
     right, bottom = min(box[2], window.right), min(box[3], window.bottom)
     return (left, top, right, bottom) if left < right and top < bottom else None
@@ -126,11 +157,12 @@ def _area(box: Sequence[float]) -> float:
 
 def _merge(group: Sequence[TileObject]) -> TileObject:
     """One object for all that are the same."""
-    best = max(group, key=lambda one: (not one.cut, one.score))
-    if not best.cut or len(group) == 1:
+    best = max(group, key=lambda one: (one.margin, one.score))
+    if not best.is_cut or len(group) == 1:
         return best
     corners = np.array([one.box for one in group])
     left, top = corners[:, :2].min(0).tolist()
     right, bottom = corners[:, 2:].max(0).tolist()
     mask = None if best.mask is None else CroppedMask.union([one.mask for one in group if one.mask is not None])
-    return TileObject(best.tile, best.class_id, max(one.score for one in group), (left, top, right, bottom), mask, True)
+    score = max(one.score for one in group)
+    return TileObject(best.tile, best.class_id, score, (left, top, right, bottom), mask, best.margin)

@@ -4,6 +4,7 @@ The image is cut into overlapping tiles, each of which is predicted by itself. O
 stuff and semantic maps by `label_vote`. Beside the image and the results, a few rows of tiles are in memory at a time.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from focalnet_d2.structures.cropped_masks import CroppedMask, CroppedMasks
 from .image_input import InputImage
 from .label_vote import LabelVote
 from .prediction import Prediction, Segment
-from .stitching import TileObject, is_cut, stitch
+from .stitching import Box, TileObject, margin, stitch
 from .tile_grid import Tile, tile_grid
 
 VISIBLE = 0.5  # share of a thing that others, painted before, must leave free, or it is seen as one of them again
@@ -117,11 +118,9 @@ class _Collected:
                 box = (float(mask.left), float(mask.top), float(mask.right), float(mask.bottom))
                 yield self._object(tile, segment.class_id, 1.0, box, mask)
 
-    def _object(
-        self, tile: Tile, class_id: int, score: float, box: tuple[float, float, float, float], mask: CroppedMask | None
-    ) -> TileObject:
-        extent = box if mask is None or not mask.pixels.size else (mask.left, mask.top, mask.right, mask.bottom)
-        return TileObject(len(self.tiles) - 1, class_id, score, box, mask, is_cut(extent, tile, self.size))
+    def _object(self, tile: Tile, class_id: int, score: float, box: Box, mask: CroppedMask | None) -> TileObject:
+        found = TileObject(len(self.tiles) - 1, class_id, score, box, mask, math.inf)
+        return replace(found, margin=margin(found.extent, tile, self.size))
 
     def result(self, image: InputImage, classes: ClassMap) -> Prediction:
         """The prediction of the whole image."""
@@ -129,7 +128,7 @@ class _Collected:
         if self.has_boxes:
             found = replace(found, **self._stitched_objects())
         if self.stuff is not None:
-            things = stitch(self.things, self.tiles)
+            things = stitch(self.things, self.tiles, self.size)
             labels, segments = compose_panoptic(self.stuff.finish(), things, len(classes.classes))
             found = replace(found, panoptic_map=labels, segments=segments)
         if self.semantic is not None:
@@ -139,7 +138,7 @@ class _Collected:
         return found
 
     def _stitched_objects(self) -> dict[str, object]:
-        objects = stitch(self.objects, self.tiles)
+        objects = stitch(self.objects, self.tiles, self.size)
         masks = [one.mask for one in objects if one.mask is not None]
         return {
             "boxes": np.array([one.box for one in objects], np.float32).reshape(-1, 4),
@@ -173,7 +172,7 @@ def compose_panoptic(
     """
     segments = []
     masks = [(one, one.mask) for one in things if one.mask is not None and one.mask.pixels.any()]
-    for one, mask in sorted(masks, key=lambda pair: (pair[0].cut, -np.count_nonzero(pair[1].pixels))):
+    for one, mask in sorted(masks, key=lambda pair: (pair[0].is_cut, -np.count_nonzero(pair[1].pixels))):
         window = labels[mask.top : mask.bottom, mask.left : mask.right]
         free = mask.pixels & (window <= num_classes)
         if np.count_nonzero(free) >= VISIBLE * np.count_nonzero(mask.pixels):

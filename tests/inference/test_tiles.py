@@ -11,7 +11,7 @@ from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.image_input import InputImage
 from focalnet_d2.inference.label_vote import LabelVote
 from focalnet_d2.inference.prediction import Prediction, Segment
-from focalnet_d2.inference.stitching import TileObject, stitch
+from focalnet_d2.inference.stitching import TileObject, margin, stitch
 from focalnet_d2.inference.tile_grid import Tile, tile_grid, tile_weights
 from focalnet_d2.inference.tiles import TileSettings, compose_panoptic, predict_tiled
 from focalnet_d2.structures.cropped_masks import CroppedMask, CroppedMasks
@@ -135,38 +135,42 @@ def test_weights_fall_towards_edges_within_the_image_only():
     assert tile_weights(Tile(0, 0, 4, 9), (4, 9)).min() == tile_weights(Tile(0, 0, 4, 9), (4, 9)).max() == 1
 
 
-TILES = [Tile(0, 0, 10, 10), Tile(0, 5, 10, 15)]
+TILES, SIZE = [Tile(0, 0, 10, 10), Tile(0, 5, 10, 15)], (10, 15)
 
 
-def box(tile: int, left: float, right: float, *, class_id=0, score=0.9, cut=False) -> TileObject:
-    return TileObject(tile, class_id, score, (left, 0.0, right, 4.0), None, cut)
+def box(tile: int, left: float, right: float, *, class_id=0, score=0.9) -> TileObject:
+    extent = (left, 0.0, right, 4.0)
+    return TileObject(tile, class_id, score, extent, None, margin(extent, TILES[tile], SIZE))
 
 
 def test_the_whole_object_is_taken_before_its_part_whatever_the_scores():
-    whole, part = box(0, 4, 8, score=0.6), box(1, 5, 8, score=0.9, cut=True)
-    assert stitch([whole, part], TILES) == [whole]
+    whole, part = box(0, 4, 8, score=0.6), box(1, 5, 8, score=0.9)
+    assert stitch([whole, part], TILES, SIZE) == [whole]
 
 
 def test_parts_are_joined_where_every_tile_cuts_the_object():
-    joined = stitch([box(0, 2, 10, score=0.6, cut=True), box(1, 5, 14, score=0.9, cut=True)], TILES)
+    joined = stitch([box(0, 2, 10, score=0.6), box(1, 5, 14, score=0.9)], TILES, SIZE)
     assert [(one.box, one.score) for one in joined] == [((2, 0, 14, 4), 0.9)]
 
 
-@pytest.mark.parametrize(
-    "other", [box(1, 5, 8, class_id=1, score=0.5), box(1, 8.5, 10, score=0.5)], ids=["class", "place"]
-)
+@pytest.mark.parametrize("other", [box(1, 7.1, 12, class_id=1), box(1, 9, 13)], ids=["class", "place"])
 def test_objects_that_differ_stay_two(other):
-    assert len(stitch([box(0, 5, 8), other], TILES)) == 2
+    assert len(stitch([box(0, 2, 7.9), other], TILES, SIZE)) == 2
+
+
+def test_what_the_tile_with_the_better_view_has_not_found_is_left_out():
+    assert stitch([box(0, 7.6, 8)], TILES, SIZE) == []
+    assert len(stitch([box(0, 6, 7.5)], TILES, SIZE)) == 1
 
 
 def test_objects_of_one_tile_are_never_joined():
-    assert len(stitch([box(0, 5, 8), box(0, 5, 8.1)], TILES)) == 2
+    assert len(stitch([box(0, 1, 4), box(0, 1, 4.1)], TILES, SIZE)) == 2
 
 
 def test_a_second_sight_of_a_thing_is_no_second_thing():
     whole = CroppedMask(0, 0, np.ones((4, 6), bool))
     part = CroppedMask(1, 3, np.ones((2, 5), bool))  # 6 of its 10 pixels are the other's
-    things = [TileObject(0, 0, 1.0, (0, 0, 6, 4), whole, False), TileObject(1, 0, 1.0, (3, 1, 8, 3), part, True)]
+    things = [TileObject(0, 0, 1.0, (0, 0, 6, 4), whole, 9.0), TileObject(1, 0, 1.0, (3, 1, 8, 3), part, 0.0)]
     labels, segments = compose_panoptic(np.full((6, 9), 2, np.int32), things, 3)
     assert [(one.class_id, one.is_thing) for one in segments] == [(1, False), (0, True)]
     assert np.array_equal(labels == segments[1].id, whole.within(0, 0, 6, 9))
