@@ -1,9 +1,9 @@
 """Objects of an image from those of its overlapping tiles.
 
 Two tiles see the same part of an object where they overlap, so objects of one class whose parts there agree are one. Of
-such a group the object is taken whose tile sees most around it; where edges of tiles cut all of them, their parts are
-joined. What a tile alone has found, and another one sees whole and farther from its edges, is left out: of every place
-the tile that sees it best is believed.
+such a group the object is taken whose tile sees most around it, up to an eighth of a tile; of equals the best. Where
+edges of tiles cut all of them, their parts are joined. What a tile has found that sees less around it than another one,
+which has not found it, is left out: of every place the tiles that see it best are believed.
 """
 
 import math
@@ -16,6 +16,7 @@ from focalnet_d2.structures.cropped_masks import CroppedMask
 
 from .tile_grid import Tile
 
+WELL = 1 / 8  # of a tile's shorter side: who sees so much around an object sees it as well as anybody
 EDGE = 2  # pixels: an object that comes so near to an edge of its tile may go on behind it
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
@@ -31,7 +32,7 @@ class TileObject:
         score: of the object.
         box: in pixels of the image.
         mask: in pixels of the image; None for a box alone.
-        margin: pixels between the object and the next edge of its tile that lies within the image, see `margin`.
+        margin: how much the tile sees around it, see `margin`.
     """
 
     tile: int
@@ -54,15 +55,23 @@ class TileObject:
 
 
 def margin(extent: Box, tile: Tile, size: tuple[int, int]) -> float:
-    """Pixels between a box and the next edge of a tile that is none of the image (H, W); negative where it is cut."""
+    """How much a tile sees around an object, in pixels.
+
+    Args:
+        extent: a box.
+        size: (H, W) of the image, whose own edges do not count.
+
+    Returns:
+        The distance to the next edge of the tile, at most `WELL`; negative where the edge cuts the box.
+    """
     left, top, right, bottom = extent
-    distances = [
+    return min(
         left - tile.left if tile.left > 0 else math.inf,
         top - tile.top if tile.top > 0 else math.inf,
         tile.right - right if tile.right < size[1] else math.inf,
         tile.bottom - bottom if tile.bottom < size[0] else math.inf,
-    ]
-    return min(distances)
+        WELL * min(tile.bottom - tile.top, tile.right - tile.left),
+    )
 
 
 def stitch(
@@ -90,20 +99,27 @@ def stitch(
     for index, one in enumerate(objects):
         groups.setdefault(root(index), []).append(one)
     merged = [(_merge(group), {one.tile for one in group}) for group in groups.values()]
-    believed = [one for one, seen_by in merged if _best_view(one, tiles, neighbors, size) in seen_by]
+    believed = [one for one, seen_by in merged if seen_by & _best_views(one, tiles, neighbors, size)]
     return sorted(believed, key=lambda one: -one.score)
 
 
-def _best_view(one: TileObject, tiles: Sequence[Tile], neighbors: Sequence[list[int]], size: tuple[int, int]) -> int:
-    """Index of the tile that sees most around an object; of equals the object's own."""
+def _best_views(
+    one: TileObject, tiles: Sequence[Tile], neighbors: Sequence[list[int]], size: tuple[int, int]
+) -> set[int]:
+    """Indices of the tiles that see most around an object."""
     views = {index: margin(one.extent, tiles[index], size) for index in neighbors[one.tile]}
-    return max(views, key=lambda index: (views[index], index == one.tile))
+    most = max(views.values())
+    return {index for index, seen in views.items() if seen == most}
 
 
 def _same_objects(
     objects: Sequence[TileObject], tiles: Sequence[Tile], neighbors: Sequence[list[int]], threshold: float
 ) -> Iterator[tuple[int, int]]:
-    """Pairs of indices; no object has two partners in one other tile, the pairs that agree best come first."""
+    """Pairs of indices; no object has two partners in one other tile, the pairs with the best scores come first.
+
+    A model often finds an object twice, the second time with a low score: going by agreement would pair such a one with
+    the good one of the other tile.
+    """
     of_tile: list[list[int]] = [[] for _ in tiles]
     for index, one in enumerate(objects):
         of_tile[one.tile].append(index)
@@ -113,14 +129,14 @@ def _same_objects(
             if second >= first or shared is None:
                 continue
             agreements = [
-                (iou, a, b)
+                (min(objects[a].score, objects[b].score), iou, a, b)
                 for a in _touching(objects, of_tile[first], shared)
                 for b in _touching(objects, of_tile[second], shared)
                 if objects[a].class_id == objects[b].class_id
                 and (iou := _iou_within(objects[a], objects[b], shared)) > threshold
             ]
             taken: set[int] = set()
-            for _, a, b in sorted(agreements, key=lambda pair: -pair[0]):
+            for _, _, a, b in sorted(agreements, reverse=True):
                 if a not in taken and b not in taken:
                     taken |= {a, b}
                     yield a, b

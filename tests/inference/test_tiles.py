@@ -135,36 +135,36 @@ def test_weights_fall_towards_edges_within_the_image_only():
     assert tile_weights(Tile(0, 0, 4, 9), (4, 9)).min() == tile_weights(Tile(0, 0, 4, 9), (4, 9)).max() == 1
 
 
-TILES, SIZE = [Tile(0, 0, 10, 10), Tile(0, 5, 10, 15)], (10, 15)
+TILES, SIZE = [Tile(0, 0, 100, 100), Tile(0, 50, 100, 150)], (100, 150)
 
 
 def box(tile: int, left: float, right: float, *, class_id=0, score=0.9) -> TileObject:
-    extent = (left, 0.0, right, 4.0)
+    extent = (left, 0.0, right, 40.0)
     return TileObject(tile, class_id, score, extent, None, margin(extent, TILES[tile], SIZE))
 
 
 def test_the_whole_object_is_taken_before_its_part_whatever_the_scores():
-    whole, part = box(0, 4, 8, score=0.6), box(1, 5, 8, score=0.9)
+    whole, part = box(0, 40, 80, score=0.6), box(1, 50, 80, score=0.9)
     assert stitch([whole, part], TILES, SIZE) == [whole]
 
 
 def test_parts_are_joined_where_every_tile_cuts_the_object():
-    joined = stitch([box(0, 2, 10, score=0.6), box(1, 5, 14, score=0.9)], TILES, SIZE)
-    assert [(one.box, one.score) for one in joined] == [((2, 0, 14, 4), 0.9)]
+    joined = stitch([box(0, 20, 100, score=0.6), box(1, 50, 140, score=0.9)], TILES, SIZE)
+    assert [(one.box, one.score) for one in joined] == [((20, 0, 140, 40), 0.9)]
 
 
-@pytest.mark.parametrize("other", [box(1, 7.1, 12, class_id=1), box(1, 9, 13)], ids=["class", "place"])
+@pytest.mark.parametrize("other", [box(1, 71, 120, class_id=1), box(1, 90, 130)], ids=["class", "place"])
 def test_objects_that_differ_stay_two(other):
-    assert len(stitch([box(0, 2, 7.9), other], TILES, SIZE)) == 2
+    assert len(stitch([box(0, 20, 79), other], TILES, SIZE)) == 2
 
 
 def test_what_the_tile_with_the_better_view_has_not_found_is_left_out():
-    assert stitch([box(0, 7.6, 8)], TILES, SIZE) == []
-    assert len(stitch([box(0, 6, 7.5)], TILES, SIZE)) == 1
+    assert stitch([box(0, 90, 95)], TILES, SIZE) == []
+    assert len(stitch([box(0, 60, 75)], TILES, SIZE)) == 1
 
 
 def test_objects_of_one_tile_are_never_joined():
-    assert len(stitch([box(0, 1, 4), box(0, 1, 4.1)], TILES, SIZE)) == 2
+    assert len(stitch([box(0, 10, 40), box(0, 10, 41)], TILES, SIZE)) == 2
 
 
 def test_a_second_sight_of_a_thing_is_no_second_thing():
