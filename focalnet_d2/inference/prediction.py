@@ -1,6 +1,8 @@
 """What a model says about one image, in the classes and the pixels of its user."""
 
+import io
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.structures import Instances
+from PIL import Image
 from torch import Tensor
 
 from focalnet_d2.data.annotations.ids import Id
@@ -20,6 +23,8 @@ from . import prediction_files, prediction_formats
 from .image_input import InputImage
 from .prediction_picture import draw_prediction
 
+_LISTED = 5  # classes in the line about a prediction
+_NOTEBOOK = 1000  # pixels of the longer side of a picture in a notebook
 ArrayOrNone = np.ndarray | Any  # to type checkers an array: a user knows what the model predicts
 
 
@@ -32,7 +37,7 @@ class Segment:
     is_thing: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """The results of one image of H x W pixels; what the model does not predict is None.
 
@@ -85,6 +90,39 @@ class Prediction:
     def _objects(self) -> list[int]:
         return [] if self.class_ids is None else self.class_ids.tolist()
 
+    def __repr__(self) -> str:
+        """One line: the image, its size, and how much of what there is, without the arrays."""
+        height, width = self.size
+        return f"Prediction({self.path or 'image in memory'}, {width}x{height}: {', '.join(self._contents())})"
+
+    def _contents(self) -> list[str]:
+        contents = []
+        if self.boxes is not None:
+            counts = Counter(self.names).most_common()
+            listed = ", ".join(f"{count} {name}" for name, count in counts[:_LISTED])
+            more = f", {len(counts) - _LISTED} more classes" if len(counts) > _LISTED else ""
+            kind = "boxes" if self.masks is None else "masks"
+            contents.append(f"{len(self.boxes)} {kind}{f' ({listed}{more})' if counts else ''}")
+        if self.panoptic_map is not None:
+            contents.append(f"panoptic map of {len(self.segments)} segments")
+        if self.semantic_map is not None:
+            contents.append(f"semantic map of {len(np.unique(self.semantic_map))} classes")
+        if self.class_scores is not None:
+            best = int(self.class_scores.argmax())
+            contents.append(f"{self.classes.names[best]} {self.class_scores[best]:.2f}")
+        return contents or ["nothing"]
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the picture, where supervision is installed; else it shows `repr`."""
+        try:
+            picture = Image.fromarray(self.plot())
+        except ImportError:
+            return None
+        picture.thumbnail((_NOTEBOOK, _NOTEBOOK))
+        file = io.BytesIO()
+        picture.save(file, format="PNG")
+        return file.getvalue()
+
     def to_coco(self, image_id: Id = 1) -> dict[str, Any]:
         """Objects as a document in COCO's format, with scores; see `prediction_formats.coco`."""
         return prediction_formats.coco(self, image_id)
@@ -105,9 +143,16 @@ class Prediction:
         """Objects as `supervision.Detections`; see `prediction_formats.supervision`."""
         return prediction_formats.supervision(self)
 
-    def plot(self) -> np.ndarray:
-        """A picture of the results, (h, w, 3) uint8 RGB; small images are enlarged so that labels can be read."""
-        return draw_prediction(self)
+    def plot(self, *, font: str | os.PathLike | None = None) -> np.ndarray:
+        """A picture of the results, (h, w, 3) uint8 RGB; small images are enlarged so that labels can be read.
+
+        Args:
+            font: a font file for class names with letters that DejaVu Sans lacks, Chinese ones for example.
+
+        Raises:
+            ImportError: supervision is not installed; says what to type.
+        """
+        return draw_prediction(self, font)
 
     def save(self, folder: str | os.PathLike, name: str | None = None, *, picture: bool = False) -> list[Path]:
         """Write JSON and PNG files, each complete or not at all; returns their paths.

@@ -12,6 +12,8 @@ from pycocotools import mask as mask_codec
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassEntry
 
+from .supervision_library import load_supervision
+
 if TYPE_CHECKING:  # prediction.py imports this module
     from .prediction import Prediction
 
@@ -107,13 +109,10 @@ def supervision(prediction: "Prediction") -> Any:
     Raises:
         ImportError: supervision is not installed.
     """
-    try:
-        from supervision import Detections  # pyright: ignore[reportMissingImports] - an optional extra
-    except ImportError as error:
-        raise ImportError("to_supervision needs supervision: pip install focalnet-d2[predict].") from error
+    detections = load_supervision("to_supervision").Detections
     if prediction.boxes is None:
-        return Detections.empty()
-    return Detections(
+        return detections.empty()
+    return detections(
         xyxy=prediction.boxes,
         mask=None if prediction.masks is None else np.asarray(prediction.masks),
         confidence=prediction.scores,
