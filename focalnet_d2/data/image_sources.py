@@ -16,6 +16,7 @@ from PIL import Image
 
 from .pixels import IMAGE_FORMATS, decode_image, eight_bits, in_format, load_pixels, upright_pixels
 
+_HALF_A_STEP = 0.5 / 255  # what rounding to 8 bits takes away
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
 
 
@@ -62,14 +63,15 @@ def image_in_memory(source: Any, channel_order: str = "RGB") -> InputImage:
         return InputImage(array_pixels(values, channel_order, name), name)
     raise TypeError(
         f"A {type(source).__name__} is no image: give a path, the bytes of a file, a Pillow image, an array (H, W, 3) "
-        "or a tensor (3, H, W)."
+        "or a tensor (3, H, W), or one list of these."
     )
 
 
 def check_shape(values: np.ndarray, name: str, wanted: str) -> None:
     """Raises ValueError unless values are (H, W, 1), (H, W, 3) or (H, W, 4), and not empty."""
     if values.ndim != 3 or values.shape[2] not in MODES or not values.size:
-        raise ValueError(f"The {name} is no image: it must have the shape {wanted}.")
+        hint = " An array of several images is given as list(array)." if values.ndim == 4 else ""
+        raise ValueError(f"The {name} is no image: it must have the shape {wanted}.{hint}")
 
 
 def array_pixels(values: np.ndarray, channel_order: str, name: str) -> np.ndarray:
@@ -96,9 +98,9 @@ def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"The {name} has pixels that are NaN or infinite.")
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1:
+    if low < -_HALF_A_STEP or high > 1 + _HALF_A_STEP:  # resizing may leave the range by less
         raise ValueError(
             f"The {name} has values from {low:.6g} to {high:.6g}: floats must be from 0 to 1, so divide them by their "
             "white, or give uint8."
         )
-    return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+    return np.rint(np.clip(values.astype(np.float64), 0, 1) * 255).astype(np.uint8)

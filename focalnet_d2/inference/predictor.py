@@ -7,6 +7,7 @@ predictor("street.jpg").save("out", picture=True)
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ from .tiles import TileSettings, predict_tiled
 from .tracking import ObjectTracker
 from .trained import load_trained
 from .video import is_video, read_video
+
+READERS = 2  # threads that read the images of the next batch
 
 
 class _Prepared(NamedTuple):
@@ -156,8 +159,16 @@ class Predictor:
             yield from (self._by_tiles(source, self.tiles) for source in images)
             return
         remaining = iter(images)
-        while chunk := list(itertools.islice(remaining, self.batch_size)):
-            yield from self._predict([self._read_input(source) for source in chunk])
+        with ThreadPoolExecutor(READERS) as readers:
+
+            def read_on() -> list[Future]:
+                return [readers.submit(self._read_input, one) for one in itertools.islice(remaining, self.batch_size)]
+
+            ahead = read_on()
+            while ahead:
+                sources = [future.result() for future in ahead]
+                ahead = read_on()  # while the network is at work
+                yield from self._predict(sources)
 
     def _by_tiles(self, source: ImageSource | InputImage, tiles: TileSettings) -> Prediction | OSError | ValueError:
         image = self._read_input(source)
@@ -191,11 +202,17 @@ class Predictor:
                 by_shape.setdefault(attempt.tensor.shape, []).append(place)
         results: dict[int, Any] = dict(enumerate(attempts))
         for places in by_shape.values():
-            prepared = [results[place] for place in places]
-            with torch.no_grad():
-                found = self.model([one.model_input for one in prepared])
-            results |= {place: self._read(*both) for place, *both in zip(places, prepared, found)}
+            results |= zip(places, self._run([results[place] for place in places]))
         return list(results.values())
+
+    def _run(self, batch: list[_Prepared]) -> list[Prediction | ValueError]:
+        """The results of images of one size."""
+        try:
+            with torch.no_grad():
+                found = self.model([one.model_input for one in batch])
+        except ValueError as error:  # they are too small for this network
+            return [ValueError(f"The image {one.image.name} cannot be predicted: {error}") for one in batch]
+        return [self._read(*both) for both in zip(batch, found)]
 
     def _read_input(self, source: ImageSource | InputImage) -> InputImage | OSError | ValueError:
         try:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from focalnet_d2.commands.main import main
@@ -55,6 +56,35 @@ def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monke
     assert asked == [images / "sub" / "a.png"]
     assert done.read_text() == "as it was"
     assert missing.is_file()
+
+
+def test_batches_write_the_same_files(checkpoint, images, tmp_path):
+    written = []
+    for size in ("1", "2"):
+        out = tmp_path / size
+        command = ["predict", checkpoint, str(images), "--out", str(out), "--device", "cpu"]
+        assert main([*command, "--batch-size", size]) == 0
+        written.append(files_of(out))
+    assert written[0] == written[1]
+    for name in ("a.png.panoptic.png", "sub/a.png.semantic.png"):
+        one, other = (np.asarray(Image.open(tmp_path / size / name)) for size in ("1", "2"))
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": ""}, "model.pth holds no recipe: name the one that its model was built with by recipe=NAME"),
+        ({"model": {"weight": torch.full((2,), float("nan"))}}, "model.pth"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_one_line(changes, message, images, tmp_path, capsys):
+    path = write(tmp_path / "model.pth", small_recipe("classifier"), **changes)
+    assert main(["predict", str(path), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

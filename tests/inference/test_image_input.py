@@ -81,7 +81,8 @@ def test_bytes_and_pillow_images_are_turned_upright(pixels, tmp_path):
     [
         (np.zeros((5, 7, 2), np.uint8), r"array uint8 \(5, 7, 2\) is no image.*1, 3 or 4 channels"),
         (np.zeros((0, 7, 3), np.uint8), r"array uint8 \(0, 7, 3\) is no image"),
-        (np.zeros((1, 5, 7, 3), np.uint8), r"array uint8 \(1, 5, 7, 3\) is no image"),
+        (np.zeros((1, 5, 7, 3), np.uint8), r"array uint8 \(1, 5, 7, 3\) is no image.*list\(array\)"),
+        (torch.zeros(2, 3, 5, 7), r"tensor float32 \(2, 3, 5, 7\) is no image.*list\(array\)"),
         (torch.zeros(5, 7, 3), r"tensor float32 \(5, 7, 3\) is no image.*\(3, H, W\)"),
         (torch.zeros(5, 7), r"tensor float32 \(5, 7\) is no image"),
         (np.zeros((5, 7, 3), np.int64), "array int64 .* without a fixed range"),
@@ -95,6 +96,11 @@ def test_bytes_and_pillow_images_are_turned_upright(pixels, tmp_path):
 def test_what_is_no_image_is_said_in_one_sentence(source, message):
     with pytest.raises(ValueError, match=message):
         read_input(source)
+
+
+def test_floats_may_leave_their_range_by_less_than_rounding_takes_away():
+    values = np.array([[-0.001, 0.0, 0.5, 1.0, 1.001]], np.float32)
+    assert read_input(values).pixels[..., 0].tolist() == [[0, 0, 128, 255, 255]]
 
 
 def test_files_that_are_no_image_are_named(tmp_path):

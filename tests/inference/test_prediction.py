@@ -156,22 +156,20 @@ def test_lines_of_yolo_are_boxes_or_outlines():
         assert np.logical_xor(drawn, mask).sum() <= 4  # the corners of a rectangle
 
 
-def test_pictures_show_every_kind_of_result():
-    full = prediction()
-    only = {
-        "panoptic": full,
-        "masks": Prediction(full.image, CLASSES, boxes=full.boxes, scores=full.scores, class_ids=full.class_ids,
-                            masks=full.masks),
-        "boxes": without_masks(full),
-        "semantic": Prediction(full.image, CLASSES, semantic_map=full.semantic_map),
-    }  # fmt: skip
-    pictures = {name: one.plot() for name, one in only.items()}
-    plain = without_masks(Prediction(full.image, CLASSES, boxes=full.boxes[:0], scores=full.scores[:0],
-                                     class_ids=full.class_ids[:0])).plot()  # fmt: skip
-    assert {picture.shape for picture in pictures.values()} == {plain.shape}
-    for picture in pictures.values():
-        assert (picture != plain).any()
-    assert (pictures["masks"] != pictures["boxes"]).any()
+def test_yolo_is_read_back_equal_by_our_reader(tmp_path):
+    found = without_masks(prediction())
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+    Image.fromarray(found.image).save(tmp_path / "images" / "train" / "a.png")
+    (tmp_path / "labels" / "train" / "a.txt").write_text("\n".join(found.to_yolo()), encoding="utf-8")
+    (tmp_path / "data.yaml").write_text(f"train: images/train\nval: images/train\nnames: {CLASSES.names}\n")
+    (dataset,) = find_datasets(str(tmp_path), layout="yolo")
+    content = LAYOUTS["yolo"].read(dataset.parts["train"], strict)
+    names = {entry.dataset_id: entry.name for entry in dataset.classes.classes}
+    assert [names[one["category_id"]] for one in content.annotations] == found.names
+    for one, box in zip(content.annotations, found.boxes, strict=True):
+        left, top, width, height = one["bbox"]
+        np.testing.assert_allclose([left, top, left + width, top + height], box, atol=1e-4)
 
 
 def test_class_scores_are_probabilities_and_named():
@@ -192,7 +190,22 @@ def test_supervision_gets_boxes_masks_and_names():
     assert np.array_equal(detections.mask, prediction().masks)
 
 
-def test_without_supervision_the_command_to_type_is_said(monkeypatch):
+def test_without_supervision_the_command_to_type_is_said(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(ImportError, match=r"pip install focalnet-d2\[predict\]"):
-        prediction().to_supervision()
+    for call in (prediction().to_supervision, prediction().plot):
+        with pytest.raises(ImportError, match=r"needs supervision: pip install focalnet-d2\[predict\]"):
+            call()
+    assert prediction()._repr_png_() is None
+    prediction().save(tmp_path, "a")  # which needs none of it
+
+
+def test_one_line_says_what_a_prediction_holds(tmp_path):
+    found = prediction(path=tmp_path / "a.png")
+    assert repr(found) == (
+        f"Prediction({tmp_path / 'a.png'}, 32x24: 3 masks (2 cat, 1 dog), panoptic map of 3 segments, "
+        "semantic map of 3 classes)"
+    )
+    assert repr(Prediction(found.image, CLASSES)) == "Prediction(image in memory, 32x24: nothing)"
+    many = Prediction(found.image, class_map(range(9), list("abcdefghi")), boxes=np.zeros((9, 4), np.float32),
+                      scores=np.ones(9, np.float32), class_ids=np.arange(9))  # fmt: skip
+    assert "9 boxes (1 a, 1 b, 1 c, 1 d, 1 e, 4 more classes)" in repr(many)

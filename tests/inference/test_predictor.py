@@ -7,7 +7,7 @@ from detectron2.config import instantiate
 from PIL import Image
 
 import focalnet_d2
-from focalnet_d2.checkpoint import checkpoint_metadata, save_weights
+from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_weights
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
 from focalnet_d2.inference.prediction import Prediction
 from focalnet_d2.inference.predictor import Predictor
@@ -33,25 +33,32 @@ def images() -> list[np.ndarray]:
     return [draws.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
 
 
-def numbers(prediction: Prediction) -> list[np.ndarray]:
-    values = (
-        *(prediction.boxes, prediction.scores, prediction.class_ids, prediction.panoptic_map),
-        *(prediction.semantic_map, prediction.class_scores),
-    )
-    masks = [] if prediction.masks is None else [np.asarray(prediction.masks)]
-    return [value for value in values if value is not None] + masks
+EXACT = ("class_ids", "panoptic_map", "semantic_map", "segments", "masks")
 
 
-def test_batches_of_different_sizes_equal_one_by_one(checkpoint, images):
-    alone = Predictor(checkpoint, device="cpu", threshold=0.0)
-    together = Predictor(checkpoint, device="cpu", threshold=0.0, batch_size=4)(images)
+def assert_equal_to_rounding(found: Prediction, expected: Prediction) -> None:
+    """To 1e-5 of each score, and for boxes of the size of the image, whose coordinates are shares of it."""
+    assert found.size == expected.size
+    for name in EXACT:
+        one, other = getattr(found, name), getattr(expected, name)
+        assert one is other is None or np.array_equal(np.asarray(one), np.asarray(other)), name
+    for name, atol in (("boxes", 1e-5 * max(expected.size)), ("scores", 0.0), ("class_scores", 0.0)):
+        one, other = getattr(found, name), getattr(expected, name)
+        if other is None:
+            assert one is None
+        else:
+            assert len(other)
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=atol, err_msg=name)
+
+
+def test_batches_of_equal_and_of_different_sizes_equal_one_by_one(checkpoint, images):
+    predictor = Predictor(checkpoint, device="cpu", threshold=0.0)
+    expected = [predictor(image) for image in images]
+    predictor.batch_size = 4
+    together = predictor(images)
     assert len(together) == len(images)
-    for image, found in zip(images, together, strict=True):
-        expected = alone(image)
-        assert found.size == expected.size == image.shape[:2]
-        assert len(numbers(found)) == len(numbers(expected)) > 0
-        for one, other in zip(numbers(found), numbers(expected), strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+    for found, alone in zip(together, expected, strict=True):
+        assert_equal_to_rounding(found, alone)
 
 
 def test_it_predicts_what_an_evaluation_does(checkpoint, images, tmp_path):
@@ -99,6 +106,31 @@ def test_files_folders_patterns_and_lists(detector, images, tmp_path):
             predictor(missing)
     with pytest.raises(ValueError, match=r"notes.txt cannot be read .it is no image"):
         predictor(tmp_path / "notes.txt")
+    assert predictor([]) == []
+    assert [one.path for one in predictor(path for path in paths)] == paths
+    with pytest.raises(TypeError, match="A list is no image"):
+        predictor([paths])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_image_that_cannot_be_used_does_not_stop_the_others(batch_size, detector, images, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    thin, too_few_tokens = (np.zeros((*size, 3), np.uint8) for size in ((1, 5000), (3, 500)))
+    no_numbers = np.full((4, 4), np.nan)
+    sources = [images[0], tmp_path / "notes.txt", images[1], no_numbers, tmp_path / "none.png", thin, too_few_tokens]
+    found = list(Predictor(detector, device="cpu", batch_size=batch_size).attempts(iter(sources)))
+    kinds = [Prediction, ValueError, Prediction, ValueError, FileNotFoundError, ValueError, ValueError]
+    assert [type(one) for one in found] == kinds
+    for error, words in ((found[1], "notes.txt"), (found[3], "NaN"), (found[5], "too thin"), (found[6], "(3, 500, 3)")):
+        assert words in str(error)
+
+
+def test_a_checkpoint_is_read_once(detector, monkeypatch):
+    asked = []
+    for module in ("focalnet_d2.inference.trained", "focalnet_d2.checkpoint.loading"):
+        monkeypatch.setattr(f"{module}.read_checkpoint", lambda path: asked.append(path) or read_checkpoint(path))
+    Predictor(detector, device="cpu")
+    assert asked == [str(detector)]
 
 
 def test_colors_arrive_in_the_order_of_the_model(detector, images):
