@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from focalnet_d2.data.image_reading import READ_ERRORS
-from focalnet_d2.structures.cropped_masks import CroppedMask
+from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 from focalnet_d2.utils.atomic_write import write_atomically
 
 if TYPE_CHECKING:  # prediction_files.py imports this module
@@ -114,6 +114,5 @@ def _mask(prediction: "Prediction", index: int) -> CroppedMask | None:
     """The mask of an object; None where there is none, or it is empty."""
     if prediction.masks is None:
         return None
-    crops = getattr(prediction.masks, "crops", None)
-    mask = CroppedMask.around(np.asarray(prediction.masks[index])) if crops is None else crops[index]
+    mask = crop_mask(prediction.masks, index)
     return mask if mask.pixels.any() else None

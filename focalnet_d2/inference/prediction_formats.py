@@ -2,15 +2,18 @@
 
 import base64
 import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from contourpy import contour_generator
 from PIL import Image
 from pycocotools import mask as mask_codec
+from scipy.ndimage import find_objects
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassEntry
+from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 
 from .supervision_library import load_supervision
 
@@ -46,9 +49,8 @@ def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any]
         "image_id": image_id,
         "file_name": f"{_file_name(prediction)}.panoptic.png",
         "segments_info": [
-            {"id": one.id, "category_id": _entry(prediction, one.class_id).dataset_id, "iscrowd": 0}
-            | _extent(prediction.panoptic_map == one.id)
-            for one in prediction.segments
+            {"id": one.id, "category_id": _entry(prediction, one.class_id).dataset_id, "iscrowd": 0} | extent
+            for one, extent in zip(prediction.segments, _extents(prediction), strict=True)
         ],
     }
     categories = [
@@ -96,7 +98,7 @@ def yolo(prediction: "Prediction") -> list[str]:
             left, top, right, bottom = prediction.boxes[index].tolist()
             shape = np.array([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]).reshape(-1, 2)
         else:
-            shape = _outline(np.asarray(prediction.masks[index]))
+            shape = _outline(crop_mask(prediction.masks, index))
         if len(shape):
             shares = np.clip(shape / (width, height), 0, 1).ravel().tolist()
             lines.append(" ".join([str(int(prediction.class_ids[index])), *(f"{share:.6f}" for share in shares)]))
@@ -155,9 +157,10 @@ def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str
     if prediction.track_ids is not None:
         entry["track_id"] = int(prediction.track_ids[index])
     if prediction.masks is not None:
-        runs = mask_codec.encode(np.asfortranarray(np.asarray(prediction.masks[index]), dtype=np.uint8))
-        entry["area"] = float(mask_codec.area(runs))
-        entry["segmentation"] = {"size": list(runs["size"]), "counts": cast(bytes, runs["counts"]).decode("ascii")}
+        mask, size = crop_mask(prediction.masks, index), list(prediction.size)
+        runs = mask_codec.frPyObjects({"size": size, "counts": mask.run_lengths(*prediction.size)}, *size)
+        entry["area"] = float(np.count_nonzero(mask.pixels))
+        entry["segmentation"] = {"size": size, "counts": cast(bytes, runs["counts"]).decode("ascii")}
     return entry
 
 
@@ -167,41 +170,45 @@ def _class_scores(prediction: "Prediction") -> list[dict[str, Any]]:
     return [{"category_id": one.dataset_id, "name": one.name, "score": score} for one, score in entries]
 
 
-def _extent(mask: np.ndarray) -> dict[str, Any]:
-    """Area and XYWH box of (H, W) bool."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return {"area": 0, "bbox": [0, 0, 0, 0]}
-    left, top = int(columns[0]), int(rows[0])
-    return {"area": int(mask.sum()), "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]}
+def _extents(prediction: "Prediction") -> Iterator[dict[str, Any]]:
+    """Area and XYWH box of every segment."""
+    parts = find_objects(prediction.panoptic_map, max_label=max((one.id for one in prediction.segments), default=1))
+    for one in prediction.segments:
+        part = parts[one.id - 1]
+        if part is None:
+            yield {"area": 0, "bbox": [0, 0, 0, 0]}
+            continue
+        rows, columns = part
+        area = np.count_nonzero(prediction.panoptic_map[part] == one.id)
+        width, height = columns.stop - columns.start, rows.stop - rows.start
+        yield {"area": area, "bbox": [columns.start, rows.start, width, height]}
 
 
 def _labelme_shape(prediction: "Prediction", index: int) -> dict[str, Any]:
     if prediction.masks is None:
         left, top, right, bottom = map(float, prediction.boxes[index])
         return {"points": [[left, top], [right, bottom]], "shape_type": "rectangle", "mask": None}
-    mask = np.asarray(prediction.masks[index])
-    left, top, width, height = _extent(mask)["bbox"]
-    width, height = max(width, 1), max(height, 1)
+    mask = crop_mask(prediction.masks, index)
+    pixels = mask.pixels if mask.pixels.size else np.zeros((1, 1), bool)
     file = io.BytesIO()
-    Image.fromarray(mask[top : top + height, left : left + width]).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
     return {
-        "points": [[left, top], [left + width - 1, top + height - 1]],
+        "points": [[mask.left, mask.top], [mask.left + pixels.shape[1] - 1, mask.top + pixels.shape[0] - 1]],
         "shape_type": "mask",
         "mask": base64.b64encode(file.getvalue()).decode("ascii"),
     }
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
-    """(P, 2) x, y in pixels around the largest part of (H, W) bool; (0, 2) where the mask is empty."""
-    lines = contour_generator(z=np.pad(mask.astype(np.float64), 1)).lines(0.5)
-    if not lines:
+def _outline(mask: CroppedMask) -> np.ndarray:
+    """(P, 2) x, y in pixels of the image around the largest part of a mask; (0, 2) where it is empty."""
+    if not (lines := contour_generator(z=np.pad(mask.pixels.astype(np.float64), 1)).lines(0.5)):
         return np.zeros((0, 2))
     points = (
         max(cast(list[np.ndarray], lines), key=_area)[:-1] - 0.5
     )  # the last point is the first; pixel centers lie at halves
     steps = np.diff(points, axis=0, append=points[:1])
-    return points[(steps != np.roll(steps, 1, axis=0)).any(1)]  # without those on a straight line
+    corners = points[(steps != np.roll(steps, 1, axis=0)).any(1)]  # without those on a straight line
+    return np.add(corners, (mask.left, mask.top))
 
 
 def _area(points: np.ndarray) -> float:

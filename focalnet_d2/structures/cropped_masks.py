@@ -62,6 +62,19 @@ class CroppedMask(NamedTuple):
             window[y0 - top : y1 - top, x0 - left : x1 - left] = part
         return window
 
+    def run_lengths(self, height: int, width: int) -> list[int]:
+        """The mask in an image of this size as COCO's run lengths: pixels outside and inside in turn, column by column.
+
+        The pixels of the image are never made, only those of the mask.
+        """
+        columns = np.pad(self.pixels.T, ((0, 0), (1, 1))).astype(np.int8)  # (w, h + 2), background at both ends
+        places, rows = np.nonzero(np.diff(columns, axis=1))  # starts and ends of runs in turn
+        changes = (self.left + places) * height + self.top + rows
+        joined = np.flatnonzero(changes[1:-1:2] == changes[2::2]) * 2 + 1  # a run that ends where the next one begins
+        changes = np.delete(changes, np.concatenate([joined, joined + 1]))
+        lengths = np.diff(np.concatenate([[0], changes, [height * width]])).tolist()
+        return lengths if lengths[-1] else lengths[:-1]
+
 
 class CroppedMasks(Sequence[np.ndarray]):
     """N masks of H x W pixels: an integer gives one dense (H, W) bool mask, a slice CroppedMasks.
@@ -96,3 +109,8 @@ class CroppedMasks(Sequence[np.ndarray]):
         for mask, crop in zip(dense, self.crops, strict=True):
             mask[crop.top : crop.bottom, crop.left : crop.right] = crop.pixels
         return dense
+
+
+def crop_mask(masks: Sequence[np.ndarray], index: int) -> CroppedMask:
+    """One of several masks (H, W) within the box around it."""
+    return masks.crops[index] if isinstance(masks, CroppedMasks) else CroppedMask.around(np.asarray(masks[index]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as mask_codec
 
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.image_input import InputImage
@@ -198,3 +199,13 @@ def test_cropped_masks_are_those_of_the_whole_image():
     assert np.array_equal(np.asarray(masks), dense)
     assert all(np.array_equal(one, other) for one, other in zip(masks, dense, strict=True))
     assert np.array_equal(masks[1:][0], dense[1])
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32))
+def test_run_lengths_are_those_of_the_whole_image(height, width, seed):
+    draws = np.random.default_rng(seed)
+    dense = draws.random((height, width)) < draws.choice([0.1, 0.5, 0.9, 1.0])
+    runs = {"size": [height, width], "counts": CroppedMask.around(dense).run_lengths(height, width)}
+    assert sum(runs["counts"]) == height * width
+    assert np.array_equal(mask_codec.decode(mask_codec.frPyObjects(runs, height, width)), dense)
+    assert mask_codec.frPyObjects(runs, height, width) == mask_codec.encode(np.asfortranarray(dense, np.uint8))
