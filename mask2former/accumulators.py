@@ -223,7 +223,7 @@ class InstanceList:
         self.row_sums[:, start:stop] = ones.mul_(mask_probs).sum(-1)
 
     def result(self) -> Instances:
-        """Instances with `pred_masks`, `pred_boxes`, `scores`, `pred_classes`."""
+        """Instances with `pred_masks`, `pred_boxes`, `scores`, `pred_classes`, `query_indices`."""
         areas = self.row_areas.sum(1, dtype=torch.float64)  # (D,)
         mask_scores = self.row_sums.sum(1, dtype=torch.float64) / (areas + 1e-6)  # (D,)
         (top, bottom), (left, right) = extent(self.row_areas > 0), extent(self.columns > 0)  # (D,) each
@@ -233,6 +233,7 @@ class InstanceList:
         instances.pred_boxes = Boxes(boxes[self.places])
         instances.scores = self.class_scores * mask_scores[self.places].to(self.class_scores.dtype)
         instances.pred_classes = self.classes
+        instances.query_indices = self.queries[self.places]
         return instances
 
 

@@ -73,13 +73,18 @@ class FocalModulation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
+        query, _, modulator = self.parts(x)
+        modulated = query * modulator
+        return self.dropout(fused_linear(self.ln(modulated), self.proj.weight, self.proj.bias))
+
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, gates and modulator: (B, H, W, C) -> (B, H, W, C), (B, H, W, L+1), (B, H, W, C)."""
         sizes = [self.dim, self.dim, self.focal_level + 1]
         projected = fused_linear(x, self.f.weight, self.f.bias)  # (B, H, W, 2C+L+1)
         query, context, gates = projected.split(sizes, dim=-1)
         context = self.gather_context(context, gates)
         modulator = fused_linear(context, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
-        modulated = query * modulator
-        return self.dropout(fused_linear(self.ln(modulated), self.proj.weight, self.proj.bias))
+        return query, gates, modulator
 
 
 class FeedForward(nn.Module):

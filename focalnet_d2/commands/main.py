@@ -23,6 +23,7 @@ COMMANDS = {
     "train": Command("focalnet_d2.commands.train", "trains a recipe"),
     "evaluate": Command("focalnet_d2.commands.evaluate", "evaluates weights on a recipe's test data"),
     "predict": Command("focalnet_d2.commands.predict", "predicts from a checkpoint: JSON, PNGs and pictures"),
+    "explain": Command("focalnet_d2.commands.explain", "shows why an image is predicted as it is"),
     "tune": Command("focalnet_d2.commands.tune", "finds the best thresholds of a checkpoint on annotated images"),
     "inspect": Command("focalnet_d2.commands.inspect", "tells what a checkpoint is and which recipes it fits"),
     "convert": Command("focalnet_d2.commands.convert", "writes a checkpoint in another layout"),

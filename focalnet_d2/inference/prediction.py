@@ -205,9 +205,7 @@ def _objects(instances: Instances, name: str, threshold: float | Sequence[float]
     """Boxes, scores, classes and masks, best score first."""
     scores = instances.scores.float()
     _check_finite(scores, name)
-    order = scores.argsort(descending=True, stable=True)
-    lowest = torch.as_tensor(threshold, dtype=scores.dtype, device=scores.device)  # one number, or (K,)
-    order = order[(scores >= (lowest[instances.pred_classes] if lowest.ndim else lowest))[order]]
+    order = kept_objects(instances, threshold)
     found = {
         "boxes": instances.pred_boxes.tensor[order].float().cpu().numpy(),
         "scores": scores[order].cpu().numpy(),
@@ -217,6 +215,14 @@ def _objects(instances: Instances, name: str, threshold: float | Sequence[float]
         masks = instances.pred_masks[order]
         found["masks"] = masks.to("cpu") if isinstance(masks, PackedMasks) else masks.bool().cpu().numpy()
     return found
+
+
+def kept_objects(instances: Instances, threshold: float | Sequence[float]) -> Tensor:
+    """Places (N,) of the objects that are not left out, best score first; see `read_result`."""
+    scores = instances.scores.float()
+    order = scores.argsort(descending=True, stable=True)
+    lowest = torch.as_tensor(threshold, dtype=scores.dtype, device=scores.device)  # one number, or (K,)
+    return order[(scores >= (lowest[instances.pred_classes] if lowest.ndim else lowest))[order]]
 
 
 def _check_finite(scores: Tensor, name: str) -> None:

@@ -25,7 +25,7 @@ def select_detections(
         clip_boxes: cut boxes at the image's borders and drop empty ones, as detrex does and FocalNet-DINO does not.
 
     Returns:
-        Per image `pred_boxes` (XYXY pixels), `scores`, `pred_classes`.
+        Per image `pred_boxes` (XYXY pixels), `scores`, `pred_classes`, `query_indices`.
     """
     num_classes = pred_logits.shape[-1]
     scores, pairs = pred_logits.sigmoid().flatten(1).topk(num_select, dim=1)  # (B, num_select)
@@ -38,6 +38,7 @@ def select_detections(
             pred_boxes=Boxes(boxes[index] * boxes.new_tensor([width, height, width, height])),
             scores=scores[index],
             pred_classes=classes[index],
+            query_indices=queries[index],
         )
         if clip_boxes:
             result.pred_boxes.clip((height, width))

@@ -11,8 +11,7 @@ Outcome = Literal[
     "covered",  # others own all pixels of its mask
     "overlap",  # others own too many of them
     "detection",  # an object of the result
-    "not in the best",  # none of its pairs with a class is among those that are kept
-    "outside",  # its box has no part in the image
+    "not selected",  # none of its pairs with a class is in the model's result
 ]
 
 
@@ -22,7 +21,7 @@ class QueryOutcome(NamedTuple):
     Attributes:
         query: its place among the queries.
         class_id: contiguous id of its best class; that of no object is None.
-        score: probability of its best class, or the score of its best detection.
+        score: probability of its best class, or the score of its detection.
         outcome: see `Outcome`.
         segment: id of its segment in the panoptic map, 0 for none; of a detection its place in the result, from 1.
         area: pixels of its mask, at the size of the result.
