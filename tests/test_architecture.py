@@ -31,7 +31,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "diagnostics": ("config", "data", "kernels", "registration"),
         "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "utils", "version"),
-        "export": ("data", "kernels", "utils", "version"),
+        "export": ("config", "data", "inference", "kernels", "utils", "version"),
         "inference": (
             *("backbone", "checkpoint", "config", "data", "engine", "evaluation", "kernels", "reports", "structures"),
             "utils",

@@ -39,7 +39,7 @@ from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentati
 from focalnet_d2.data.image_reading import read_image
 from focalnet_d2.data.loader import SampleStream, SeededDataset, build_train_loader, keep_list, seeded
 from focalnet_d2.data.mappers import DetectionMapper, InstanceMapper, PanopticMapper, SemanticMaskMapper
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.data.segmentation_transforms import ade_crop, lsj
 from focalnet_d2.data.transforms import detr_800
 from tests.reference.mappers import (

@@ -23,7 +23,8 @@ from PIL import Image
 
 from benchmarks.measuring import cpu_seconds_with_children
 from benchmarks.work import Timed, UnavailableError
-from focalnet_d2.data.panoptic_labels import semantic_from_panoptic, write_panoptic_ids
+from focalnet_d2.data.panoptic_labels import semantic_from_panoptic
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts
 from focalnet_d2.evaluation.panoptic_files import (

@@ -14,12 +14,11 @@ from detectron2.utils.file_io import PathManager
 from PIL import Image
 from torchvision.io import decode_png
 
-from focalnet_d2.utils.atomic_write import atomic_open
 from focalnet_d2.utils.text import some_of
 
+from .panoptic_png import LARGEST_ID
 from .pixels import READ_ERRORS, decoding_problem
 
-LARGEST_ID = 256**3 - 1
 _PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
 
 
@@ -147,23 +146,6 @@ def _join_colors(colors: np.ndarray) -> np.ndarray:
     np.bitwise_and(numbers, LARGEST_ID, out=ids.reshape(-1)[:-1])
     ids[-1, -1] = int.from_bytes(octets[-3:].tobytes(), "little")
     return ids.view(np.int32)
-
-
-def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
-    """Write (H, W) segment ids as a PNG that is either complete or absent; folders are made.
-
-    Raises:
-        ValueError: not an array of two dimensions, or ids that three bytes do not hold.
-    """
-    ids = np.asarray(ids)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
-        raise ValueError(f"Segment ids for {path} must be integers (H, W), not {ids.dtype} {ids.shape}.")
-    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
-        raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
-    size = (ids.shape[1], ids.shape[0])
-    image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
-    with atomic_open(path, sync=False) as file:
-        image.save(file, format="PNG")
 
 
 def semantic_from_panoptic(ids: np.ndarray, segments_info: Sequence[dict], ignore_label: int = 255) -> np.ndarray:

@@ -19,7 +19,8 @@ import numpy as np
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassMap
-from focalnet_d2.data.panoptic_labels import LARGEST_ID, label_runs, locate
+from focalnet_d2.data.panoptic_labels import label_runs, locate
+from focalnet_d2.data.panoptic_png import LARGEST_ID
 
 VOID = 0
 

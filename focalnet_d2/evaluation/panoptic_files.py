@@ -12,7 +12,8 @@ import numpy as np
 from focalnet_d2.data.annotations.ids import Id, check_alike
 from focalnet_d2.data.annotations.panoptic import read_panoptic, read_panoptic_predictions
 from focalnet_d2.data.class_map import ClassMap, category_classes
-from focalnet_d2.data.panoptic_labels import read_panoptic_ids, write_panoptic_ids
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.data.preparation.jobs import run_jobs
 
 from .coco_files import write_json

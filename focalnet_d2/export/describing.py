@@ -17,11 +17,14 @@ from .preprocessing import Step, apply_steps
 _PROBES = ((37, 53), (61, 40), (48, 48))  # (height, width) of images that show whether the steps are the mapper's
 
 
-def describe(model: nn.Module, mapper: Any, classes: ClassMap, *, threshold: float = 0.5) -> Description:
+def describe(
+    model: nn.Module, mapper: Any, classes: ClassMap, *, threshold: float | tuple[float, ...] = 0.5
+) -> Description:
     """What the file of a model says about itself; it takes any number and size of images.
 
     Args:
         mapper: of test images, from `focalnet_d2.data.mappers`.
+        threshold: lowest score of an object, of all classes or of each.
 
     Raises:
         ValueError: the mapper does what an exported file cannot describe.

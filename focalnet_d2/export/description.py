@@ -26,7 +26,8 @@ class Description:
         steps: from an upright image to the network's, dicts with `name` and its arguments (see `preprocessing.py`).
         color_order: "RGB" or "BGR".
         divisor: height and width of a batch are multiples of it.
-        threshold: objects with a lower score are left out, unless the user of the file says otherwise.
+        threshold: objects with a lower score are left out, unless the user of the file says otherwise; one for all
+            classes, or one for each.
         batch_size, size: images, and (height, width), of which the file takes no others; None where it takes any.
         tasks: of the model, the main one first.
         precision: of the weights: float32, float16 or int8.
@@ -40,7 +41,7 @@ class Description:
     steps: tuple[Mapping[str, Any], ...] = ()
     color_order: str = "RGB"
     divisor: int = 1
-    threshold: float = 0.5
+    threshold: float | tuple[float, ...] = 0.5
     batch_size: int | None = None
     size: tuple[int, int] | None = None
     tasks: tuple[str, ...] = ()
@@ -76,6 +77,8 @@ class Description:
             classes = ClassMap.from_plain(values.pop("classes"))
             for name in ("steps", "tasks"):
                 values[name] = tuple(values[name])
+            if isinstance(values["threshold"], list):
+                values["threshold"] = tuple(values["threshold"])
             values["size"] = None if values["size"] is None else tuple(values["size"])
             return cls(classes=classes, **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,6 +1,5 @@
-"""From a model to a file that another runtime runs: traced, written, checked, and only then moved into place."""
+"""From a model to a file that another runtime runs: written, checked, and only then moved into place."""
 
-import logging
 import os
 import secrets
 import shutil
@@ -9,44 +8,74 @@ from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import nn
 
 from focalnet_d2.utils.atomic_write import UNFINISHED
 
-from . import onnx_format
+from .checking import EXACT, HALF, check_file
 from .description import Description
+from .formats import Traced, format_named
+from .graph import output_names
 
-logger = logging.getLogger(__name__)
+EXAMPLE = Traced(2, (192, 256), dynamic=True)  # what dynamic graphs are traced with
 
 
-def export_onnx(
+class Written(NamedTuple):
+    """A file that has been written and checked.
+
+    Attributes:
+        path: of the file; others of its name may lie beside it.
+        description: what it says about itself.
+        difference: from the model in torch, see `check_file`.
+    """
+
+    path: Path
+    description: Description
+    difference: float
+
+
+def export_model(
     model: nn.Module,
     path: str | PathLike,
     description: Description,
     *,
-    size: tuple[int, int],
-    batch_size: int = 2,
-    dynamic: bool = True,
-) -> Path:
-    """Write a model as ONNX.
+    format: str = "onnx",
+    traced: Traced = EXAMPLE,
+    half: bool = False,
+) -> Written:
+    """Write a model in a format, run the file once beside the model, and move it into place if both agree.
 
     Args:
         model: in evaluation mode, on the CPU, in float32.
+        path: of the file; its folder is made.
         description: see `describe`.
-        size, batch_size: (height, width) and number of the images that it is traced with; the file takes no others
-            where it is not `dynamic`.
+        format: a name of `FORMATS`.
+        traced: batch size and size of the images, and whether they are the only ones that the file takes.
+        half: store the weights in 16 bits.
 
-    Returns:
-        The path.
+    Raises:
+        ImportError: a package that the format needs is missing; the message has the command that installs it.
+        ValueError: the format cannot do what is asked for, or the file does not agree with the model; names the file.
     """
-    path = Path(path)
-    fixed = replace(description, **({} if dynamic else {"batch_size": batch_size, "size": size}))
+    path, chosen = Path(path), format_named(format)
+    if half and not chosen.half:
+        raise ValueError(f"The format {format} has no half precision here: leave out --half, or take onnx or openvino.")
+    if traced.dynamic and not chosen.dynamic:
+        raise ValueError(f"The format {format} takes images of one size: give it, as --size 800x1333.")
+    fixed = {} if traced.dynamic else {"batch_size": traced.batch_size, "size": traced.size}
+    about = replace(description, precision="float16" if half else "float32", **fixed)
     with unfinished_files(path) as unfinished:
-        onnx_format.write(
-            model, unfinished, batch_size=batch_size, size=size, dynamic=dynamic, description=fixed.to_json()
-        )
-    return path
+        chosen.write(model, unfinished, traced, about, half=half)
+        session = chosen.open_written(unfinished, output_names(model, traced.batch_size, traced.size))
+        try:
+            difference = check_file(session, model, traced, about, HALF if half else EXACT)
+        except ValueError as error:
+            raise ValueError(f"{path} is not written: {error}") from error
+        finally:
+            del session
+    return Written(path, about, difference)
 
 
 @contextmanager

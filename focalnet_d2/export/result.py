@@ -1,13 +1,16 @@
 """What an exported model says about one image; numpy only."""
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.data.result_documents import Segment
+from focalnet_d2.data.result_files import save_results
 
 
 class Sizes(NamedTuple):
@@ -37,7 +40,7 @@ class Result:
         class_ids: (N,) int64 contiguous ids.
         masks: (N, H, W) bool.
         panoptic_map: (H, W) int32 segment ids, 0 for none.
-        segments: of the panoptic map: dicts with id, class_id (contiguous), isthing, score.
+        segments: of the panoptic map.
         semantic_map: (H, W) int32 contiguous ids.
         class_scores: (K,) float32 probabilities of a classifier.
     """
@@ -50,7 +53,7 @@ class Result:
     class_ids: np.ndarray | None = None
     masks: np.ndarray | None = None
     panoptic_map: np.ndarray | None = None
-    segments: tuple[dict[str, Any], ...] = ()
+    segments: tuple[Segment, ...] = ()
     semantic_map: np.ndarray | None = None
     class_scores: np.ndarray | None = None
 
@@ -63,6 +66,21 @@ class Result:
     def names(self) -> list[str]:
         """Class names of the N objects."""
         return [self.classes.names[index] for index in self._objects()]
+
+    def save(self, folder: str | PathLike, name: str | None = None) -> list[Path]:
+        """Write JSON and PNG files, each complete or not at all; returns their paths.
+
+        `NAME.json` has objects and classes, `NAME.panoptic.json` and `NAME.panoptic.png` the panoptic map,
+        `NAME.semantic.png` the ids of the data set of every pixel: what `Prediction.save` writes.
+
+        Args:
+            folder: is made.
+            name: what the names begin with, by default the name of the image's file; may have folders.
+
+        Raises:
+            ValueError: no name for an image without a file, or ids that are no pixel values.
+        """
+        return save_results(self, Path(folder), name)
 
     def _objects(self) -> list[int]:
         return [] if self.class_ids is None else self.class_ids.tolist()

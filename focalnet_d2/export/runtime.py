@@ -11,6 +11,7 @@ It needs numpy, Pillow and the runtime of the file (onnxruntime or openvino), an
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from PIL import Image
 
 from focalnet_d2.data.image_sources import InputImage, check_channel_order, image_in_memory
 from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
+from focalnet_d2.data.result_documents import Segment
 
 from .decoding import decoder
 from .description import Description
@@ -71,7 +73,7 @@ class ExportedModel:
         self.threshold = self.description.threshold if threshold is None else threshold
         self.batch_size = self.description.batch_size or batch_size
         self.channel_order = channel_order
-        self._decode = decoder(self.description.decoder)
+        self._decoder = decoder(self.description.decoder)
 
     def __call__(self, images: ImageSource | Iterable[ImageSource]) -> Result | list[Result]:
         """The result of one image, or a list of them.
@@ -87,48 +89,114 @@ class ExportedModel:
         return list(self.stream(images))
 
     def stream(self, images: Iterable[ImageSource]) -> Iterator[Result]:
-        """Results one after another, in the order of the images, for more of them than fit into memory."""
+        """Results one after another, in the order of the images, for more of them than fit into memory.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
+        """
+        for attempt in self.attempts(images):
+            if isinstance(attempt, Exception):
+                raise attempt
+            yield attempt
+
+    def attempts(self, images: Iterable[ImageSource]) -> Iterator[Result | OSError | ValueError]:
+        """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
         remaining = iter(images)
         while chunk := list(itertools.islice(remaining, self.batch_size)):
-            yield from self._predict([read_image(image, self.channel_order) for image in chunk])
+            yield from self._predict(chunk)
 
-    def _predict(self, images: list[InputImage]) -> list[Result]:
-        inputs = [self._network_input(image) for image in images]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for place, pixels in enumerate(inputs):
-            groups.setdefault(pixels.shape, []).append(place)
-        results: dict[int, Result] = {}
-        for places in groups.values():
-            outputs, padded = self._run([inputs[place] for place in places])
-            for index, place in enumerate(places):
-                height, width = inputs[place].shape[:2]
-                one = {name: values[index] for name, values in outputs.items()}
-                results[place] = self._result(one, images[place], padded, (height, width))
-        return [results[place] for place in range(len(images))]
+    def _predict(self, sources: Sequence[ImageSource]) -> list[Result | OSError | ValueError]:
+        """The results of a batch in its order; parts of different sizes go through the network by themselves."""
+        attempts = [self._prepare(source) for source in sources]
+        by_shape: dict[tuple[int, ...], list[Part]] = {}
+        for parts in attempts:
+            for part in [] if isinstance(parts, Exception) else parts:
+                by_shape.setdefault(part.pixels.shape, []).append(part)
+        for group in by_shape.values():
+            for start in range(0, len(group), self.batch_size):
+                self._run(group[start : start + self.batch_size])
+        return [parts if isinstance(parts, Exception) else self._result(parts) for parts in attempts]
 
-    def _network_input(self, image: InputImage) -> np.ndarray:
-        """(h, w, 3) uint8 of the size and in the order of colors that the network takes."""
+    def _prepare(self, source: ImageSource) -> "Sequence[Part] | OSError | ValueError":
+        try:
+            return self._check_size(self._parts(read_image(source, self.channel_order)))
+        except (OSError, ValueError) as error:
+            return error
+
+    def _parts(self, image: InputImage) -> list["Part"]:
+        """What the network gets of an image: all of it, or the windows that the decoder cuts it into."""
         about = self.description
-        pixels = apply_steps(image.pixels, about.steps, image.name)
-        if about.size is not None:
+        pixels = in_format(apply_steps(image.pixels, about.steps, image.name), about.color_order)
+        if about.size is not None and not about.settings.get("same_size", False):
             pixels = fit_into(pixels, about.size)
-        return in_format(pixels, about.color_order)
+        height, width = pixels.shape[:2]
+        if not hasattr(self._decoder, "windows"):
+            return [Part(image, pixels, (height, width))]
+        windows = self._decoder.windows((height, width), about.settings)
+        return [
+            Part(image, pixels[one.top : one.bottom, one.left : one.right], (height, width), one) for one in windows
+        ]
 
-    def _run(self, images: Sequence[np.ndarray]) -> tuple[dict[str, np.ndarray], Size]:
-        """Outputs of images of one size, (h, w, 3) uint8, and the padded size; a fixed batch is filled up."""
+    def _check_size(self, parts: Sequence["Part"]) -> Sequence["Part"]:
+        """Raises ValueError if a part is not of the one size that the file takes."""
+        sizes = {part.pixels.shape[:2] for part in parts}
+        wanted = self.description.size
+        if wanted is not None and self.description.settings.get("same_size", False) and sizes != {wanted}:
+            raise ValueError(
+                f"The file takes images of {wanted[0]} x {wanted[1]} pixels (height x width) only, and the image "
+                f"{parts[0].image.name} is of {sorted(sizes)} after resizing: export it without a fixed size."
+            )
+        return parts
+
+    def _run(self, parts: Sequence["Part"]) -> None:
+        """Fill in the outputs of parts of one size; a fixed batch is filled up."""
         about = self.description
-        height, width = images[0].shape[:2]
+        height, width = parts[0].pixels.shape[:2]
         size = about.size or padded_size((height, width), about.divisor)
+        images = [part.pixels for part in parts]
         missing = (about.batch_size or 0) - len(images)
-        batch, image_sizes = batch_of([*images, *[images[-1]] * missing], size)
-        outputs = self.session(batch, image_sizes)
-        return outputs, size
+        outputs = self.session(*batch_of([*images, *[images[-1]] * missing], size))
+        for index, part in enumerate(parts):
+            part.padded = size
+            part.outputs = {name: values[index] for name, values in outputs.items()}
 
-    def _result(self, outputs: dict[str, np.ndarray], image: InputImage, padded: Size, size: Size) -> Result:
+    def _result(self, parts: Sequence["Part"]) -> Result | ValueError:
+        image = parts[0].image
         height, width = image.pixels.shape[:2]
-        fields = self._decode(outputs, self.description.settings, Sizes(padded, size, (height, width)))
-        check_finite(fields, image.name)
+        sizes = Sizes(parts[0].padded, parts[0].size, (height, width))
+        settings = {**self.description.settings, "threshold": float(np.min(self.threshold))}
+        if parts[0].window is None:
+            fields = self._decoder.decode(parts[0].outputs, settings, sizes)
+        else:
+            outputs, windows = [part.outputs for part in parts], [part.window for part in parts]
+            fields = self._decoder.decode_windows(outputs, windows, settings, sizes)
+        if not is_finite(fields):
+            return ValueError(f"The model gives scores that are NaN or infinite for the image {image.name}.")
+        fields["segments"] = tuple(
+            Segment(int(one["id"]), int(one["class_id"]), bool(one["isthing"])) for one in fields.get("segments", ())
+        )
         return Result(self.description.classes, (height, width), image.path, **above(fields, self.threshold))
+
+
+@dataclass
+class Part:
+    """A part of an image on its way through the network.
+
+    Attributes:
+        image: that it belongs to.
+        pixels: (h, w, 3) uint8 of the part.
+        size: (height, width) of the whole image at the network's scale.
+        window: place of the part in it; None where it is all of it.
+        padded: (height, width) of the batch that it went through the network in.
+        outputs: of the network, by name.
+    """
+
+    image: InputImage
+    pixels: np.ndarray
+    size: Size
+    window: Any = None
+    padded: Size = (0, 0)
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_image(source: ImageSource, channel_order: str) -> InputImage:
@@ -149,19 +217,19 @@ def read_image(source: ImageSource, channel_order: str) -> InputImage:
     return InputImage(upright_pixels(decode_image(content, str(path)), str(path)), str(path), path)
 
 
-def above(fields: dict[str, Any], threshold: float) -> dict[str, Any]:
-    """Fields of a `Result` with the objects that reach the threshold, best score first."""
+def above(fields: dict[str, Any], threshold: float | Sequence[float]) -> dict[str, Any]:
+    """Fields of a `Result` with the objects that reach the threshold, of all classes or of theirs; best score first."""
     if fields.get("scores") is None:
         return fields
     scores = fields["scores"]
     order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] >= threshold]
+    lowest = np.broadcast_to(np.float32(threshold), np.shape(threshold) or (1,))  # (K,) or (1,)
+    order = order[scores[order] >= (lowest[fields["class_ids"][order]] if len(lowest) > 1 else lowest)]
     objects = {name: fields[name][order] for name in OBJECT_FIELDS if fields.get(name) is not None}
     return {**fields, **objects}
 
 
-def check_finite(fields: dict[str, Any], name: str) -> None:
-    """Raises ValueError where scores are NaN or infinite."""
-    for field in ("scores", "class_scores"):
-        if fields.get(field) is not None and not np.isfinite(fields[field]).all():
-            raise ValueError(f"The model gives scores that are NaN or infinite for the image {name}.")
+def is_finite(fields: dict[str, Any]) -> bool:
+    """Whether no score is NaN or infinite."""
+    scores = [fields[key] for key in ("scores", "class_scores") if fields.get(key) is not None]
+    return all(np.isfinite(values).all() for values in scores)

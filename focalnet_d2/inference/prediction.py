@@ -16,6 +16,7 @@ from torch import Tensor
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.data.result_documents import Segment
 from focalnet_d2.kernels.argmax import index_of_largest
 from focalnet_d2.structures.packed_masks import PackedMasks
 
@@ -26,15 +27,6 @@ from .prediction_picture import draw_prediction
 _LISTED = 5  # classes in the line about a prediction
 _NOTEBOOK = 1000  # pixels of the longer side of a picture in a notebook
 ArrayOrNone = np.ndarray | Any  # to type checkers an array: a user knows what the model predicts
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One segment of a panoptic map: the value of its pixels, its contiguous class, and whether it is a thing."""
-
-    id: int
-    class_id: int
-    is_thing: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)

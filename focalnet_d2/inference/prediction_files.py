@@ -4,15 +4,14 @@ Of a GeoTIFF there are also `START.geojson` with outlines of the objects, and `S
 `START.semantic.tif` with the same numbers as the PNGs. They say where on the earth they lie (`georeference.py`).
 """
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
-from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
+from focalnet_d2.data.result_documents import semantic_ids
+from focalnet_d2.data.result_files import save_json, save_png, start_of_names, with_ending
 
 from .georeference import Georeference, read_georeference, save_map, save_outlines
 
@@ -22,9 +21,7 @@ if TYPE_CHECKING:  # prediction.py imports this module
 
 def save_prediction(prediction: "Prediction", folder: Path, name: str | None, *, picture: bool) -> list[Path]:
     """See `Prediction.save`."""
-    if name is None and prediction.path is None:
-        raise ValueError("This prediction is of no file: give a name for the files to save, save(folder, name).")
-    start = folder / (name or Path(prediction.path or "").name)
+    start = start_of_names(prediction.path, folder, name)
     written = []
     if prediction.panoptic_map is not None:
         written += save_panoptic(prediction, start)
@@ -39,37 +36,33 @@ def save_objects(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.json`, objects and class scores in COCO's format."""
     written = []
     if prediction.boxes is not None and (georeference := _georeference(prediction)):
-        written.append(save_outlines(prediction, _with_ending(start, ".geojson"), georeference))
-    return [*written, _save_json(prediction.to_coco(), _with_ending(start, ".json"))]
+        written.append(save_outlines(prediction, with_ending(start, ".geojson"), georeference))
+    return [*written, save_json(prediction.to_coco(), with_ending(start, ".json"))]
 
 
 def save_panoptic(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.panoptic.png` and `START.panoptic.json`."""
     document, ids = prediction.to_panoptic()
-    png = _with_ending(start, ".panoptic.png")
+    png = with_ending(start, ".panoptic.png")
     document["annotations"][0]["file_name"] = png.name
     write_panoptic_ids(ids, png)
     return [
         png,
-        *_save_geotiff(prediction, ids, _with_ending(start, ".panoptic.tif")),
-        _save_json(document, _with_ending(start, ".panoptic.json")),
+        *_save_geotiff(prediction, ids, with_ending(start, ".panoptic.tif")),
+        save_json(document, with_ending(start, ".panoptic.json")),
     ]
 
 
 def save_semantic(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.semantic.png`, the ids of the data set of every pixel."""
-    ids = _semantic_ids(prediction)
-    geotiff = _save_geotiff(prediction, ids, _with_ending(start, ".semantic.tif"))
-    return [*geotiff, _save_png(Image.fromarray(ids), _with_ending(start, ".semantic.png"))]
+    ids = semantic_ids(prediction)
+    geotiff = _save_geotiff(prediction, ids, with_ending(start, ".semantic.tif"))
+    return [*geotiff, save_png(ids, with_ending(start, ".semantic.png"))]
 
 
 def save_picture(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.picture.png`."""
-    return [_save_png(Image.fromarray(prediction.plot()), _with_ending(start, ".picture.png"))]
-
-
-def _with_ending(start: Path, ending: str) -> Path:
-    return start.with_name(start.name + ending)
+    return [save_png(prediction.plot(), with_ending(start, ".picture.png"))]
 
 
 def _georeference(prediction: "Prediction") -> Georeference | None:
@@ -79,26 +72,3 @@ def _georeference(prediction: "Prediction") -> Georeference | None:
 def _save_geotiff(prediction: "Prediction", labels: np.ndarray, path: Path) -> list[Path]:
     georeference = _georeference(prediction)
     return [] if georeference is None else [save_map(labels, path, georeference)]
-
-
-def _semantic_ids(prediction: "Prediction") -> np.ndarray:
-    """(H, W) ids of the data set, uint8 or uint16.
-
-    Raises:
-        ValueError: an id is no value of a pixel.
-    """
-    ids = [entry.dataset_id for entry in prediction.classes.classes]
-    if wrong := [key for key in ids if not isinstance(key, int) or not 0 <= key < 2**16]:
-        raise ValueError(f"The class id {wrong[0]!r} is no value of a pixel (0 to 65535): no semantic PNG can hold it.")
-    return np.array(ids, np.uint8 if all(int(key) < 256 for key in ids) else np.uint16)[prediction.semantic_map]
-
-
-def _save_png(image: Image.Image, path: Path) -> Path:
-    with atomic_open(path, sync=False) as file:
-        image.save(file, format="PNG")
-    return path
-
-
-def _save_json(content: Any, path: Path) -> Path:
-    write_atomically(path, json.dumps(content, ensure_ascii=False))
-    return path

@@ -13,6 +13,7 @@ from scipy.ndimage import find_objects
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassEntry
+from focalnet_d2.data.result_documents import coco_document, file_name, panoptic_document
 from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 
 from .supervision_library import load_supervision
@@ -22,19 +23,8 @@ if TYPE_CHECKING:  # prediction.py imports this module
 
 
 def coco(prediction: "Prediction", image_id: Id = 1) -> dict[str, Any]:
-    """Objects in COCO's format: images, annotations with scores, categories.
-
-    Boxes are x, y, width, height; masks are compressed run lengths as text. Frames of a video have `frame_index` and
-    `time` in seconds, objects that were tracked `track_id`. `annotations` is also a list of results that COCO's tools
-    score. A classifier adds `class_scores`, the best first.
-    """
-    annotations = [_coco_object(prediction, index, image_id) for index in range(_count(prediction))]
-    document = {
-        "images": [_image(prediction, image_id)],
-        "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, 1)],
-        "categories": [{"id": one.dataset_id, "name": one.name} for one in prediction.classes.classes],
-    }
-    return document | ({} if prediction.class_scores is None else {"class_scores": _class_scores(prediction)})
+    """Objects in COCO's format, see `coco_document`; with `track_id` where they are tracked."""
+    return coco_document(prediction, image_id, details=lambda index: _details(prediction, index))
 
 
 def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any], np.ndarray]:
@@ -43,22 +33,7 @@ def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any]
     Raises:
         ValueError: the model predicts no panoptic map.
     """
-    if prediction.panoptic_map is None:
-        raise ValueError("There is no panoptic map: the model does not predict one.")
-    annotation = {
-        "image_id": image_id,
-        "file_name": f"{_file_name(prediction)}.panoptic.png",
-        "segments_info": [
-            {"id": one.id, "category_id": _entry(prediction, one.class_id).dataset_id, "iscrowd": 0} | extent
-            for one, extent in zip(prediction.segments, _extents(prediction), strict=True)
-        ],
-    }
-    categories = [
-        {"id": one.dataset_id, "name": one.name, "isthing": int(one.is_thing), "color": list(one.color)}
-        for one in prediction.classes.classes
-    ]
-    document = {"images": [_image(prediction, image_id)], "annotations": [annotation], "categories": categories}
-    return document, prediction.panoptic_map
+    return panoptic_document(prediction, image_id, extents=_extents(prediction)), prediction.panoptic_map
 
 
 def labelme(prediction: "Prediction") -> dict[str, Any]:
@@ -78,7 +53,7 @@ def labelme(prediction: "Prediction") -> dict[str, Any]:
         "version": "5.5.0",
         "flags": {},
         "shapes": shapes,
-        "imagePath": _file_name(prediction),
+        "imagePath": file_name(prediction),
         "imageData": None,
         "imageHeight": height,
         "imageWidth": width,
@@ -132,42 +107,17 @@ def _entry(prediction: "Prediction", class_id: int) -> ClassEntry:
     return prediction.classes.classes[class_id]
 
 
-def _file_name(prediction: "Prediction") -> str:
-    return "image" if prediction.path is None else prediction.path.name
-
-
-def _image(prediction: "Prediction", image_id: Id) -> dict[str, Any]:
-    height, width = prediction.size
-    image = {"id": image_id, "file_name": _file_name(prediction), "height": height, "width": width}
-    return (
-        image if prediction.time is None else image | {"frame_index": prediction.frame_index, "time": prediction.time}
-    )
-
-
-def _coco_object(prediction: "Prediction", index: int, image_id: Id) -> dict[str, Any]:
-    left, top, right, bottom = map(float, prediction.boxes[index])
-    entry: dict[str, Any] = {
-        "image_id": image_id,
-        "category_id": _entry(prediction, int(prediction.class_ids[index])).dataset_id,
-        "bbox": [left, top, right - left, bottom - top],
-        "area": (right - left) * (bottom - top),
-        "iscrowd": 0,
-        "score": float(prediction.scores[index]),
-    }
+def _details(prediction: "Prediction", index: int) -> dict[str, Any]:
+    """Track, area and segmentation of an object, as far as there are any."""
+    details: dict[str, Any] = {}
     if prediction.track_ids is not None:
-        entry["track_id"] = int(prediction.track_ids[index])
+        details["track_id"] = int(prediction.track_ids[index])
     if prediction.masks is not None:
         mask, size = crop_mask(prediction.masks, index), list(prediction.size)
         runs = mask_codec.frPyObjects({"size": size, "counts": mask.run_lengths(*prediction.size)}, *size)
-        entry["area"] = float(np.count_nonzero(mask.pixels))
-        entry["segmentation"] = {"size": size, "counts": cast(bytes, runs["counts"]).decode("ascii")}
-    return entry
-
-
-def _class_scores(prediction: "Prediction") -> list[dict[str, Any]]:
-    order = np.argsort(-prediction.class_scores, kind="stable").tolist()
-    entries = [(_entry(prediction, index), float(prediction.class_scores[index])) for index in order]
-    return [{"category_id": one.dataset_id, "name": one.name, "score": score} for one, score in entries]
+        details["area"] = float(np.count_nonzero(mask.pixels))
+        details["segmentation"] = {"size": size, "counts": cast(bytes, runs["counts"]).decode("ascii")}
+    return details
 
 
 def _extents(prediction: "Prediction") -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 PERSON, TOOTHBRUSH, BANNER, RUG = 1, 90, 92, 200  # category ids: the first and last thing, the first and last stuff
 IDS = np.array([[7, 7, 0, 70_000], [7, 900, 900, 70_000]])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 CATEGORIES = [  # ids with gaps, things and stuff mixed
     {"id": 40, "name": "sky", "isthing": 0},

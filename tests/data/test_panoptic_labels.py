@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from focalnet_d2.data import panoptic_labels
-from focalnet_d2.data.panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic, write_panoptic_ids
+from focalnet_d2.data.panoptic_labels import label_runs, read_panoptic_ids, semantic_from_panoptic
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.data.preparation import coco, prepare_coco_semantic
 from tests.data.coco_folder import IDS, write_coco
 

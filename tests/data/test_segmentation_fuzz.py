@@ -17,7 +17,7 @@ from focalnet_d2.data.catalog import get_segmentation_dataset_dicts
 from focalnet_d2.data.datasets.ade20k import register_semantic
 from focalnet_d2.data.datasets.custom import register_panoptic_folder
 from focalnet_d2.data.mappers import PanopticMapper, SemanticMaskMapper
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.evaluation.panoptic_files import TruthFile, read_classes_and_files, score_panoptic_files
 from focalnet_d2.evaluation.semantic import score_semantic_files
 from tests.data.segmentation_files import save_image, save_label, write_panoptic_set

@@ -8,7 +8,8 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic, write_panoptic_ids
+from focalnet_d2.data.panoptic_labels import read_panoptic_ids, semantic_from_panoptic
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 CATEGORY_IDS = (7, 3, 92)  # of the classes 0, 1, 2
 NAMES = ("fox", "hen", "sky")

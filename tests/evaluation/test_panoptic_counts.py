@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from focalnet_d2.data.class_map import class_map
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts, panoptic_results, read_segments
 from focalnet_d2.evaluation.panoptic_files import TruthFile, score_panoptic_files
 from focalnet_d2.evaluation.panoptic_stats import PanopticStats, compare_maps

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances
 
 from focalnet_d2.data.catalog import load_dataset
 from focalnet_d2.data.datasets.custom import register_panoptic_folder
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.evaluation.detection import DetectionEvaluator
 from tests.data.segmentation_files import write_panoptic_set
 

@@ -16,7 +16,7 @@ from focalnet_d2.data.checks.tasks import LabelTask
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.folders.dataset import FolderDataset, Part
 from focalnet_d2.data.label_decoding import LabelDecoding
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from focalnet_d2.reports.charts import bar_chart, bubble_chart
 from focalnet_d2.reports.data_page import data_page, write_data_page
 from focalnet_d2.reports.label_pictures import draw_labels

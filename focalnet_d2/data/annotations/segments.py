@@ -6,7 +6,7 @@ from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
-from ..panoptic_labels import LARGEST_ID
+from ..panoptic_png import LARGEST_ID
 from .entries import converted, distinct
 from .findings import Findings, without
 from .flags import meant_flag

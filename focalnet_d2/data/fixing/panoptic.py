@@ -13,7 +13,8 @@ from ..annotations.segments import segment_name
 from ..checks.panoptic import agrees_with_pixels, extents_of
 from ..folders.layouts import LAYOUTS
 from ..label_maps import check_label_size
-from ..panoptic_labels import read_panoptic_ids, write_panoptic_ids
+from ..panoptic_labels import read_panoptic_ids
+from ..panoptic_png import write_panoptic_ids
 from .changes import Changes, Snapshot
 from .images import ImageFolder, link_or_copy
 from .instances import place_images

@@ -23,7 +23,7 @@ from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
 
 from ..annotations.run_lengths import compressed_rle
 from ..datasets.ade20k_classes import ADE20K_CLASSES, ADE20K_THING_IDS, ade20k_categories
-from ..panoptic_labels import write_panoptic_ids
+from ..panoptic_png import write_panoptic_ids
 from .ade20k_sources import SPLITS, Source, find_sources, read_instances, read_semantic
 from .files import GRAY, RGB, PngHeader, image_size, is_complete_png, write_png
 from .jobs import Journal, fill_folder, run_jobs

@@ -14,7 +14,7 @@ from focalnet_d2.data.checks.labels import check_file, check_image_labels
 from focalnet_d2.data.checks.tasks import LabelFindings, RecipeLimits, read_for_checks, tasks_of
 from focalnet_d2.data.folders.finding import find_datasets
 from focalnet_d2.data.image_reading import read_image
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 HEIGHT, WIDTH = 40, 60
 IMAGES = (3, 5, 8, 9)

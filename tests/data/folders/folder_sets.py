@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 
 CATEGORIES = ({"id": 1, "name": "cat", "supercategory": ""}, {"id": 3, "name": "dog", "supercategory": ""})
 SIZE = (6, 4)  # width, height

@@ -9,7 +9,7 @@ from focalnet_d2.data.folders.dataset import LAYOUT_NAMES
 from focalnet_d2.data.folders.finding import choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import read_part
 from focalnet_d2.data.folders.layouts import LAYOUTS
-from focalnet_d2.data.panoptic_labels import write_panoptic_ids
+from focalnet_d2.data.panoptic_png import write_panoptic_ids
 from tests.data.folders.folder_sets import (
     CATEGORIES,
     PANOPTIC_IDS,

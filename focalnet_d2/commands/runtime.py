@@ -1,0 +1,90 @@
+"""`focalnet-d2-runtime`: predicts with an exported model, on machines without PyTorch.
+
+    focalnet-d2-runtime panoptic.onnx street.jpg --out predictions
+    focalnet-d2-runtime panoptic.xml photos --out predictions --threshold 0.3 --threads 4
+
+Files are named like the image: street.jpg.json has its objects in COCO's format, street.jpg.panoptic.png and .json its
+segments, and street.jpg.semantic.png the class ids of its pixels. The exit status is 0, or 1 where images could not be
+read: they are listed at the end.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from focalnet_d2.export.runtime import ExportedModel
+from focalnet_d2.export.sessions import SESSIONS
+
+from .errors import DEBUG, end_with_one_line
+
+IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}  # what is taken from folders
+UNREADABLE = 1  # exit status
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Predict; 0 where every image could be read, else 1."""
+    options = _parser().parse_args(arguments)
+    return end_with_one_line(lambda: _predict(options), debug=options.debug)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="focalnet-d2-runtime", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", metavar="MODEL", help="file that `focalnet-d2 export` has written, .onnx or .xml")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image, or folder of images")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of what is written")
+    parser.add_argument("--threshold", type=float, help="lowest score of an object (default: what the file says)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images that are run together (default: 1)")
+    parser.add_argument("--runtime", choices=sorted(SESSIONS), help="by default the one that the file's ending says")
+    parser.add_argument("--device", default="cpu", help="of the runtime (default: cpu)")
+    parser.add_argument("--threads", type=int, default=0, help="of one computation (default: the runtime chooses)")
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    model = ExportedModel(
+        options.model, threshold=options.threshold, batch_size=options.batch, runtime=options.runtime,
+        device=options.device, threads=options.threads,
+    )  # fmt: skip
+    images = named_images(options.images)
+    names, failures = iter(images), []
+    for attempt in model.attempts(images.values()):
+        name = next(names)
+        if isinstance(attempt, Exception):
+            failures.append(str(attempt))
+        else:
+            attempt.save(options.out, name)
+    for failure in failures:
+        sys.stderr.write(f"{failure}\n")
+    print(f"{len(images) - len(failures)} of {len(images)} images are predicted in {options.out}")
+    return UNREADABLE if failures else 0
+
+
+def named_images(paths: Iterable[Path]) -> dict[str, Path]:
+    """The image files by what their results are called: the name, in a folder that was named the path below it.
+
+    Raises:
+        FileNotFoundError: a folder without an image.
+        ValueError: two files whose results would have one name.
+    """
+    named: dict[str, Path] = {}
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())
+            if not files:
+                raise FileNotFoundError(f"There is no image in {path}: name a folder with images.")
+        for file in files:
+            name = str(file.relative_to(path)) if path.is_dir() else file.name
+            if named.setdefault(name, file).absolute() != file.absolute():
+                raise ValueError(
+                    f"The results of {named[name]} and {file} would have one name: predict them into different folders."
+                )
+    return named
+
+
+if __name__ == "__main__":
+    sys.exit(main())

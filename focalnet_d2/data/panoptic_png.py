@@ -1,0 +1,27 @@
+"""Writes segment ids as the colors of a PNG, as COCO's panoptic files have them; numpy and Pillow only."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from focalnet_d2.utils.atomic_write import atomic_open
+
+LARGEST_ID = 256**3 - 1
+
+
+def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
+    """Write (H, W) segment ids as a PNG that is either complete or absent; folders are made.
+
+    Raises:
+        ValueError: not an array of two dimensions, or ids that three bytes do not hold.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"Segment ids for {path} must be integers (H, W), not {ids.dtype} {ids.shape}.")
+    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
+        raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
+    size = (ids.shape[1], ids.shape[0])
+    image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
+    with atomic_open(path, sync=False) as file:
+        image.save(file, format="PNG")

@@ -1,0 +1,42 @@
+"""Files of OpenVINO, `NAME.xml` and `NAME.bin`, converted from ONNX."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from . import onnx_format
+from .description import KEY, Description
+from .formats import Traced
+from .packages import optional
+from .sessions import OpenVinoSession
+
+
+def write(model: nn.Module, path: Path, traced: Traced, description: Description, *, half: bool = False) -> None:
+    """Write a model for OpenVINO.
+
+    Args:
+        half: store the weights in 16 bits, as OpenVINO's own tools do.
+
+    Raises:
+        ImportError: onnx or openvino is missing.
+    """
+    openvino = optional("openvino")
+    source = path.with_suffix(".onnx")
+    onnx_format.write(model, source, traced, description)
+    network = openvino.convert_model(str(source))
+    save(network, path, description, half=half)
+    del network  # which reads weights from the ONNX file
+    for file in path.parent.glob(f"{source.name}*"):
+        file.unlink()
+
+
+def save(network: Any, path: Path, description: Description, *, half: bool = False) -> None:
+    """Write an `openvino.Model` with its description."""
+    network.set_rt_info(description.to_json(), [KEY])
+    optional("openvino").save_model(network, str(path), compress_to_fp16=half)
+
+
+def open_written(path: Path, names: list[str]) -> OpenVinoSession:
+    """The file in OpenVINO, on one thread."""
+    return OpenVinoSession(path, threads=1)

@@ -1,0 +1,2 @@
+def export_quantized(*a, **k):
+    raise NotImplementedError
