@@ -1,5 +1,6 @@
 """A written file against the model in torch, before anybody gets the file."""
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,8 @@ from .formats import Traced
 from .preprocessing import padded_size
 from .sessions import Arrays, Session
 
-EXACT, HALF = 1e-3, 0.2  # largest difference, in units of the spread of an output's values
+# Largest differences, in units of the spread of an output's values.
+EXACT, HALF, ANY = 1e-3, 0.2, math.inf
 _OTHER_SIZE = (0.75, 1.25)  # of height and width: those that a dynamic file is checked at, beside the traced ones
 
 

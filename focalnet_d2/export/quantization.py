@@ -1,2 +1,147 @@
-def export_quantized(*a, **k):
-    raise NotImplementedError
+"""Static 8-bit integers: ranges of activations come from images of the user, of what bears it.
+
+What ruins the accuracy stays float32: where deformable attention looks (offsets and their weights), the heads, the gates
+and softmax; of the rest, convolutions and products with weights become 8-bit.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from focalnet_d2.data.image_sources import InputImage
+from focalnet_d2.data.pixels import READ_ERRORS
+from focalnet_d2.inference.image_files import image_files
+
+from . import onnx_format, openvino_format
+from .checking import ANY, check_file
+from .description import Description
+from .exporting import Written, unfinished_files
+from .formats import Traced, format_named
+from .graph import output_names
+from .packages import optional
+from .preprocessing import batch_of, padded_size
+from .runtime import network_pixels, read_image
+
+LARGEST_NUMBER = 100  # of images that are looked at; more change little
+# Parts of the names that the graph's nodes have from the modules of the model.
+KEPT = re.compile(
+    r"sampling_offsets|attention_weights|reference|query_selection|class_embed|bbox_embed|box_embed|mask_embed|"
+    r"box_head|class_head|cls|bbox|predictor|logits|ref_point|patch_embed|modulation|gate",
+    re.IGNORECASE,
+)
+
+
+def export_quantized(
+    model: nn.Module, path: Path, description: Description, images: Path, *, format: str, traced: Traced
+) -> Written:
+    """Write a model in 8-bit integers, as far as it bears them.
+
+    Args:
+        images: folder, pattern or file of images like those that the model will see; a hundred suffice.
+        format: "onnx" or "openvino".
+
+    Raises:
+        FileNotFoundError: there is no image.
+        ImportError: a package is missing; the message has the command that installs it.
+        ValueError: another format, or a file that does not run; names the file.
+    """
+    if format not in ("onnx", "openvino"):
+        raise ValueError(f"The format {format} has no 8-bit integers here: take onnx or openvino.")
+    fixed = {} if traced.dynamic else {"batch_size": traced.batch_size, "size": traced.size}
+    about = replace(description, precision="int8", **fixed)
+    samples = list(calibration_inputs(images, about))
+    with unfinished_files(path) as unfinished:
+        source = unfinished.with_name("float.onnx")
+        onnx_format.write(model, source, traced, about)
+        (_quantize_onnx if format == "onnx" else _quantize_openvino)(source, unfinished, samples, about)
+        for file in unfinished.parent.glob(f"{source.name}*"):
+            file.unlink()
+        session = format_named(format).open_written(unfinished, output_names(model, traced.batch_size, traced.size))
+        difference = check_file(session, model, traced, about, ANY)
+        del session
+    return Written(path, about, difference)
+
+
+def calibration_inputs(images: Path, description: Description) -> Iterator[dict[str, np.ndarray]]:
+    """`images` and `image_sizes` of single images, spread over the files; those that cannot be read are left out.
+
+    Raises:
+        FileNotFoundError: there is no image.
+        ValueError: none of them can be read.
+    """
+    files = image_files(images)
+    step = max(1, len(files) // LARGEST_NUMBER)
+    count = 0
+    for file in files[::step][:LARGEST_NUMBER]:
+        try:
+            image: InputImage = read_image(file, "RGB")
+        except READ_ERRORS:
+            continue
+        pixels = network_pixels(image, description)
+        height, width = pixels.shape[:2]
+        size = description.size or padded_size((height, width), description.divisor)
+        batch, image_sizes = batch_of([pixels] * (description.batch_size or 1), size)
+        count += 1
+        yield {"images": batch, "image_sizes": image_sizes}
+    if not count:
+        raise ValueError(f"No image in {images} can be read: give a folder of images to calibrate with.")
+
+
+class _Samples:
+    """What onnxruntime asks for inputs, one after another."""
+
+    def __init__(self, samples: list[dict[str, np.ndarray]], names: set[str]):
+        self._remaining = iter([{name: one[name] for name in one if name in names} for one in samples])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next inputs, None after the last."""
+        return next(self._remaining, None)
+
+
+def _quantize_onnx(source: Path, path: Path, samples: list[dict[str, np.ndarray]], description: Description) -> None:
+    onnx, quantization = optional("onnx"), optional("onnxruntime.quantization")
+    file = onnx.load(source)
+    names = {entry.name for entry in file.graph.input}
+    kept = [node.name for node in file.graph.node if KEPT.search(node.name)]
+    result = path.with_name("integers.onnx")
+    quantization.quantize_static(
+        str(source),
+        str(result),
+        _Samples(samples, names),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        nodes_to_exclude=kept,
+        extra_options={"MatMulConstBOnly": True, "ActivationSymmetric": False},
+    )
+    onnx_format.save(onnx.load(result), path, description)
+
+
+def _quantize_openvino(
+    source: Path, path: Path, samples: list[dict[str, np.ndarray]], description: Description
+) -> None:
+    openvino, nncf = optional("openvino"), optional("nncf")
+    network = openvino.Core().read_model(str(source))
+    names = {name for entry in network.inputs for name in entry.get_names()}
+    inputs = [{name: one[name] for name in one if name in names} for one in samples]
+    kept = [operation.get_friendly_name() for operation in network.get_ops() if _is_kept(operation)]
+    quantized: Any = nncf.quantize(
+        network,
+        nncf.Dataset(inputs),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=kept, types=["Softmax", "GridSample", "MVN"], validate=False),
+    )
+    openvino_format.save(quantized, path, description)
+
+
+def _is_kept(operation: Any) -> bool:
+    name = operation.get_friendly_name()
+    return operation.get_type_name() in ("MatMul", "Convolution", "GroupConvolution") and bool(KEPT.search(name))

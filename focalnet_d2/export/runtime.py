@@ -21,6 +21,7 @@ from PIL import Image
 from focalnet_d2.data.image_sources import InputImage, check_channel_order, image_in_memory
 from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
 from focalnet_d2.data.result_documents import Segment
+from focalnet_d2.utils.attempts import raising
 
 from .decoding import decoder
 from .description import Description
@@ -94,10 +95,7 @@ class ExportedModel:
         Raises:
             FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
         """
-        for attempt in self.attempts(images):
-            if isinstance(attempt, Exception):
-                raise attempt
-            yield attempt
+        return raising(self.attempts(images))
 
     def attempts(self, images: Iterable[ImageSource]) -> Iterator[Result | OSError | ValueError]:
         """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
@@ -126,9 +124,7 @@ class ExportedModel:
     def _parts(self, image: InputImage) -> list["Part"]:
         """What the network gets of an image: all of it, or the windows that the decoder cuts it into."""
         about = self.description
-        pixels = in_format(apply_steps(image.pixels, about.steps, image.name), about.color_order)
-        if about.size is not None and not about.settings.get("same_size", False):
-            pixels = fit_into(pixels, about.size)
+        pixels = network_pixels(image, about)
         height, width = pixels.shape[:2]
         if not hasattr(self._decoder, "windows"):
             return [Part(image, pixels, (height, width))]
@@ -215,6 +211,17 @@ def read_image(source: ImageSource, channel_order: str) -> InputImage:
     except OSError as error:
         raise unreadable(str(path), error) from error
     return InputImage(upright_pixels(decode_image(content, str(path)), str(path)), str(path), path)
+
+
+def network_pixels(image: InputImage, description: Description) -> np.ndarray:
+    """(h, w, 3) uint8 of the size and in the order of colors that the network takes.
+
+    Raises:
+        ValueError: the image is too thin to be resized.
+    """
+    pixels = in_format(apply_steps(image.pixels, description.steps, image.name), description.color_order)
+    fits_already = description.size is None or description.settings.get("same_size", False)
+    return pixels if fits_already else fit_into(pixels, description.size)
 
 
 def above(fields: dict[str, Any], threshold: float | Sequence[float]) -> dict[str, Any]:

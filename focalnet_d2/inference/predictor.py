@@ -22,6 +22,7 @@ from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.pixels import in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
+from focalnet_d2.utils.attempts import raising
 
 from .image_files import image_files
 from .image_input import ImageSource, InputImage, read_input
@@ -128,10 +129,7 @@ class Predictor:
         Raises:
             FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
         """
-        for attempt in self.attempts(images):
-            if isinstance(attempt, Exception):
-                raise attempt
-            yield attempt
+        return raising(self.attempts(images))
 
     def video(
         self, path: str | os.PathLike, every: int = 1, *, tracker: ObjectTracker | None = None
