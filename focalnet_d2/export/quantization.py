@@ -1,7 +1,7 @@
 """Static 8-bit integers: ranges of activations come from images of the user, of what bears it.
 
-What ruins the accuracy stays float32: where deformable attention looks (offsets and their weights), the heads, the gates
-and softmax; of the rest, convolutions and products with weights become 8-bit.
+What ruins the accuracy stays float32: where deformable attention looks (offsets and their weights), the heads, the
+gates and softmax; of the rest, convolutions and products with weights become 8-bit.
 """
 
 import re
