@@ -23,8 +23,11 @@ if TYPE_CHECKING:  # prediction.py imports this module
 
 
 def coco(prediction: "Prediction", image_id: Id = 1) -> dict[str, Any]:
-    """Objects in COCO's format, see `coco_document`; with `track_id` where they are tracked."""
-    return coco_document(prediction, image_id, details=lambda index: _details(prediction, index))
+    """Objects in COCO's format, see `coco_document`.
+
+    Frames of a video have `frame_index` and `time` in seconds, objects that were tracked `track_id`.
+    """
+    return _in_time(prediction, coco_document(prediction, image_id, details=lambda index: _details(prediction, index)))
 
 
 def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any], np.ndarray]:
@@ -33,7 +36,8 @@ def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any]
     Raises:
         ValueError: the model predicts no panoptic map.
     """
-    return panoptic_document(prediction, image_id, extents=_extents(prediction)), prediction.panoptic_map
+    document = panoptic_document(prediction, image_id, extents=_extents(prediction))
+    return _in_time(prediction, document), prediction.panoptic_map
 
 
 def labelme(prediction: "Prediction") -> dict[str, Any]:
@@ -105,6 +109,13 @@ def _count(prediction: "Prediction") -> int:
 
 def _entry(prediction: "Prediction", class_id: int) -> ClassEntry:
     return prediction.classes.classes[class_id]
+
+
+def _in_time(prediction: "Prediction", document: dict[str, Any]) -> dict[str, Any]:
+    """The document of a frame of a video says which, and when."""
+    if prediction.time is not None:
+        document["images"][0] |= {"frame_index": prediction.frame_index, "time": prediction.time}
+    return document
 
 
 def _details(prediction: "Prediction", index: int) -> dict[str, Any]:
