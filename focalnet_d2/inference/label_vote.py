@@ -21,21 +21,21 @@ class LabelVote:
         size: (H, W) of the image.
 
     Attributes:
-        labels: (H, W) int32; complete after `finish`. Label 0 is none; it wins only where every vote is for it.
+        labels: (H, W) int16; complete after `finish`. Label 0 is none; it wins only where every vote is for it.
     """
 
     def __init__(self, size: tuple[int, int]):
-        self.labels = np.zeros(size, np.int32)
+        self.labels = np.zeros(size, np.int16)
         self._decided = 0  # rows
         self._open: list[tuple[Tile, np.ndarray]] = []
 
     def add(self, tile: Tile, labels: np.ndarray) -> None:
         """Take the vote (h, w) of a tile; the rows above its first one are decided."""
         self._decide(tile.top)
-        self._open.append((tile, labels.astype(np.int32)))
+        self._open.append((tile, labels.astype(np.int16)))
 
     def finish(self) -> np.ndarray:
-        """Decide what is left: (H, W) int32."""
+        """Decide what is left: (H, W) int16."""
         self._decide(self.labels.shape[0])
         return self.labels
 

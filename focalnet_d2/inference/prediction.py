@@ -43,7 +43,7 @@ class Prediction:
         masks: N masks of (H, W) bool: an array (N, H, W), or `PackedMasks` where that would be large.
         panoptic_map: (H, W) int32 segment ids, 0 for none.
         segments: of the panoptic map.
-        semantic_map: (H, W) int32 contiguous ids.
+        semantic_map: (H, W) int32 contiguous ids; int16 where it was put together from tiles.
         class_scores: (K,) float32 probabilities of a classifier.
         frame_index, time: of a frame of a video: its number from 0, and its time in seconds.
         track_ids: (N,) int64, equal for one object in several frames; -1 for none (see `ObjectTracker`).

@@ -177,19 +177,18 @@ class Predictor:
         except ValueError as error:
             return error
 
-    def _predict_all(self, images: list[InputImage]) -> list[Prediction]:
-        """Predictions of images of one size, a batch at a time.
+    def _predict_all(self, images: Iterable[InputImage]) -> Iterator[Prediction]:
+        """Predictions of images that are read already, a batch at a time.
 
         Raises:
             ValueError: one of them cannot be predicted.
         """
-        predictions = []
-        for start in range(0, len(images), self.batch_size):
-            for attempt in self._predict(images[start : start + self.batch_size]):
+        remaining = iter(images)
+        while chunk := list(itertools.islice(remaining, self.batch_size)):
+            for attempt in self._predict(chunk):
                 if isinstance(attempt, Exception):
                     raise attempt
-                predictions.append(attempt)
-        return predictions
+                yield attempt
 
     def _predict(self, images: Sequence[InputImage | OSError | ValueError]) -> list[Prediction | OSError | ValueError]:
         """The results of a batch in its order; images of different sizes go through the network by themselves."""

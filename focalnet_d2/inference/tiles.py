@@ -5,8 +5,9 @@ stuff and semantic maps by `label_vote`. Beside the image and the results, a few
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class TileSettings:
 
 
 def predict_tiled(
-    predict: Callable[[list[InputImage]], Sequence[Prediction]],
+    predict: Callable[[Iterable[InputImage]], Iterable[Prediction]],
     image: InputImage,
     classes: ClassMap,
     settings: TileSettings,
@@ -55,7 +56,7 @@ def predict_tiled(
     """The prediction of one image from those of its tiles.
 
     Args:
-        predict: predictions of images, in their order; it gets one row of tiles at a time.
+        predict: predictions of images, in their order.
         image: (H, W, 3).
         classes: of the model.
 
@@ -64,9 +65,9 @@ def predict_tiled(
     """
     size = (image.pixels.shape[0], image.pixels.shape[1])
     collected = _Collected(size)
-    for row in tile_grid(size, settings.size, int(settings.size * settings.overlap)):
-        for tile, prediction in zip(row, predict([_crop(image, tile) for tile in row]), strict=True):
-            collected.add(tile, prediction)
+    tiles = list(chain(*tile_grid(size, settings.size, int(settings.size * settings.overlap))))
+    for tile, prediction in zip(tiles, predict(_crop(image, tile) for tile in tiles), strict=True):
+        collected.add(tile, prediction)
     return collected.result(image, classes)
 
 
@@ -129,7 +130,8 @@ class _Collected:
             found = replace(found, **self._stitched_objects())
         if self.stuff is not None:
             things = stitch(self.things, self.tiles, self.size)
-            labels, segments = compose_panoptic(self.stuff.finish(), things, len(classes.classes))
+            stuff, self.stuff = self.stuff.finish().astype(np.int32), None
+            labels, segments = compose_panoptic(stuff, things, len(classes.classes))
             found = replace(found, panoptic_map=labels, segments=segments)
         if self.semantic is not None:
             semantic = self.semantic.finish()
