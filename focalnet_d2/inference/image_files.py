@@ -7,6 +7,7 @@ from pathlib import Path
 
 from focalnet_d2.data.folders.listing import IMAGE_SUFFIXES, Listing
 
+from .output_kinds import RESULT_ENDINGS
 from .video import VIDEO_SUFFIXES
 
 
@@ -32,8 +33,11 @@ def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path
     return files
 
 
-def named_files(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
+def named_files(paths: Iterable[str | os.PathLike], out: Path) -> dict[str, Path]:
     """The image files and videos by what their results are called: the name, in a folder that was named the path below.
+
+    Args:
+        out: folder of the results; those that lie among the images already are left out.
 
     Raises:
         FileNotFoundError: a folder or pattern without an image.
@@ -42,10 +46,30 @@ def named_files(paths: Iterable[str | os.PathLike]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         folder = Path(path).expanduser()
-        for file in image_files(path, videos=True):
+        for file in _without_results(image_files(path, videos=True), folder, out.absolute()):
             name = str(file.relative_to(folder)) if folder.is_dir() else file.name
             if named.setdefault(name, file).absolute() != file.absolute():
                 raise ValueError(
                     f"The results of {named[name]} and {file} would have one name: predict them into different folders."
                 )
     return named
+
+
+def _without_results(found: list[Path], source: Path, out: Path) -> list[Path]:
+    """The files that no earlier prediction has written, as into the folder of the images; a file that is named stays.
+
+    Raises:
+        FileNotFoundError: all are results.
+    """
+    if found == [source]:
+        return found
+    names = {str(file) for file in found}
+    kept = [file for file in found if not _is_result(file, names, out)]
+    if not kept:
+        raise FileNotFoundError(f"All images in {source} are results of predictions: name the folder of the images.")
+    return kept
+
+
+def _is_result(file: Path, names: set[str], out: Path) -> bool:
+    beginnings = [str(file).removesuffix(ending) for ending in RESULT_ENDINGS if str(file).endswith(ending)]
+    return any(beginning in names or out in file.absolute().parents for beginning in beginnings)

@@ -34,6 +34,11 @@ KINDS = {
     "semantic": Kind((".semantic.png",), "save_semantic", "sem_seg"),
     PICTURES: Kind((".picture.png",), "save_picture"),
 }
+# Of the images and videos among the results, GeoTIFFs included.
+RESULT_ENDINGS = (
+    *(".panoptic.png", ".panoptic.tif", ".semantic.png", ".semantic.tif"),
+    *(".picture.png", ".video.mp4"),
+)
 
 
 def choose_kinds(wanted: Sequence[str], tasks: Sequence[str], checkpoint: str) -> list[Kind]:

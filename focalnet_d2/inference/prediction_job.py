@@ -112,7 +112,7 @@ def run_prediction(job: PredictionJob, progress: Progress = _without_showing) ->
             does not predict, or a folder with results of other settings.
         OSError: a result cannot be written.
     """
-    files = on_main_process(lambda: named_files(job.paths))
+    files = on_main_process(lambda: named_files(job.paths, job.out))
     predictor = Predictor(
         *(job.checkpoint, job.recipe),
         device=str(resolve_device(job.device, local_rank())),

@@ -98,7 +98,7 @@ class _Canvas:
         image = Image.fromarray(prediction.image).resize(size, Image.Resampling.BICUBIC)
         self.pixels = np.asarray(image)[..., ::-1].copy()
         side = math.sqrt(size[0] * size[1])
-        self.line = max(2, round(side / 350))
+        self.line = max(3, round(side / 300))
         self.colors = [library.Color(*color) for color in prediction.classes.colors]
         self.contrast = [library.Color(*_contrast(color)) for color in prediction.classes.colors]
         self.annotator = self._label_annotator(max(12, round(side / 42)), font)
@@ -149,7 +149,11 @@ class _Canvas:
                 regions[np.asarray(found.masks[index])] = index
             self._fill(regions, class_ids)
         self._outline_boxes(boxes[order], found.class_ids[order])
-        endings = [f" {100 * score:.0f}" for score in found.scores.tolist()]
+        tracks = [-1] * len(boxes) if found.track_ids is None else found.track_ids.tolist()
+        endings = [
+            f" {100 * score:.0f}" + (f" #{track}" if track >= 0 else "")
+            for score, track in zip(found.scores.tolist(), tracks)
+        ]
         self._write([_Label(*item) for item in zip(class_ids, endings, boxes)])
 
     def write_classes(self, scores: np.ndarray) -> None:

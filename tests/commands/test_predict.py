@@ -58,6 +58,15 @@ def test_it_goes_on_where_it_was_interrupted(checkpoint, images, tmp_path, monke
     assert missing.is_file()
 
 
+@pytest.mark.parametrize("out", ["", "predictions"])
+def test_results_among_the_images_are_not_predicted(out, checkpoint, images, capsys):
+    """The second start finds the PNGs that the first one has written into the folder, or below it."""
+    command = ["predict", checkpoint, str(images), "--out", str(images / out), "--pictures", "--device", "cpu"]
+    assert main(command) == main(command) == 0
+    assert capsys.readouterr().out.count("2 of 2 files are predicted") == 2
+    assert len([name for name in files_of(images) if name.endswith(".picture.png")]) == 2
+
+
 def test_batches_write_the_same_files(checkpoint, images, tmp_path):
     written = []
     for size in ("1", "2"):

@@ -32,7 +32,7 @@ def test_two_processes_write_the_files_of_one(tmp_path):
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
-    assert f"{COUNT} of {COUNT + 1} images are predicted" in ran.stdout
+    assert f"{COUNT} of {COUNT + 1} files are predicted" in ran.stdout
     assert ran.stderr.count("3b.png cannot be read (it is no image)") == 1
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())

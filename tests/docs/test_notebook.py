@@ -48,4 +48,4 @@ def test_its_cells_run_and_show_pictures(notebook, tmp_path, monkeypatch):
     assert [one.boxes is not None and len(one.boxes) > 0 for one in predictions] == [True, True]
     for one in predictions:
         assert one._repr_png_().startswith(PNG)
-    assert (tmp_path / "docs" / "predictions" / "scene.png.picture.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "docs" / "predictions" / "night.picture.png").read_bytes().startswith(PNG)
