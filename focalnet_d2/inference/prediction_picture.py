@@ -83,7 +83,7 @@ class _Label(NamedTuple):
         width, height = size
         if self.is_listed:
             return [(0, row * height) for row in range(BEST_CLASSES)]
-        inside = [(self.middle[0] - width / 2, self.middle[1] - height / 2)] if self.depth >= height / 2 else []
+        inside = [(self.middle[0] - width / 2, self.middle[1] - height / 2)] if self.depth >= height else []
         return inside + corners_at_box(self.box.tolist(), size)
 
 
