@@ -22,6 +22,7 @@ def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
     if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
         raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
     size = (ids.shape[1], ids.shape[0])
-    image = Image.frombytes("RGB", size, ids.astype("<u4").tobytes(), "raw", "RGBX")
+    values = np.ascontiguousarray(ids, "<i4")  # no copy of an int32 map
+    image = Image.frombytes("RGB", size, memoryview(values).cast("B") if ids.size else b"", "raw", "RGBX")
     with atomic_open(path, sync=False) as file:
         image.save(file, format="PNG")
