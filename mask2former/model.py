@@ -118,8 +118,8 @@ class Mask2Former(ImageModel):
         return {"pred_logits": outputs["pred_logits"], "pred_masks": masks}
 
     def export_settings(self) -> dict[str, Any]:
-        """What `query_masks` decodes with, and the divisor of the sizes of a padded batch."""
-        return {"size_divisibility": self.size_divisibility, **self.inference.settings()}
+        """What `query_masks` decodes with."""
+        return self.inference.settings()
 
     def postprocess(self, outputs: Mask2FormerOutputs, sizes: ImageSizes) -> list[dict[str, Any]]:
         """The results of each image that `inference` is set to make, at its output size."""

@@ -249,6 +249,12 @@ def training_targets(batched_inputs: Sequence[Mapping[str, Any]], key: str) -> l
     return [sample[key] for sample in batched_inputs]
 
 
+def image_limits(padding_mask: Tensor) -> Tensor:
+    """The largest XYXY coordinates within each image: (B, H, W) bool, True = padding -> (B, 1, 4)."""
+    height, width = (~padding_mask[:, :, 0]).sum(1), (~padding_mask[:, 0]).sum(1)  # (B,)
+    return torch.stack([width, height, width, height], dim=1)[:, None].float()
+
+
 def output_sizes(batched_inputs: Sequence[Mapping[str, Any]]) -> list[Size]:
     """(height, width) of each result: what the mapper asks for, or the image's own."""
     return [

@@ -14,6 +14,7 @@ import openvino
 import torch
 from torch import Tensor
 
+from focalnet_d2.export.describing import divisor_of
 from focalnet_d2.export.graph import INPUTS, output_names, write_onnx
 from focalnet_d2.export.result import Sizes
 from focalnet_d2.kernels.dispatch import portable_operators
@@ -52,7 +53,7 @@ class Exported:
     def decoded(self, runtime: str, batched_inputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Fields of the result of each image."""
         settings = self.model.export_settings()
-        images, image_sizes = padded(batched_inputs, settings.get("size_divisibility", 1))
+        images, image_sizes = padded(batched_inputs, divisor_of(self.model))
         outputs = self.tensors(runtime, images, image_sizes)
         decode = import_module(f"focalnet_d2.export.decoding.{self.model.export_decoder}").decode
         results = []

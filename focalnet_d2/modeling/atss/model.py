@@ -137,9 +137,8 @@ class ATSS(ImageModel):
         return {"scores": scores, "centerness": quality, "boxes": boxes}
 
     def export_settings(self) -> dict[str, Any]:
-        """What `dense_boxes` decodes with, and the divisor of the sizes of a padded batch."""
+        """What `dense_boxes` decodes with."""
         return {
-            "size_divisibility": MM_DIVISOR,
             "score_threshold": self.score_threshold,
             "nms_threshold": self.nms_threshold,
             "max_detections": self.max_detections,

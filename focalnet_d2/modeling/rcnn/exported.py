@@ -5,14 +5,15 @@ Numbers of proposals and detections are fixed, and what is missing is marked. Ma
 Shapes: B images, P proposals, K classes, D detections, L levels, M x M cells of a mask.
 """
 
-from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..base import ImageBatch
+from focalnet_d2.layers.region_pooling import pool
+
+from ..base import ImageBatch, image_limits
 from .exported_proposals import Proposals, clip, is_finite, propose, take
 from .exported_suppression import pick_detections
 
@@ -26,8 +27,8 @@ def detect(backbone: nn.Module, proposal_generator: nn.Module, heads: Any, image
         images: (B, 3, H, W) and where they end.
 
     Returns:
-        `boxes` (B, D, 4) XYXY pixels of the input, `scores` (B, D), 0 where there is no detection, `class_ids` (B, D),
-        and `masks` (B, D, M, M), probabilities within the box.
+        `boxes` (B, D, 4) XYXY pixels of the input, `scores` (B, D), `class_ids` (B, D), and `masks` (B, D, M, M),
+        probabilities within the box. All are 0 where there is no detection.
     """
     limits = image_limits(images.padding_mask)
     features = backbone(images.tensor)
@@ -42,16 +43,11 @@ def detect(backbone: nn.Module, proposal_generator: nn.Module, heads: Any, image
         score_threshold=last.test_score_thresh,
         nms_threshold=last.test_nms_thresh,
     )
-    class_ids = places % heads.num_classes  # (B, D)
-    boxes = take(boxes.flatten(1, 2), places)  # (B, D, 4)
-    masks = predict_masks(heads, maps, boxes, class_ids)
+    missing = scores == 0
+    class_ids = (places % heads.num_classes).masked_fill(missing, 0)  # (B, D)
+    boxes = take(boxes.flatten(1, 2), places).masked_fill(missing[..., None], 0.0)  # (B, D, 4)
+    masks = predict_masks(heads, maps, boxes, class_ids).masked_fill(missing[..., None, None], 0.0)
     return {"boxes": boxes, "scores": scores, "class_ids": class_ids, "masks": masks}
-
-
-def image_limits(padding_mask: Tensor) -> Tensor:
-    """The largest coordinates XYXY within each image: (B, H, W) bool, True = padding -> (B, 1, 4)."""
-    height, width = (~padding_mask[:, :, 0]).sum(1), (~padding_mask[:, 0]).sum(1)  # (B,)
-    return torch.stack([width, height, width, height], dim=1)[:, None].float()
 
 
 def stages(heads: nn.Module) -> list[Any]:
@@ -96,31 +92,3 @@ def predict_masks(heads: Any, maps: list[Tensor], boxes: Tensor, class_ids: Tens
         of_stages.append(logits.gather(1, rows)[:, 0].sigmoid())
     masks = reduce(torch.add, of_stages) / len(of_stages)
     return masks.reshape(boxes.shape[0], -1, masks.shape[1], masks.shape[2])
-
-
-def pool(pooler: Any, maps: Sequence[Tensor], boxes: Tensor) -> Tensor:
-    """What Detectron2's `ROIPooler` gives: L x (B, C, H_l, W_l) and boxes (B, N, 4) -> (B * N, C, size, size).
-
-    Every level pools all boxes, but those of other levels as points, which costs it next to nothing.
-    """
-    images = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)  # (B,)
-    images = images[:, None, None].expand(-1, boxes.shape[1], 1)
-    regions = torch.cat([images, boxes], dim=2).flatten(0, 1)  # (B * N, 5)
-    level_of_box = assign_levels(pooler, regions[:, 1:])[:, None]  # (B * N, 1)
-    kept = torch.cat([torch.ones_like(regions[:1, :1]), torch.zeros_like(regions[:1, 1:])], dim=1)  # (1, 5)
-    pooled = None
-    for level, (align, features) in enumerate(zip(cast(Iterable[Any], pooler.level_poolers), maps, strict=True)):
-        own = level_of_box == level
-        found = align(features.float(), torch.where(own, regions, regions * kept))
-        pooled = found if pooled is None else torch.where(own[..., None, None], found, pooled)
-    assert pooled is not None
-    return pooled
-
-
-def assign_levels(pooler: Any, boxes: Tensor) -> Tensor:
-    """The level of each box, as equation 1 of arXiv:1612.03144 says: (N, 4) XYXY -> (N,) int64, 0 for the finest."""
-    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-    levels = torch.zeros_like(sides, dtype=torch.int64)
-    for level in range(pooler.min_level + 1, pooler.max_level + 1):
-        levels = levels + (sides >= pooler.canonical_box_size * 2.0 ** (level - pooler.canonical_level)).long()
-    return levels

@@ -158,8 +158,8 @@ class MaskRCNN(ImageModel, GeneralizedRCNN):
         return detect(self.backbone, self.proposal_generator, self.roi_heads, images)
 
     def export_settings(self) -> dict[str, Any]:
-        """The divisor of the sizes of a padded batch, and where a mask begins; all else is in the graph."""
-        return {"size_divisibility": self.backbone.size_divisibility, "mask_threshold": MASK_THRESHOLD}
+        """The probability from which on a pixel belongs to a mask; all else is in the graph."""
+        return {"mask_threshold": MASK_THRESHOLD}
 
     def static_forward(self, images: ImageBatch) -> None:
         """Pyramid, proposals, each box head on 1000 regions, each mask head on 100: what mmdetection counts."""

@@ -21,7 +21,7 @@ from focalnet_d2.set_prediction.outputs import QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
 from focalnet_d2.set_prediction.targets import Targets, prepare_targets
 
-from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
+from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, image_limits, training_targets
 from .checkpoint import LAYOUTS
 from .dynamic_head import DynamicHead
 
@@ -98,14 +98,13 @@ class SparseRCNN(ImageModel):
     def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
         """`pred_logits` (B, Q, K) and `pred_boxes` (B, Q, 4), cxcywh over the unpadded image."""
         features = list(self.backbone(images.tensor).values())  # (B, C, H_l, W_l) each, fine to coarse
-        height, width = (~images.padding_mask[:, :, 0]).sum(1), (~images.padding_mask[:, 0]).sum(1)  # (B,)
-        scale = torch.stack([width, height, width, height], dim=1)[:, None].float()  # (B, 1, 4)
+        scale = image_limits(images.padding_mask)  # (B, 1, 4)
         last = self.head.refine(features, scale, partial(pool, self.head.pooler))[-1]
         return {"pred_logits": last["pred_logits"], "pred_boxes": last["pred_boxes"]}
 
     def export_settings(self) -> dict[str, Any]:
-        """What `query_boxes` decodes with, and how images are padded."""
-        return {"num_select": self.num_select, "clip_boxes": False, "size_divisibility": MM_DIVISOR}
+        """What `query_boxes` decodes with."""
+        return {"num_select": self.num_select, "clip_boxes": False}
 
     def static_forward(self, images: ImageBatch) -> None:
         """Pyramid, then all stages on the proposals' features and regions of the size that the stages take."""
