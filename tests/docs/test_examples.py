@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import packages_distributions
 
+import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
@@ -19,6 +20,7 @@ from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.commands import main as focalnet_d2
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.generated import register_generated
+from focalnet_d2.inference.video import open_video
 from tests.data.folders.folder_sets import write_coco
 from tests.docs.pages import PAGES, ROOT, WITH_EXAMPLES, Passage, blocks, inline_code, name_of
 from tests.docs.shell import PROGRAMS, Command, check, commands_of, settings
@@ -65,6 +67,9 @@ def workplace(tmp_path, monkeypatch) -> Iterator[None]:
         (tmp_path / name).symlink_to(target)
     shipped = read_checkpoint(ROOT / "weights" / "dino_focalnet_mini_day.safetensors")
     write_coco(tmp_path / "pets", "train.json", ["a.jpg", "b.jpg"])
+    with open_video(tmp_path / "clip.mp4") as clip:
+        for time in (0.0, 0.1):
+            clip.write(np.zeros((64, 96, 3), np.uint8), time)
     save_checkpoint(tmp_path / "model.pth", {key: shipped[key] for key in ("model", "metadata") if key in shipped})
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
