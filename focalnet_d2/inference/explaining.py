@@ -71,7 +71,8 @@ def explain(predictor: Predictor, image: str | os.PathLike) -> Explanation:
         rows = []
     picture = _picture(prediction.image)
     is_whole = network.calls == 1
-    stages = network.stages(run.images[0].sizes.images[0], picture.shape[:2]) if is_whole else []
+    size = (picture.shape[0], picture.shape[1])
+    stages = network.stages(run.images[0].sizes.images[0], size) if is_whole else []
     return Explanation(prediction, tuple(rows), tuple(stages), picture)
 
 
@@ -144,7 +145,7 @@ def _watched_model(model: Any) -> Iterator[_Run]:
 def _traced_panoptic(model: nn.Module) -> Iterator[Any]:
     """Inside, a model with a panoptic map keeps what it decides; None where it has none."""
     inference: Any = getattr(model, "inference", None)
-    own = getattr(inference, "panoptic", None)
+    own: Any = getattr(inference, "panoptic", None)
     if not hasattr(own, "traced"):
         yield None
         return

@@ -17,7 +17,19 @@ from .explaining import Explanation
 from .explaining_network import StageMaps
 from .prediction_files import save_picture
 
-COLUMNS = ("query", "class", "score", "outcome", "segment", "area", "owned", "inside", "share", "rival", "lost")
+COLUMNS: tuple[str, ...] = (
+    "query",
+    "class",
+    "score",
+    "outcome",
+    "segment",
+    "area",
+    "owned",
+    "inside",
+    "share",
+    "rival",
+    "lost",
+)
 
 
 def save_explanation(explanation: Explanation, folder: Path, name: str) -> list[Path]:

@@ -41,7 +41,7 @@ class NetworkWatch:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.input_size = (0, 0)
+        self.input_size: tuple[int, int] = (0, 0)
         self.maps: dict[str, Tensor] = {}
         self.levels: dict[str, tuple[str, ...]] = {}
 

@@ -38,8 +38,8 @@ def gate_sheet(title: str, image: np.ndarray, maps: Mapping[str, np.ndarray]) ->
         (H', W', 3) uint8 RGB.
     """
     height, width = image.shape[:2]
-    font = ImageFont.load_default(size=max(12, round(width / 18)))
-    line = round(font.size * 1.7)
+    text_size = max(12, round(width / 18))
+    font, line = ImageFont.load_default(size=text_size), round(text_size * 1.7)
     cells = {"image": image, **{name: heat_picture(image, values) for name, values in maps.items()}}
     size = (len(cells) * (width + _MARGIN) + _MARGIN, 2 * line + height + _BAR + line + 2 * _MARGIN)
     sheet = Image.new("RGB", size, _PAPER)
