@@ -16,6 +16,7 @@ from .builders import (
     deformable_attention,
     dino,
     evaluators,
+    exported,
     gpu,
     mask2former,
     memory_plan,
@@ -205,6 +206,22 @@ CASES: tuple[Case, ...] = (
     Case(
         "mask2former", "Mask2Former FocalNet-T training step {size}, peak memory", mask2former.build_memory,
         [(1024, 1024)], (), {"": 0.6}, {"recipe": _MASK2FORMER}, _SMALL_MASK2FORMER,
+    ),
+    *(
+        Case(
+            "exported_deformable_attention", f"deformable attention, {place}", exported.build_attention,
+            [(800, 1333)], (), settings={"queries": queries}, small={"size": (64, 96)},
+        )
+        for place, queries in (("encoder {size}", None), ("decoder {size}, 900 queries", 900))
+    ),
+    Case(
+        "exported_models", "DINO FocalNet-T {size}", exported.build_model, [(800, 1333)], (),
+        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0}}, {"kind": "dino", "recipe": _DINO}, _SMALL_DINO,
+    ),
+    Case(
+        "exported_models", "Mask2Former FocalNet-T {size}", exported.build_model, [(800, 1344)], (),
+        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0}}, {"kind": "mask2former", "recipe": _MASK2FORMER},
+        _SMALL_MASK2FORMER,
     ),
     Case(
         "postprocessing", "Mask2Former post-processing {size}", postprocessing.build, [(512, 512)], ["float32"],

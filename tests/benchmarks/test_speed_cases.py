@@ -95,3 +95,17 @@ def test_compiling(run_cases):
     [row] = run_cases("DINO's encoder forward 32x48", "--set", "precision=float32")["rows"]
     assert row["compile_s"] > 0
     assert row["forms"]["compiled"]["difference"] == 0
+
+
+def test_exported_deformable_attention(run_cases):
+    encoder, decoder = run_cases("exported_deformable_attention")["rows"]
+    for row in (encoder, decoder):
+        assert len(row["forms"]) == 7  # torch, and three forms in two runtimes
+        assert all(form.get("difference", 0) < 1e-5 for form in row["forms"].values())
+
+
+def test_exported_models(run_cases):
+    dino, mask2former = run_cases("exported_models")["rows"]
+    for row in (dino, mask2former):
+        assert list(row["forms"]) == ["reference", "onnxruntime", "OpenVINO"]
+        assert all(form.get("difference", 0) < 1e-5 for form in row["forms"].values())
