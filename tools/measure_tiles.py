@@ -76,8 +76,8 @@ def main() -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Predict and score both ways."""
-    settings = dict(recipe=RECIPE, device="cpu", threshold=0.0, batch_size=6)
-    settings["overrides"] = ["model.num_classes=13", f"model.inference.thing_ids={list(range(THINGS))}"]
+    overrides = ["model.num_classes=13", f"model.inference.thing_ids={list(range(THINGS))}"]
+    settings: dict[str, Any] = dict(recipe=RECIPE, device="cpu", threshold=0.0, batch_size=6, overrides=overrides)
     by_scene = Predictor(WEIGHTS, **settings)
     in_one_piece = Predictor(WEIGHTS, **settings | {"overrides": [*settings["overrides"], *_whole_mosaics(by_scene)]})
     by_tile = Predictor(WEIGHTS, tiles=TileSettings(SIDE, options.overlap), **settings)
@@ -91,9 +91,9 @@ def measure(options: argparse.Namespace) -> None:
                 mosaic.image, by_scene.classes, panoptic_map=labels, segments=segments, **_objects(labels, segments)
             )
         )
-        results["scenes"].append(_joined(mosaic, by_scene([scene.image for scene in mosaic.scenes])))
-        results["tiles"].append(by_tile(mosaic.image))
-        results["one piece"].append(in_one_piece(mosaic.image))
+        results["scenes"].append(_joined(mosaic, list(by_scene.stream(scene.image for scene in mosaic.scenes))))
+        results["tiles"].extend(by_tile.stream([mosaic.image]))
+        results["one piece"].extend(in_one_piece.stream([mosaic.image]))
     with tempfile.TemporaryDirectory() as folder:
         files = {kind: _write(Path(folder) / kind, predictions) for kind, predictions in results.items()}
         for kind in ("scenes", "tiles", "one piece"):
