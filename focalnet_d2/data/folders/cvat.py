@@ -9,13 +9,14 @@
     Left out    polylines, points, cuboids, skeletons and tags, which is said
     Refused     tracks: they are of "CVAT for video", whose frames between key frames no file has
 
-hotcoco 1.3 reads boxes and polygons of this layout, but drops masks, turns rotated boxes upright without their rotation
-and gives each polygon of a group an object of its own.
+Files of nothing but boxes and polygons are read by hotcoco where it is installed and reads them as this does
+(`hotcoco_reading`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from .annotation_files import relative_to_root
 from .dataset import Part
+from .hotcoco_reading import ReadImage, read_cvat
 from .image_names import NameResolver, locate
 from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
@@ -78,24 +80,51 @@ def read(part: Part, report: Report) -> CocoInstances:
             none.
     """
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
-    number = 0
+    numbers = count(1)  # of images
     for file, subset in part.options["files"]:
         resolver = NameResolver(part.images, part.options["search"], file)
-        images = _images(_read(file), subset)
-        for image in images:
-            number += 1
-            try:
-                size = _whole(image, "height"), _whole(image, "width")
-                path = resolver.path_of(_named(image), report)
-            except ValueError as error:
-                name = image.get("name", "")
-                content.error("unusable-image", file, f"{file}: image {name!r} {error}.", (name,) if name else ())
-                continue
-            if content.add_image(number, path, size):
-                content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")
-        skipped = [shape.tag for image in images for shape in image if shape.tag in _NO_OUTLINES]
-        content.skip(file, skipped)
+        seen = _seen_by_hotcoco(file, subset, part.options["names"])
+        for image in seen or ():
+            path = resolver.path_of(image.name, report)
+            _add_seen(content, next(numbers), path, image, part.options["names"])
+        if seen is None:
+            _add_images(content, numbers, _images(_read(file), subset), resolver, report)
     return content.checked()
+
+
+def _seen_by_hotcoco(file: str, subset: str, names: Sequence[str]) -> list[ReadImage] | None:
+    """The images of a file; None where our own reader has to look."""
+    seen = None if subset else read_cvat(file)
+    labels = {one.label for image in seen or () for one in image.objects}
+    return seen if labels <= set(names) else None
+
+
+def _add_seen(content: InstanceContent, number: int, path: str, image: ReadImage, names: Sequence[str]) -> None:
+    content.add_image(number, path, image.size)
+    for one in image.objects:
+        category = names.index(one.label) + 1
+        if one.polygon is None:
+            content.add_box(number, category, one.bbox)
+        else:
+            content.add(number, category, image.size, Shapes(polygons=[one.polygon]))
+
+
+def _add_images(
+    content: InstanceContent, numbers: Iterator[int], images: Sequence[Element], resolver: NameResolver, report: Report
+) -> None:
+    """The images of a file, and their objects."""
+    file = resolver.source
+    for image, number in zip(images, numbers):
+        try:
+            size = _whole(image, "height"), _whole(image, "width")
+            path = resolver.path_of(_named(image), report)
+        except ValueError as error:
+            name = image.get("name", "")
+            content.error("unusable-image", file, f"{file}: image {name!r} {error}.", (name,) if name else ())
+            continue
+        if content.add_image(number, path, size):
+            content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")
+    content.skip(file, [shape.tag for image in images for shape in image if shape.tag in _NO_OUTLINES])
 
 
 def _read(path: str) -> Element:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..class_map import ClassMap
@@ -35,7 +34,7 @@ class Part:
 def image_name(file: str, part: Part) -> str:
     """The name of an image in lists, and its id where labels give it none: its path relative to the image folder, with
     "/"."""
-    return Path(os.path.relpath(file, part.images)).as_posix()
+    return os.path.relpath(file, part.images).replace(os.sep, "/")
 
 
 @dataclass(frozen=True)

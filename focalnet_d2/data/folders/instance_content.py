@@ -111,8 +111,15 @@ class InstanceContent:
 
     def add(self, image: int, category: int, size: Size, shapes: Shapes, *, ignore: bool = False) -> None:
         """An object of an image, by the pieces it is made of; it has a mask if one of them is an outline."""
+        self._add(image, category, shapes.entry(size), ignore)
+
+    def add_box(self, image: int, category: int, bbox: list[float], *, ignore: bool = False) -> None:
+        """An object of an image without a mask, by x, y, width and height in pixels from 0."""
+        self._add(image, category, {"bbox": bbox, "area": bbox[2] * bbox[3]}, ignore)
+
+    def _add(self, image: int, category: int, place: Entry, ignore: bool) -> None:
         entry = {"id": len(self._annotations) + 1, "image_id": self._ids[image], "category_id": category, "iscrowd": 0}
-        self._annotations.append(entry | shapes.entry(size) | ({"ignore": 1} if ignore else {}))
+        self._annotations.append(entry | place | ({"ignore": 1} if ignore else {}))
 
     def add_objects(self, image: int, size: Size, pieces: Iterable[Piece], file: str, where: str) -> None:
         """The objects that the shapes of an image make; a shape that is none is reported.

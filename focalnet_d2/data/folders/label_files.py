@@ -4,6 +4,7 @@ Folders say the parts; where no folder says one, it is for training. The folders
 files that come later are found.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -52,8 +53,9 @@ def part_of_folders(listing: Listing, folders: Sequence[str], options: dict) -> 
 
 def label_files(part: Part, suffix: str) -> list[str]:
     """Absolute paths of the files of labels of a part, sorted."""
-    folders = [Path(part.annotations, folder) for folder in part.options["folders"]]
-    return sorted(str(path) for folder in folders for path in folder.iterdir() if path.suffix.lower() == suffix)
+    folders = [str(Path(part.annotations, folder)) for folder in part.options["folders"]]
+    paths = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder)]
+    return sorted(path for path in paths if os.path.splitext(path)[1].lower() == suffix)
 
 
 def unlabelled_images(part: Part, suffix: str, others: Collection[str] = ()) -> list[str]:
@@ -66,9 +68,7 @@ def unlabelled_images(part: Part, suffix: str, others: Collection[str] = ()) -> 
     folders = {str(Path(part.annotations, folder)) for folder in part.options["folders"]}
     listing = Listing(part.images)
     paths = [listing.absolute(path) for path in listing.images]
-    return [
-        path for path in paths if str(Path(path).with_suffix("")) not in stems and str(Path(path).parent) in folders
-    ]
+    return [path for path in paths if os.path.splitext(path)[0] not in stems and os.path.dirname(path) in folders]
 
 
 class ImageFinder:
@@ -94,8 +94,11 @@ class ImageFinder:
         Raises:
             ValueError: there is none, or several fit equally well.
         """
+        own = self._by_stem.get(PurePosixPath(file).stem, ())
+        if len(own) == 1:
+            return own[0]
         name = PurePosixPath(named.replace("\\", "/"))
-        candidates = self._by_stem.get(Path(file).stem, ()) or self._by_stem.get(name.stem, ())
+        candidates = own or self._by_stem.get(name.stem, ())
         if not candidates:
             raise ValueError(f"{file} has no image: none of its name or of its text {named!r} is below {self._folder}.")
         ranks = {path: (path.endswith(f"/{name.name}"), _common_end(path, file)) for path in candidates}

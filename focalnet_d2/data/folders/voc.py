@@ -13,8 +13,8 @@
     Without a file   an image that ImageSets lists holds nothing (datumaro writes it so); another one is left out, which
                      is said: nobody has looked at it
 
-hotcoco 1.3 reads this layout, too, but no lists of parts, sizes of 0, images of another name than <filename>, corners
-from 0, or anything behind a faulty file, which its message does not name: mending that is longer than reading.
+Folders without lists whose corners count from 1 are read by hotcoco where it is installed and reads them as this does
+(`hotcoco_reading`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import Report, refusal
 from ..annotations.instances import CocoInstances
 from .dataset import Part
+from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
 from .layout import Found, Layout, WantedParts
@@ -69,7 +70,12 @@ def read(part: Part, report: Report) -> CocoInstances:
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
     finder = ImageFinder(part.images)
     files = _listed_files(part) if part.options["list"] else label_files(part, ".xml")
-    others = {file for number, file in enumerate(files, 1) if not _add(content, number, file, finder, part.options)}
+    if seen := _seen_by_hotcoco(part, files):
+        for number, file in enumerate(files, 1):
+            _add_seen(content, number, file, finder, seen[file], part.options["names"])
+        others = set()
+    else:
+        others = {file for number, file in enumerate(files, 1) if not _add(content, number, file, finder, part.options)}
     if not part.options["list"]:
         content.warn_of_unlabelled(unlabelled_images(part, ".xml", others), "an XML file of Pascal VOC")
     return content.checked()
@@ -164,6 +170,29 @@ def _listed_files(part: Part) -> list[str]:
     others = {name for path in part.options.get("without", ()) for name in filled_lines(path)}
     names = [name for name in filled_lines(part.options["list"]) if name not in others]
     return [str(Path(part.annotations, f"{name}.xml")) for name in names]
+
+
+def _seen_by_hotcoco(part: Part, files: Sequence[str]) -> Mapping[str, ReadImage] | None:
+    """What each file says; None where our own reader has to look."""
+    if part.options["list"] or part.options["first_pixel"] != 1:
+        return None
+    seen = read_voc(files, part.annotations)
+    labels = {one.label for image in seen.values() for one in image.objects} if seen else set()
+    return seen if labels <= set(part.options["names"]) else None
+
+
+def _add_seen(
+    content: InstanceContent, number: int, file: str, finder: ImageFinder, seen: ReadImage, names: Sequence[str]
+) -> None:
+    """The image of one file, and its objects."""
+    try:
+        image = finder.find(file, seen.name)
+    except ValueError as error:
+        content.failed("unusable-file", file, error)
+        return
+    if content.add_image(number, image, seen.size if all(seen.size) else None):
+        for one in seen.objects:
+            content.add_box(number, names.index(one.label) + 1, one.bbox, ignore=one.difficult)
 
 
 def _add(content: InstanceContent, number: int, file: str, finder: ImageFinder, options: Mapping[str, Any]) -> bool:

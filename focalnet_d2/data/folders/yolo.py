@@ -12,10 +12,8 @@
                  are taken as written, corners up to 1 % outside are moved to the edge, as ultralytics allows for both;
                  more is an error. Of poses (kpt_shape) the box is taken.
 
-Only hotcoco 1.3 reads this layout without torch or OpenCV. It refuses polygons, and names that are a list with
-dashes, leaves out sub-folders and images without a label file, names images without their suffix, and takes shares
-above 1: docs/formats.md has the whole comparison.
-supervision 0.31 needs OpenCV, and a folder of images and one of labels for each call.
+hotcoco 1.3 wants data.yaml among the label files, refuses polygons and names that are a list with dashes, leaves out
+sub-folders and images without a label file, and takes shares above 1: docs/formats.md has the whole comparison.
 """
 
 import logging
