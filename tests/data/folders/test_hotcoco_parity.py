@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from focalnet_d2.data.folders import cvat, voc, yolo
+from focalnet_d2.data.folders import cvat, hotcoco_reading, voc, yolo
 from tests.data.folders.labelled_folders import HEIGHT, WIDTH, cvat_xml, objects, read, voc_xml, write
 
 hotcoco = pytest.importorskip("hotcoco", reason="compares with hotcoco, of the extra 'fast-eval'")
@@ -80,7 +80,8 @@ def rows_of(theirs, folder):
     [(yolo, write_yolo, "images/"), (voc, write_voc, "JPEGImages/"), (cvat, write_cvat, "")],
     ids=["yolo", "voc", "cvat"],
 )
-def test_images_classes_and_boxes_are_alike(tmp_path, layout, write_both, folder, seed):
+def test_images_classes_and_boxes_are_alike(tmp_path, monkeypatch, layout, write_both, folder, seed):
+    monkeypatch.setattr(hotcoco_reading, "is_installed", lambda: False)
     theirs = write_both(tmp_path, boxes(seed))
     ours = read(layout.LAYOUT, tmp_path)
     assert sorted(objects(ours, tmp_path)) == rows_of(theirs, folder)
