@@ -22,11 +22,13 @@ from omegaconf import DictConfig
 
 from benchmarks import run as benchmarks
 from focalnet_d2.commands import main as focalnet_d2
+from focalnet_d2.commands import runtime
 from focalnet_d2.commands.train import recipe_and_folder
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe
 from tests.docs.pages import ROOT, Passage
 
 OTHERS_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+RUNTIME_NEEDS = ("numpy", "pillow", "onnxruntime")
 OF_A_RUN = "dino_focalnet_mini_quickstart"
 SHIPPED = ("weights/", "configs/", "tools/", "tests/")  # an argument that begins so is a file of this repository
 
@@ -258,11 +260,18 @@ test_names.__test__ = False
 
 
 def check_pip(arguments: Sequence[str]) -> None:
-    """`pip install "focalnet-d2[EXTRA]"`."""
+    """`pip install "focalnet-d2[EXTRA]"`, or the package alone with what the runtime needs."""
+    if list(arguments) in (["install", "--no-deps", "focalnet-d2"], ["install", *RUNTIME_NEEDS]):
+        return
     found = re.fullmatch(r"focalnet-d2\[([\w-]+)\]", arguments[-1])
     assert arguments[0] == "install"
     assert found, f"{arguments[-1]} is not one of our extras"
     assert found[1] in settings()["options.extras_require"], f"there is no extra {found[1]}"
+
+
+def check_runtime(arguments: Sequence[str]) -> None:
+    """The arguments of `focalnet-d2-runtime`."""
+    options_of(lambda: runtime.main(arguments))
 
 
 def check_source(arguments: Sequence[str]) -> None:
@@ -278,6 +287,7 @@ def check_pre_commit(arguments: Sequence[str]) -> None:
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
     r"focalnet-d2": check_subcommand,
+    r"focalnet-d2-runtime": check_runtime,
     r"(\.venv/bin/)?python": check_python,
     r"torchrun": check_torchrun,
     r"make": check_make,

@@ -24,6 +24,7 @@ from focalnet_d2.inference.video import open_video
 from tests.data.folders.folder_sets import write_coco
 from tests.docs.pages import PAGES, ROOT, WITH_EXAMPLES, Passage, blocks, inline_code, name_of
 from tests.docs.shell import PROGRAMS, Command, check, commands_of, settings
+from tests.export.mean_color import write_mean_color
 from tests.registered_sets import forgotten_afterwards
 
 LANGUAGES = {"python", "bash", "text", "bibtex"}
@@ -71,6 +72,7 @@ def workplace(tmp_path, monkeypatch) -> Iterator[None]:
         for time in (0.0, 0.1):
             clip.write(np.zeros((64, 96, 3), np.uint8), time)
     save_checkpoint(tmp_path / "model.pth", {key: shipped[key] for key in ("model", "metadata") if key in shipped})
+    write_mean_color(tmp_path / "panoptic.onnx")
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     with forgotten_afterwards():
