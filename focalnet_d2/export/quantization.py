@@ -1,7 +1,7 @@
 """Static 8-bit integers: ranges of activations come from images of the user, of what bears it.
 
-What ruins the accuracy stays float32: where deformable attention looks (offsets and their weights), the heads, the
-gates and softmax; of the rest, convolutions and products with weights become 8-bit.
+What ruins the accuracy stays float32: attention (where deformable attention looks, above all), focal modulation, the
+first convolution and the heads; of the rest, convolutions and products with weights become 8-bit.
 """
 
 import re
@@ -28,12 +28,9 @@ from .preprocessing import batch_of, padded_size
 from .runtime import network_pixels, read_image
 
 LARGEST_NUMBER = 100  # of images that are looked at; more change little
-# Parts of the names that the graph's nodes have from the modules of the model.
-KEPT = re.compile(
-    r"sampling_offsets|attention_weights|reference|query_selection|class_embed|bbox_embed|box_embed|mask_embed|"
-    r"box_head|class_head|cls|bbox|predictor|logits|ref_point|patch_embed|modulation|gate",
-    re.IGNORECASE,
-)
+# Parts of the names that nodes have from the modules of the model. All of an attention stays: its products do not say
+# which of them makes the offsets of deformable attention.
+KEPT = re.compile(r"attn|attention|modulation|embed|head|predictor|query_selection|reference", re.IGNORECASE)
 
 
 def export_quantized(
@@ -143,5 +140,9 @@ def _quantize_openvino(
 
 
 def _is_kept(operation: Any) -> bool:
-    name = operation.get_friendly_name()
-    return operation.get_type_name() in ("MatMul", "Convolution", "GroupConvolution") and bool(KEPT.search(name))
+    """Whether a product or a convolution of OpenVINO stays float32; products of two activations do."""
+    kind = operation.get_type_name()
+    if kind not in ("MatMul", "Convolution", "GroupConvolution"):
+        return False
+    weights = operation.input_value(1).get_node().get_type_name() in ("Constant", "Convert", "Reshape", "Transpose")
+    return not weights or bool(KEPT.search(operation.get_friendly_name()))
