@@ -24,6 +24,8 @@ SLOW = (
     "export/test_atss.py",
     "export/test_rcnn.py",
     "export/test_suppression_loops.py",
+    "export/test_command.py",
+    "export/test_without_torch.py",
     "kernels/test_compiler.py",
     "kernels/test_deformable_attention_triton.py",
     "kernels/test_focal_context_triton.py",

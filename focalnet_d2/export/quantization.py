@@ -56,7 +56,7 @@ def export_quantized(
         source = unfinished.with_name("float.onnx")
         onnx_format.write(model, source, traced, about)
         (_quantize_onnx if format == "onnx" else _quantize_openvino)(source, unfinished, samples, about)
-        for file in unfinished.parent.glob(f"{source.name}*"):
+        for file in unfinished.parent.glob("float.*"):
             file.unlink()
         session = format_named(format).open_written(unfinished, output_names(model, traced.batch_size, traced.size))
         difference = check_file(session, model, traced, about, ANY)
@@ -125,7 +125,9 @@ def _quantize_openvino(
     source: Path, path: Path, samples: list[dict[str, np.ndarray]], description: Description
 ) -> None:
     openvino, nncf = optional("openvino"), optional("nncf")
-    network = openvino.Core().read_model(str(source))
+    clean = source.with_suffix(".float.xml")
+    openvino.save_model(openvino.convert_model(str(source)), str(clean), compress_to_fp16=False)
+    network = openvino.Core().read_model(str(clean))  # what comes from ONNX at once has outputs that NNCF does not find
     names = {name for entry in network.inputs for name in entry.get_names()}
     inputs = [{name: one[name] for name in one if name in names} for one in samples]
     kept = [operation.get_friendly_name() for operation in network.get_ops() if _is_kept(operation)]
