@@ -65,7 +65,7 @@ def export_quantized(
 
 
 def calibration_inputs(images: Path, description: Description) -> Iterator[dict[str, np.ndarray]]:
-    """`images` and `image_sizes` of single images, spread over the files; those that cannot be read are left out.
+    """`images` (B, 3, H, W) and `image_sizes` (B, 2) of single images, spread over the files that can be read.
 
     Raises:
         FileNotFoundError: there is no image.
