@@ -10,7 +10,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import refusal
 from .layout import WantedParts
 from .listing import Listing
-from .part_names import in_order, part_of_path
+from .part_names import grouped_by_part, in_order, part_of_path
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +35,12 @@ def assign_parts(
     for part, value in wanted.items():
         if value:
             parts[part] = _wanted(listing, candidates, part, value, images_of)
-    others: dict[str, list[str]] = {}
-    for path in candidates:
-        if path not in parts.values():
-            others.setdefault(part_of_path(path), []).append(path)
-    unnamed = others.pop("", [])
-    if "train" not in {**parts, **others}:
-        others["train"] = unnamed
-    elif unnamed:
+    rest = [path for path in candidates if path not in parts.values()]
+    others, unnamed = grouped_by_part(rest, part_of_path, parts)
+    if unnamed:
         logger.warning("%s: %s left out, because no part is in the name.", listing.root, some_of(unnamed))
     for part, paths in others.items():
-        if part not in parts and paths:
+        if part not in parts:
             parts[part] = _only(listing, paths, part)
     return {part: parts[part] for part in in_order(parts)}
 

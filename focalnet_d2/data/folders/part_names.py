@@ -1,8 +1,9 @@
 """Which part of a data set a file or a folder is, by its name: "instances_train2017.json", "valid", "Testing"."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from .dataset import PARTS
 
@@ -18,6 +19,8 @@ WORDS = {
     **{f"{part}annot": part for part in PARTS},  # folders of CamVid's labels
 }
 
+Item = TypeVar("Item")
+
 
 def part_of_name(name: str) -> str:
     """The part that one name says, "" where it says none, or several."""
@@ -31,6 +34,24 @@ def part_of_path(path: str) -> str:
     pure = PurePosixPath(path)
     names = (pure.name, *(parent.name for parent in pure.parents))
     return next((part for name in names if (part := part_of_name(name))), "")
+
+
+def grouped_by_part(
+    items: Iterable[Item], part_of: Callable[[Item], str], taken: Collection[str]
+) -> tuple[dict[str, list[Item]], list[Item]]:
+    """The items of each part, and those that are left because they say no part where others say that they are for training.
+
+    Args:
+        part_of: the part that an item says, "" for none.
+        taken: parts that have items of their own already.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(part_of(item), []).append(item)
+    unnamed = groups.pop("", [])
+    if unnamed and "train" not in {*groups, *taken}:
+        return {**groups, "train": unnamed}, []
+    return groups, unnamed
 
 
 def in_order(parts: Iterable[str]) -> list[str]:

@@ -11,7 +11,6 @@ Pixel values are the ids of the classes, or colors where the list of classes has
 import itertools
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from .dataset import ListedImage, Part
 from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
 from .layout import Found, Layout, WantedParts
 from .listing import Listing, common_folder
-from .part_names import in_order, part_of_name
+from .part_names import grouped_by_part, in_order, part_of_name
 from .semantic_classes import classes_of_labels
 from .text_lines import filled_lines
 
@@ -92,13 +91,8 @@ def _parts(listing: Listing, group: LabelGroup, wanted: WantedParts) -> dict[str
             if not inside:
                 raise ValueError(f"data.{part}={value} has no image with a label file that is not of another part.")
             left = [pair for pair in left if pair not in parts[part]]
-    by_name: dict[str, list[Pair]] = defaultdict(list)
-    for pair in left:
-        by_name[pair.part].append(pair)
-    unnamed = by_name.pop("", [])
-    if unnamed and "train" not in {**by_name, **parts}:
-        by_name["train"] = unnamed
-    elif unnamed:
+    by_name, unnamed = grouped_by_part(left, lambda pair: pair.part, parts)
+    if unnamed:
         logger.warning("%s: %d images left out, because no part is in their path.", listing.root, len(unnamed))
     parts = {**by_name, **parts}
     return {part: parts[part] for part in in_order(parts)}
