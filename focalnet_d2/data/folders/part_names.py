@@ -39,7 +39,7 @@ def part_of_path(path: str) -> str:
 def grouped_by_part(
     items: Iterable[Item], part_of: Callable[[Item], str], taken: Collection[str]
 ) -> tuple[dict[str, list[Item]], list[Item]]:
-    """The items of each part, and those that are left because they say no part where others say that they are for training.
+    """The items of each part, and those that say none and are left because there are others for training.
 
     Args:
         part_of: the part that an item says, "" for none.
