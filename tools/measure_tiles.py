@@ -79,7 +79,8 @@ def measure(options: argparse.Namespace) -> None:
     overrides = ["model.num_classes=13", f"model.inference.thing_ids={list(range(THINGS))}"]
     settings: dict[str, Any] = dict(recipe=RECIPE, device="cpu", threshold=0.0, batch_size=6, overrides=overrides)
     by_scene = Predictor(WEIGHTS, **settings)
-    in_one_piece = Predictor(WEIGHTS, **settings | {"overrides": [*settings["overrides"], *_whole_mosaics(by_scene)]})
+    whole: dict[str, Any] = settings | dict(overrides=[*overrides, *_whole_mosaics(by_scene)])
+    in_one_piece = Predictor(WEIGHTS, **whole)
     by_tile = Predictor(WEIGHTS, tiles=TileSettings(SIDE, options.overlap), **settings)
     names, draws = by_scene.classes.names, np.random.default_rng(0)
     results: dict[str, list[Prediction]] = {"truth": [], "scenes": [], "tiles": [], "one piece": []}

@@ -27,16 +27,35 @@ class Results(Protocol):
         panoptic_map: (H, W) segment ids; semantic_map: (H, W) contiguous ids; class_scores: (K,).
     """
 
-    classes: ClassMap
-    path: Path | None
-    boxes: Any
-    scores: Any
-    class_ids: Any
-    masks: Any
-    panoptic_map: Any
-    segments: Sequence[Segment]
-    semantic_map: Any
-    class_scores: Any
+    @property
+    def classes(self) -> ClassMap: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def boxes(self) -> Any: ...
+
+    @property
+    def scores(self) -> Any: ...
+
+    @property
+    def class_ids(self) -> Any: ...
+
+    @property
+    def masks(self) -> Any: ...
+
+    @property
+    def panoptic_map(self) -> Any: ...
+
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+
+    @property
+    def semantic_map(self) -> Any: ...
+
+    @property
+    def class_scores(self) -> Any: ...
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,6 +6,7 @@ Each fusion takes the detections of every run (`Instances` of the same image siz
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class Nms:
         """Scores and boxes stay as they are."""
         together = Instances.cat(list(detections))
         boxes, scores, classes = together.pred_boxes.tensor, together.scores, together.pred_classes
-        return together[batched_nms(boxes, scores, classes, self.iou_threshold)]
+        return together[cast(Any, batched_nms(boxes, scores, classes, self.iou_threshold))]
 
 
 class SoftNms:
@@ -63,7 +64,7 @@ class SoftNms:
             order = self._decay(boxes[indices], scores, 0.0, self.sigma, self.skip_below, _GAUSSIAN)
             kept.append(indices[order])
             decayed.append(scores[scores > self.skip_below])
-        fused = together[torch.as_tensor(np.concatenate(kept), device=together.scores.device)]
+        fused = together[cast(Any, torch.as_tensor(np.concatenate(kept), device=together.scores.device))]
         fused.scores = torch.as_tensor(np.concatenate(decayed)).to(together.scores)
         return fused
 

@@ -26,6 +26,7 @@ class LabelVote:
 
     def __init__(self, size: tuple[int, int]):
         self.labels = np.zeros(size, np.int16)
+        self._size = size
         self._decided = 0  # rows
         self._open: list[tuple[Tile, np.ndarray]] = []
 
@@ -60,7 +61,7 @@ class LabelVote:
         labels = np.stack([_part(labels, tile, cell) for tile, labels in entries])  # (tiles, h, w)
         if len(labels) == 1:
             return labels[0]
-        weights = np.stack([_part(tile_weights(tile, self.labels.shape), tile, cell) for tile, _ in entries])
+        weights = np.stack([_part(tile_weights(tile, self._size), tile, cell) for tile, _ in entries])
         weights = np.where(labels == 0, 0, weights)
         votes = np.stack([((labels == own) * weights).sum(0) for own in labels])  # (tiles, h, w)
         return np.take_along_axis(labels, votes.argmax(0)[None], 0)[0]

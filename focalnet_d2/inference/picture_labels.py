@@ -1,7 +1,7 @@
 """Where the labels of a picture go: inside it, beside what they name, and never over one another."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import ImageFont
@@ -87,7 +87,7 @@ def middles_of_regions(regions: np.ndarray, count: int) -> list[tuple[float, flo
     small = regions[step // 2 :: step, step // 2 :: step]
     middles = []
     for index in range(count):
-        depth = distance_transform_edt(np.pad(small == index, 1))[1:-1, 1:-1]
+        depth = cast(np.ndarray, distance_transform_edt(np.pad(small == index, 1)))[1:-1, 1:-1]
         y, x = np.unravel_index(depth.argmax(), depth.shape)
         middles.append(((x + 0.5) * step, (y + 0.5) * step, max(float(depth[y, x]) - 0.5, 0.0) * step))
     return middles

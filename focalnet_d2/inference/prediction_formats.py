@@ -125,7 +125,8 @@ def _details(prediction: "Prediction", index: int) -> dict[str, Any]:
         details["track_id"] = int(prediction.track_ids[index])
     if prediction.masks is not None:
         mask, size = crop_mask(prediction.masks, index), list(prediction.size)
-        runs = mask_codec.frPyObjects({"size": size, "counts": mask.run_lengths(*prediction.size)}, *size)
+        plain = {"size": size, "counts": mask.run_lengths(*prediction.size)}
+        runs = mask_codec.frPyObjects(cast(Any, plain), *size)
         details["area"] = float(np.count_nonzero(mask.pixels))
         details["segmentation"] = {"size": size, "counts": cast(bytes, runs["counts"]).decode("ascii")}
     return details

@@ -1,6 +1,7 @@
 """A picture of a prediction, drawn by supervision: its segments, or else its masks and boxes, with readable labels."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ INK: Color = (20, 22, 28)
 PAPER: Color = (255, 255, 255)
 
 
-def draw_prediction(prediction: "Prediction", font: str | Path | None = None) -> np.ndarray:
+def draw_prediction(prediction: "Prediction", font: str | os.PathLike | None = None) -> np.ndarray:
     """(h, w, 3) uint8 RGB: the panoptic map, else the objects, else the semantic map; of a classifier the best classes.
 
     Args:
@@ -90,7 +91,7 @@ class _Label(NamedTuple):
 class _Canvas:
     """The image, enlarged if it is small, and what is drawn on it; supervision takes BGR."""
 
-    def __init__(self, prediction: "Prediction", library: ModuleType, font: str | Path | None) -> None:
+    def __init__(self, prediction: "Prediction", library: ModuleType, font: str | os.PathLike | None) -> None:
         self.prediction, self.library = prediction, library
         height, width = prediction.size
         self.scale = max(1.0, min(SHORTEST / min(height, width), LONGEST / max(height, width)))
@@ -103,7 +104,7 @@ class _Canvas:
         self.contrast = [library.Color(*_contrast(color)) for color in prediction.classes.colors]
         self.annotator = self._label_annotator(max(12, round(side / 42)), font)
 
-    def _label_annotator(self, font_size: int, font: str | Path | None) -> Any:
+    def _label_annotator(self, font_size: int, font: str | os.PathLike | None) -> Any:
         file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf" if font is None else Path(font)
         if not file.is_file():
             raise FileNotFoundError(f"The font file {file} does not exist.")

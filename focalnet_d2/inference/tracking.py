@@ -51,7 +51,8 @@ class ObjectTracker:
 
 def _byte_track(frame_rate: float) -> DetectionTracker:
     try:
-        from trackers import ByteTrackTracker  # optional: the extra tracking
+        # optional: the extra tracking, which few who check types have installed
+        from trackers import ByteTrackTracker  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError("Tracking needs the package trackers: pip install 'focalnet-d2[tracking]'") from error
     return ByteTrackTracker(

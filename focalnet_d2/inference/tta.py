@@ -5,7 +5,7 @@ Copies are run one at a time: memory does not grow with their number.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -110,11 +110,11 @@ class SemanticTTA(TTA):
         Raises:
             ValueError: the model returns no `sem_seg`, or classes instead of scores.
         """
-        total, count = None, 0
+        total, count = torch.zeros(()), 0
         for copy in self.copies(image_dict):
             scores = _scores(self.model([copy.inputs])[0])
             scores = scores.flip(-1) if copy.mirrored else scores
-            total = scores.clone() if total is None else total.add_(scores)
+            total = total.add_(scores) if count else scores.clone()
             count += 1
         return {"sem_seg": total.div_(count)}
 
@@ -171,14 +171,14 @@ class DetectionTTA(TTA):
         """
         fused = self.fusion([self._boxes(copy) for copy in self.copies(image_dict)])
         fused = fused[fused.scores.argsort(descending=True, stable=True)[: self.top_k]]
-        if isinstance(self.model, GeneralizedRCNN) and self.model.roi_heads.mask_on:
+        if isinstance(self.model, GeneralizedRCNN) and cast(Any, self.model).roi_heads.mask_on:
             fused = self._with_masks(fused, image_dict)
         return {"instances": fused}
 
     def _boxes(self, copy: ImageCopy) -> Instances:
         """What the model finds in a copy, without masks, where it is in the image."""
         if isinstance(self.model, GeneralizedRCNN):
-            (detections,) = self.model.inference([copy.inputs], do_postprocess=False)
+            (detections,) = cast(Any, self.model).inference([copy.inputs], do_postprocess=False)
             detections = detector_postprocess(_without_masks(detections), copy.inputs["height"], copy.inputs["width"])
         else:
             detections = _instances(self.model([copy.inputs])[0])
@@ -197,7 +197,7 @@ class DetectionTTA(TTA):
             height, width = copy.inputs["image"].shape[-2:]
             boxes.scale(width / fused.image_size[1], height / fused.image_size[0])
             given = Instances((height, width), pred_boxes=boxes, pred_classes=fused.pred_classes)
-            (seen,) = self.model.inference([copy.inputs], [given], do_postprocess=False)
+            (seen,) = cast(Any, self.model).inference([copy.inputs], [given], do_postprocess=False)
             masks = seen.pred_masks  # (N, 1, S, S), probabilities in the box
             total = total + (masks.flip(-1) if copy.mirrored else masks)
             count += 1

@@ -49,7 +49,7 @@ def deformable_attention_gather(
     places = locations.reshape(batch * queries, -1, 2)  # (B * Q, M * K, 2)
     weights = weights.reshape(batch * queries, -1)
     table = table.reshape(-1, channels)  # (B * T * M, D)
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         chunks = (batch * queries + QUERIES_AT_ONCE - 1) // QUERIES_AT_ONCE
         missing = chunks * QUERIES_AT_ONCE - batch * queries
         places = F.pad(places, (0, 0, 0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, -1, 2)

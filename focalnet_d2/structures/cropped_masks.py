@@ -101,7 +101,7 @@ class CroppedMasks(Sequence[np.ndarray]):
         return self.crops[index].within(0, 0, *self.size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self[index] for index in range(len(self)))
+        return (crop.within(0, 0, *self.size) for crop in self.crops)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         """(N, H, W) bool, all of them at once."""
@@ -111,6 +111,6 @@ class CroppedMasks(Sequence[np.ndarray]):
         return dense
 
 
-def crop_mask(masks: Sequence[np.ndarray], index: int) -> CroppedMask:
+def crop_mask(masks: Sequence[np.ndarray] | np.ndarray, index: int) -> CroppedMask:
     """One of several masks (H, W) within the box around it."""
     return masks.crops[index] if isinstance(masks, CroppedMasks) else CroppedMask.around(np.asarray(masks[index]))
