@@ -24,13 +24,13 @@ UNREADABLE = 1  # exit status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Predict; 0 where every image could be read, else 1."""
-    options = _parser().parse_args(arguments)
+    options = _parser("focalnet-d2-runtime" if arguments is None else "focalnet-d2 runtime").parse_args(arguments)
     return end_with_one_line(lambda: _predict(options), debug=options.debug)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="focalnet-d2-runtime", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", metavar="MODEL", help="file that `focalnet-d2 export` has written, .onnx or .xml")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image, or folder of images")
