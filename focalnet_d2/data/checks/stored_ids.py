@@ -1,14 +1,16 @@
-"""Ids of images and their places, in eight bytes an image where the ids are whole numbers."""
+"""Ids of images and their places: eight bytes an image, and where the ids are texts their bytes."""
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ..annotations.ids import Id
 from ..annotations.json_stream import UnusualJsonError
+from ..folders.compact_texts import CompactTexts
 
 
 class StoredIds(Mapping[Id, int]):
@@ -16,8 +18,8 @@ class StoredIds(Mapping[Id, int]):
 
     def __init__(self) -> None:
         self._numbers = array("q")
-        self._texts: list[str] = []
-        self._places: dict[str, int] = {}  # of texts
+        self._texts = CompactTexts()
+        self._last: tuple[Any, int | None] = (None, None)  # the text that was asked for last, and its place
 
     def extend(self, ids: Sequence[Id]) -> None:
         """Adds ids.
@@ -26,7 +28,7 @@ class StoredIds(Mapping[Id, int]):
             UnusualJsonError: they are not like those before, or numbers of more than 64 bits.
         """
         if isinstance(ids[0], str):
-            self._texts += ids  # all are of the kind of the first: reading has looked
+            self._texts.extend(ids)  # all are of the kind of the first: reading has looked
         else:
             try:
                 self._numbers.extend(ids)
@@ -41,11 +43,10 @@ class StoredIds(Mapping[Id, int]):
         Raises:
             UnusualJsonError: an id is there twice.
         """
-        order = np.array(sorted(range(len(self._texts)), key=self._texts.__getitem__), np.int64)
         if self._texts:
-            self._texts.sort()
-            self._places = {text: place for place, text in enumerate(self._texts)}
-            is_repeated = len(self._places) < len(self._texts)
+            order = np.array(sorted(range(len(self._texts)), key=self._texts.__getitem__), np.int64)
+            self._texts = CompactTexts(self._texts[place] for place in order.tolist())
+            is_repeated = any(one == other for one, other in pairwise(self._texts))
         else:
             numbers = np.array(self._numbers, np.int64)
             order = np.argsort(numbers, kind="stable")
@@ -65,7 +66,11 @@ class StoredIds(Mapping[Id, int]):
     def get(self, key: Id, default: Any = None) -> Any:
         """The place of an id."""
         if self._texts:
-            return self._places.get(str(key), default)
+            if key != self._last[0]:  # objects of one image come one after the other
+                place = bisect_left(self._texts, str(key))
+                is_there = place < len(self._texts) and self._texts[place] == str(key)
+                self._last = (key, place if is_there else None)
+            return default if self._last[1] is None else self._last[1]
         place = bisect_left(self._numbers, key)
         return place if place < len(self._numbers) and self._numbers[place] == key else default
 

@@ -1,31 +1,38 @@
-"""Big COCO files for `check-data`: read a chunk at a time by the rules of `annotations`, and kept in a temporary file.
+"""Big COCO files, and what other formats become, for `check-data`: looked at in chunks by the rules of `annotations`,
+and kept in a temporary file.
 
 A file with errors that are about all of its annotations, such as ids in two forms, is read at once, as small ones are.
 """
 
-import json
 import os
-import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from focalnet_d2.utils.garbage_collection import paused_collection
 
-from ..annotations import instances, json_stream
+from ..annotations import instances
 from ..annotations.box_forms import BoxForms
 from ..annotations.chunked_findings import ChunkedFindings
 from ..annotations.faults import Fault, Report
 from ..annotations.ids import repeats_of
+from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import JsonStream, UnusualJsonError
 from ..folders.coco import PathSetter
 from ..folders.dataset import Part
+from ..folders.instance_content import InstanceContent
 from .missing_masks import MissingMasks
+from .stored_entries import EntryStore
 from .stored_ids import StoredIds
 
+BIG = 1 << 20  # bytes of a file from which on it is read a chunk at a time
+MANY = 2000  # images of other formats from which on they are
+_CHUNK = 1000  # images or objects that are looked at together
 _UNKNOWN = float("inf")
 _KEYS = ("id", "file_name", "height", "width")  # of images; nobody asks for others
 
@@ -76,54 +83,6 @@ def _is_id(key: Any) -> bool:
     return type(key) in (int, str)
 
 
-class EntryStore(Sequence):
-    """Entries as JSON in a temporary file, which is gone with it; each is a new one when it is asked for."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="focalnet_d2_check_", buffering=0)  # noqa: SIM115  lives as this
-        self._ends = array("q", [0])
-        self._order: Sequence[int] | np.ndarray = range(2**63 - 1)
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: Any) -> Entry:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        place = int(self._order[index])
-        start, end = self._ends[place], self._ends[place + 1]
-        self._file.seek(start)
-        return _loads(self._file.read(end - start))
-
-    def extend(self, entries: Sequence[Entry]) -> None:
-        """Adds entries at the end; none may be asked for before the last is added."""
-        content, start = bytearray(), self._ends[-1]
-        for entry in entries:
-            content += _dumps(entry)  # one by one: orjson's text of a small entry takes 4 KB until it goes
-            self._ends.append(start + len(content))
-        self._file.write(content)
-
-    def arrange(self, order: np.ndarray) -> None:
-        """Gives the entries another order; (N,) places of those of today."""
-        self._order = order
-
-
-def _dumps(entry: Entry) -> bytes:
-    try:
-        import orjson  # an optional extra
-    except ImportError:
-        return json.dumps(entry).encode()
-    return orjson.dumps(entry)
-
-
-def _loads(text: bytes) -> Entry:
-    try:
-        import orjson  # an optional extra
-    except ImportError:
-        return json.loads(text)
-    return orjson.loads(text)
-
-
 def store_instances(part: Part, report: Report) -> StoredInstances | None:
     """Reads a big file.
 
@@ -134,7 +93,7 @@ def store_instances(part: Part, report: Report) -> StoredInstances | None:
         None of a small file, and of one that has to be read at once; nothing is reported then.
     """
     try:
-        if os.path.getsize(part.annotations) < json_stream.BIG:
+        if os.path.getsize(part.annotations) < BIG:
             return None
         faults: list[Fault] = []
         with open(part.annotations, "rb") as file, paused_collection():
@@ -146,11 +105,28 @@ def store_instances(part: Part, report: Report) -> StoredInstances | None:
     return stored
 
 
-class _Reading:
-    """What is known of a file while it is read."""
+def store_gathered(content: InstanceContent, part: Part, report: Report) -> CocoInstances | StoredInstances:
+    """The same of what a reader of another format has gathered in `EntryStore`s; few images are looked at at once."""
+    gathered, faults = content.content(), []
+    if len(gathered["images"]) >= MANY:
+        with suppress(UnusualJsonError), paused_collection():
+            stored = _Reading(part, is_converted=True).read_gathered(gathered, faults.append)
+            for fault in faults:
+                report(fault)
+            return stored
+    listed = {key: list(entries) for key, entries in gathered.items()}
+    return instances.check_instances(listed, part.annotations, report, is_converted=True)
 
-    def __init__(self, part: Part) -> None:
-        self._part = part
+
+class _Reading:
+    """What is known of a file while it is read.
+
+    Args:
+        is_converted: whether our own readers have made the entries from another format's.
+    """
+
+    def __init__(self, part: Part, *, is_converted: bool = False) -> None:
+        self._part, self._is_converted = part, is_converted
         self._findings = ChunkedFindings(part.annotations)
         self._path_faults: list[Fault] = []
         self._paths = PathSetter(part, self._path_faults.append)
@@ -168,8 +144,21 @@ class _Reading:
             "categories": self._categories.extend,
             "annotations": self._take_annotations,
         }
-        found = JsonStream(file).take(lists, last="annotations")
-        if found != lists.keys() or self._listed is None or self._has_only_crowds() or self._forms.other_form:
+        if JsonStream(file).take(lists, last="annotations") != lists.keys():
+            raise UnusualJsonError("a list is missing")
+        return self._checked(report)
+
+    def read_gathered(self, content: Mapping[str, Any], report: Report) -> StoredInstances:
+        """The same of lists of entries."""
+        for images in _chunks(content["images"]):
+            self._take_images(images)
+        self._categories = content["categories"]
+        for annotations in _chunks(content["annotations"]):
+            self._take_annotations(annotations)
+        return self._checked(report)
+
+    def _checked(self, report: Report) -> StoredInstances:
+        if self._listed is None or self._has_only_crowds() or self._forms.other_form:
             raise UnusualJsonError("there is nothing to find, or in boxes of another form")
         if repeats := self._stored.repeated_ids():
             self._findings.odd("duplicate-annotation-id", instances.REPEATED_IDS, repeats)
@@ -190,7 +179,8 @@ class _Reading:
         self._sizes.extend(
             side for image in images for side in (image.get("width", _UNKNOWN), image.get("height", _UNKNOWN))
         )
-        self._paths.set(images)
+        if not self._is_converted:
+            self._paths.set(images)
         self._stored.images.extend(images)
 
     def _begin(self) -> instances.Listed:
@@ -209,5 +199,12 @@ class _Reading:
     def _take_annotations(self, entries: list[Entry]) -> None:
         self._listed = self._listed or self._begin()
         known, boxes, sizes = instances.check_annotations(entries, self._listed, self._findings)
-        self._forms.add(boxes, sizes)
+        if not self._is_converted:
+            self._forms.add(boxes, sizes)
         self._stored.add(known, [self._listed.places[entry["image_id"]] for entry in known])
+
+
+def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    remaining = iter(entries)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield chunk

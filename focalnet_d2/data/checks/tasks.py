@@ -17,7 +17,8 @@ from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..folders.same_classes import OPTION
 from ..label_decoding import LabelDecoding
-from .stored_instances import StoredInstances, store_instances
+from .stored_entries import EntryStore
+from .stored_instances import StoredInstances, store_gathered, store_instances
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class LabelFindings:
 
 
 def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
-    """What a part has: of a big COCO file `StoredInstances`, else what its layout reads, with the same faults.
+    """What a part has: of big sets of boxes and masks `StoredInstances`, else what its layout reads, with equal faults.
 
     Args:
         part: a key of `dataset.parts`.
@@ -96,6 +97,8 @@ def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
     """
     source, layout = dataset.parts[part], LAYOUTS[dataset.layout]
     can_be_stored = dataset.layout == coco.LAYOUT.name and OPTION not in source.options
+    if layout.gather is not None:
+        return store_gathered(layout.gather(source, report, EntryStore), source, report)
     stored = store_instances(source, report) if can_be_stored else None
     return layout.read(source, report) if stored is None else stored
 

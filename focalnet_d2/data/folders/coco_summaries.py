@@ -1,18 +1,20 @@
 """What the JSON files of a folder hold, as far as recognizing them needs: those in one of COCO's formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from focalnet_d2.utils.garbage_collection import paused_collection
 
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry, entries_of, read_json
-from ..annotations.json_stream import BIG, JsonStream, UnusualJsonError
+from ..annotations.json_stream import JsonStream, UnusualJsonError
+from .compact_texts import CompactTexts
 from .listing import Listing
 
 FORMAT = "COCO's format"
+BIG = 1 << 20  # bytes of a file that is looked at a chunk at a time
 _MANY = 20  # JSON files of one folder: of more, this many are looked at, and all the rest only if one is COCO's
 
 
@@ -34,8 +36,8 @@ class CocoSummary:
 
     path: str
     kind: str
-    image_names: list[str]
-    label_names: list[str]
+    image_names: Sequence[str]
+    label_names: Sequence[str]
     example: tuple[str, frozenset]
     categories: list[Entry]
     used: frozenset
@@ -45,14 +47,22 @@ class CocoSummary:
         return f"{self.path} ({self.kind}, {len(self.image_names)} images)"
 
 
-@lru_cache(maxsize=1)  # several layouts ask about the same listing, one after the other
-@paused_collection()
+_KNOWN: WeakKeyDictionary[Listing, list[CocoSummary]] = WeakKeyDictionary()  # several layouts ask about one listing
+
+
 def coco_summaries(listing: Listing) -> list[CocoSummary]:
     """The files in one of COCO's formats, in the order of their paths.
 
     Raises:
         ValueError: a file that seems to be one is damaged.
     """
+    if listing not in _KNOWN:
+        _KNOWN[listing] = _summaries(listing)
+    return _KNOWN[listing]
+
+
+@paused_collection()
+def _summaries(listing: Listing) -> list[CocoSummary]:
     by_folder: dict[str, list[str]] = {}
     for path in listing.with_suffix(".json"):
         by_folder.setdefault(path.rpartition("/")[0], []).append(path)
@@ -97,8 +107,8 @@ class _Seen:
     """What the lists of a file have shown so far; it does not grow with the number of annotations."""
 
     def __init__(self) -> None:
-        self.image_names: list[str] = []
-        self.label_names: list[str] = []
+        self.image_names = CompactTexts()
+        self.label_names = CompactTexts()
         self.example: tuple[str, frozenset] = ("", frozenset())
         self.categories: list[Entry] = []
         self.used: set[Id] = set()
@@ -114,7 +124,7 @@ class _Seen:
         }
 
     def _take_annotations(self, entries: list[Entry]) -> None:
-        self.label_names += _names(entries)
+        self.label_names.extend(_names(entries))
         if not self.example[1]:
             self.example = next(filter(lambda one: one[1], map(_example, entries)), self.example)
         self.used |= {key for entry in entries if isinstance(key := entry.get("category_id"), int | str)}

@@ -14,7 +14,7 @@ Files of nothing but boxes and polygons are read by hotcoco where it is installe
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 
@@ -23,7 +23,6 @@ import numpy as np
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
-from ..annotations.instances import CocoInstances
 from .annotation_files import relative_to_root
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_cvat
@@ -72,14 +71,17 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
 
 
-def read(part: Part, report: Report) -> CocoInstances:
-    """Boxes and masks of one part.
+def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
+    """Boxes and masks of one part, before the checks.
+
+    Args:
+        new_list: see `InstanceContent`.
 
     Raises:
         ValueError: a file that cannot be read; through `report` an image without a name or size, or a shape that is
             none.
     """
-    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
+    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report, new_list)
     numbers = count(1)  # of images
     for file, subset in part.options["files"]:
         resolver = NameResolver(part.images, part.options["search"], file)
@@ -89,7 +91,7 @@ def read(part: Part, report: Report) -> CocoInstances:
             _add_seen(content, next(numbers), path, image, part.options["names"])
         if seen is None:
             _add_images(content, numbers, _images(_read(file), subset), resolver, report)
-    return content.checked()
+    return content
 
 
 def _seen_by_hotcoco(file: str, subset: str, names: Sequence[str]) -> list[ReadImage] | None:
@@ -240,5 +242,6 @@ LAYOUT = Layout(
     kind="instances",
     summary="CVAT for images 1.1: an XML file with boxes, polygons and masks of many images",
     find=find,
-    read=read,
+    read=lambda part, report: gather(part, report).checked(),
+    gather=gather,
 )

@@ -65,19 +65,19 @@ def locate(
     Raises:
         ValueError: none of the files is there, or two folders have them all and nothing tells which is meant.
     """
-    plain = [plain_name(name) for name in names]
-    counts = Counter(folder for name in plain for folder in _folders_with(listing, name))
+    counts = Counter(folder for name in names for folder in _folders_with(listing, plain_name(name)))
     is_of_labels = {folder: has_labels(folder) for folder in counts}
     alike = Counter({folder: count for folder, count in counts.items() if is_of_labels[folder] == labels})
-    least = 1 if labels else len(plain) / 2  # a folder of images may be called labels; one that lacks a few is none
+    least = 1 if labels else len(names) / 2  # a folder of images may be called labels; one that lacks a few is none
     if max(alike.values(), default=0) >= least:  # images and labels may have the same names, and either one more
         counts = alike
     most = max(counts.values(), default=0)
-    if most < len(plain):
-        found = [path for name in plain if len(path := _by_base_name(listing, name)) == 1]
+    if most < len(names):
+        found = [path for name in names if len(path := _by_base_name(listing, plain_name(name))) == 1]
         if len(found) > most:
             return NamedFolder(common_folder(path for (path,) in found), search=True)
     if not most:
+        plain = list(map(plain_name, names))
         message = (
             f"None of the {len(plain)} files that {listing.root / source} names is in {listing.root}, "
             f"{some_of(plain, 2)} for example: put them there, or make data.root the folder that has both (this one "
@@ -98,13 +98,13 @@ def locate(
 
 def _folders_with(listing: Listing, name: str) -> list[str]:
     """Folders below which a relative path exists."""
-    paths = listing.images_by_name.get(name.rpartition("/")[2], ())
+    paths = listing.images_named(name.rpartition("/")[2])
     return [path[: -len(name)].rstrip("/") for path in paths if path == name or path.endswith(f"/{name}")]
 
 
 def _by_base_name(listing: Listing, name: str) -> list[str]:
     """Paths of the images that a name may mean: those of its base name that have the most of its last folders, too."""
-    paths = listing.images_by_name.get(name.rpartition("/")[2], [])
+    paths = listing.images_named(name.rpartition("/")[2])
     if len(paths) < 2:
         return paths
     shared = [_common_end(path, name) for path in paths]

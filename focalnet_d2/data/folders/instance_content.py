@@ -1,10 +1,12 @@
 """What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
 
 import logging
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from focalnet_d2.utils.text import some_of
 
@@ -27,15 +29,21 @@ class InstanceContent:
         part: what is read.
         names: of the classes, by their ids in prediction files.
         report: takes what is wrong.
+        new_list: makes what the entries are kept in: a list, or something else that has `append`, and that gives each
+            entry once all are added.
     """
 
-    def __init__(self, part: Part, names: dict[int, str], report: Report) -> None:
+    def __init__(self, part: Part, names: dict[int, str], report: Report, new_list: Callable[[], Any] = list) -> None:
         self._part, self._names, self._report = part, names, report
-        self._images: list[Entry] = []
-        self._ids: dict[int, str] = {}  # of images by their numbers
+        self._images = new_list()
+        self._numbers = array("I")  # of the images
+        self._last: dict[int, str] = {}  # id of the image that was added last, by its number
+        self._labelled = bytearray()  # whether there is an object, by the number of the image
         self._lacking: set[int] = set()  # numbers of images of which an object was left out
-        self._annotations: list[Entry] = []
-        self._names_given: Counter[str] = Counter()
+        self._annotations = new_list()
+        self._count = 0  # of objects
+        self._seen: set[int] = set()  # hashes of the names of images
+        self._repeated: Counter[str] = Counter()  # names that are given more than once, in all likelihood
         self._skipped: dict[str, list[str]] = {}
 
     def error(
@@ -99,26 +107,33 @@ class InstanceContent:
             except ValueError as error:
                 self.error("unreadable-image", path, str(error), (image_name(str(path), self._part),))
                 return None
-        self._ids[number] = self._free_id(path)
-        self._images.append({"id": self._ids[number], "file_name": str(path), "height": size[0], "width": size[1]})
+        self._last = {number: self._free_id(path)}
+        self._numbers.append(number)
+        self._images.append({"id": self._last[number], "file_name": str(path), "height": size[0], "width": size[1]})
         return size
 
     def _free_id(self, path: str | Path) -> str:
         """The name of an image; of one that several files of labels name, the later ones with a number."""
         name = image_name(str(path), self._part)
-        self._names_given[name] += 1
-        return name if (count := self._names_given[name]) == 1 else f"{name}#{count}"
+        if (key := hash(name)) not in self._seen:
+            self._seen.add(key)
+            return name
+        self._repeated[name] += 1
+        return f"{name}#{self._repeated[name] + 1}"
 
     def add(self, image: int, category: int, size: Size, shapes: Shapes, *, ignore: bool = False) -> None:
-        """An object of an image, by the pieces it is made of; it has a mask if one of them is an outline."""
+        """An object of the image that was added last, by its pieces; it has a mask if one of them is an outline."""
         self._add(image, category, shapes.entry(size), ignore)
 
     def add_box(self, image: int, category: int, bbox: list[float], *, ignore: bool = False) -> None:
-        """An object of an image without a mask, by x, y, width and height in pixels from 0."""
+        """The same without a mask, by x, y, width and height in pixels from 0."""
         self._add(image, category, {"bbox": bbox, "area": bbox[2] * bbox[3]}, ignore)
 
     def _add(self, image: int, category: int, place: Entry, ignore: bool) -> None:
-        entry = {"id": len(self._annotations) + 1, "image_id": self._ids[image], "category_id": category, "iscrowd": 0}
+        self._count += 1
+        self._labelled.extend(bytes(max(0, image + 1 - len(self._labelled))))
+        self._labelled[image] = 1
+        entry = {"id": self._count, "image_id": self._last[image], "category_id": category, "iscrowd": 0}
         self._annotations.append(entry | place | ({"ignore": 1} if ignore else {}))
 
     def add_objects(self, image: int, size: Size, pieces: Iterable[Piece], file: str, where: str) -> None:
@@ -142,11 +157,10 @@ class InstanceContent:
 
     def _note_lacking(self) -> None:
         """Reports images that have lost an object to an error, and those of them that have none left."""
-        left = {entry["image_id"] for entry in self._annotations}
-        lacking = {self._ids[number] for number in self._lacking}
-        for image in self._images:
-            if image["id"] in lacking:
-                has = "some of its objects" if image["id"] in left else "all of its objects, so that it holds nothing"
+        labelled = {number for number in self._lacking if any(self._labelled[number : number + 1])}
+        for number, image in zip(self._numbers, self._images if self._lacking else ()):
+            if number in self._lacking:
+                has = "some of its objects" if number in labelled else "all of its objects, so that it holds nothing"
                 message = f"{image['file_name']} lacks {has}: the errors say what is left out; mend the labels."
                 self._report(Fault("image-lacks-object", "note", image["file_name"], message, (image["id"],)))
 
@@ -156,11 +170,14 @@ class InstanceContent:
         Raises:
             ValueError: as `check_instances`.
         """
+        return check_instances(self.content(), self._part.annotations, self._report, is_converted=True)
+
+    def content(self) -> dict[str, Any]:
+        """What was added, in COCO's format, once it is all; reports what was left out of it."""
         self._warn_of_skipped()
         self._note_lacking()
         categories = [{"id": key, "name": name} for key, name in self._names.items()]
-        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        return check_instances(content, self._part.annotations, self._report, is_converted=True)
+        return {"images": self._images, "annotations": self._annotations, "categories": categories}
 
 
 def instances_found(

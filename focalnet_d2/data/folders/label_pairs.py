@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from ..annotations.faults import refusal
+from .compact_texts import CompactTexts
 from .listing import Listing
 from .part_names import part_of_name, part_of_path
 
@@ -75,23 +76,24 @@ def best_paired(listing: Listing, images: Sequence[str], labels: Sequence[str], 
     return max(groups, key=lambda group: len(group.pairs))
 
 
-def split_labels(paths: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+def split_labels(paths: Sequence[str]) -> tuple[Sequence[str], dict[str, list[str]]]:
     """Images, and label files by the folder that they share; "" for those among images that are called after one."""
-    images, labels = [], defaultdict(list)
+    images, labels = CompactTexts(), defaultdict(list)
     for path in paths:
         root = _label_root(path.rpartition("/")[0])
         if root is None or path.rpartition(".")[0].lower().endswith(_NO_LABELS):
             continue
         if not root:
-            images.append(path)
+            images.extend([path])
         elif path.lower().endswith(LABEL_SUFFIXES):
             labels[root].append(path)
-    stems = {path.rpartition(".")[0] for path in images}
-    mixed = [path for path in images if path.lower().endswith(LABEL_SUFFIXES) and _without_ending(path) in stems]
-    if mixed:
-        labels[""] = mixed
-        images = sorted(set(images) - set(mixed))
-    return images, dict(labels)
+    ending = [path for path in images if path.lower().endswith(LABEL_SUFFIXES) and _without_ending(path)]
+    named = set(map(_without_ending, ending))
+    stems = {stem for path in images if (stem := path.rpartition(".")[0]) in named}
+    mixed = [path for path in ending if _without_ending(path) in stems]
+    if not mixed:
+        return images, dict(labels)
+    return sorted(set(images) - set(mixed)), {**labels, "": mixed}
 
 
 def _without_ending(path: str) -> str:

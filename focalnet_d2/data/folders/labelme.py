@@ -16,7 +16,7 @@ import base64
 import hashlib
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from os.path import abspath
 from pathlib import Path
@@ -31,7 +31,6 @@ from focalnet_d2.utils.user_cache import make_user_cache
 
 from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report, refusal
-from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
 from .dataset import Part
@@ -67,13 +66,16 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
 
 
-def read(part: Part, report: Report) -> CocoInstances:
-    """Boxes and masks of one part.
+def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
+    """Boxes and masks of one part, before the checks.
+
+    Args:
+        new_list: see `InstanceContent`.
 
     Raises:
         ValueError: through `report`: a file that cannot be read or has no image, or a shape that is none.
     """
-    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
+    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report, new_list)
     finder, others = ImageFinder(part.images), set()
     for number, file in enumerate(label_files(part, ".json"), 1):
         try:
@@ -88,7 +90,7 @@ def read(part: Part, report: Report) -> CocoInstances:
             content.add_objects(number, size, _pieces(labels), file, f"{file}:")
             content.skip(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
     content.warn_of_unlabelled(unlabelled_images(part, ".json", others), "a JSON file of labelme")
-    return content.checked()
+    return content
 
 
 def _labelme(path: str) -> dict[str, Any] | None:
@@ -228,5 +230,6 @@ LAYOUT = Layout(
     kind="instances",
     summary="labelme: a JSON file with shapes for each image",
     find=find,
-    read=read,
+    read=lambda part, report: gather(part, report).checked(),
+    gather=gather,
 )

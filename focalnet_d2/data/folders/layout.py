@@ -59,6 +59,8 @@ class Layout:
         read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
             `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
             on without the faulty entries where `report` returns.
+        gather: of a layout with `InstanceContent`, (part, report, new_list) -> the one that has gathered a part, which
+            `read` gives after the checks.
         read_packed: reads a part in little memory, by the rules of `read`; None of a part that has to be read at once.
     """
 
@@ -68,3 +70,4 @@ class Layout:
     find: Callable[[Listing, WantedParts], Found | None]
     read: Callable[[Part, Report], Any]
     read_packed: Callable[[Part], PackedPart | None] = lambda part: None
+    gather: Callable[..., Any] | None = None

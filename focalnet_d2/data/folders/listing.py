@@ -2,10 +2,17 @@
 
 import os
 import posixpath
-from collections import Counter, defaultdict
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from .compact_texts import ChosenTexts, CompactTexts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
 MAX_DEPTH = 8  # folders below the root
@@ -32,33 +39,39 @@ class Listing:
             raise FileNotFoundError(f"{self.root} is a file: name the folder that has it and the images.")
         if not self.root.is_dir():
             raise FileNotFoundError(f"The data folder {self.root} does not exist: correct data.root.")
-        self.files: list[str] = sorted(_walk(str(self.root), "", frozenset()))
+        self.files: Sequence[str] = CompactTexts(_walk(str(self.root), "", frozenset()))
 
-    def with_suffix(self, *suffixes: str) -> list[str]:
+    def with_suffix(self, *suffixes: str) -> Sequence[str]:
         """The files with one of these suffixes, which are in small letters and begin with a dot."""
-        return [path for path in self.files if path.lower().endswith(suffixes)]
+        places = (place for place, path in enumerate(self.files) if path.lower().endswith(suffixes))
+        return ChosenTexts(self.files, places)
 
     @cached_property
-    def images(self) -> list[str]:
+    def images(self) -> Sequence[str]:
         """The files that are images by their suffix."""
         return self.with_suffix(*IMAGE_SUFFIXES)
 
     @cached_property
-    def images_by_folder(self) -> dict[str, list[str]]:
+    def images_by_folder(self) -> dict[str, Sequence[str]]:
         """Names of the images that lie in a folder itself, by its path; "" is the root."""
-        folders: dict[str, list[str]] = defaultdict(list)
-        for path in self.images:
-            folder, _, name = path.rpartition("/")
-            folders[folder].append(name)
-        return dict(folders)
+        folders: dict[str, array] = {}
+        for place, path in enumerate(self.images):
+            folders.setdefault(path.rpartition("/")[0], array("I")).append(place)
+        return {folder: ChosenTexts(self.images, places, only_name=True) for folder, places in folders.items()}
+
+    def images_named(self, name: str) -> list[str]:
+        """Paths of the images with a base name."""
+        hashes, places = self._hashed_names
+        key = _hash(name)
+        found = places[bisect_left(hashes, key) : bisect_right(hashes, key)]
+        return [path for place in found if (path := self.images[place]).rpartition("/")[2] == name]
 
     @cached_property
-    def images_by_name(self) -> dict[str, list[str]]:
-        """Paths of the images by their base name."""
-        names: dict[str, list[str]] = defaultdict(list)
-        for path in self.images:
-            names[path.rpartition("/")[2]].append(path)
-        return dict(names)
+    def _hashed_names(self) -> tuple[array, array]:
+        """Hashes of the base names of all images, rising, and the places of the images."""
+        hashes = np.array(array("I", (_hash(path.rpartition("/")[2]) for path in self.images)), np.uint32)
+        order = np.argsort(hashes, kind="stable")
+        return array("I", hashes[order].tobytes()), array("I", order.astype(np.uint32).tobytes())
 
     @cached_property
     def folders(self) -> list[str]:
@@ -66,9 +79,9 @@ class Listing:
         parents = {parent for path in {path.rpartition("/")[0] for path in self.files} for parent in ancestors(path)}
         return sorted(parents)
 
-    def below(self, folder: str, paths: Sequence[str]) -> list[str]:
+    def below(self, folder: str, paths: Sequence[str]) -> Sequence[str]:
         """Those of the relative paths that lie below a relative folder; "" is the root."""
-        return list(paths) if not folder else [path for path in paths if path.startswith(f"{folder}/")]
+        return paths if not folder else [path for path in paths if path.startswith(f"{folder}/")]
 
     def absolute(self, path: str) -> str:
         """The absolute path of a relative one; "" is the root."""
@@ -93,7 +106,7 @@ def ancestors(path: str) -> Iterator[str]:
 
 
 def _walk(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Relative paths of the files in and below a relative folder.
+    """Relative paths of the files in and below a relative folder, sorted.
 
     Args:
         above: device and number of the folders on the way from the root; a link to one of them is not followed.
@@ -101,18 +114,30 @@ def _walk(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator
     path = os.path.join(root, folder)
     try:
         status = os.stat(path)
-        with os.scandir(path) as scanned:
-            entries = list(scanned)
+        names = _names(path)
     except OSError:  # a folder that may not be read, or a link that leads nowhere
         return
     identity = (status.st_dev, status.st_ino)
     if identity in above or len(above) > MAX_DEPTH:
         return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in _NO_DATA:
-            continue
-        relative = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_dir():
-            yield from _walk(root, relative, above | {identity})
-        elif entry.is_file():
+    for name in names:
+        relative = f"{folder}/{name}" if folder else name
+        if name.endswith("/"):
+            yield from _walk(root, relative[:-1], above | {identity})
+        else:
             yield relative
+
+
+def _names(path: str) -> list[str]:
+    """Names of what is in a folder, those of folders with "/" after them, in the order of the paths that they begin."""
+    with os.scandir(path) as scanned:
+        names = [
+            f"{entry.name}/" if entry.is_dir() else entry.name
+            for entry in scanned
+            if not entry.name.startswith(".") and entry.name not in _NO_DATA and (entry.is_dir() or entry.is_file())
+        ]
+    return sorted(names)
+
+
+def _hash(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "surrogatepass"))

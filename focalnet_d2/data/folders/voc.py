@@ -17,7 +17,7 @@ Folders without lists whose corners count from 1 are read by hotcoco where it is
 (`hotcoco_reading`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from typing import Any
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
-from ..annotations.instances import CocoInstances
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
@@ -61,13 +60,16 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason)
 
 
-def read(part: Part, report: Report) -> CocoInstances:
-    """Boxes of one part.
+def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
+    """Boxes of one part, before the checks.
+
+    Args:
+        new_list: see `InstanceContent`.
 
     Raises:
         ValueError: through `report`: a file that cannot be read or has no image, or an object without class or corners.
     """
-    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report)
+    content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report, new_list)
     finder = ImageFinder(part.images)
     files = _listed_files(part) if part.options["list"] else label_files(part, ".xml")
     if seen := _seen_by_hotcoco(part, files):
@@ -78,7 +80,7 @@ def read(part: Part, report: Report) -> CocoInstances:
         others = {file for number, file in enumerate(files, 1) if not _add(content, number, file, finder, part.options)}
     if not part.options["list"]:
         content.warn_of_unlabelled(unlabelled_images(part, ".xml", others), "an XML file of Pascal VOC")
-    return content.checked()
+    return content
 
 
 def _listed_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, options: dict) -> dict[str, Part]:
@@ -257,5 +259,6 @@ LAYOUT = Layout(
     kind="instances",
     summary="Pascal VOC: an XML file with boxes for each image",
     find=find,
-    read=read,
+    read=lambda part, report: gather(part, report).checked(),
+    gather=gather,
 )

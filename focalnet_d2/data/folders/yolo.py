@@ -17,14 +17,13 @@ sub-folders and images without a label file, and takes shares above 1: docs/form
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os.path import isdir
 from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
-from ..annotations.instances import CocoInstances
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
@@ -51,30 +50,34 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     if files is None:
         return None
     root = str(listing.root)
-    labels = {part: _label_files(part, files, root) for part in files.sources}
-    if not labels.get("test", True) and not wanted.get("test"):
+    counts = {part: sum(1 for _ in _label_files(part, files, root)) for part in files.sources}
+    if not counts.get("test", True) and not wanted.get("test"):
         logger.warning("%s: the images of test have no label files; the part is left out.", files.source)
-        del labels["test"]
-    for part, paths in labels.items():
-        if not paths:
+        del counts["test"]
+    for part, count in counts.items():
+        if not count:
             raise refusal("no-labels", files.source, _without_labels(part, files, root))
     options = {"ids": list(files.names), "names": list(files.names.values())}
     options |= {"deep": files.deep, "keypoints": files.keypoints}
-    parts = {part: Part(root, files.source, {**options, "sources": files.sources[part]}) for part in labels}
-    has_masks = not files.keypoints and all(_has_polygons_only(path) for paths in labels.values() for path in paths)
-    counts = ", ".join(f"{part} {len(paths)}" for part, paths in labels.items())
-    reason = f"{Path(files.source).name} with {len(files.names)} classes; images with a label file: {counts}"
+    parts = {part: Part(root, files.source, {**options, "sources": files.sources[part]}) for part in counts}
+    paths = (path for part in counts for path in _label_files(part, files, root))
+    has_masks = not files.keypoints and all(map(_has_polygons_only, paths))
+    texts = ", ".join(f"{part} {count}" for part, count in counts.items())
+    reason = f"{Path(files.source).name} with {len(files.names)} classes; images with a label file: {texts}"
     return instances_found(parts, files.names, files.source, reason, has_masks)
 
 
-def read(part: Part, report: Report) -> CocoInstances:
-    """Boxes and masks of one part.
+def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
+    """Boxes and masks of one part, before the checks.
+
+    Args:
+        new_list: see `InstanceContent`.
 
     Raises:
         ValueError: through `report`: an image that cannot be read, or a line that says no object.
     """
     names = dict(zip(part.options["ids"], part.options["names"]))
-    content = InstanceContent(part, names, report)
+    content = InstanceContent(part, names, report, new_list)
     images = images_of(part.options["sources"], part.images, part.options["deep"])
     for number, image in enumerate(images, 1):
         size = content.add_image(number, image, None)
@@ -85,12 +88,12 @@ def read(part: Part, report: Report) -> CocoInstances:
         lone = labels_without_image(images, part.images)
         message = f"{some_of(lone)} have labels, but no image of their name: correct the names, or remove them."
         content.warn("label-without-image", part.annotations, message, lone)
-    return content.checked()
+    return content
 
 
-def _label_files(part: str, found: YoloFiles, root: str) -> list[Path]:
+def _label_files(part: str, found: YoloFiles, root: str) -> Iterator[Path]:
     images = images_of(found.sources[part], root, found.deep)
-    return [file for image in images if (file := label_file(image, root))]
+    return (file for image in images if (file := label_file(image, root)))
 
 
 def _without_labels(part: str, found: YoloFiles, root: str) -> str:
@@ -173,5 +176,6 @@ LAYOUT = Layout(
     kind="instances",
     summary="YOLO: data.yaml or classes.txt, and a text file of boxes or polygons for each image",
     find=find,
-    read=read,
+    read=lambda part, report: gather(part, report).checked(),
+    gather=gather,
 )

@@ -1,16 +1,21 @@
 """Which files a YOLO data set is made of: classes, the images of each part, and the labels of each image."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import abspath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..annotations.faults import refusal
 from .annotation_files import relative_to_root
+from .compact_texts import CompactTexts
 from .dataset import PARTS
 from .image_names import plain_name
 from .layout import WantedParts
@@ -61,21 +66,23 @@ def find_files(listing: Listing, wanted: WantedParts) -> YoloFiles | None:
     return _of_names(listing, wanted)
 
 
-def images_of(sources: Iterable[str], root: str, deep: bool) -> list[str]:
+def images_of(sources: Sequence[str], root: str, deep: bool) -> Sequence[str]:
     """Absolute paths of the images of some sources, each once: those in a folder, or those that a text file lists.
 
     Args:
         root: of the data set, where lines of text files are looked for, too.
         deep: also those below a folder.
     """
-    return list(dict.fromkeys(path for source in sources for path in _images_of(source, root, deep)))
+    paths = (path for source in sources for path in _images_of(source, root, deep))
+    is_folder = len(sources) == 1 and Path(sources[0]).is_dir()
+    return CompactTexts(paths if is_folder else dict.fromkeys(paths))
 
 
-def _images_of(source: str, root: str, deep: bool) -> list[str]:
+def _images_of(source: str, root: str, deep: bool) -> Iterable[str]:
     if Path(source).is_dir():
         listing = Listing(source)
         names = listing.images if deep else listing.images_by_folder.get("", [])
-        return [listing.absolute(path) for path in names]
+        return map(listing.absolute, names)
     bases = [Path(source).parent, Path(root)]
     return [str(_existing(line, bases) or bases[0] / line) for line in filled_lines(source)]
 
@@ -106,10 +113,22 @@ def labels_without_image(images: Iterable[str], root: str) -> list[str]:
         images: all of the folders that they lie in.
         root: see `label_file`.
     """
-    files = {str(file) for image in images if (file := label_file(image, root))}
-    folders = {str(Path(file).parent) for file in files}
-    others = [str(path) for folder in sorted(folders) for path in sorted(Path(folder).glob("*.txt"))]
-    return [path for path in others if path not in files and _has_labels(path)]
+    hashes, folders = array("q"), set()  # of all label files; once in many billions another one has the same hash
+    for image in images:
+        if file := label_file(image, root):
+            hashes.append(hash(str(file)))
+            folders.add(str(file.parent))
+    hashes = array("q", np.sort(np.asarray(hashes)).tobytes())
+    return [path for folder in sorted(folders) for path in sorted(_others(folder, hashes)) if _has_labels(path)]
+
+
+def _others(folder: str, hashes: Sequence[int]) -> Iterator[str]:
+    """The text files of a folder whose paths have none of the hashes, which rise."""
+    with os.scandir(folder) as entries:
+        for path in (entry.path for entry in entries if entry.name.endswith(".txt")):
+            place = bisect_left(hashes, hash(path))
+            if place == len(hashes) or hashes[place] != hash(path):
+                yield path
 
 
 def _has_labels(path: str) -> bool:
@@ -180,7 +199,7 @@ def _seen_sources(listing: Listing) -> dict[str, list[str]]:
     """Folders that have images with label files, by the part that their names say."""
     sources: dict[str, list[str]] = {}
     for folder, names in listing.images_by_folder.items():
-        images = [listing.absolute(f"{folder}/{name}".lstrip("/")) for name in names]
+        images = (listing.absolute(f"{folder}/{name}".lstrip("/")) for name in names)
         if any(label_file(image, str(listing.root)) for image in images):
             sources.setdefault(part_of_path(folder) or "train", []).append(listing.absolute(folder))
     return sources

@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from focalnet_d2.data.annotations import json_stream
 from focalnet_d2.data.annotations.faults import strict
 from focalnet_d2.data.annotations.json_stream import JsonStream
 from focalnet_d2.data.checks import stored_instances
@@ -27,7 +26,7 @@ def in_chunks(monkeypatch):
     """Makes every file a big one, read in chunks of some size."""
 
     def patch(chunk):
-        monkeypatch.setattr(json_stream, "BIG", 0)
+        monkeypatch.setattr(stored_instances, "BIG", 0)
         monkeypatch.setattr(stored_instances, "JsonStream", partial(JsonStream, chunk=chunk))
 
     return patch
@@ -109,7 +108,7 @@ def peak(root):
     return labels, used
 
 
-def test_memory_is_a_fraction_of_that_of_reading_at_once(tmp_path, in_chunks):
+def test_memory_is_a_fraction_of_that_of_reading_at_once(tmp_path, monkeypatch, in_chunks):
     def many(content):
         polygon = [[value / 7 for value in range(200)]]
         content["annotations"] = [
@@ -117,6 +116,7 @@ def test_memory_is_a_fraction_of_that_of_reading_at_once(tmp_path, in_chunks):
         ]
 
     root = write_instances(tmp_path / "set", many)
+    monkeypatch.setattr(stored_instances, "BIG", 1 << 30)
     labels, whole = peak(root)
     in_chunks(1 << 14)
     assert labels == 800

@@ -1,0 +1,65 @@
+"""Many texts, such as the names of all files of a folder, in their own bytes and eight more for each."""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+
+class CompactTexts(Sequence[str]):
+    """Texts one after the other in one block of memory; each is a new `str` when it is asked for.
+
+    Args:
+        texts: the first ones; what file systems call text may be in them.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._content = bytearray()
+        self._ends = array("Q", [0])
+        self.extend(texts)
+
+    def extend(self, texts: Iterable[str]) -> None:
+        """Adds texts at the end."""
+        for text in texts:
+            self._content += text.encode("utf-8", "surrogatepass")
+            self._ends.append(len(self._content))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: Any) -> Any:
+        """A text by its place, or a list of those of a slice."""
+        if isinstance(place, slice):
+            return [self[one] for one in range(len(self))[place]]
+        place = range(len(self))[place]  # from the end, too; raises IndexError
+        return self._content[self._ends[place] : self._ends[place + 1]].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+
+class ChosenTexts(Sequence[str]):
+    """Some of the texts of a sequence, by their places, in four bytes for each.
+
+    Args:
+        texts: the sequence.
+        places: of those in it.
+        only_name: whether of a path with "/" only what comes last is meant.
+    """
+
+    def __init__(self, texts: Sequence[str], places: Iterable[int], *, only_name: bool = False) -> None:
+        self._texts = texts
+        self._places = array("I", places)
+        self._only_name = only_name
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        """A text by its place, or a list of those of a slice."""
+        if isinstance(place, slice):
+            return [self[one] for one in range(len(self))[place]]
+        text = self._texts[self._places[place]]
+        return text.rpartition("/")[2] if self._only_name else text
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))

@@ -1,0 +1,88 @@
+"""What `check-data` keeps does not grow by more than some hundred bytes an image."""
+
+import json
+import random
+import tracemalloc
+
+import pytest
+from PIL import Image
+
+from focalnet_d2.data.checks import stored_instances
+from focalnet_d2.data.checks.run import check_datasets
+from focalnet_d2.data.checks.tasks import RecipeLimits
+from focalnet_d2.data.folders import coco_summaries
+from focalnet_d2.data.folders.finding import find_datasets
+
+FEW, MANY = 100, 500  # images
+MOST = 700  # bytes an image; measured 300 to 450, where file names and small lists weigh the most
+
+
+def write_coco(root, count):
+    """A training and a validation part, half of the images each."""
+    for part, first in (("train", 0), ("valid", count // 2)):
+        numbers = range(first, first + count // 2)
+        images = [{"id": one, "file_name": f"{one:012d}.png", "width": 8, "height": 8} for one in numbers]
+        box = {"bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0, "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]]}
+        annotations = [{"id": one, "image_id": one, "category_id": 1 + one % 2, **box} for one in numbers]
+        categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        write_images(root / part, numbers)
+        (root / part / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+def write_yolo(root, count):
+    """The same as YOLO's files."""
+    for part, first in (("train", 0), ("val", count // 2)):
+        numbers = range(first, first + count // 2)
+        write_images(root / "images" / part, numbers)
+        (root / "labels" / part).mkdir(parents=True)
+        for one in numbers:
+            (root / "labels" / part / f"{one:012d}.txt").write_text(f"{one % 2} 0.5 0.5 0.5 0.5\n")
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [a, b]\n")
+
+
+def write_images(folder, numbers):
+    """Images of noise, no two alike."""
+    folder.mkdir(parents=True)
+    for one in numbers:
+        Image.frombytes("RGB", (8, 8), random.Random(one).randbytes(192)).save(folder / f"{one:012d}.png")
+
+
+class Silent:
+    """Nobody watches."""
+
+    def begin(self, what, images):
+        """Says nothing."""
+
+    def advance(self, images):
+        """Says nothing."""
+
+
+def peak(root):
+    """Bytes that finding and checking a folder takes at most, all in this process."""
+    tracemalloc.start()
+    found = find_datasets(root)
+    findings = check_datasets(str(root), found, limits=RecipeLimits(), workers=1, progress=Silent())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert findings.is_clean
+    return peak
+
+
+@pytest.mark.parametrize("write", [write_coco, write_yolo])
+def test_memory_hardly_grows_with_the_number_of_images(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(coco_summaries, "BIG", 0)
+    monkeypatch.setattr(stored_instances, "BIG", 0)
+    monkeypatch.setattr(stored_instances, "MANY", 0)
+    monkeypatch.setattr(stored_instances, "_CHUNK", 10)
+    monkeypatch.setattr(stored_instances.JsonStream, "__init__", small_chunks(stored_instances.JsonStream.__init__))
+    for count in (FEW, MANY):
+        write(tmp_path / str(count), count)
+    peak(tmp_path / str(FEW))  # what is imported and made once
+    growth = (peak(tmp_path / str(MANY)) - peak(tmp_path / str(FEW))) / (MANY - FEW)
+    assert growth < MOST, growth
+
+
+def small_chunks(init):
+    """The same with chunks of a few entries, so that a chunk is smaller than the small set."""
+    return lambda self, file, chunk=0: init(self, file, 2000)

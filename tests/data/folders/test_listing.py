@@ -1,0 +1,43 @@
+"""The files of a folder in little memory, as plain lists would have them."""
+
+import os
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from focalnet_d2.data.folders.compact_texts import ChosenTexts, CompactTexts
+from focalnet_d2.data.folders.listing import Listing
+
+TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=12)
+
+
+@given(TEXTS, st.data())
+def test_texts_are_those_of_a_list(texts, data):
+    compact = CompactTexts(texts)
+    assert [list(compact), len(compact), compact[1:], compact[::-2]] == [texts, len(texts), texts[1:], texts[::-2]]
+    places = data.draw(st.lists(st.integers(0, len(texts) - 1))) if texts else []
+    chosen = ChosenTexts(compact, places)
+    assert [list(chosen), chosen[:2]] == [[texts[one] for one in places], [texts[one] for one in places[:2]]]
+    assert list(ChosenTexts(compact, places, only_name=True)) == [texts[one].rpartition("/")[2] for one in places]
+    assert not texts or (compact[-1], len(texts) in compact) == (texts[-1], False)
+
+
+STEP = st.sampled_from(["a", "b", "a.png", "b.PNG", "a b", "a-", "a0", "é"])
+
+
+@settings(max_examples=30)
+@given(st.sets(st.lists(STEP, min_size=1, max_size=3).map("/".join), min_size=1, max_size=8))
+def test_files_are_sorted_and_found_by_folder_and_name(tmp_path_factory, paths):
+    root = tmp_path_factory.mktemp("set")
+    files = [path for path in paths if not any(other.startswith(f"{path}/") for other in paths)]
+    for path in files:
+        os.makedirs((root / path).parent, exist_ok=True)
+        (root / path).touch()
+    listing = Listing(root)
+    images = sorted(path for path in files if path.lower().endswith(".png"))
+    assert list(listing.files) == sorted(files)
+    assert list(listing.images) == images
+    folders = {f"{folder}/{name}".lstrip("/") for folder, names in listing.images_by_folder.items() for name in names}
+    assert folders == set(images)
+    for name in ("a.png", "b.PNG", "none.png"):
+        assert listing.images_named(name) == [path for path in images if path.rpartition("/")[2] == name]
