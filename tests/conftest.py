@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 # Files and folders whose tests train, compile, build a package, or start processes that import everything again.
 SLOW = (
     "benchmarks",
-    "commands/test_predict_processes.py",
+    "commands/test_processes.py",
     "data/checks/test_mended_copies.py",
     "docs/test_examples.py",
     "engine/test_distributed.py",

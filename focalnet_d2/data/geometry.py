@@ -83,7 +83,7 @@ class GeometricTransform(Transform):
         steps, done = self.transforms, 0
         while done < len(steps):
             step, following = steps[done], steps[done + 1] if done + 1 < len(steps) else None
-            if isinstance(step, T.ResizeTransform) and step.interp == Image.BILINEAR:
+            if isinstance(step, T.ResizeTransform) and step.interp == Image.Resampling.BILINEAR:
                 size = (step.new_h, step.new_w)
                 crops = isinstance(following, CropTransform)
                 window = _within(following, *size) if crops else (0, 0, *size)
@@ -152,7 +152,7 @@ def _pad(padding: PadTransform, image: np.ndarray) -> np.ndarray:
 def _nearest(old: int, new: int) -> np.ndarray:
     """(new,) the pixel that Pillow takes for each when it resizes to the nearest."""
     numbers = Image.fromarray(np.arange(old, dtype=np.int32)[None])
-    return np.asarray(numbers.resize((new, 1), Image.NEAREST))[0]
+    return np.asarray(numbers.resize((new, 1), Image.Resampling.NEAREST))[0]
 
 
 def _look_up(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

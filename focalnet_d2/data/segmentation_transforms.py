@@ -18,9 +18,9 @@ class ScaleJitter(T.ResizeScale):
 
     def get_transform(self, image: np.ndarray) -> T.ResizeTransform:
         """A resizing drawn for an image (H, W, 3)."""
-        resize = super().get_transform(image)
-        height, width = max(resize.new_h, 1), max(resize.new_w, 1)
-        return T.ResizeTransform(resize.h, resize.w, height, width, resize.interp)
+        drawn = vars(super().get_transform(image))
+        height, width = max(drawn["new_h"], 1), max(drawn["new_w"], 1)
+        return T.ResizeTransform(drawn["h"], drawn["w"], height, width, drawn["interp"])
 
 
 def lsj(size: int = 1024, *, min_scale: float = 0.1, max_scale: float = 2.0) -> Geometry:
@@ -77,7 +77,8 @@ class RandomRatioResize(T.Augmentation):
 
     def get_transform(self, image: np.ndarray) -> T.ResizeTransform:
         """A resizing drawn for an image (H, W, 3)."""
-        ratio = np.random.uniform(*self.ratios)
+        smallest, largest = self.ratios
+        ratio = np.random.uniform(smallest, largest)
         limits = int(self.short_side * ratio), int(self.long_side * ratio)
         height, width = image.shape[:2]
         return T.ResizeTransform(height, width, *T.ResizeShortestEdge.get_output_shape(height, width, *limits))

@@ -1,5 +1,6 @@
 """The description of a model that is exported: from its recipe's test mapper, its classes and its own settings."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -68,19 +69,17 @@ def steps_of(mapper: Any) -> list[Step]:
 
 
 def _step_of_augmentation(augmentation: Any) -> Step:
-    if type(augmentation) is T.ResizeShortestEdge:
-        lengths = set(augmentation.short_edge_length)
-        if len(lengths) == 1:
-            side, bound = lengths.pop(), augmentation.max_size
-            return {
-                "name": "resize_shortest_edge",
-                "short_side": int(side),
-                "max_size": int(bound),
-                "filter": int(augmentation.interp),
-            }
-    if type(augmentation) is T.Resize:
-        height, width = augmentation.shape
-        return {"name": "resize", "height": int(height), "width": int(width), "filter": int(augmentation.interp)}
+    kind, settings = type(augmentation), vars(augmentation)
+    if kind is T.ResizeShortestEdge and len(lengths := set(settings["short_edge_length"])) == 1:
+        return {
+            "name": "resize_shortest_edge",
+            "short_side": int(lengths.pop()),
+            "max_size": int(settings["max_size"]),
+            "filter": int(settings["interp"]),
+        }
+    if kind is T.Resize:
+        height, width = settings["shape"]
+        return {"name": "resize", "height": int(height), "width": int(width), "filter": int(settings["interp"])}
     raise _no_step(augmentation)
 
 
@@ -89,8 +88,8 @@ def _step_of_transform(transform: Any) -> Step:
         filters = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
         resampling = filters[transform.interpolation.value]
         return {"name": "resize_short_side", "short_side": transform.size, "filter": resampling}
-    if type(transform) is CenterCrop and len(set(transform.size)) == 1:
-        return {"name": "center_crop", "side": int(transform.size[0])}
+    if type(transform) is CenterCrop and len(sides := set(cast(Sequence[int], transform.size))) == 1:
+        return {"name": "center_crop", "side": int(sides.pop())}
     raise _no_step(transform)
 
 

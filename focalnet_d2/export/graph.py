@@ -115,7 +115,7 @@ def _tracing() -> Iterator[None]:
 def _without_tracer_warnings() -> Iterator[None]:
     """The tracer warns of every check of shapes; what it kept of the example is found by comparing at other sizes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # pyright: ignore[reportPrivateImportUsage]
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(torch|focalnet_d2\.export)\.")
         yield
 

@@ -220,8 +220,8 @@ def network_pixels(image: InputImage, description: Description) -> np.ndarray:
         ValueError: the image is too thin to be resized.
     """
     pixels = in_format(apply_steps(image.pixels, description.steps, image.name), description.color_order)
-    fits_already = description.size is None or description.settings.get("same_size", False)
-    return pixels if fits_already else fit_into(pixels, description.size)
+    size = None if description.settings.get("same_size", False) else description.size
+    return pixels if size is None else fit_into(pixels, size)
 
 
 def above(fields: dict[str, Any], threshold: float | Sequence[float]) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def above(fields: dict[str, Any], threshold: float | Sequence[float]) -> dict[st
         return fields
     scores = fields["scores"]
     order = np.argsort(-scores, kind="stable")
-    lowest = np.broadcast_to(np.float32(threshold), np.shape(threshold) or (1,))  # (K,) or (1,)
+    lowest = np.broadcast_to(np.asarray(threshold, np.float32), np.shape(threshold) or (1,))  # (K,) or (1,)
     order = order[scores[order] >= (lowest[fields["class_ids"][order]] if len(lowest) > 1 else lowest)]
     objects = {name: fields[name][order] for name in OBJECT_FIELDS if fields.get(name) is not None}
     return {**fields, **objects}

@@ -1,7 +1,7 @@
 """Runs the network of an exported file: arrays in, arrays by name out."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class OnnxSession:
     def __call__(self, images: np.ndarray, image_sizes: np.ndarray) -> Arrays:
         feeds = {"images": images, "image_sizes": image_sizes}  # a graph that needs no sizes may lack that input
         outputs = self.session.run(self.names, {name: feeds[name] for name in feeds if name in self.inputs})
-        return dict(zip(self.names, outputs, strict=True))
+        return dict(zip(self.names, cast(list[np.ndarray], outputs), strict=True))
 
 
 class OpenVinoSession:

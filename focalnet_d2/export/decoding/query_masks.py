@@ -28,7 +28,8 @@ def decode(outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any], sizes
         sizes: of the image.
     """
     class_probs = softmax(outputs["pred_logits"])
-    grid = MaskGrid(outputs["pred_masks"].shape[1:], sizes)
+    height, width = outputs["pred_masks"].shape[1:]
+    grid = MaskGrid((height, width), sizes)
     results = start_results(class_probs, settings, sizes.output)
     if len(results) == 1 and isinstance(results[0], SemanticMap) and sizes.image != sizes.output:
         _fill_by_class(results[0], outputs["pred_masks"], grid)

@@ -1,4 +1,4 @@
-"""`focalnet-d2 predict` in two processes of torchrun writes what one process does, each image once."""
+"""Commands in two processes: `predict` in those of torchrun, `evaluate` in those that it spawns."""
 
 import json
 import os
@@ -42,6 +42,19 @@ def test_two_processes_write_the_files_of_one(tmp_path):
         one, two = (boxes_in(tmp_path / folder / f"{number}.png.json") for folder in ("one", "two"))
         assert len(one)
         np.testing.assert_allclose(one, two, atol=1e-5 * 60)
+
+
+def test_a_mistake_that_only_the_processes_meet_is_one_line_too(tmp_path):
+    """The processes are spawned, and each of them finds that the data set is missing."""
+    command = [sys.executable, str(ROOT / "train_net.py"), "--config-file", "dino_focalnet_mini_quickstart"]
+    settings = ["train.device=cpu", "train.init_checkpoint=x.pth", f"train.output_dir={tmp_path}"]
+    done = subprocess.run(
+        [*command, "--eval-only", "--num-processes", "2", *settings], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "instances_val.json" in line
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def boxes_in(path: Path) -> np.ndarray:
