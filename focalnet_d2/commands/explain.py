@@ -12,16 +12,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from focalnet_d2.inference.explaining import Explanation, explain
-from focalnet_d2.inference.explaining_files import COLUMNS, as_row, save_explanation
-from focalnet_d2.inference.predictor import Predictor
 from focalnet_d2.utils.text import plural
 
 from .errors import run_command
+
+if TYPE_CHECKING:  # --help does without torch
+    from focalnet_d2.inference.explaining import Explanation
 
 _PRINTED = 40  # rows
 
@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    from focalnet_d2.inference.explaining import explain  # not at the top: --help does without torch
+    from focalnet_d2.inference.explaining_files import save_explanation  # not at the top: --help does without torch
+    from focalnet_d2.inference.predictor import Predictor  # not at the top: --help does without torch
+
     predictor = Predictor(
         options.checkpoint, options.recipe, device=options.device, threshold=options.threshold, trust=options.trust
     )
@@ -58,8 +62,10 @@ def _explain(options: argparse.Namespace) -> None:
     print(f"{plural(len(written), 'file')} of {options.image} are in {options.out}")
 
 
-def table(found: Explanation) -> str:
+def table(found: "Explanation") -> str:
     """The queries that became something, then those that came nearest to it; the rest is counted."""
+    from focalnet_d2.inference.explaining_files import COLUMNS, as_row  # not at the top: --help does without torch
+
     rows = sorted(found.rows, key=lambda row: (row.segment == 0, row.segment or -row.score, row.query))
     shown = [row for row in rows if row.outcome not in ("no object", "not selected")][:_PRINTED]
     cells = [_cells(as_row(row, found.prediction.classes.names)) for row in shown]

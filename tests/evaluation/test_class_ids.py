@@ -262,7 +262,10 @@ def test_changed_classes_are_predicted_by_the_ids_of_the_changed_list(folder):
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["cat", "dog", "cat "], "the same name: 'cat'"), (["cat", "", " "], "no name, those with the ids 2, 3")],
+    [
+        (["cat", "dog", "cat "], "(?s)'cat.* the same name|the same name: 'cat'"),
+        (["cat", "", " "], "no name, those with the ids 2, 3"),
+    ],
 )
 def test_class_lists_with_faults_end_before_anything_is_read(folder, names, message):
     rows = [{"id": number, "name": name} for number, name in enumerate(names, 1)]

@@ -157,7 +157,7 @@ def test_without_a_compiler_another_implementation_serves_silently(monkeypatch, 
     source.write_text("this is not C++\n", encoding="utf-8")
     for attribute, value in (("source", source), ("_tried", False), ("_library", None), ("_unavailable_reason", "")):
         monkeypatch.setattr(LIBRARY, attribute, value)
-    assert [one.name for one in DEFORMABLE_ATTENTION.available("cpu")] == ["table_lookup", "grid_sample"]
+    assert [one.name for one in DEFORMABLE_ATTENTION.available("cpu")] == ["table_lookup", "grid_sample", "gather"]
     value, locations, weights = random_inputs()
     output = deformable_attention(value, SHAPES, locations, weights)
     expected = deformable_attention(value, SHAPES, locations, weights, "table_lookup")

@@ -66,7 +66,8 @@ def one_list(lists: Mapping[str, Mapping[Id, str] | Iterable[tuple[Id, str]]]) -
     for file, own in lists.items():
         for key, name in own.items() if isinstance(own, Mapping) else own:
             building.add(Listed(file, key, name))
-    kept = sorted(building.by_name.values(), key=lambda row: (isinstance(row.key, str), row.key))
+    found = [*building.by_name.values(), *building.nameless.values()]
+    kept = sorted(found, key=lambda row: (isinstance(row.key, str), row.key))
     with located(next(iter(lists))):
         classes = class_map([row.key for row in kept], [row.name for row in kept])
     return OneList(classes, building.other_ids, tuple(building.faults))
@@ -77,6 +78,7 @@ class _Building:
 
     def __init__(self, lists: Iterable[str]) -> None:
         self.by_name: dict[str, Listed] = {}
+        self.nameless: dict[Id, Listed] = {}  # which nobody can tell to be one class: the class list refuses them
         self.other_ids: dict[str, dict[Id, Id]] = {file: {} for file in lists}
         self.faults: list[Fault] = []
         self._by_id: dict[Id, Listed] = {}
@@ -84,6 +86,9 @@ class _Building:
 
     def add(self, row: Listed) -> None:
         name = row.name.strip()
+        if not name:
+            self.nameless.setdefault(row.key, row)
+            return
         first = self._own.setdefault((row.file, row.key), row)
         if first.name.strip() != name:  # nobody can tell which of the two an object is: the first stays
             self._contradiction(first, row, "id")
