@@ -1,5 +1,7 @@
 """Reads image files, from wherever Detectron2's file handlers reach, into 8-bit arrays (`pixels.py` has the rules)."""
 
+from typing import BinaryIO, cast
+
 import numpy as np
 from detectron2.utils.file_io import PathManager
 from PIL import Image
@@ -46,7 +48,7 @@ def read_image_file(file_name: str) -> bytes:
     """
     try:
         with PathManager.open(str(file_name), "rb") as file:
-            return file.read()
+            return cast(bytes, file.read())
     except FileNotFoundError:
         raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
     except OSError as error:
@@ -61,7 +63,7 @@ def read_orientation_and_size(file_name: str) -> tuple[int, tuple[int, int]]:
         ValueError: it is no image.
     """
     try:
-        with PathManager.open(str(file_name), "rb") as file, Image.open(file) as image:
+        with PathManager.open(str(file_name), "rb") as file, Image.open(cast(BinaryIO, file)) as image:
             looks_upright = image.format == "PNG" and not _PNG_EXIF & image.info.keys()  # else Pillow decodes all of it
             orientation = UPRIGHT if looks_upright else orientation_of(image)
             width, height = image.size

@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def read_label_size(file_name: str | Path) -> tuple[int, int]:
         ValueError: it is no image.
     """
     try:
-        with PathManager.open(str(file_name), "rb") as file, Image.open(file) as image:
+        with PathManager.open(str(file_name), "rb") as file, Image.open(cast(BinaryIO, file)) as image:
             return image.height, image.width
     except FileNotFoundError:
         raise _absent(file_name) from None
@@ -65,7 +66,7 @@ def _unreadable(file_name: str | Path, error: Exception) -> ValueError:
 def _read_bytes(file_name: str | Path) -> bytes:
     try:
         with PathManager.open(str(file_name), "rb") as file:
-            return file.read()
+            return cast(bytes, file.read())
     except FileNotFoundError:
         raise _absent(file_name) from None
     except OSError as error:

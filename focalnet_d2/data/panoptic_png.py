@@ -1,6 +1,7 @@
 """Writes segment ids as the colors of a PNG, as COCO's panoptic files have them; numpy and Pillow only."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,6 @@ def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
         raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
     size = (ids.shape[1], ids.shape[0])
     values = np.ascontiguousarray(ids, "<i4")  # no copy of an int32 map
-    image = Image.frombytes("RGB", size, memoryview(values).cast("B") if ids.size else b"", "raw", "RGBX")
+    image = Image.frombytes("RGB", size, memoryview(cast(Any, values)).cast("B") if ids.size else b"", "raw", "RGBX")
     with atomic_open(path, sync=False) as file:
         image.save(file, format="PNG")

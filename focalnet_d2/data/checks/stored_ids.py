@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,10 +28,10 @@ class StoredIds(Mapping[Id, int]):
             UnusualJsonError: they are not like those before, or numbers of more than 64 bits.
         """
         if isinstance(ids[0], str):
-            self._texts.extend(ids)  # all are of the kind of the first: reading has looked
+            self._texts.extend(cast(Sequence[str], ids))  # all are of the kind of the first: reading has looked
         else:
             try:
-                self._numbers.extend(ids)
+                self._numbers.extend(cast(Sequence[int], ids))
             except OverflowError as error:
                 raise UnusualJsonError("an image id of more than 64 bits") from error
         if self._numbers and self._texts:

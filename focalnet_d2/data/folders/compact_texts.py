@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 
 class CompactTexts(Sequence[str]):
@@ -58,7 +58,7 @@ class ChosenTexts(Sequence[str]):
         """A text by its place, or a list of those of a slice."""
         if isinstance(place, slice):
             return [self[one] for one in range(len(self))[place]]
-        text = self._texts[self._places[place]]
+        text = self._texts[cast(int, self._places[place])]
         return text.rpartition("/")[2] if self._only_name else text
 
     def __iter__(self) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Listing:
         return [path for place in found if (path := self.images[place]).rpartition("/")[2] == name]
 
     @cached_property
-    def _hashed_names(self) -> tuple[array, array]:
+    def _hashed_names(self) -> tuple["array[int]", "array[int]"]:
         """Hashes of the base names of all images, rising, and the places of the images."""
         hashes = np.array(array("I", (_hash(path.rpartition("/")[2]) for path in self.images)), np.uint32)
         order = np.argsort(hashes, kind="stable")

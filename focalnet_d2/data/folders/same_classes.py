@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from focalnet_d2.utils.text import some_of
 
@@ -53,7 +53,7 @@ class OneList:
         return {OPTION: [list(pair) for pair in other.items()]} if other else {}
 
 
-def one_list(lists: Mapping[str, Mapping[Id, str] | Iterable[tuple[Id, str]]]) -> OneList:
+def one_list(lists: Mapping[str, Mapping[Any, str] | Iterable[tuple[Id, str]]]) -> OneList:
     """The class list of some files.
 
     Args:
@@ -64,7 +64,8 @@ def one_list(lists: Mapping[str, Mapping[Id, str] | Iterable[tuple[Id, str]]]) -
     """
     building = _Building(lists)
     for file, own in lists.items():
-        for key, name in own.items() if isinstance(own, Mapping) else own:
+        rows = own.items() if isinstance(own, Mapping) else own
+        for key, name in cast(Iterable[tuple[Id, str]], rows):
             building.add(Listed(file, key, name))
     found = [*building.by_name.values(), *building.nameless.values()]
     kept = sorted(found, key=lambda row: (isinstance(row.key, str), row.key))

@@ -146,7 +146,7 @@ def read(part: Part, report: Report) -> list[ListedImage]:
     return [ListedImage(listing.absolute(pair.image), listing.absolute(pair.label)) for pair in group.pairs]
 
 
-def _files(listing: Listing, part: Part) -> tuple[list[str], list[str]]:
+def _files(listing: Listing, part: Part) -> tuple[Sequence[str], Sequence[str]]:
     """Images and label files in the folders of a part, relative to the root of the listing."""
     image_root, label_root = (_relative(folder, str(listing.root)) for folder in (part.images, part.annotations))
     images, groups = split_labels(listing.below(image_root, listing.images))
@@ -159,7 +159,7 @@ def _files(listing: Listing, part: Part) -> tuple[list[str], list[str]]:
     return own_images, _inside(labels, label_root, part.options.get("label_folders"))
 
 
-def _inside(paths: list[str], root: str, folders: Sequence[str] | None) -> list[str]:
+def _inside(paths: Sequence[str], root: str, folders: Sequence[str] | None) -> Sequence[str]:
     """Those of the files that lie in one of some folders, which are relative to a root; None for all."""
     if folders is None:
         return paths
@@ -171,7 +171,7 @@ def _relative(folder: str, top: str) -> str:
     return Path(os.path.relpath(folder, top)).as_posix().removeprefix(".")
 
 
-def _listed(images: list[str], labels: list[str], path: str, ending: str) -> tuple[list[str], list[str]]:
+def _listed(images: Sequence[str], labels: Sequence[str], path: str, ending: str) -> tuple[list[str], list[str]]:
     """Images and label files whose stems a list has."""
     stems = {line.split()[0] for line in filled_lines(path)}
     stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}

@@ -1,5 +1,7 @@
 """From a dataset dict to what a box detector takes: image tensor and, in training, boxes and classes."""
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from detectron2.data import transforms as T
@@ -47,4 +49,4 @@ def box_targets(
     instances.gt_boxes = Boxes(torch.as_tensor(transforms.apply_box(boxes_xyxy_abs), dtype=torch.float32))
     instances.gt_boxes.clip(image_size)
     instances.gt_classes = torch.tensor([int(t["category_id"]) for t in targets], dtype=torch.int64)
-    return instances[instances.gt_boxes.nonempty(threshold=1e-5)]
+    return instances[cast(Any, instances.gt_boxes.nonempty(threshold=1e-5))]

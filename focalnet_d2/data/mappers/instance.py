@@ -1,6 +1,7 @@
 """From COCO's instance annotations to one mask for every object: polygons and both kinds of run lengths."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import pycocotools.mask as mask_codec
@@ -81,8 +82,8 @@ def draw_mask(
     if isinstance(segmentation["counts"], list):
         if (total := sum(segmentation["counts"])) != file_size[0] * file_size[1]:
             raise ValueError(f"has run lengths of {total} pixels, but the image has {file_size[0] * file_size[1]}")
-        segmentation = mask_codec.frPyObjects(segmentation, *file_size)
-    moved = transforms.apply_segmentation(np.ascontiguousarray(mask_codec.decode(segmentation)))
+        segmentation = mask_codec.frPyObjects(cast(Any, segmentation), *file_size)
+    moved = transforms.apply_segmentation(np.ascontiguousarray(mask_codec.decode(cast(Any, segmentation))))
     np.equal(moved, 1, out=mask)  # padding with 255 is no object
 
 
