@@ -2,13 +2,14 @@
 
 import random
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
 from ..annotations.faults import Fault, FaultError, fault_of
+from ..folders.compact_texts import CompactTexts
 from ..folders.contents import ImageFile
 from ..folders.dataset import FolderDataset, image_name
 from ..folders.image_lists import split_names
@@ -116,20 +117,22 @@ def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
 
 def _drawn(dataset: FolderDataset, tasks: Tasks, faults: FaultList) -> set[int]:
     """Places of the images that a run splits off for validation; none, and a fault, where it cannot."""
-    part, places = dataset.parts["train"], defaultdict(list)
+    part, names = dataset.parts["train"], CompactTexts()
     files: dict[str, ImageFile] = {}
-    for place, task in enumerate(tasks["train"]()):
+    kinds: dict[ImageFile, ImageFile] = {}  # each once, however many images are like it
+    for task in tasks["train"]():
         is_known = task.image_file in files and files[task.image_file].has_labels
         has_labels = is_known or bool(task.labels) or task.kind == "semantic"
         class_id = task.labels[0]["category_id"] if task.kind == "classification" else None
-        places[image_name(task.image_file, part)].append(place)
-        files[task.image_file] = ImageFile(class_id, has_labels)
+        names.extend([image_name(task.image_file, part)])
+        kind = ImageFile(class_id, has_labels)
+        files[task.image_file] = kinds.setdefault(kind, kind)
     try:
-        val = split_names(dataset, part, files)["val"]
+        val = set(split_names(dataset, part, files)["val"])
     except ValueError as error:
         faults.add(fault_of(error, "no-validation-images", part.annotations))
         return set()
-    return {place for name in val for place in places[name]}
+    return {place for place, name in enumerate(names) if name in val}
 
 
 def _chunks(tasks: Iterable[LabelTask]) -> Iterator[list[LabelTask]]:

@@ -83,6 +83,11 @@ def _is_id(key: Any) -> bool:
     return type(key) in (int, str)
 
 
+def is_big(path: str) -> bool:
+    """Whether an annotation file is read a chunk at a time; raises OSError where there is none."""
+    return os.path.getsize(path) >= BIG
+
+
 def store_instances(part: Part, report: Report) -> StoredInstances | None:
     """Reads a big file.
 
@@ -93,7 +98,7 @@ def store_instances(part: Part, report: Report) -> StoredInstances | None:
         None of a small file, and of one that has to be read at once; nothing is reported then.
     """
     try:
-        if os.path.getsize(part.annotations) < BIG:
+        if not is_big(part.annotations):
             return None
         faults: list[Fault] = []
         with open(part.annotations, "rb") as file, paused_collection():

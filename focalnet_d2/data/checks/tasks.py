@@ -11,14 +11,15 @@ from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations
 from ..class_changes import ClassChanges
-from ..folders import coco
-from ..folders.dataset import FolderDataset, image_name
+from ..folders import coco, coco_panoptic
+from ..folders.dataset import FolderDataset, Part, image_name
 from ..folders.layouts import LAYOUTS
 from ..folders.records import part_decoding
 from ..folders.same_classes import OPTION
 from ..label_decoding import LabelDecoding
 from .stored_entries import EntryStore
 from .stored_instances import StoredInstances, store_gathered, store_instances
+from .stored_panoptic import StoredPanoptic, store_panoptic
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class LabelFindings:
 
 
 def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
-    """What a part has: of big sets of boxes and masks `StoredInstances`, else what its layout reads, with equal faults.
+    """What a part has, if big as `StoredInstances` or `StoredPanoptic`, else as its layout reads it, with equal faults.
 
     Args:
         part: a key of `dataset.parts`.
@@ -96,11 +97,17 @@ def read_for_checks(dataset: FolderDataset, part: str, report: Report) -> Any:
         FileNotFoundError, ValueError: nothing is left to look at.
     """
     source, layout = dataset.parts[part], LAYOUTS[dataset.layout]
-    can_be_stored = dataset.layout == coco.LAYOUT.name and OPTION not in source.options
     if layout.gather is not None:
         return store_gathered(layout.gather(source, report, EntryStore), source, report)
-    stored = store_instances(source, report) if can_be_stored else None
+    stored = _stored(dataset.layout, source, report)
     return layout.read(source, report) if stored is None else stored
+
+
+def _stored(layout: str, part: Part, report: Report) -> StoredInstances | StoredPanoptic | None:
+    """What a big file of COCO has; None of others."""
+    if layout == coco_panoptic.LAYOUT.name:
+        return store_panoptic(part)
+    return store_instances(part, report) if layout == coco.LAYOUT.name and OPTION not in part.options else None
 
 
 def tasks_of(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimits) -> Iterator[LabelTask]:
@@ -113,7 +120,7 @@ def tasks_of(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimi
     """
     if isinstance(content, CocoInstances | StoredInstances):
         return _instances_tasks(dataset, content, limits)
-    if isinstance(content, PanopticAnnotations):
+    if isinstance(content, PanopticAnnotations | StoredPanoptic):
         return _panoptic_tasks(dataset, content, limits)
     return _listed_tasks(dataset, part, content, limits)
 
@@ -145,15 +152,16 @@ def _grouped(content: CocoInstances) -> Iterator[tuple[Entry, list[Entry]]]:
     yield from ((image, objects.get(image["id"], [])) for image in content.images)
 
 
-def _panoptic_tasks(dataset: FolderDataset, content: PanopticAnnotations, limits: RecipeLimits) -> Iterator[LabelTask]:
+def _panoptic_tasks(
+    dataset: FolderDataset, content: PanopticAnnotations | StoredPanoptic, limits: RecipeLimits
+) -> Iterator[LabelTask]:
     classes = _class_ids(dataset)
     things = tuple(entry.dataset_id for entry in dataset.classes.classes if entry.is_thing)
-    for image_id, annotation in content.segments.items():
-        image = content.images[image_id]
+    for image, annotation in content.pairs() if isinstance(content, StoredPanoptic) else _paired(content):
         yield LabelTask(
             kind="panoptic",
             source=content.source,
-            image_id=image_id,
+            image_id=image["id"],
             image_file=image["file_name"],
             image=image,
             labels=annotation["segments_info"],
@@ -162,6 +170,11 @@ def _panoptic_tasks(dataset: FolderDataset, content: PanopticAnnotations, limits
             things=things,
             limits=limits,
         )
+
+
+def _paired(content: PanopticAnnotations) -> Iterator[tuple[Entry, Entry]]:
+    """Every image that has an annotation, with that."""
+    return ((content.images[key], annotation) for key, annotation in content.segments.items())
 
 
 def _listed_tasks(dataset: FolderDataset, part: str, content: Any, limits: RecipeLimits) -> Iterator[LabelTask]:

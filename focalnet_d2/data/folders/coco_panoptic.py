@@ -113,15 +113,29 @@ def _class_list(categories: Sequence[Entry], file: str) -> ClassMap:
         return category_classes(things_first(firsts.values()))
 
 
+class PathSetter:
+    """Makes the names of images and PNGs absolute.
+
+    Args:
+        part: that they are of.
+    """
+
+    def __init__(self, part: Part) -> None:
+        source, options = part.annotations, part.options
+        self._images = NameResolver(part.images, bool(options.get("search")), source)
+        self._labels = NameResolver(options["panoptic_root"], bool(options.get("search_panoptic")), source)
+
+    def set(self, content: PanopticAnnotations, report: Report) -> None:
+        """Sets those of what a file says, or a piece of one; reports names that several files may have."""
+        for entries, resolver in ((content.images, self._images), (content.segments, self._labels)):
+            for entry in entries.values():
+                entry["file_name"] = resolver.path_of(entry["file_name"], report)
+
+
 def read(part: Part, report: Report) -> PanopticAnnotations:
     """The images and segments of a part; names of images and PNGs are absolute."""
     content = read_panoptic(part.annotations, report)
-    images = NameResolver(part.images, bool(part.options.get("search")), part.annotations)
-    root = part.options["panoptic_root"]
-    labels = NameResolver(root, bool(part.options.get("search_panoptic")), part.annotations)
-    for entries, resolver in ((content.images, images), (content.segments, labels)):
-        for entry in entries.values():
-            entry["file_name"] = resolver.path_of(entry["file_name"], report)
+    PathSetter(part).set(content, report)
     return content
 
 

@@ -131,12 +131,16 @@ def _walk(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator
 def _names(path: str) -> list[str]:
     """Names of what is in a folder, those of folders with "/" after them, in the order of the paths that they begin."""
     with os.scandir(path) as scanned:
-        names = [
-            f"{entry.name}/" if entry.is_dir() else entry.name
-            for entry in scanned
-            if not entry.name.startswith(".") and entry.name not in _NO_DATA and (entry.is_dir() or entry.is_file())
-        ]
-    return sorted(names)
+        entries = [one for one in scanned if not one.name.startswith(".") and one.name not in _NO_DATA]
+        return sorted(f"{one.name}{ending}" for one in entries if (ending := _ending(one)) is not None)
+
+
+def _ending(entry: os.DirEntry) -> str | None:
+    """ "/" of a folder, "" of a file; None of something else, or of a link that leads round in a circle."""
+    try:
+        return "/" if entry.is_dir() else "" if entry.is_file() else None
+    except OSError:
+        return None
 
 
 def _hash(name: str) -> int:

@@ -41,3 +41,11 @@ def test_files_are_sorted_and_found_by_folder_and_name(tmp_path_factory, paths):
     assert folders == set(images)
     for name in ("a.png", "b.PNG", "none.png"):
         assert listing.images_named(name) == [path for path in images if path.rpartition("/")[2] == name]
+
+
+def test_a_link_that_leads_round_in_a_circle_hides_no_other_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").touch()
+    (tmp_path / "a" / "round").symlink_to("round")
+    (tmp_path / "a" / "nowhere").symlink_to("missing")
+    assert list(Listing(tmp_path).files) == ["a/1.png"]
