@@ -21,6 +21,7 @@ GROUPS = (
     installation.check_compiled_detectron2,
     installation.check_registration,
     installation.check_recipes,
+    installation.check_extras,
     machine.check_cpu,
     machine.check_cuda,
     machine.check_mps,

@@ -20,6 +20,8 @@ from focalnet_d2.utils.text import plural
 
 from .errors import run_command
 
+FEW = 30  # images
+
 if TYPE_CHECKING:
     from focalnet_d2.inference.tuning import Comparison, Tuning  # not at the top: --help does without torch
 
@@ -68,7 +70,11 @@ def _tune(options: argparse.Namespace) -> None:
         trust=options.trust,
     )
     print("\n\n".join(tables(found)))
-    if options.write:
+    if min(found.images.values()) < FEW:
+        print(f"\nFewer than {FEW} images say little: the numbers of the held out part may change by chance.")
+    if not options.write:
+        print("\nNothing was written: --write keeps the thresholds in the checkpoint.")
+    else:
         print("\nThe tuned thresholds are in " + " and ".join(map(str, write_thresholds(options.checkpoint, found))))
 
 

@@ -134,3 +134,32 @@ def check_recipes() -> list[Check]:
     if not names:
         return [Check("recipes", FAILS, f"none in {recipe_folder()}", "reinstall focalnet-d2")]
     return [Check("recipes", OK, f"{len(names)} in {recipe_folder()}")]
+
+
+EXTRAS = {
+    "predict": "pictures of predictions, videos",
+    "tracking": "numbers of objects through videos",
+    "geo": "georeferenced images",
+    "export": "ONNX and OpenVINO files",
+    "fast-eval": "faster reading and scoring",
+    "classification": "augmentation of classifiers",
+    "test-time-augmentation": "fusion of boxes of several scales",
+}
+
+
+def check_extras() -> list[Check]:
+    """Which optional packages are there, a check for each extra of the package."""
+    try:
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+        return []
+    optional = [one for one in map(Requirement, lines) if one.marker and not one.marker.evaluate({"extra": ""})]
+    return [_check_extra(extra, purpose, optional) for extra, purpose in EXTRAS.items()]
+
+
+def _check_extra(extra: str, purpose: str, optional: Iterable[Requirement]) -> Check:
+    names = [one.name for one in optional if one.marker and one.marker.evaluate({"extra": extra})]
+    if absent := [name for name in names if not installed_version(name)]:
+        without = f"{', '.join(absent)} missing: no {purpose}"
+        return Check(extra, FALLBACK, without, f"pip install 'focalnet-d2[{extra}]'")
+    return Check(extra, OK, f"{', '.join(names)}: {purpose}")

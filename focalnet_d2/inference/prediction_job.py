@@ -111,7 +111,10 @@ def run_prediction(job: PredictionJob, progress: Progress = _without_showing) ->
         FileNotFoundError, ValueError: paths without an image, a checkpoint that cannot be used, kinds that its model
             does not predict, or a folder with results of other settings.
         OSError: a result cannot be written.
+        ImportError: objects are to be tracked and the package trackers is missing.
     """
+    if job.track:
+        ObjectTracker()  # raises before anything is loaded or written, where the package is missing
     files = on_main_process(lambda: named_files(job.paths, job.out))
     predictor = Predictor(
         *(job.checkpoint, job.recipe),

@@ -81,3 +81,4 @@ def test_a_tracker_that_is_missing_is_said_with_its_command(checkpoint, clip, tm
     monkeypatch.setitem(sys.modules, "trackers", None)
     assert predict(checkpoint, clip, tmp_path, "--track") != 0
     assert "pip install 'focalnet-d2[tracking]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -69,3 +69,12 @@ def test_compiled_detectron2_is_told_absent_from_broken(monkeypatch):
     assert absent.status == broken.status == FALLBACK
     assert absent.detail.startswith("not compiled")
     assert "undefined symbol" in broken.detail
+
+
+def test_an_extra_that_is_missing_is_said_with_its_command(monkeypatch):
+    installed = installation.installed_version
+    monkeypatch.setattr(installation, "installed_version", lambda name: None if name == "rasterio" else installed(name))
+    checks = {check.name: check for check in installation.check_extras()}
+    assert (checks["geo"].status, checks["predict"].status) == (FALLBACK, OK)
+    assert checks["geo"].detail == "rasterio missing: no georeferenced images"
+    assert checks["geo"].fix == "pip install 'focalnet-d2[geo]'"
