@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from focalnet_d2.commands import score
 from focalnet_d2.export.runtime import ExportedModel
 from focalnet_d2.inference.predictor import Predictor
@@ -61,6 +64,9 @@ def scores(data: Path, stream: Stream, folder: Path) -> dict[str, float]:
             (one,) = read(folder / f"{path.stem}.panoptic.json")["annotations"]
             segments = [{**part, "category_id": own[part["category_id"]]} for part in one["segments_info"]]
             annotations.append({**one, "image_id": images[path], "segments_info": segments})
+        if result.semantic_map is not None:
+            (folder / "semantic").mkdir(exist_ok=True)
+            Image.fromarray(np.asarray(result.semantic_map).astype(np.uint8)).save(folder / "semantic" / path.name)
     found = {}
     (folder / "objects.json").write_text(json.dumps(objects))
     kinds = ["bbox", "segm"] if objects and "segmentation" in objects[0] else ["bbox"]
@@ -68,9 +74,11 @@ def scores(data: Path, stream: Stream, folder: Path) -> dict[str, float]:
     found |= scored(["boxes", *boxes], folder)
     if annotations:
         (folder / "panoptic.json").write_text(json.dumps({**content, "annotations": annotations}))
-        found |= scored(
-            ["panoptic", str(truth), str(folder / "panoptic.json"), "--predictions-folder", str(folder)], folder
-        )
+        maps = [str(data / "panoptic_val"), "--predictions-folder", str(folder)]
+        found |= scored(["panoptic", str(truth), str(folder / "panoptic.json"), "--truth-folder", *maps], folder)
+    if (folder / "semantic").is_dir():
+        maps = [str(data / "semantic_val"), str(folder / "semantic")]
+        found |= scored(["semantic", *maps, "--num-classes", str(len(ids))], folder)
     return found
 
 

@@ -70,6 +70,6 @@ def _export(options: argparse.Namespace) -> None:
     takes = "any number and size of images"
     if about.size is not None:
         takes = f"{about.batch_size} x {about.size[0]} x {about.size[1]} pixels only"
-    print(f"{written.path}: {about.model} in {about.precision}, {written.path.stat().st_size / 2**20:.1f} MiB")
+    print(f"{written.path}: {about.model} in {about.precision}, {written.bytes / 2**20:.1f} MiB")
     print(f"  takes {takes}; gives what {', '.join(about.tasks)} needs")
     print(f"  largest difference from PyTorch: {written.difference:.2g} of the spread of an output's values")

@@ -29,11 +29,13 @@ class Written(NamedTuple):
         path: of the file; others of its name may lie beside it.
         description: what it says about itself.
         difference: from the model in torch, see `check_file`.
+        bytes: size of the file and of those that belong to it.
     """
 
     path: Path
     description: Description
     difference: float
+    bytes: int
 
 
 def export_model(
@@ -75,7 +77,13 @@ def export_model(
             raise ValueError(f"{path} is not written: {error}") from error
         finally:
             del session
-    return Written(path, about, difference)
+        size = total_size(unfinished.parent)
+    return Written(path, about, difference, size)
+
+
+def total_size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from .formats import Traced
 from .graph import trace
 from .sessions import Arrays, Session
 
+# Loops are those of suppression, whose bodies are checked, too.
+_PORTABLE = ("aten.", "torchvision.roi_align", "while_loop", "<built-in function getitem")
+
 
 def write(model: nn.Module, path: Path, traced: Traced, description: Description, *, half: bool = False) -> None:
     """Write a model as a program of torch.export, the description as an extra file in it.
@@ -30,12 +33,11 @@ def open_written(path: Path, names: list[str]) -> Session:
 
 def check_portable(program: torch.export.ExportedProgram, path: Path) -> None:
     """Raises ValueError, which names them, if a program has regions or operators that are not PyTorch's."""
-    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-    own = sorted(
-        {str(target) for target in targets if not str(target).startswith(("aten.", "<built-in function getitem"))}
-    )
+    graphs = [module.graph for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
+    nodes = [node for graph in graphs for node in graph.nodes if node.op == "call_function"]
+    own = sorted({str(node.target) for node in nodes if not str(node.target).startswith(_PORTABLE)})
     if own:
-        raise ValueError(f"The graph of {path.name} has operators that are not of ATen: {own}.")
+        raise ValueError(f"The graph of {path.name} has operators that are not of PyTorch or torchvision: {own}.")
 
 
 class _ProgramSession:

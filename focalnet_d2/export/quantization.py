@@ -1,7 +1,7 @@
 """Static 8-bit integers: ranges of activations come from images of the user, of what bears it.
 
-What ruins the accuracy stays float32: attention (where deformable attention looks, above all), focal modulation, the
-first convolution and the heads; of the rest, convolutions and products with weights become 8-bit.
+Convolutions and products with weights become 8-bit, but for those of `KEPT`; products of two activations and everything
+else stay float32.
 """
 
 import re
@@ -20,7 +20,7 @@ from focalnet_d2.inference.image_files import image_files
 from . import onnx_format, openvino_format
 from .checking import ANY, check_file
 from .description import Description
-from .exporting import Written, unfinished_files
+from .exporting import Written, total_size, unfinished_files
 from .formats import Traced, format_named
 from .graph import output_names
 from .packages import optional
@@ -28,9 +28,13 @@ from .preprocessing import batch_of, padded_size
 from .runtime import network_pixels, read_image
 
 LARGEST_NUMBER = 100  # of images that are looked at; more change little
-# Parts of the names that nodes have from the modules of the model. All of an attention stays: its products do not say
-# which of them makes the offsets of deformable attention.
-KEPT = re.compile(r"attn|attention|modulation|embed|head|predictor|query_selection|reference", re.IGNORECASE)
+QUANTIZED = ("Conv", "MatMul", "Gemm")  # of ONNX, where they have weights
+# Of the names of parameters: where deformable attention looks and how it weighs, and what gives the final scores,
+# boxes and masks.
+KEPT = re.compile(
+    r"sampling_offsets|attention_weights|class_embed|bbox_embed|mask_embed|ref_point_head|cls_score|bbox_pred|predictor"
+    r"|objectness_logits|anchor_deltas|atss_|fc_cls|fc_reg|dynamic_layer|conv_seg|^head\.weight"
+)
 
 
 def export_quantized(
@@ -55,13 +59,18 @@ def export_quantized(
     with unfinished_files(path) as unfinished:
         source = unfinished.with_name("float.onnx")
         onnx_format.write(model, source, traced, about)
-        (_quantize_onnx if format == "onnx" else _quantize_openvino)(source, unfinished, samples, about)
+        kept = kept_nodes(model, optional("onnx").load(source))
+        if format == "onnx":
+            onnx_format.save(_quantize_onnx(source, unfinished, samples, kept), unfinished, about)
+        else:
+            openvino_format.save(_quantize_openvino(source, samples, kept), unfinished, about)
         for file in unfinished.parent.glob("float.*"):
             file.unlink()
         session = format_named(format).open_written(unfinished, output_names(model, traced.batch_size, traced.size))
         difference = check_file(session, model, traced, about, ANY)
         del session
-    return Written(path, about, difference)
+        size = total_size(unfinished.parent)
+    return Written(path, about, difference, size)
 
 
 def calibration_inputs(images: Path, description: Description) -> Iterator[dict[str, np.ndarray]]:
@@ -100,51 +109,67 @@ class _Samples:
         return next(self._remaining, None)
 
 
-def _quantize_onnx(source: Path, path: Path, samples: list[dict[str, np.ndarray]], description: Description) -> None:
+def kept_nodes(model: nn.Module, file: Any) -> list[str]:
+    """Names of the products and convolutions of an `onnx.ModelProto` whose weights are those of `KEPT` in the model."""
+    kept = {name: value for name, value in model.named_parameters() if KEPT.search(name) and value.ndim >= 2}
+    arrays = [value.detach().numpy() for value in kept.values()]
+    fingerprints = {one.tobytes() for array in arrays for one in (array, array.T)}
+    to_array = optional("onnx").numpy_helper.to_array
+    weights = {one.name for one in file.graph.initializer if to_array(one).tobytes() in fingerprints}
+    for node in file.graph.node:  # in the order of their computation; weights that are shared come through Identity
+        if node.op_type in ("Identity", "Transpose") and node.input[0] in weights:
+            weights.update(node.output)
+    return [node.name for node in file.graph.node if node.op_type in QUANTIZED and weights.intersection(node.input)]
+
+
+def _quantize_onnx(source: Path, path: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> Any:
     onnx, quantization = optional("onnx"), optional("onnxruntime.quantization")
     file = onnx.load(source)
-    names = {entry.name for entry in file.graph.input}
-    kept = [node.name for node in file.graph.node if KEPT.search(node.name)]
     result = path.with_name("integers.onnx")
     quantization.quantize_static(
         str(source),
         str(result),
-        _Samples(samples, names),
+        _Samples(samples, {entry.name for entry in file.graph.input}),
         quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+        op_types_to_quantize=list(QUANTIZED),
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
         nodes_to_exclude=kept,
         extra_options={"MatMulConstBOnly": True, "ActivationSymmetric": False},
     )
-    onnx_format.save(onnx.load(result), path, description)
+    return onnx.load(result)
 
 
-def _quantize_openvino(
-    source: Path, path: Path, samples: list[dict[str, np.ndarray]], description: Description
-) -> None:
+def _quantize_openvino(source: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> Any:
     openvino, nncf = optional("openvino"), optional("nncf")
     clean = source.with_suffix(".float.xml")
     openvino.save_model(openvino.convert_model(str(source)), str(clean), compress_to_fp16=False)
     network = openvino.Core().read_model(str(clean))  # what comes from ONNX at once has outputs that NNCF does not find
     names = {name for entry in network.inputs for name in entry.get_names()}
     inputs = [{name: one[name] for name in one if name in names} for one in samples]
-    kept = [operation.get_friendly_name() for operation in network.get_ops() if _is_kept(operation)]
-    quantized: Any = nncf.quantize(
+    ignored = [one.get_friendly_name() for one in network.get_ops() if _is_kept(one, set(kept))]
+    return nncf.quantize(
         network,
         nncf.Dataset(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=kept, types=["Softmax", "GridSample", "MVN"], validate=False),
+        ignored_scope=nncf.IgnoredScope(names=ignored, types=["Softmax", "GridSample", "MVN"], validate=False),
     )
-    openvino_format.save(quantized, path, description)
 
 
-def _is_kept(operation: Any) -> bool:
+def _is_kept(operation: Any, kept: set[str]) -> bool:
     """Whether a product or a convolution of OpenVINO stays float32; products of two activations do."""
-    kind = operation.get_type_name()
-    if kind not in ("MatMul", "Convolution", "GroupConvolution"):
+    if operation.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
         return False
-    weights = operation.input_value(1).get_node().get_type_name() in ("Constant", "Convert", "Reshape", "Transpose")
-    return not weights or bool(KEPT.search(operation.get_friendly_name()))
+    name = operation.get_friendly_name()  # that of ONNX, with an ending where it became several operations
+    return not _is_constant(operation.input_value(1).get_node()) or any(
+        f"{name}/".startswith(f"{one}/") for one in kept
+    )
+
+
+def _is_constant(operation: Any) -> bool:
+    """Whether what an operation of OpenVINO gives depends on weights only."""
+    while operation.get_type_name() in ("Convert", "Reshape", "Transpose", "Unsqueeze", "Squeeze"):
+        operation = operation.input_value(0).get_node()
+    return operation.get_type_name() == "Constant"
