@@ -50,11 +50,14 @@ def image_in_memory(source: Any, channel_order: str = "RGB") -> InputImage:
         ValueError: it is no image, or one whose values have no 8-bit meaning; says what it is.
         TypeError: nothing of the above.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = bytes(source)
         name = f"of {len(source)} bytes in memory"
         return InputImage(upright_pixels(decode_image(source, name), name), name)
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", "") or f"of Pillow in memory ({source.mode}, {source.width}x{source.height})"
+        if 0 in source.size:
+            raise ValueError(f"The image {name} has no pixels.")
         return InputImage(upright_pixels(load_pixels(source, str(name)), str(name)), str(name))
     if isinstance(source, np.ndarray):
         name = f"array {source.dtype} {source.shape}"
@@ -69,7 +72,9 @@ def image_in_memory(source: Any, channel_order: str = "RGB") -> InputImage:
 
 def check_shape(values: np.ndarray, name: str, wanted: str) -> None:
     """Raises ValueError unless values are (H, W, 1), (H, W, 3) or (H, W, 4), and not empty."""
-    if values.ndim != 3 or values.shape[2] not in MODES or not values.size:
+    if values.ndim == 3 and 0 in values.shape[:2]:
+        raise ValueError(f"The {name} is no image: it has no pixels.")
+    if values.ndim != 3 or values.shape[2] not in MODES:
         hint = " An array of several images is given as list(array)." if values.ndim == 4 else ""
         raise ValueError(f"The {name} is no image: it must have the shape {wanted}.{hint}")
 
@@ -91,7 +96,7 @@ def array_pixels(values: np.ndarray, channel_order: str, name: str) -> np.ndarra
 def _to_8_bits(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
-    if values.dtype == np.uint16:
+    if values.dtype.newbyteorder("=") == np.uint16:
         return eight_bits(values, name)
     if values.dtype.kind != "f":
         raise ValueError(f"The {name} has values of a type without a fixed range: give uint8, uint16 or floats.")

@@ -160,7 +160,7 @@ def to_rgb(image: Image.Image, file_name: str) -> Image.Image:
             "range; convert it to 8 or 16 bits first."
         )
     if kind is PixelFormat.ALPHA:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     if kind is PixelFormat.DEEP_GRAY:

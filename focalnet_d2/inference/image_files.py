@@ -11,6 +11,17 @@ from .output_kinds import RESULT_ENDINGS
 from .video import VIDEO_SUFFIXES
 
 
+def file_path(source: str | os.PathLike) -> Path:
+    """The path that a user names, `~` being the home folder.
+
+    Raises:
+        ValueError: it is empty, which `Path` takes for the current folder, or can be the name of no file.
+    """
+    if not os.fspath(source) or "\0" in os.fspath(source):
+        raise ValueError(f"{os.fspath(source)!r} is no path: name an image, a video, a folder or a pattern.")
+    return Path(source).expanduser()
+
+
 def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path]:
     """The image files that a path means: itself, all in and below a folder, or those that fit a pattern; sorted.
 
@@ -20,7 +31,7 @@ def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path
     Raises:
         FileNotFoundError: there is none.
     """
-    path = Path(source).expanduser()
+    path = file_path(source)
     if path.is_dir():
         suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) if videos else IMAGE_SUFFIXES
         files = [path / name for name in Listing(path).with_suffix(*suffixes)]
@@ -45,7 +56,7 @@ def named_files(paths: Iterable[str | os.PathLike], out: Path) -> dict[str, Path
     """
     named: dict[str, Path] = {}
     for path in paths:
-        folder = Path(path).expanduser()
+        folder = file_path(path)
         for file in _without_results(image_files(path, videos=True), folder, out.absolute()):
             name = str(file.relative_to(folder)) if folder.is_dir() else file.name
             if named.setdefault(name, file).absolute() != file.absolute():

@@ -10,7 +10,6 @@ The order of colors can only be told for arrays and tensors; files say their own
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,7 +25,10 @@ from focalnet_d2.data.image_sources import (
     image_in_memory,
 )
 
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+from .image_files import file_path
+from .video import is_video
+
+ImageSource = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
 
 
 def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
@@ -42,7 +44,11 @@ def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
     """
     check_channel_order(channel_order)
     if isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser()
+        path = file_path(source)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder where one image is wanted: name the image, or give the folder alone.")
+        if is_video(path):
+            raise ValueError(f"{path} is a video where one image is wanted: name an image, or give the video alone.")
         return InputImage(read_image(str(path)), str(path), path)
     if isinstance(source, Tensor):
         return _from_tensor(source, channel_order)
@@ -51,8 +57,13 @@ def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
 
 def _from_tensor(source: Tensor, channel_order: str) -> InputImage:
     name = f"tensor {str(source.dtype).removeprefix('torch.')} {tuple(source.shape)}"
-    values = source.detach().cpu()
-    array = (values.float() if values.dtype is torch.bfloat16 else values).numpy()
+    values = source.detach()
+    try:
+        array = (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()
+    except (NotImplementedError, TypeError) as error:  # on no device, sparse, quantized, or of 8-bit floats
+        raise ValueError(
+            f"The {name} has no values that can be read: give a dense tensor of uint8 or floats."
+        ) from error
     array = array.transpose(1, 2, 0) if array.ndim == 3 else array  # (C, H, W) -> (H, W, C)
     check_shape(array, name, "(3, H, W), or 1 or 4 in place of 3")
     return InputImage(array_pixels(array, channel_order, name), name)

@@ -4,9 +4,10 @@ predictor = focalnet_d2.Predictor("output/mine/model_best.pth")
 predictor("street.jpg").save("out", picture=True)
 """
 
+import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 from focalnet_d2.utils.attempts import raising
 
-from .image_files import image_files
+from .image_files import file_path, image_files
 from .image_input import ImageSource, InputImage, read_input
 from .prediction import Prediction, read_result
 from .thresholds import DEFAULT
@@ -34,6 +35,10 @@ from .trained import load_trained
 from .video import is_video, read_video
 
 READERS = 2  # threads that read the images of the next batch
+
+
+# What is never several images, though some of it has parts.
+_ONE = (bytes, bytearray, memoryview, Image.Image, np.ndarray, Tensor, Mapping, io.IOBase)
 
 
 class _Prepared(NamedTuple):
@@ -116,10 +121,10 @@ class Predictor:
             return list(self.video(images))
         if isinstance(images, str | os.PathLike):
             files = image_files(images)
-            if files != [Path(images).expanduser()]:
+            if files != [file_path(images)]:
                 return list(self.stream(files))
             return next(self.stream(files))
-        if isinstance(images, bytes | Image.Image | np.ndarray | Tensor):
+        if isinstance(images, _ONE) or not isinstance(images, Iterable):
             return next(self.stream([images]))
         return list(self.stream(images))
 
@@ -144,9 +149,10 @@ class Predictor:
             FileNotFoundError, ValueError: the video cannot be read to its end; the message names it.
             ImportError: PyAV is missing.
         """
+        path = file_path(path)
         frames = read_video(path, every)
         while chunk := list(itertools.islice(frames, self.batch_size)):
-            images = [InputImage(frame.pixels, f"{path} at {frame.time:.3f} s", Path(path)) for frame in chunk]
+            images = [InputImage(frame.pixels, f"{path} at {frame.time:.3f} s", path) for frame in chunk]
             for frame, prediction in zip(chunk, self.stream(images)):
                 stamped = replace(prediction, frame_index=frame.index, time=frame.time)
                 yield stamped if tracker is None else tracker.update(stamped)

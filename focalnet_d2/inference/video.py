@@ -88,6 +88,7 @@ def frame_rate(path: str | os.PathLike) -> float:
 @contextmanager
 def _open_stream(path: Path) -> Iterator[Any]:
     """The first stream of pictures of a file."""
+    path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no video {path}.")
     with _errors_name(path), _import_av().open(str(path)) as container:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 UNFINISHED = ".unfinished"  # ends the hidden name of a file that is being written
+_KEPT = 40  # characters of a name in the hidden one: at most 160 bytes of the 255 that file systems allow
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")  # no other writer's
+    unfinished = path.with_name(f"{_hidden_start(path)}{secrets.token_hex(8)}{UNFINISHED}")  # no other writer's
     try:
         with open(unfinished, "wb") as file:
             yield file
@@ -73,7 +74,12 @@ def _is_elsewhere(error: OSError, path: Path) -> bool:
     if error.filename is None:
         return False
     name = Path(os.fsdecode(error.filename)).name
-    return not (name.startswith(f".{path.name}.") and name.endswith(UNFINISHED))
+    return not (name.startswith(_hidden_start(path)) and name.endswith(UNFINISHED))
+
+
+def _hidden_start(path: Path) -> str:
+    """What the hidden name of an unfinished file begins with: no longer than any name may be that the path may have."""
+    return f".{path.name[:_KEPT]}."
 
 
 def _sync_folder(folder: Path) -> None:

@@ -80,7 +80,7 @@ def test_bytes_and_pillow_images_are_turned_upright(pixels, tmp_path):
     ("source", "message"),
     [
         (np.zeros((5, 7, 2), np.uint8), r"array uint8 \(5, 7, 2\) is no image.*1, 3 or 4 channels"),
-        (np.zeros((0, 7, 3), np.uint8), r"array uint8 \(0, 7, 3\) is no image"),
+        (np.zeros((0, 7, 3), np.uint8), r"array uint8 \(0, 7, 3\) is no image: it has no pixels"),
         (np.zeros((1, 5, 7, 3), np.uint8), r"array uint8 \(1, 5, 7, 3\) is no image.*list\(array\)"),
         (torch.zeros(2, 3, 5, 7), r"tensor float32 \(2, 3, 5, 7\) is no image.*list\(array\)"),
         (torch.zeros(5, 7, 3), r"tensor float32 \(5, 7, 3\) is no image.*\(3, H, W\)"),
@@ -112,3 +112,50 @@ def test_files_that_are_no_image_are_named(tmp_path):
         read_input(tmp_path / "missing.jpg")
     with pytest.raises(TypeError, match="A dict is no image"):
         read_input({})
+
+
+@pytest.mark.parametrize("wrap", [bytearray, memoryview])
+def test_bytes_may_be_of_any_type(wrap, pixels):
+    assert np.array_equal(read_input(wrap(png(Image.fromarray(pixels)))).pixels, pixels)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_deep_arrays_may_have_any_byte_order(order, pixels):
+    assert np.array_equal(read_input((pixels.astype(np.uint16) * 257).astype(f"{order}u2")).pixels, pixels)
+
+
+def test_gray_that_is_multiplied_by_its_alpha_is_laid_over_white():
+    gray = Image.merge("LA", [Image.new("L", (3, 2), 0), Image.new("L", (3, 2), 128)])
+    assert np.array_equal(read_input(gray.convert("La")).pixels, read_input(gray).pixels)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        torch.zeros(3, 4, 4, device="meta"),
+        torch.zeros(3, 4, 4).to_sparse(),
+        torch.zeros(3, 4, 4, dtype=torch.float8_e4m3fn),
+        torch.quantize_per_tensor(torch.zeros(3, 4, 4), 0.1, 0, torch.quint8),
+    ],
+)
+def test_tensors_that_hold_no_plain_values_are_named(source):
+    with pytest.raises(ValueError, match=r"The tensor \w+ \(3, 4, 4\) holds no plain values: give a dense"):
+        read_input(source)
+
+
+@pytest.mark.parametrize("source", [Image.new("RGB", (0, 5)), np.zeros((0, 5)), torch.zeros(1, 5, 0)])
+def test_an_image_without_pixels_is_said_to_have_none(source):
+    with pytest.raises(ValueError, match="has no pixels"):
+        read_input(source)
+
+
+@pytest.mark.parametrize("source", ["", "a\0.png"])
+def test_what_is_no_path_is_said(source):
+    with pytest.raises(ValueError, match=r"'.*' is no path: name an image"):
+        read_input(source)
+
+
+def test_a_folder_or_a_video_is_not_one_image(tmp_path):
+    for source, kind in ((tmp_path, "folder"), (tmp_path / "a.mp4", "video")):
+        with pytest.raises(ValueError, match=f"{source} is a {kind} where one image is wanted"):
+            read_input(source)

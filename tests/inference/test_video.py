@@ -127,3 +127,9 @@ def test_frames_that_do_not_fit_are_refused(tmp_path: Path, size, time, message)
 @pytest.mark.parametrize(("name", "answer"), [("a.MP4", True), ("b.webm", True), ("c.png", False), ("mp4", False)])
 def test_videos_are_known_by_their_names(name: str, answer: bool):
     assert is_video(name) is answer
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch):
+    write_video(tmp_path / "a.mp4")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert count_frames("~/a.mp4") == len(list(read_video("~/a.mp4"))) == len(TIMES)

@@ -96,3 +96,16 @@ def test_what_killed_writers_have_left_is_removed(tmp_path):
     remove_unfinished(tmp_path)
     assert len(left) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "notes.unfinished"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "漢" * 85])
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path, name):
+    write_atomically(tmp_path / name, "whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_name_that_is_too_long_is_the_one_in_the_message(tmp_path):
+    path = tmp_path / ("n" * 256)
+    with pytest.raises(OSError, match="File name too long") as raised:
+        write_atomically(path, "whole")
+    assert raised.value.filename == str(path)
