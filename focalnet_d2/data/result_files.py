@@ -61,5 +61,10 @@ def save_png(values: np.ndarray, path: Path) -> Path:
 
 def save_json(content: Any, path: Path) -> Path:
     """Write plain values as JSON."""
-    write_atomically(path, json.dumps(content, ensure_ascii=False))
+    write_atomically(path, as_json(content))
     return path
+
+
+def as_json(content: Any) -> bytes:
+    """Plain values as JSON in UTF-8; bytes of a file's name that are no UTF-8 are escaped, as Python reads them."""
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")

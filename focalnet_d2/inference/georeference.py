@@ -1,6 +1,5 @@
 """Where the pixels of a GeoTIFF lie on the earth, kept in what is written about it, through rasterio."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from focalnet_d2.data.image_reading import READ_ERRORS
+from focalnet_d2.data.result_files import save_json
 from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 from focalnet_d2.utils.atomic_write import write_atomically
 
@@ -91,8 +91,7 @@ def save_outlines(prediction: "Prediction", path: Path, georeference: Georeferen
             zip(prediction.category_ids, prediction.names, prediction.scores, strict=True)
         )
     ]
-    write_atomically(path, json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False))
-    return path
+    return save_json({"type": "FeatureCollection", "features": features}, path)
 
 
 def _outline(prediction: "Prediction", index: int, georeference: Georeference) -> dict[str, Any]:

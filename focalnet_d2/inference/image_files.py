@@ -52,8 +52,11 @@ def named_files(paths: Iterable[str | os.PathLike], out: Path) -> dict[str, Path
 
     Raises:
         FileNotFoundError: a folder or pattern without an image.
+        NotADirectoryError: `out` is a file.
         ValueError: two files whose results would have one name.
     """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file, and the results need a folder: name another one.")
     named: dict[str, Path] = {}
     for path in paths:
         folder = file_path(path)

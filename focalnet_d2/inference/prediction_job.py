@@ -3,10 +3,12 @@
 Of a video all frames are predicted by one process, and one that was interrupted begins again.
 """
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +24,10 @@ from .predictor import Predictor
 from .tiles import TileSettings
 from .tracking import ObjectTracker
 from .video import count_frames, frame_rate, is_video
-from .video_files import is_complete, save_video
+from .video_files import save_video, video_results
 
 SETTINGS = "predict.json"  # what the files of a folder were predicted with
+SOURCES = "sources"  # its entry with the files that the results are of, by the names of those
 Progress = Callable[[Iterable[Any], int | None, str], Iterable[Any]]  # shows how far a loop over the items has come
 
 
@@ -109,7 +112,7 @@ def run_prediction(job: PredictionJob, progress: Progress = _without_showing) ->
 
     Raises:
         FileNotFoundError, ValueError: paths without an image, a checkpoint that cannot be used, kinds that its model
-            does not predict, or a folder with results of other settings.
+            does not predict, or a folder with results of other settings or other files.
         OSError: a result cannot be written.
         ImportError: objects are to be tracked and the package trackers is missing.
     """
@@ -150,8 +153,13 @@ def _predict_images(
         if isinstance(attempt, Exception):
             yield name, str(attempt)
             continue
-        for kind in kinds:
-            kind.save(attempt, job.out / name)
+        try:
+            for kind in kinds:
+                kind.save(attempt, job.out / name)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a full disk, for example, is one for all images
+                raise
+            yield name, f"The results of {files[name]} cannot be written, since their names would be too long."
 
 
 def _predict_videos(
@@ -173,19 +181,50 @@ def _begin(job: PredictionJob, files: dict[str, Path], kinds: Sequence[Kind]) ->
     """Note what the folder is predicted with; the names of the files whose results are not complete.
 
     Raises:
-        ValueError: it holds results of other settings, which would be taken for those of these.
+        ValueError: it holds results of other settings, which would be taken for those of these, or of other files.
     """
-    file, text = job.out / SETTINGS, json.dumps(job.settings(), indent=1)
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{job.out} holds predictions of another checkpoint or with other settings (see {SETTINGS} there): "
-            "name another folder by --out, or remove it."
-        )
-    write_atomically(file, text)
+    file, settings = job.out / SETTINGS, job.settings()
+    sources: dict[str, str] = {}
+    if file.is_file():
+        earlier = _read_settings(file)
+        sources = earlier.pop(SOURCES, {})
+        if earlier != settings:
+            raise ValueError(
+                f"{job.out} holds predictions of another checkpoint or with other settings (see {SETTINGS} there): "
+                "name another folder by --out, or remove it."
+            )
+    _check_sources(job.out, files, sources)
+    sources |= {name: str(path.absolute()) for name, path in files.items()}
+    write_atomically(file, json.dumps({**settings, SOURCES: sources}, indent=1))
     return [name for name, path in files.items() if not _is_done(job, name, path, kinds)]
 
 
+def _read_settings(file: Path) -> dict[str, Any]:
+    """What an earlier start has noted; nothing where it is no such note."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) and isinstance(content.get(SOURCES, {}), dict) else {}
+
+
+def _check_sources(out: Path, files: dict[str, Path], sources: dict[str, str]) -> None:
+    """Raises ValueError where the results of a file have the name that those of another one have in the folder."""
+    for name, path in files.items():
+        earlier = Path(sources.get(name, path))
+        if earlier.absolute() != path.absolute() and earlier.exists() and path.exists() and not earlier.samefile(path):
+            raise ValueError(
+                f"{out} holds the results of {earlier}, and those of {path} would have the same name: name another "
+                "folder by --out."
+            )
+
+
 def _is_done(job: PredictionJob, name: str, path: Path, kinds: Sequence[Kind]) -> bool:
-    if is_video(path):
-        return is_complete(job.out / name, drawn=job.video)
-    return all(file.is_file() for kind in kinds for file in kind.files(job.out / name))
+    """Whether the results of a file are all there, and none is older than the file."""
+    start = job.out / name
+    results = video_results(start, drawn=job.video) if is_video(path) else chain(*(kind.files(start) for kind in kinds))
+    try:
+        changed = path.stat().st_mtime_ns
+        return all(file.stat().st_mtime_ns >= changed for file in results)
+    except OSError:  # one does not exist
+        return False

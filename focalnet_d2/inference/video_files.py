@@ -5,12 +5,12 @@
 `START.video.mp4` shows the frames with what was found. The JSON is written as the frames come, and appears last.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from focalnet_d2.data.result_files import as_json
 from focalnet_d2.utils.atomic_write import atomic_open
 
 from .output_kinds import JSON, KINDS, Kind
@@ -42,10 +42,9 @@ def save_video(predictions: Iterable[Prediction], start: Path, kinds: Sequence[K
             write_objects(prediction)
 
 
-def is_complete(start: Path, *, drawn: bool) -> bool:
-    """Whether the files of a video, which appear last, are there."""
-    endings = (".json", ".video.mp4") if drawn else (".json",)
-    return all(_with_ending(start, ending).is_file() for ending in endings)
+def video_results(start: Path, *, drawn: bool) -> list[Path]:
+    """The files of a video that appear last: where they are there, all are."""
+    return [_with_ending(start, ending) for ending in ((".json", ".video.mp4") if drawn else (".json",))]
 
 
 @contextmanager
@@ -67,12 +66,12 @@ def _objects_file(path: Path) -> Iterator[Callable[[Prediction], None]]:
     with atomic_open(path, sync=False) as file:
         file.write(b'{"annotations": [')
         yield write
-        rest = json.dumps({"images": images, "categories": categories}, ensure_ascii=False)
-        file.write(b"\n], " + rest[1:].encode("utf-8"))
+        rest = as_json({"images": images, "categories": categories})
+        file.write(b"\n], " + rest[1:])
 
 
 def _write_entry(file: BinaryIO, entry: dict[str, Any], *, is_first: bool) -> None:
-    file.write((("\n" if is_first else ",\n") + json.dumps(entry, ensure_ascii=False)).encode("utf-8"))
+    file.write((b"\n" if is_first else b",\n") + as_json(entry))
 
 
 def _with_ending(start: Path, ending: str) -> Path:

@@ -1,6 +1,7 @@
 """`focalnet-d2 predict`: the files of every image, from where it was interrupted, whatever cannot be read."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -124,3 +125,39 @@ def test_what_the_model_does_not_predict_is_refused(images, tmp_path, capsys):
     assert main(command) == 2
     assert "model.pth predicts bbox only" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_results_of_another_image_are_never_taken_for_those_of_this_one(checkpoint, images, tmp_path, capsys):
+    """Of the same name in another folder; in the same place, but newer."""
+    out, other = tmp_path / "out", tmp_path / "other"
+    other.mkdir()
+    Image.new("RGB", (20, 10)).save(other / "a.png")
+    command = ["predict", checkpoint, "--out", str(out), "--json", "--device", "cpu"]
+    assert main([*command, str(images)]) == 0
+    assert main([*command, str(other)]) == 2
+    printed = capsys.readouterr().err
+    assert f"{out} holds the results of {images / 'a.png'}, and those of {other / 'a.png'}" in printed
+    Image.new("RGB", (20, 10)).save(images / "a.png")
+    newer = (out / "a.png.json").stat().st_mtime_ns + 1
+    os.utime(images / "a.png", ns=(newer, newer))
+    assert main([*command, str(images)]) == 0
+    assert json.loads((out / "a.png.json").read_text())["images"][0]["width"] == 20
+
+
+def test_names_of_any_bytes_and_of_any_length_do_not_stop_the_others(checkpoint, tmp_path, capsys):
+    folder, out, long = tmp_path / "images", tmp_path / "out", f"{'n' * 251}.png"
+    folder.mkdir()
+    names = ("ends.png", os.fsdecode(b"\xff.png"), long)
+    for name in names:
+        Image.new("RGB", (20, 10)).save(folder / name)
+    assert main(["predict", checkpoint, str(folder), "--out", str(out), "--json", "--device", "cpu"]) == 1
+    printed = capsys.readouterr()
+    assert "2 of 3 files" in printed.out
+    assert f"{long} cannot be written, since their names would be too long" in printed.err
+    assert json.loads((out / f"{names[1]}.json").read_text())["images"][0]["file_name"] == names[1]
+
+
+def test_results_need_a_folder(images, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert main(["predict", "none.pth", str(images), "--out", str(tmp_path / "out")]) == 2
+    assert "out is a file, and the results need a folder" in capsys.readouterr().err
