@@ -222,7 +222,9 @@ def _check_sources(out: Path, files: dict[str, Path], sources: dict[str, str]) -
 def _is_done(job: PredictionJob, name: str, path: Path, kinds: Sequence[Kind]) -> bool:
     """Whether the results of a file are all there, and none is older than the file."""
     start = job.out / name
-    results = video_results(start, drawn=job.video) if is_video(path) else chain(*(kind.files(start) for kind in kinds))
+    results: Iterable[Path] = (
+        video_results(start, drawn=job.video) if is_video(path) else chain(*(kind.files(start) for kind in kinds))
+    )
     try:
         changed = path.stat().st_mtime_ns
         return all(file.stat().st_mtime_ns >= changed for file in results)

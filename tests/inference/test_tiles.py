@@ -159,6 +159,11 @@ def test_objects_that_differ_stay_two(other):
     assert len(stitch([box(0, 20, 79), other], TILES, SIZE)) == 2
 
 
+@pytest.mark.parametrize(("left", "count"), [(70, 1), (80, 2)], ids=["30 of 50 pixels", "20 of 50 pixels"])
+def test_objects_are_one_where_more_than_half_agrees_between_two_tiles(left, count):
+    assert len(stitch([box(0, 20, 100), box(1, left, 140)], TILES, SIZE)) == count
+
+
 def test_what_the_tile_with_the_better_view_has_not_found_is_left_out():
     assert stitch([box(0, 90, 95)], TILES, SIZE) == []
     assert len(stitch([box(0, 60, 75)], TILES, SIZE)) == 1
