@@ -61,9 +61,7 @@ def _from_tensor(source: Tensor, channel_order: str) -> InputImage:
     try:
         array = (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()
     except (NotImplementedError, TypeError) as error:  # on no device, sparse, quantized, or of 8-bit floats
-        raise ValueError(
-            f"The {name} has no values that can be read: give a dense tensor of uint8 or floats."
-        ) from error
+        raise ValueError(f"The {name} holds no plain values: give a dense tensor of uint8 or floats.") from error
     array = array.transpose(1, 2, 0) if array.ndim == 3 else array  # (C, H, W) -> (H, W, C)
     check_shape(array, name, "(3, H, W), or 1 or 4 in place of 3")
     return InputImage(array_pixels(array, channel_order, name), name)
