@@ -1,7 +1,7 @@
 """Static 8-bit integers: ranges of activations come from images of the user, of what bears it.
 
 Convolutions and products with weights become 8-bit, but for those of `KEPT`; products of two activations and everything
-else stay float32.
+else stay float32. OpenVINO's files come from the same ONNX graph, whose accuracy they keep.
 """
 
 import re
@@ -60,10 +60,15 @@ def export_quantized(
         source = unfinished.with_name("float.onnx")
         onnx_format.write(model, source, traced, about)
         kept = kept_nodes(model, optional("onnx").load(source))
+        integers = unfinished.with_name("integers.onnx")
+        _quantize(source, integers, samples, kept)
         if format == "onnx":
-            onnx_format.save(_quantize_onnx(source, unfinished, samples, kept), unfinished, about)
+            onnx_format.save(optional("onnx").load(integers), unfinished, about)
         else:
-            openvino_format.save(_quantize_openvino(source, samples, kept), unfinished, about)
+            network = optional("openvino").convert_model(str(integers))
+            openvino_format.save(network, unfinished, about)
+            del network  # which reads weights from the ONNX file
+        integers.unlink(missing_ok=True)
         for file in unfinished.parent.glob("float.*"):
             file.unlink()
         session = format_named(format).open_written(unfinished, output_names(model, traced.batch_size, traced.size))
@@ -122,13 +127,12 @@ def kept_nodes(model: nn.Module, file: Any) -> list[str]:
     return [node.name for node in file.graph.node if node.op_type in QUANTIZED and weights.intersection(node.input)]
 
 
-def _quantize_onnx(source: Path, path: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> Any:
+def _quantize(source: Path, path: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> None:
     onnx, quantization = optional("onnx"), optional("onnxruntime.quantization")
     file = onnx.load(source)
-    result = path.with_name("integers.onnx")
     quantization.quantize_static(
         str(source),
-        str(result),
+        str(path),
         _Samples(samples, {entry.name for entry in file.graph.input}),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=list(QUANTIZED),
@@ -138,38 +142,3 @@ def _quantize_onnx(source: Path, path: Path, samples: list[dict[str, np.ndarray]
         nodes_to_exclude=kept,
         extra_options={"MatMulConstBOnly": True, "ActivationSymmetric": False},
     )
-    return onnx.load(result)
-
-
-def _quantize_openvino(source: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> Any:
-    openvino, nncf = optional("openvino"), optional("nncf")
-    clean = source.with_suffix(".float.xml")
-    openvino.save_model(openvino.convert_model(str(source)), str(clean), compress_to_fp16=False)
-    network = openvino.Core().read_model(str(clean))  # what comes from ONNX at once has outputs that NNCF does not find
-    names = {name for entry in network.inputs for name in entry.get_names()}
-    inputs = [{name: one[name] for name in one if name in names} for one in samples]
-    ignored = [one.get_friendly_name() for one in network.get_ops() if _is_kept(one, set(kept))]
-    return nncf.quantize(
-        network,
-        nncf.Dataset(inputs),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=ignored, types=["Softmax", "GridSample", "MVN"], validate=False),
-    )
-
-
-def _is_kept(operation: Any, kept: set[str]) -> bool:
-    """Whether a product or a convolution of OpenVINO stays float32; products of two activations do."""
-    if operation.get_type_name() not in ("MatMul", "Convolution", "GroupConvolution"):
-        return False
-    name = operation.get_friendly_name()  # that of ONNX, with an ending where it became several operations
-    return not _is_constant(operation.input_value(1).get_node()) or any(
-        f"{name}/".startswith(f"{one}/") for one in kept
-    )
-
-
-def _is_constant(operation: Any) -> bool:
-    """Whether what an operation of OpenVINO gives depends on weights only."""
-    while operation.get_type_name() in ("Convert", "Reshape", "Transpose", "Unsqueeze", "Squeeze"):
-        operation = operation.input_value(0).get_node()
-    return operation.get_type_name() == "Constant"
