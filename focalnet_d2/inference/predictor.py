@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ class Predictor:
                 return list(self.stream(files))
             return next(self.stream(files))
         if isinstance(images, _ONE) or not isinstance(images, Iterable):
-            return next(self.stream([images]))
+            return next(self.stream([cast(ImageSource, images)]))
         return list(self.stream(images))
 
     def stream(self, images: Iterable[ImageSource | InputImage]) -> Iterator[Prediction]:
