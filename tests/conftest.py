@@ -25,6 +25,7 @@ SLOW = (
     "export/test_rcnn.py",
     "export/test_suppression_loops.py",
     "export/test_command.py",
+    "export/test_half.py",
     "export/test_quantization.py",
     "export/test_without_torch.py",
     "kernels/test_compiler.py",
