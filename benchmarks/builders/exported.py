@@ -6,7 +6,7 @@ the library's in torch, and that of the exported file's decoder. Weights are ran
 
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def build_model(kind: str, recipe: str, *, size: tuple[int, int]) -> Timed:
     keep_freed_memory()
     model = MODELS[kind](recipe).eval()
     image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    path = Path(tempfile.mkdtemp(), "model.onnx")
+    path = Path(tempfile.mkdtemp(dir=_files().name), "model.onnx")
     write_onnx(model, path, 2, (256, 320), dynamic=True)  # large enough for 900 queries
     decode = import_module(f"focalnet_d2.export.decoding.{model.export_decoder}").decode
     names, settings, sizes = output_names(model, 1, (256, 320)), model.export_settings(), Sizes(size, size, size)
@@ -83,9 +83,15 @@ def build_model(kind: str, recipe: str, *, size: tuple[int, int]) -> Timed:
     return Timed({"reference": library, **sessions}, about={"recipe": recipe}, reference_keeps_memory=True)
 
 
+@cache
+def _files() -> tempfile.TemporaryDirectory:
+    """The files of this process, which go with it: runtimes read weights from them when they need them."""
+    return tempfile.TemporaryDirectory()
+
+
 def _write(module: nn.Module, inputs: tuple[Tensor, ...], queries_at_once: int) -> Path:
     """The ONNX file of a module of fixed shapes."""
-    path = Path(tempfile.mkdtemp(), "attention.onnx")
+    path = Path(tempfile.mkdtemp(dir=_files().name), "attention.onnx")
     before = deformable_attention_gather.QUERIES_AT_ONCE
     deformable_attention_gather.QUERIES_AT_ONCE = min(queries_at_once, inputs[1].shape[1]) or before
     try:

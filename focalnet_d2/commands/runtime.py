@@ -10,15 +10,15 @@ read: they are listed at the end.
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from focalnet_d2.export.runtime import ExportedModel
 from focalnet_d2.export.sessions import SESSIONS
+from focalnet_d2.inference.image_files import named_files
 
 from .errors import DEBUG, end_with_one_line
 
-IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}  # what is taken from folders
 UNREADABLE = 1  # exit status
 
 
@@ -33,7 +33,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", metavar="MODEL", help="file that `focalnet-d2 export` has written, .onnx or .xml")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image, or folder of images")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image, folder of images, or pattern")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of what is written")
     parser.add_argument("--threshold", type=float, help="lowest score of an object (default: what the file says)")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images that are run together (default: 1)")
@@ -49,7 +49,7 @@ def _predict(options: argparse.Namespace) -> int:
         options.model, threshold=options.threshold, batch_size=options.batch, runtime=options.runtime,
         device=options.device, threads=options.threads,
     )  # fmt: skip
-    images = named_images(options.images)
+    images = named_files(options.images, options.out, videos=False)
     names, failures = iter(images), []
     for attempt in model.attempts(images.values()):
         name = next(names)
@@ -61,29 +61,6 @@ def _predict(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{failure}\n")
     print(f"{len(images) - len(failures)} of {len(images)} images are predicted in {options.out}")
     return UNREADABLE if failures else 0
-
-
-def named_images(paths: Iterable[Path]) -> dict[str, Path]:
-    """The image files by what their results are called: the name, in a folder that was named the path below it.
-
-    Raises:
-        FileNotFoundError: a folder without an image.
-        ValueError: two files whose results would have one name.
-    """
-    named: dict[str, Path] = {}
-    for path in paths:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())
-            if not files:
-                raise FileNotFoundError(f"There is no image in {path}: name a folder with images.")
-        for file in files:
-            name = str(file.relative_to(path)) if path.is_dir() else file.name
-            if named.setdefault(name, file).absolute() != file.absolute():
-                raise ValueError(
-                    f"The results of {named[name]} and {file} would have one name: predict them into different folders."
-                )
-    return named
 
 
 if __name__ == "__main__":

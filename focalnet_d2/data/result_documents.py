@@ -19,6 +19,26 @@ class Segment(NamedTuple):
     is_thing: bool
 
 
+class NamedObjects:
+    """Base of the results of an image: what the data set calls its N objects."""
+
+    classes: ClassMap
+    class_ids: Any
+
+    @property
+    def category_ids(self) -> list[Id]:
+        """Ids of the data set of the N objects."""
+        return [self.classes.classes[index].dataset_id for index in self._objects()]
+
+    @property
+    def names(self) -> list[str]:
+        """Class names of the N objects."""
+        return [self.classes.names[index] for index in self._objects()]
+
+    def _objects(self) -> list[int]:
+        return [] if self.class_ids is None else self.class_ids.tolist()
+
+
 class Results(Protocol):
     """The results of one image of H x W pixels; what the model does not predict is None.
 

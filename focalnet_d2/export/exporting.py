@@ -16,7 +16,7 @@ from focalnet_d2.utils.atomic_write import UNFINISHED
 
 from .checking import EXACT, HALF, check_file
 from .description import Description
-from .formats import Traced, format_named
+from .formats import Format, Traced, format_named
 from .graph import output_names
 
 EXAMPLE = Traced(2, (192, 256), dynamic=True)  # what dynamic graphs are traced with
@@ -66,24 +66,33 @@ def export_model(
         raise ValueError(f"The format {format} has no half precision here: leave out --half, or take onnx or openvino.")
     if traced.dynamic and not chosen.dynamic:
         raise ValueError(f"The format {format} takes images of one size: give it, as --size 800x1333.")
-    fixed = {} if traced.dynamic else {"batch_size": traced.batch_size, "size": traced.size}
-    about = replace(description, precision="float16" if half else "float32", **fixed)
+    about = as_traced(description, traced, "float16" if half else "float32")
     with unfinished_files(path) as unfinished:
         chosen.write(model, unfinished, traced, about, half=half)
-        session = chosen.open_written(unfinished, output_names(model, traced.batch_size, traced.size))
-        try:
-            difference = check_file(session, model, traced, about, HALF if half else EXACT)
-        except ValueError as error:
-            raise ValueError(f"{path} is not written: {error}") from error
-        finally:
-            del session
-        size = total_size(unfinished.parent)
+        return checked(path, unfinished, model, chosen, traced, about, HALF if half else EXACT)
+
+
+def as_traced(description: Description, traced: Traced, precision: str) -> Description:
+    """The description of a file of a precision, which takes the traced images alone unless it is dynamic."""
+    fixed = {} if traced.dynamic else {"batch_size": traced.batch_size, "size": traced.size}
+    return replace(description, precision=precision, **fixed)
+
+
+def checked(
+    path: Path, unfinished: Path, model: nn.Module, chosen: Format, traced: Traced, about: Description, tolerance: float
+) -> Written:
+    """Run an unfinished file beside its model; what there is to say about it once it lies at `path`.
+
+    Raises:
+        ValueError: the two do not agree; names `path`.
+    """
+    session = chosen.open_written(unfinished, output_names(model, traced.batch_size, traced.size))
+    try:
+        difference = check_file(session, model, traced, about, tolerance)
+    except ValueError as error:
+        raise ValueError(f"{path} is not written: {error}") from error
+    size = sum(file.stat().st_size for file in unfinished.parent.iterdir())
     return Written(path, about, difference, size)
-
-
-def total_size(folder: Path) -> int:
-    """Bytes of the files in a folder."""
-    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 @contextmanager

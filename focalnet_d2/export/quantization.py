@@ -6,7 +6,6 @@ else stay float32. OpenVINO's files come from the same ONNX graph, whose accurac
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from focalnet_d2.data.pixels import READ_ERRORS
 from focalnet_d2.inference.image_files import image_files
 
 from . import onnx_format, openvino_format
-from .checking import ANY, check_file
+from .checking import ANY
 from .description import Description
-from .exporting import Written, total_size, unfinished_files
+from .exporting import Written, as_traced, checked, unfinished_files
 from .formats import Traced, format_named
-from .graph import output_names
 from .packages import optional
 from .preprocessing import batch_of, padded_size
 from .runtime import network_pixels, read_image
@@ -53,8 +51,7 @@ def export_quantized(
     """
     if format not in ("onnx", "openvino"):
         raise ValueError(f"The format {format} has no 8-bit integers here: take onnx or openvino.")
-    fixed = {} if traced.dynamic else {"batch_size": traced.batch_size, "size": traced.size}
-    about = replace(description, precision="int8", **fixed)
+    about = as_traced(description, traced, "int8")
     samples = list(calibration_inputs(images, about))
     with unfinished_files(path) as unfinished:
         source = unfinished.with_name("float.onnx")
@@ -71,11 +68,7 @@ def export_quantized(
         integers.unlink(missing_ok=True)
         for file in unfinished.parent.glob("float.*"):
             file.unlink()
-        session = format_named(format).open_written(unfinished, output_names(model, traced.batch_size, traced.size))
-        difference = check_file(session, model, traced, about, ANY)
-        del session
-        size = total_size(unfinished.parent)
-    return Written(path, about, difference, size)
+        return checked(path, unfinished, model, format_named(format), traced, about, ANY)
 
 
 def calibration_inputs(images: Path, description: Description) -> Iterator[dict[str, np.ndarray]]:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassMap
-from focalnet_d2.data.result_documents import Segment
+from focalnet_d2.data.result_documents import NamedObjects, Segment
 from focalnet_d2.data.result_files import save_results
 
 
@@ -28,7 +27,7 @@ class Sizes(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class Result(NamedObjects):
     """The results of one image of H x W pixels; what the model does not predict is None.
 
     Attributes:
@@ -57,16 +56,6 @@ class Result:
     semantic_map: np.ndarray | None = None
     class_scores: np.ndarray | None = None
 
-    @property
-    def category_ids(self) -> list[Id]:
-        """Ids of the data set of the N objects."""
-        return [self.classes.classes[index].dataset_id for index in self._objects()]
-
-    @property
-    def names(self) -> list[str]:
-        """Class names of the N objects."""
-        return [self.classes.names[index] for index in self._objects()]
-
     def save(self, folder: str | PathLike, name: str | None = None) -> list[Path]:
         """Write JSON and PNG files, each complete or not at all; returns their paths.
 
@@ -81,6 +70,3 @@ class Result:
             ValueError: no name for an image without a file, or ids that are no pixel values.
         """
         return save_results(self, Path(folder), name)
-
-    def _objects(self) -> list[int]:
-        return [] if self.class_ids is None else self.class_ids.tolist()

@@ -1,5 +1,6 @@
 """Runs the network of an exported file: arrays in, arrays by name out."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -37,10 +38,7 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0):
-        try:
-            import onnxruntime  # only where a file needs it
-        except ImportError as error:
-            raise missing("onnxruntime", path) from error
+        onnxruntime = _package("onnxruntime", path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only
@@ -75,11 +73,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0):
-        try:
-            import openvino  # only where a file needs it
-        except ImportError as error:
-            raise missing("openvino", path) from error
-        core: Any = openvino.Core()
+        core = _package("openvino", path).Core()
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
         if device.lower() == "cpu":
             settings["INFERENCE_PRECISION_HINT"] = "f32"  # else bfloat16 on processors that have it
@@ -133,9 +127,16 @@ def open_session(path: str | Path, *, runtime: str | None = None, device: str = 
     return SESSIONS[chosen](path, device=device, threads=threads)
 
 
-def missing(package: str, path: object) -> ImportError:
-    """The error of a runtime that is not installed."""
-    return ImportError(f"{path} needs {package}: pip install {package}", name=package)
+def _package(name: str, path: object) -> Any:
+    """The runtime of a file, imported when a file needs it.
+
+    Raises:
+        ImportError: it is not installed; the message has the command that installs it.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{path} needs {name}: pip install {name}", name=name) from error
 
 
 def unreadable(path: object, error: Exception) -> ValueError:

@@ -44,10 +44,11 @@ def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path
     return files
 
 
-def named_files(paths: Iterable[str | os.PathLike], out: Path) -> dict[str, Path]:
+def named_files(paths: Iterable[str | os.PathLike], out: Path, *, videos: bool = True) -> dict[str, Path]:
     """The image files and videos by what their results are called: the name, in a folder that was named the path below.
 
     Args:
+        videos: a folder means the videos in it, too.
         out: folder of the results; those that lie among the images already are left out.
 
     Raises:
@@ -60,7 +61,7 @@ def named_files(paths: Iterable[str | os.PathLike], out: Path) -> dict[str, Path
     named: dict[str, Path] = {}
     for path in paths:
         folder = file_path(path)
-        for file in _without_results(image_files(path, videos=True), folder, out.absolute()):
+        for file in _without_results(image_files(path, videos=videos), folder, out.absolute()):
             name = str(file.relative_to(folder)) if folder.is_dir() else file.name
             if named.setdefault(name, file).absolute() != file.absolute():
                 raise ValueError(

@@ -61,7 +61,7 @@ class LabelVote:
         labels = np.stack([_part(labels, tile, cell) for tile, labels in entries])  # (tiles, h, w)
         if len(labels) == 1:
             return labels[0]
-        weights = np.stack([_part(tile_weights(tile, self._size), tile, cell) for tile, _ in entries])
+        weights = np.stack([tile_weights(tile, self._size, cell) for tile, _ in entries])
         weights = np.where(labels == 0, 0, weights)
         votes = np.stack([((labels == own) * weights).sum(0) for own in labels])  # (tiles, h, w)
         return np.take_along_axis(labels, votes.argmax(0)[None], 0)[0]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from focalnet_d2.data.annotations.ids import Id
 from focalnet_d2.data.class_map import ClassMap
-from focalnet_d2.data.result_documents import Segment
+from focalnet_d2.data.result_documents import NamedObjects, Segment
 from focalnet_d2.kernels.argmax import index_of_largest
 from focalnet_d2.structures.packed_masks import PackedMasks
 
@@ -30,7 +30,7 @@ ArrayOrNone = np.ndarray | Any  # to type checkers an array: a user knows what t
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Prediction:
+class Prediction(NamedObjects):
     """The results of one image of H x W pixels; what the model does not predict is None.
 
     Attributes:
@@ -68,19 +68,6 @@ class Prediction:
     def size(self) -> tuple[int, int]:
         """Height and width of the image."""
         return self.image.shape[0], self.image.shape[1]
-
-    @property
-    def category_ids(self) -> list[Id]:
-        """Ids of the data set of the N objects."""
-        return [self.classes.classes[index].dataset_id for index in self._objects()]
-
-    @property
-    def names(self) -> list[str]:
-        """Class names of the N objects."""
-        return [self.classes.names[index] for index in self._objects()]
-
-    def _objects(self) -> list[int]:
-        return [] if self.class_ids is None else self.class_ids.tolist()
 
     def __repr__(self) -> str:
         """One line: the image, its size, and how much of what there is, without the arrays."""

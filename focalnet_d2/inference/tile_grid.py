@@ -50,13 +50,18 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     return [(start, start + tile) for start in starts]
 
 
-def tile_weights(tile: Tile, size: tuple[int, int]) -> np.ndarray:
+def tile_weights(tile: Tile, size: tuple[int, int], part: Tile | None = None) -> np.ndarray:
     """(h, w) float32: the distance of each pixel to the nearest edge of the tile that is not one of the image.
 
     A network sees less of what surrounds a pixel near such an edge; a tile that covers the image has ones.
+
+    Args:
+        size: (H, W) of the image.
+        part: of the tile, whose pixels alone are asked for; None: all of them.
     """
-    rows = _edge_distance(tile.top, tile.bottom, size[0])
-    columns = _edge_distance(tile.left, tile.right, size[1])
+    part = part or tile
+    rows = _edge_distance(tile.top, tile.bottom, size[0])[part.top - tile.top : part.bottom - tile.top]
+    columns = _edge_distance(tile.left, tile.right, size[1])[part.left - tile.left : part.right - tile.left]
     weights = np.minimum(rows[:, None], columns[None])
     return np.where(np.isinf(weights), 1, weights).astype(np.float32)
 

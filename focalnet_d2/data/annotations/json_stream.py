@@ -44,6 +44,15 @@ class JsonStream:
         self._chunk = chunk
         self._ends: dict[int, int] = {}  # of the lists that are taken, by their beginning
 
+    def take_all(self, lists: dict[str, Take], last: str) -> None:
+        """As `take`, of a file that has all of the lists.
+
+        Raises:
+            UnusualJsonError: see there, or a list is missing.
+        """
+        if self.take(lists, last) != lists.keys():
+            raise UnusualJsonError("a list is missing")
+
     def take(self, lists: dict[str, Take], last: str) -> set[str]:
         """Goes through the file and hands over the objects of some lists, in their order, a chunk at a time.
 

@@ -144,13 +144,8 @@ class _Reading:
 
     def read(self, file: BinaryIO, report: Report) -> StoredInstances:
         """Reads the whole file."""
-        lists = {
-            "images": self._take_images,
-            "categories": self._categories.extend,
-            "annotations": self._take_annotations,
-        }
-        if JsonStream(file).take(lists, last="annotations") != lists.keys():
-            raise UnusualJsonError("a list is missing")
+        takes = (self._take_images, self._categories.extend, self._take_annotations)
+        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
         return self._checked(report)
 
     def read_gathered(self, content: Mapping[str, Any], report: Report) -> StoredInstances:

@@ -68,13 +68,8 @@ class _Reading:
 
     def read(self, file: BinaryIO) -> StoredPanoptic:
         """Raises UnusualJsonError where the whole has to be read at once."""
-        lists = {
-            "images": self._take_images,
-            "categories": self._categories.extend,
-            "annotations": self._take_annotations,
-        }
-        if JsonStream(file).take(lists, last="annotations") != lists.keys():
-            raise UnusualJsonError("a list is missing")
+        takes = (self._take_images, self._categories.extend, self._take_annotations)
+        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
         if self._is_seen is None or not self._is_seen.all():
             raise UnusualJsonError("an image has no annotation")
         return self._stored

@@ -56,6 +56,19 @@ class ClassFile:
     ignored: list[ListedClass]
 
 
+def check_complete(file: str, names: Iterable[str], used: Iterable[str], what: str) -> None:
+    """Raises FaultError if a list of names lacks some that are used.
+
+    Args:
+        what: they are called in the message, and by which files they are used.
+    """
+    if unknown := sorted(set(used) - set(names)):
+        message = (
+            f"{file} lacks the {what.format(some_of(unknown, 10))}: add each on a line of its own, or remove the file."
+        )
+        raise refusal("category-unknown", file, message, unknown)
+
+
 def find_class_file(listing: Listing) -> ClassFile | None:
     """The list of classes of a folder; of several that are equal, as one for each part, the first.
 

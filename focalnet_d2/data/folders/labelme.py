@@ -26,13 +26,13 @@ import numpy as np
 from PIL import Image
 
 from focalnet_d2.utils.atomic_write import write_atomically
-from focalnet_d2.utils.text import some_of
 from focalnet_d2.utils.user_cache import make_user_cache
 
 from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report, refusal
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
+from .class_files import check_complete
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
@@ -108,13 +108,7 @@ def _names(listing: Listing, used: list[str]) -> list[str]:
     path = next((path for path in listing.files if f"/{path}".endswith("/labels.txt")), "")
     if path:
         names = [name for name in filled_lines(listing.absolute(path)) if name not in _NO_CLASSES]
-        if unknown := sorted(set(used) - set(names)):
-            file = listing.absolute(path)
-            message = (
-                f"{file} lacks the labels {some_of(unknown, 10)} of the JSON files: add each on a line of its own, or "
-                "remove the file."
-            )
-            raise refusal("category-unknown", file, message, unknown)
+        check_complete(listing.absolute(path), names, used, "labels {} of the JSON files")
         return list(dict.fromkeys(names))
     if not used:
         message = f"The JSON files of labelme in {listing.root} have no shape with a label: nothing to learn."

@@ -25,6 +25,7 @@ from typing import Any
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
+from .class_files import check_complete
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
@@ -142,13 +143,7 @@ def _names(listing: Listing, used: set[str]) -> list[str]:
     names = [
         name for line in lines if (name := line.split(":")[0] if source.endswith("map.txt") else line) != "background"
     ]
-    if unknown := sorted(used - set(names)):
-        file = listing.absolute(source)
-        message = (
-            f"{file} lacks the classes {some_of(unknown, 10)} of the XML files: add each on a line of its own, or "
-            "remove the file."
-        )
-        raise refusal("category-unknown", file, message, unknown)
+    check_complete(listing.absolute(source), names, used, "classes {} of the XML files")
     return list(dict.fromkeys(names))
 
 

@@ -106,14 +106,10 @@ class _Packing:
 
     def read(self, file: BinaryIO) -> None:
         """Reads the whole file."""
-        lists = {
-            "images": self._take_images,
-            "categories": self._categories.extend,
-            "annotations": self._take_annotations,
-        }
-        found = JsonStream(file).take(lists, last="annotations")
+        takes = (self._take_images, self._categories.extend, self._take_annotations)
+        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
         oddities = self._findings.oddities
-        if found != lists.keys() or self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
+        if self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
             raise UnusualJsonError("there is nothing to find")
         if self._forms.other_form:
             raise UnusualJsonError("the boxes are not what they should be")

@@ -6,11 +6,12 @@ input, means are taken where windows overlap, and these are brought to the size 
 Shapes: K classes, h x w pixels of the network's input, H x W of the result, R rows of a tile.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from focalnet_d2.utils.windows import window_spans
 
 from ..result import Sizes
 from .resizing import ResizedAxis, resize_axis, tiles
@@ -33,16 +34,8 @@ def windows(image_size: tuple[int, int], settings: Mapping[str, Any]) -> list[Wi
     Args:
         settings: `window`, sides in pixels, 0: the whole image; `stride`, pixels from one to the next.
     """
-    rows, columns = (_spans(side, settings["window"], settings["stride"]) for side in image_size)
+    rows, columns = (window_spans(side, settings["window"], settings["stride"]) for side in image_size)
     return [Window(top, left, bottom, right) for top, bottom in rows for left, right in columns]
-
-
-def _spans(length: int, window: int, stride: int) -> list[tuple[int, int]]:
-    if not window or length <= window:
-        return [(0, length)]
-    steps = math.ceil((length - window) / stride)
-    starts = [min(step * stride, length - window) for step in range(steps + 1)]
-    return [(start, start + window) for start in starts]
 
 
 def decode(outputs: Mapping[str, np.ndarray], settings: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from focalnet_d2.kernels.argmax import index_of_largest
+from focalnet_d2.utils.windows import window_spans
 
 Window = tuple[slice, slice]  # rows and columns
 
@@ -45,15 +46,8 @@ class WindowInference:
 
     def windows(self, image_size: Sequence[int]) -> list[Window]:
         """Rows and columns of each window in an image of (h, w), row by row."""
-        rows, columns = (self._spans(side) for side in image_size)
-        return [(row, column) for row in rows for column in columns]
-
-    def _spans(self, length: int) -> list[slice]:
-        if not self.window or length <= self.window:
-            return [slice(0, length)]
-        steps = math.ceil((length - self.window) / self.stride)
-        starts = [min(step * self.stride, length - self.window) for step in range(steps + 1)]
-        return [slice(start, start + self.window) for start in starts]
+        rows, columns = (window_spans(side, self.window, self.stride) for side in image_size)
+        return [(slice(*row), slice(*column)) for row in rows for column in columns]
 
     @torch.no_grad()
     def __call__(
