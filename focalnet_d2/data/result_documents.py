@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from focalnet_d2.structures.cropped_masks import crop_mask
+
 from .annotations.ids import Id
 from .class_map import ClassEntry, ClassMap
 from .run_lengths import encode_mask
@@ -92,11 +94,12 @@ def coco_document(
     that COCO's tools score. A classifier adds `class_scores`, the best first.
 
     Args:
-        details: further entries of an object by its index; by default area and segmentation of its mask.
+        details: further entries of an object by its index.
     """
-    details = details or (lambda index: mask_entries(results, index))
     count = 0 if results.boxes is None else len(results.boxes)
-    annotations = [_coco_object(results, index, image_id) | details(index) for index in range(count)]
+    annotations = [_coco_object(results, index, image_id) for index in range(count)]
+    if details is not None:
+        annotations = [annotation | details(index) for index, annotation in enumerate(annotations)]
     document = {
         "images": [_image(results, image_id)],
         "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, 1)],
@@ -172,7 +175,7 @@ def _image(results: Results, image_id: Id) -> dict[str, Any]:
 
 def _coco_object(results: Results, index: int, image_id: Id) -> dict[str, Any]:
     left, top, right, bottom = map(float, results.boxes[index])
-    return {
+    entry: dict[str, Any] = {
         "image_id": image_id,
         "category_id": _entry(results, int(results.class_ids[index])).dataset_id,
         "bbox": [left, top, right - left, bottom - top],
@@ -180,14 +183,11 @@ def _coco_object(results: Results, index: int, image_id: Id) -> dict[str, Any]:
         "iscrowd": 0,
         "score": float(results.scores[index]),
     }
-
-
-def mask_entries(results: Results, index: int) -> dict[str, Any]:
-    """Area and segmentation of an object; nothing where the model predicts boxes alone."""
-    if results.masks is None:
-        return {}
-    mask = np.asarray(results.masks[index])
-    return {"area": float(np.count_nonzero(mask)), "segmentation": encode_mask(mask)}
+    if results.masks is not None:
+        mask = crop_mask(results.masks, index)
+        entry["area"] = float(np.count_nonzero(mask.pixels))
+        entry["segmentation"] = encode_mask(mask, results.size)
+    return entry
 
 
 def _class_scores(results: Results) -> list[dict[str, Any]]:

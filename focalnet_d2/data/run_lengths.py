@@ -4,25 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from focalnet_d2.structures.cropped_masks import CroppedMask
+
 _BITS, _MORE, _FIRST = 5, 32, 48  # bits of a character, the flag of one that is not the last, and the character of 0
 
 
-def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """(H, W) bool -> `size` [H, W] and `counts`, text."""
-    return {"size": list(mask.shape), "counts": _as_text(_counts(mask))}
-
-
-def _counts(mask: np.ndarray) -> np.ndarray:
-    """Lengths of the stretches without and with the object by turns, column after column; the first may be 0."""
-    flat = np.ascontiguousarray(mask.T).reshape(-1).astype(bool, copy=False)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    starts = np.concatenate([[0], changes]) if len(flat) and not flat[0] else np.concatenate([[0, 0], changes])
-    return np.diff(starts, append=len(flat))
+def encode_mask(mask: CroppedMask, size: tuple[int, int]) -> dict[str, Any]:
+    """A mask in an image of (H, W) -> `size` [H, W] and `counts`, text."""
+    return {"size": list(size), "counts": _as_text(np.array(mask.run_lengths(*size), np.int64))}
 
 
 def _as_text(counts: np.ndarray) -> str:
     """From the fourth on, the difference from the last but one before; in characters of five bits, low ones first."""
-    values = counts.astype(np.int64)
+    values = counts.copy()
     values[3:] -= counts[1:-2]
     lengths = np.ones(len(values), np.int64)  # characters of each
     while (over := ~_fits(values, lengths)).any():

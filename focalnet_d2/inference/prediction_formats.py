@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from contourpy import contour_generator
 from PIL import Image
-from pycocotools import mask as mask_codec
 from scipy.ndimage import find_objects
 
 from focalnet_d2.data.annotations.ids import Id
@@ -27,7 +26,9 @@ def coco(prediction: "Prediction", image_id: Id = 1) -> dict[str, Any]:
 
     Frames of a video have `frame_index` and `time` in seconds, objects that were tracked `track_id`.
     """
-    return _in_time(prediction, coco_document(prediction, image_id, details=lambda index: _details(prediction, index)))
+    tracks = prediction.track_ids
+    details = None if tracks is None else lambda index: {"track_id": int(tracks[index])}
+    return _in_time(prediction, coco_document(prediction, image_id, details=details))
 
 
 def panoptic(prediction: "Prediction", image_id: Id = 1) -> tuple[dict[str, Any], np.ndarray]:
@@ -116,20 +117,6 @@ def _in_time(prediction: "Prediction", document: dict[str, Any]) -> dict[str, An
     if prediction.time is not None:
         document["images"][0] |= {"frame_index": prediction.frame_index, "time": prediction.time}
     return document
-
-
-def _details(prediction: "Prediction", index: int) -> dict[str, Any]:
-    """Track, area and segmentation of an object, as far as there are any."""
-    details: dict[str, Any] = {}
-    if prediction.track_ids is not None:
-        details["track_id"] = int(prediction.track_ids[index])
-    if prediction.masks is not None:
-        mask, size = crop_mask(prediction.masks, index), list(prediction.size)
-        plain = {"size": size, "counts": mask.run_lengths(*prediction.size)}
-        runs = mask_codec.frPyObjects(cast(Any, plain), *size)
-        details["area"] = float(np.count_nonzero(mask.pixels))
-        details["segmentation"] = {"size": size, "counts": cast(bytes, runs["counts"]).decode("ascii")}
-    return details
 
 
 def _extents(prediction: "Prediction") -> Iterator[dict[str, Any]]:
