@@ -48,11 +48,7 @@ SLOW = (
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of `SLOW`, and puts those of benchmarks last.
-
-    A process that has run all benchmarks was seen to end without a word in a later test that starts another process.
-    """
-    items.sort(key=lambda item: FOLDER / "benchmarks" in item.path.parents)
+    """Marks the tests of `SLOW`."""
     slow = {FOLDER / name for name in SLOW}
     for item in items:
         if slow.intersection([item.path, *item.path.parents]):

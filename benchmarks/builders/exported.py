@@ -21,6 +21,7 @@ from benchmarks.work import Timed
 from focalnet_d2.export.graph import INPUTS, ONNX_OPSET, output_names, write_onnx
 from focalnet_d2.export.onnx_loops import stack_results_of_loops
 from focalnet_d2.export.result import Sizes
+from focalnet_d2.export.sessions import openvino_core
 from focalnet_d2.kernels import deformable_attention_gather
 from focalnet_d2.kernels.deformable_attention import DEFORMABLE_ATTENTION
 from focalnet_d2.kernels.malloc import keep_freed_memory
@@ -106,13 +107,12 @@ def _write(module: nn.Module, inputs: tuple[Tensor, ...], queries_at_once: int) 
 def _sessions(path: Path, inputs: list[str]) -> dict[str, Callable[[list[np.ndarray]], list[Tensor]]]:
     """Functions that run a file on one thread, by runtime."""
     import onnxruntime  # an optional extra
-    import openvino  # an optional extra
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    request = openvino_core().compile_model(str(path), "CPU", settings).create_infer_request()
 
     def in_onnxruntime(arrays: list[np.ndarray]) -> list[Tensor]:
         return [torch.from_numpy(one) for one in session.run(None, dict(zip(inputs, arrays, strict=True)))]

@@ -1,5 +1,6 @@
 """Runs the network of an exported file: arrays in, arrays by name out."""
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -60,6 +61,22 @@ class OnnxSession:
         return dict(zip(self.names, cast(list[np.ndarray], outputs), strict=True))
 
 
+@cache
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, which is never destroyed.
+
+    A core gives the thread that compiles with it an alternate signal stack, and takes its memory back when it is
+    destroyed. Where two cores go in the order in which they came, or one goes in another thread, the thread is left
+    with a stack that is not there, and the next signal that has a handler in Python (of a worker of torch's data
+    loader that ends, of Ctrl-C) ends the process without a word (OpenVINO 2026.4, Linux;
+    findings/openvino_leaves_a_signal_stack.sh).
+
+    Raises:
+        ImportError: openvino is missing.
+    """
+    return import_module("openvino").Core()
+
+
 class OpenVinoSession:
     """A file of OpenVINO (`.xml`, with its `.bin` beside it), or an ONNX file, in OpenVINO.
 
@@ -73,7 +90,8 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 0):
-        core = _package("openvino", path).Core()
+        _package("openvino", path)
+        core = openvino_core()
         settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads} if threads else {}
         if device.lower() == "cpu":
             settings["INFERENCE_PRECISION_HINT"] = "f32"  # else bfloat16 on processors that have it

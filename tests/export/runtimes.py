@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import openvino
 import torch
 from torch import Tensor
 
 from focalnet_d2.export.describing import divisor_of
 from focalnet_d2.export.graph import INPUTS, output_names, write_onnx
 from focalnet_d2.export.result import Sizes
+from focalnet_d2.export.sessions import openvino_core
 from focalnet_d2.kernels.dispatch import portable_operators
 from focalnet_d2.modeling.base import ImageModel
 
@@ -120,7 +120,7 @@ def _in_onnxruntime(path: Path) -> Callable[[dict[str, np.ndarray]], Sequence[np
 
 def _in_openvino(path: Path, outputs: int) -> Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino_core().compile_model(str(path), "CPU", settings)
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         found = compiled(inputs)

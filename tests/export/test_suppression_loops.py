@@ -2,11 +2,11 @@
 
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 from torch import Tensor, nn
 
+from focalnet_d2.export.sessions import openvino_core
 from focalnet_d2.modeling.rcnn.exported_suppression import pick_detections, unsuppressed
 
 
@@ -34,7 +34,7 @@ def _in_onnx(path) -> dict:
         dynamic_axes={"boxes": {0: "batch"}, "scores": {0: "batch"}},
     )  # fmt: skip
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def named(inputs: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
         return {"boxes": inputs[0].numpy(), "scores": inputs[1].numpy()}
