@@ -45,7 +45,9 @@ def recipe_parser(prog: str, description: str | None) -> argparse.ArgumentParser
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """The options of a training whose folder holds an earlier one."""
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--resume", action="store_true", help="go on from the last checkpoint in train.output_dir")
+    group.add_argument(
+        "--resume", action="store_true", help="go on with the run in train.output_dir, else the newest unfinished one"
+    )
     group.add_argument("--overwrite", action="store_true", help="remove the run in train.output_dir and start afresh")
 
 

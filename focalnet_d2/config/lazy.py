@@ -15,7 +15,16 @@ from omegaconf import DictConfig
 from .data_group import GROUP, add_data_group
 from .old_recipes import modernize
 from .overrides import apply_overrides
-from .recipe_files import SUFFIXES, RecipeError, find_recipe, list_recipes, parse_recipe, read_recipe, recipe_folder
+from .recipe_files import (
+    SUFFIXES,
+    RecipeError,
+    default_folder,
+    find_recipe,
+    list_recipes,
+    parse_recipe,
+    read_recipe,
+    recipe_folder,
+)
 from .recipe_trust import refuse_untrusted
 from .recipe_yaml import RECIPE_NAMES, check_names, recipe_from_yaml, recipe_to_yaml
 from .shipped_fragments import shipped_fragments
@@ -53,7 +62,7 @@ def load_recipe(path_or_name: str | Path, *, trust: bool = False) -> DictConfig:
     if GROUP in recipe:
         add_data_group(recipe)
     if isinstance(recipe.train, DictConfig) and recipe.train.get("output_dir") == "":
-        recipe.train.output_dir = f"output/{path.stem}"  # each recipe its own folder
+        recipe.train.output_dir = default_folder(path)
     return recipe
 
 

@@ -45,6 +45,11 @@ def find_recipe(path_or_name: str | Path) -> Path:
     raise RecipeError(f"There is no recipe '{path_or_name}': neither a file nor a shipped recipe; {hint}.")
 
 
+def default_folder(path: Path) -> str:
+    """The folder of a recipe's first run where none is named: each recipe has its own."""
+    return f"output/{path.stem}"
+
+
 def read_recipe(path: Path) -> str:
     """The text of a recipe.
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from detectron2.utils import comm
 from omegaconf import DictConfig
@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from focalnet_d2.config.data_group import is_of_data
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, recipe_to_yaml
 from focalnet_d2.config.recipe_check import check_complete
-from focalnet_d2.config.recipe_files import RUN_RECIPE
+from focalnet_d2.config.recipe_files import RUN_RECIPE, default_folder
+from focalnet_d2.utils.text import some_of
 
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
@@ -37,6 +38,9 @@ from .run_folder import (
     run_of_recipe,
     weights_to_score,
 )
+from .run_numbers import RunStatus, enter_next, enter_unfinished, runs_to_resume
+
+FOLDER = "train.output_dir"
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,8 @@ class Job:
         recipe: path, folder of a run, or name of a shipped recipe.
         overrides: `key=value` settings.
         evaluate_only: evaluate, do not train: `train.init_checkpoint`, or for the recipe of a run its best weights.
-        resume: continue from the last checkpoint in `train.output_dir`.
+        resume: continue from the last checkpoint in `train.output_dir`, or where none is named in the folder of the
+            recipe's newest run that is not complete.
         trust: a YAML recipe may build anything.
         overwrite: remove the run in `train.output_dir` and start another.
     """
@@ -88,10 +93,37 @@ class Job:
     def __getstate__(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
+    @cached_property
+    def numbered_folder(self) -> Path | None:
+        """The folder of the recipe's first run, where none was named, so that its runs are numbered."""
+        is_named = self.run_folder is not None or any(
+            _places(override) and override.partition("=")[2].strip("'\"") for override in self.overrides
+        )
+        folder = self._train(self.overrides).output_dir
+        return None if is_named or folder != default_folder(find_recipe(self.recipe)) else Path(folder)
+
+    @cached_property
+    def named_data(self) -> str | None:
+        """The folder of data that was named; None where none was."""
+        if not (overrides := [text for text in self.overrides if is_of_data(text)]):
+            return None
+        root = apply_overrides(self.source, overrides, trust=self.trust).data.root
+        return str(Path(root).expanduser().absolute()) if root else ""
+
+    def runs_to_resume(self) -> list[RunStatus]:
+        """The numbered runs with which the job may go on, the first choice first (`run_numbers.py`)."""
+        assert self.numbered_folder is not None
+        return runs_to_resume(self.numbered_folder, self.recipe, self.named_data)
+
+    def folder(self) -> Path:
+        """Where the job starts to look: its folder unless that is numbered, else the first choice of a resumed run."""
+        if self.resume and self.numbered_folder is not None:
+            return self.runs_to_resume()[0].folder
+        return Path(self._train(self.overrides).output_dir)
+
     def train_settings(self) -> DictConfig:
         """The group `train` with its overrides, before anything looks at data."""
-        folder = Path(self._train(self.overrides).output_dir)
-        return self._train(self.all_overrides(folder))
+        return self._train(self.all_overrides(self.folder()))
 
     def _train(self, overrides: Sequence[str]) -> DictConfig:
         of_train = [text for text in overrides if text.partition("=")[0].partition(".")[0] == "train"]
@@ -116,14 +148,17 @@ class Job:
         """Whether the job resumes a run by another recipe than the one in its folder, which has all settings."""
         return self.resume and find_recipe(self.recipe) != (folder / RUN_RECIPE).resolve()
 
-    def read_recipe(self) -> DictConfig:
+    def read_recipe(self, folder: Path | None = None) -> DictConfig:
         """The recipe with its overrides and the data set of its group `data`; all ranks have to call it together.
+
+        Args:
+            folder: of the run, where it is known already.
 
         Raises:
             RecipeError: unknown recipe or setting, one that is missing, or a recipe or override that needs trust.
             FileNotFoundError, ValueError: the folder of `data` cannot be used, or a run has no weights to evaluate.
         """
-        folder = Path(self.train_settings().output_dir)
+        folder = folder or self.folder()
         recipe = apply_settings(
             self.source,
             self.all_overrides(folder),
@@ -133,8 +168,24 @@ class Job:
         )
         if self.evaluate_only and self.run_folder is not None and not self.is_typed("train.init_checkpoint"):
             recipe.train.init_checkpoint = str(weights_to_score(self.run_folder))
+        if self.resume and self.numbered_folder is not None:
+            recipe.train.output_dir = str(folder)
         check_complete(recipe)
         return recipe
+
+
+class Place(NamedTuple):
+    """Where a job works.
+
+    Attributes:
+        folder: which is locked.
+        run: id of the run there.
+        about: a sentence about the choice of the folder, or "".
+    """
+
+    folder: Path
+    run: str
+    about: str = ""
 
 
 def launch_job(
@@ -173,30 +224,49 @@ def launch_job(
 
 def run_job(job: Job) -> dict[str, Any] | None:
     """One process of a job; returns the results of an evaluation."""
-    recipe = job.read_recipe()
-    if job.evaluate_only:
-        recipe.train.output_dir = on_main_process(lambda: str(evaluation_folder(Path(recipe.train.output_dir))))
     with ExitStack() as stack:
-        run = on_main_process(lambda: _enter(stack, job, Path(recipe.train.output_dir)))
+        place = on_main_process(lambda: _enter_resumed(stack, job)) if job.resume else None
+        recipe = job.read_recipe(place.folder if place else None)
+        if place is None:
+            place = on_main_process(lambda: _enter_new(stack, job, Path(recipe.train.output_dir)))
+        recipe.train.output_dir = str(place.folder)
         start_run(recipe)
         logger.info("recipe %s %s, in %s", job.recipe, " ".join(job.overrides), recipe.train.output_dir)
-        if job.moved_from and not job.is_typed("train.output_dir"):
+        if place.about:
+            logger.info("%s", place.about)
+        if job.moved_from and not job.is_typed(FOLDER):
             logger.info("The run lies in %s; its recipe names %s, which is left alone.", job.run_folder, job.moved_from)
         log_data(recipe)
         if job.resume:
             warn_of_changed_folder(recipe)
-        return do_test(recipe) if job.evaluate_only else do_train(recipe, job, run)
+        return do_test(recipe) if job.evaluate_only else do_train(recipe, job, place.run)
 
 
-def _enter(stack: ExitStack, job: Job, folder: Path) -> str:
-    """Lock the folder until the stack is closed, see that the job may write there, and return the id of its run."""
-    if job.resume:
+def _enter_resumed(stack: ExitStack, job: Job) -> Place:
+    """Lock the folder of the run with which the job goes on, until the stack is closed."""
+    if job.numbered_folder is None:
+        folder, about = job.folder(), ""
         require_checkpoint(folder)
+        stack.enter_context(locked(folder))
+    else:
+        runs = job.runs_to_resume()
+        run = enter_unfinished(stack, runs)
+        folder, others = run.folder, some_of([other for other in runs if other is not run], 5)
+        about = f"--resume goes on with {run}" + (f"; not complete either: {others}." if others else ".")
+    return Place(folder, require_one_run(folder) or new_run_id(), about)
+
+
+def _enter_new(stack: ExitStack, job: Job, folder: Path) -> Place:
+    """Lock the folder of a new run or of an evaluation, until the stack is closed, and see that it may be written."""
+    if job.numbered_folder is not None and not (job.overwrite or job.evaluate_only):
+        folder, about = enter_next(stack, folder)
+        return Place(folder, new_run_id(), about)
+    if job.evaluate_only:
+        folder = evaluation_folder(folder)
     stack.enter_context(locked(folder))
-    owner = require_one_run(folder) if job.resume else None
-    if not (job.resume or job.overwrite or job.evaluate_only):
+    if not (job.overwrite or job.evaluate_only):
         require_free(folder)
-    return owner or new_run_id()
+    return Place(folder, new_run_id())
 
 
 def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
@@ -222,7 +292,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
 
 def _places(override: str) -> bool:
     """Whether an override says where the run is, which may have moved."""
-    return override.partition("=")[0] == "train.output_dir"
+    return override.partition("=")[0] == FOLDER
 
 
 def _nothing_left(folder: Path, start: int, max_iter: int) -> bool:

@@ -43,6 +43,10 @@ GENERATED = ("*_counts.json", "*_predictions.json", "coco_instances_results.json
 logger = logging.getLogger(__name__)
 
 
+class FolderInUse(ValueError):  # noqa: N818 - says what is the case
+    """Another process works in a folder."""
+
+
 @dataclass(frozen=True)
 class RunIdentity:
     """What `run.json` holds.
@@ -163,9 +167,14 @@ def checkpoint_owner(path: Path) -> str | None:
     return None
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a run has begun in a folder; it may have no checkpoint yet."""
+    return (folder / LAST).is_file() or (folder / RUN_FILE).is_file()
+
+
 def require_checkpoint(folder: Path) -> None:
     """Raise `FileNotFoundError` if there is no run to resume."""
-    if not (folder / LAST).is_file() and not (folder / RUN_FILE).is_file():
+    if not holds_run(folder):
         raise FileNotFoundError(
             f"--resume found no checkpoint in {folder.absolute()}: start without it, or set train.output_dir to the "
             "folder of the run."
@@ -204,7 +213,7 @@ def locked(folder: Path) -> Iterator[None]:
     child processes do not inherit it.
 
     Raises:
-        ValueError: another process works in the folder.
+        FolderInUse: another process works in the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK_FILE, "a+", encoding="utf-8") as file:
@@ -220,7 +229,7 @@ def _lock(file: Any, folder: Path) -> None:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
-        raise ValueError(
+        raise FolderInUse(
             f"{folder} is in use by {file.read().strip() or 'another process'}: wait until that run has ended, or set "
             f"train.output_dir to another folder."
         ) from error
