@@ -39,6 +39,7 @@ SLOW = (
     "test_torch_compile.py",
     "test_train_again.py",
     "test_train_classifier.py",
+    "test_train_epochs.py",
     "test_train_mask2former.py",
     "test_train_net.py",
     "test_train_upernet.py",

@@ -20,15 +20,20 @@ train = dict(
     output_dir="",  # "" = output/<name of the recipe>
     device="auto",  # cuda, mps or cpu
     seed=0,
+    epochs=0,  # of the training images, 0 = max_iter counts; a share of one is allowed, here and below
     max_iter=90_000,
+    warmup_epochs=0,  # in which the learning rate rises; 0 = warmup counts
+    warmup=None,  # iterations; None = as lr_multiplier says
     amp="off",  # bf16 or fp16: training and evaluation; auto: training on CUDA; off
     ema=dict(enabled=False, decay=0.9997),
     clip_norm=0.1,  # of all gradients together; 0 = none
     parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
     accumulation=1,  # parts in which a batch goes through the model
     microbatch_weights=L(ObjectWeights)(),
+    checkpoint_epochs=0,  # 0 = checkpoint_period counts
     checkpoint_period=5000,  # iterations; 0 = only at the end
     keep_checkpoints=3,  # 0 = all
+    eval_epochs=0,  # 0 = eval_period counts
     eval_period=5000,  # iterations; 0 = only at the end
     best_metric="bbox/AP",
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .class_names import FORMS, read_class_names
 from .data_group import FOUND, add_data_group, is_of_data, with_full_key
+from .epoch_settings import choose_units
 from .moved import current_value
 from .new_targets import built_names, check_targets
 from .nodes import children
@@ -42,7 +43,8 @@ def apply_overrides(recipe: DictConfig, overrides: Iterable[str], *, trust: bool
 
     Raises:
         RecipeError: an override that cannot be read, an unknown key (the nearest existing key is named), a value that
-            the setting does not take, a setting by its old and its new name, a `_target_` that needs trust.
+            the setting does not take, a setting by its old and its new name or in two units, a `_target_` that needs
+            trust.
     """
     typed = [_split(with_full_key(override)) for override in overrides]
     if any(is_of_data(key) for key, _ in typed):
@@ -51,11 +53,11 @@ def apply_overrides(recipe: DictConfig, overrides: Iterable[str], *, trust: bool
     folder, known = _select(recipe, _FOLDER), built_names(recipe)
     OmegaConf.set_struct(recipe, True)
     try:
-        for key, (_, text) in zip(keys, typed):
-            _apply(recipe, key, text)
+        given = [one for key, (_, text) in zip(keys, typed) for one in _apply(recipe, key, text)]
     finally:
         OmegaConf.set_struct(recipe, None)
     modernize(recipe)
+    choose_units(recipe, given)
     if folder and _select(recipe, _FOLDER) == "":
         recipe.train.output_dir = folder
     check_targets(recipe, known, trust=trust)
@@ -71,7 +73,8 @@ def _split(override: str) -> tuple[str, str]:
     return key, text
 
 
-def _apply(recipe: DictConfig, key: str, text: str) -> None:
+def _apply(recipe: DictConfig, key: str, text: str) -> list[str]:
+    """Set the value of this text; returns the keys of the settings that it sets."""
     parent, name = _place(recipe, key)
     present = _select(recipe, key)
     setting = setting_of(key, parent, name, present)
@@ -81,10 +84,10 @@ def _apply(recipe: DictConfig, key: str, text: str) -> None:
     if is_group and not isinstance(value, dict) and text not in NONE and "${" not in text:
         names = ", ".join(str(child) for child in present)
         raise RecipeError(f"'{key}' is a group of settings: set one of {key}.{{{names}}} instead of '{key}={text}'.")
-    _set(recipe, key, value, text)
+    return _set(recipe, key, value, text)
 
 
-def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
+def _set(recipe: DictConfig, key: str, value: Any, text: str) -> list[str]:
     """Set a value that was read from this text; a group of values changes only the settings that it names."""
     parent, name = _place(recipe, key)
     present = _select(recipe, key)
@@ -92,9 +95,7 @@ def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
         if present and not value:
             names = ", ".join(map(str, present))
             raise RecipeError(f"'{key}={text}' sets nothing: name some of {names}, as in '{key}={{name:value}}'.")
-        for child, inner in value.items():
-            _set(recipe, f"{key}.{child}", inner, str(inner))
-        return
+        return [one for child, inner in value.items() for one in _set(recipe, f"{key}.{child}", inner, str(inner))]
     setting = setting_of(key, parent, name, present)
     value = _checked(key, fit(value, text, setting), setting, present)
     try:
@@ -104,6 +105,7 @@ def _set(recipe: DictConfig, key: str, value: Any, text: str) -> None:
             OmegaConf.select(recipe, key, throw_on_resolution_failure=True)
     except OmegaConfBaseException as error:
         raise RecipeError(f"Cannot set {key} to '{value}': {str(error).splitlines()[0]}.") from error
+    return [key]
 
 
 def _checked(key: str, value: Any, setting: Setting | None, present: Any) -> Any:

@@ -98,7 +98,10 @@ def kind(value: Any) -> type:
 # Groups that every run builds.
 BUILT = ("model", "optimizer", "lr_multiplier", *(f"dataloader.{name}" for name in ("train", "test", "evaluator")))
 # Settings that recipes may lack.
-OPTIONAL = ("train.weights_entry", "train.allow_nonfinite")
+OPTIONAL = (
+    *("train.weights_entry", "train.allow_nonfinite"),
+    *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
+)
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
 SETTINGS: dict[str, Setting] = {
@@ -114,7 +117,10 @@ SETTINGS: dict[str, Setting] = {
     "train.output_dir": _TEXT,
     "train.device": _TEXT,
     "train.seed": _whole(0),
+    "train.epochs": _finite(),
     "train.max_iter": _whole(1),
+    "train.warmup_epochs": _finite(),
+    "train.warmup": _whole(0).also(NoneType),
     "train.amp": _one_of(*AMP_MODES, False),  # YAML reads a bare off as false
     "train.ema.enabled": _FLAG,
     "train.ema.decay": _finite(0, 1),
@@ -122,8 +128,10 @@ SETTINGS: dict[str, Setting] = {
     "train.parallel": _one_of(*PARALLEL_MODES),
     "train.accumulation": _whole(1),
     "train.microbatch_weights": _GROUP.also(NoneType),
+    "train.checkpoint_epochs": _finite(),
     "train.checkpoint_period": _whole(0),
     "train.keep_checkpoints": _whole(0),
+    "train.eval_epochs": _finite(),
     "train.eval_period": _whole(0),
     "train.best_metric": _TEXT,
     "train.test_time_augmentation": _GROUP,

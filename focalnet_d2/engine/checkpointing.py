@@ -11,7 +11,7 @@ A file holds tensors and plain values only, so it loads with `weights_only=True`
 | rng | one state per rank (`rng.py`) |
 | best | best value of the watched metric, its iteration and name, or None |
 | recipe | the recipe as YAML |
-| metadata | class names, class list (`data/class_map.py`), versions, id of the run (`run_folder.py`) |
+| metadata | class names, class list (`data/class_map.py`), versions, id of the run (`run_folder.py`), training images |
 """
 
 import copy
@@ -39,7 +39,7 @@ from focalnet_d2.utils.text import some_of
 from focalnet_d2.version import __version__
 
 from .distributed import all_gather_object
-from .resuming import log_changes, new_settings
+from .resuming import log_changes, new_settings, warn_of_other_images
 from .rng import get_rng_state
 from .sharding import full_tensor, shard_optimizer_state_dict, shard_state_dict
 
@@ -122,11 +122,12 @@ class RunState:
             )
 
 
-def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[str, Any]:
+def describe_run(recipe: DictConfig, model: nn.Module, run: str = "", *, images: int = 0) -> dict[str, Any]:
     """`recipe` and `metadata` of a checkpoint: recipe text, classes in the order of the outputs, versions, run.
 
     Args:
         run: id of the run (`run_folder.py`).
+        images: of the training data; 0 = not known.
     """
     versions = {
         "focalnet_d2": __version__,
@@ -137,7 +138,8 @@ def describe_run(recipe: DictConfig, model: nn.Module, run: str = "") -> dict[st
     metadata = checkpoint_metadata(model, class_names(recipe.dataloader.train))
     if (classes := class_list(recipe.dataloader.train)) is not None:
         metadata["classes"] = classes.to_plain()
-    return {"recipe": recipe_to_yaml(recipe), "metadata": {**metadata, "versions": versions, "run": run}}
+    metadata |= {"versions": versions, "run": run, "training_images": images}
+    return {"recipe": recipe_to_yaml(recipe), "metadata": metadata}
 
 
 def class_names(loader: DictConfig, *, read: bool = True) -> list[str] | None:
@@ -258,6 +260,7 @@ def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) 
             state.load_state_dict(content)
         else:
             log_changes(str(content.get("recipe", "")), recipe)
+            warn_of_other_images(*(one.get("metadata", {}) for one in (content, state.description)))
             with new_settings(state.parts["optimizer"], state.parts["scheduler"]):
                 state.load_state_dict(content)
     except (RuntimeError, ValueError, KeyError) as error:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, 
 from .distributed import all_gather_object
 from .metrics import EVALUATED, MetricsFile
 from .sharding import local_shard
+from .timetable import is_due
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -81,11 +83,13 @@ class Evaluation(HookBase):
 
     Args:
         evaluate: returns `{task: {metric: value}}`, on the main process; must leave the model as it was.
-        period: iterations between evaluations.
+        period: iterations between evaluations, a fraction where epochs end within a batch.
         was_interrupted: the iteration with which the run goes on has a checkpoint and was perhaps not evaluated.
     """
 
-    def __init__(self, evaluate: Callable[[], dict[str, Any]], period: int, *, was_interrupted: bool = False) -> None:
+    def __init__(
+        self, evaluate: Callable[[], dict[str, Any]], period: Fraction | int, *, was_interrupted: bool = False
+    ) -> None:
         self.evaluate = evaluate
         self.period = period
         self.was_interrupted = was_interrupted
@@ -95,7 +99,7 @@ class Evaluation(HookBase):
     def before_train(self) -> None:
         """Make up for an evaluation that a killed run did not finish; its numbers belong to the iteration before."""
         done = self.trainer.start_iter
-        if self.was_interrupted and self.period > 0 and 0 < done < self.trainer.max_iter and done % self.period == 0:
+        if self.was_interrupted and 0 < done < self.trainer.max_iter and is_due(done, self.period):
             self.trainer.storage.iter = done - 1
             self.run()
             self.trainer.storage.iter = done
@@ -103,7 +107,7 @@ class Evaluation(HookBase):
     def after_step(self) -> None:
         """Evaluate when a period is complete; the last iteration is left to `after_train`."""
         done = self.trainer.iter + 1
-        if self.period > 0 and done % self.period == 0 and done < self.trainer.max_iter:
+        if done < self.trainer.max_iter and is_due(done, self.period):
             self.run()
 
     def after_train(self) -> None:
@@ -186,13 +190,13 @@ class PeriodicCheckpoint(HookBase):
     Args:
         state: what is saved.
         folder: of the checkpoints.
-        period: iterations between checkpoints.
+        period: iterations between checkpoints, a fraction where epochs end within a batch.
         keep: number of periodic files that stay; older ones are deleted (0 keeps all).
     """
 
     trainer: Trainer
 
-    def __init__(self, state: RunState, folder: Path, period: int, keep: int = 0) -> None:
+    def __init__(self, state: RunState, folder: Path, period: Fraction | int, keep: int = 0) -> None:
         self.state = state
         self.folder = folder
         self.period = period
@@ -204,10 +208,10 @@ class PeriodicCheckpoint(HookBase):
         done = self.trainer.iter + 1
         if self._is_new and comm.is_main_process():
             self._delete_old(done)
-        is_last, is_due = done == self.trainer.max_iter, self.period > 0 and done % self.period == 0
+        is_last = done == self.trainer.max_iter
         if is_last or self.trainer.stop_signal:
             self.trainer.check_weights()
-        self._is_new = not is_last and bool(is_due or self.trainer.stop_signal)
+        self._is_new = not is_last and bool(is_due(done, self.period) or self.trainer.stop_signal)
         if is_last or self._is_new:
             save_run(self.folder, FINAL if is_last else periodic_name(done), self.state, done)
 
@@ -248,10 +252,15 @@ class MetricsWriter(PeriodicWriter):
 
 
 class ProgressPrinter(EventWriter):
-    """One log line: iteration, time left, losses of the last decoder layer, times, learning rate, memory."""
+    """One log line: iteration, time left, losses of the last decoder layer, times, learning rate, memory.
 
-    def __init__(self, max_iter: int, window: int = 20) -> None:
+    Args:
+        epoch: iterations of an epoch, where the run is counted in those.
+    """
+
+    def __init__(self, max_iter: int, epoch: Fraction | None = None, window: int = 20) -> None:
         self.max_iter = max_iter
+        self.epoch = epoch
         self.window = window
 
     def write(self) -> None:
@@ -261,6 +270,8 @@ class ProgressPrinter(EventWriter):
             return
         histories = storage.histories()
         parts = [f"iteration {storage.iter + 1}/{self.max_iter}"]
+        if self.epoch is not None:
+            parts.append(f"epoch {float((storage.iter + 1) / self.epoch):.2f}/{float(self.max_iter / self.epoch):.4g}")
         if "time" in histories:
             seconds = histories["time"].median(1000)
             parts += [f"eta {time_left(seconds, self.max_iter - storage.iter - 1)}", f"{seconds:.3f} s/it"]

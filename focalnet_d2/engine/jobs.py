@@ -281,9 +281,9 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
-    description = describe_run(recipe, model, run)
+    description = describe_run(recipe, model, run, images=len(data.train or ()))
     trainer, start = build_trainer(model, recipe, resume=resume, data=data, description=description)
-    if on_main_process(lambda: _nothing_left(folder, start, recipe.train.max_iter)):
+    if on_main_process(lambda: _nothing_left(folder, start, recipe.train)):
         return
     on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
     description["recipe"] = recipe_to_yaml(recipe)  # which has the lists of a split now
@@ -295,15 +295,16 @@ def _places(override: str) -> bool:
     return override.partition("=")[0] == FOLDER
 
 
-def _nothing_left(folder: Path, start: int, max_iter: int) -> bool:
+def _nothing_left(folder: Path, start: int, train: DictConfig) -> bool:
     """Whether a run is complete; says so."""
+    max_iter = train.max_iter
     if start < max_iter:
         return False
     is_complete = start > max_iter or is_evaluated(folder / METRICS, start)
     what = "nothing is left to do" if is_complete else "only the evaluation is left to do"
     logger.warning(
-        "%s holds a run of %d iterations and train.max_iter is %d: %s. Raise train.max_iter to train on.",
-        *(folder, start, max_iter, what),
+        "%s holds a run of %d iterations and train.max_iter is %d: %s. Raise %s to train on.",
+        *(folder, start, max_iter, what, f"train.epochs={train.epochs}" if train.get("epochs") else "train.max_iter"),
     )
     return is_complete
 

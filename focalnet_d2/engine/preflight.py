@@ -30,6 +30,7 @@ from .object_counts import check_results, warn_of_full_images
 from .recipe_advice import other_kind
 from .recipe_filling import class_counts, mapper_class, uses_of
 from .rng import preserved_rng
+from .timetable import Timetable, make_timetable
 
 _SHOWN = 10  # classes of a list in a message
 
@@ -44,27 +45,31 @@ class RunData:
         train: images to learn from; None where a run only evaluates.
         test: images to predict.
         evaluator: scores the predictions.
+        timetable: of the training; None where a run only evaluates.
     """
 
     train: SharedMemoryDataset | None
     test: SharedMemoryDataset
     evaluator: DatasetEvaluator
+    timetable: Timetable | None = None
 
 
 def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
     """Read the data sets of a recipe, make its evaluator, and compare the classes of all with the model's.
 
-    All ranks of a run have to call it together.
+    All ranks of a run have to call it together. To train, the recipe then has the iterations of its epochs, as soon as
+    the number of images is known.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, or cannot be learned from or scored.
-        RecipeError: the model has other classes than the data, the training data others than the test data, or more
-            results are wanted than there can be.
+        RecipeError: the model has other classes than the data, the training data others than the test data, more
+            results are wanted than there can be, or epochs cannot be counted.
     """
     with preserved_rng():
         with naming_check_data(recipe):
             train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
             test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
+        timetable = None if train is None else make_timetable(recipe, len(train))
         check_kinds(recipe, {"train": train or (), "test": test})
         evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
@@ -78,7 +83,8 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
             on_main_process(lambda: _check_images(recipe, train, test))
         logger.info("%s%d images to score", "" if train is None else f"{len(train)} images to learn from, ", len(test))
         warn_of_full_images(recipe, (train or (), test))
-        return RunData(None if train is None else SharedMemoryDataset(train), SharedMemoryDataset(test), evaluator)
+        learned = None if train is None else SharedMemoryDataset(train)
+        return RunData(learned, SharedMemoryDataset(test), evaluator, timetable)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Settings of the optimizer and the schedule are those of the recipe with which a 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,21 @@ def log_changes(checkpoint_recipe: str, recipe: DictConfig) -> None:
         )
     if changes:
         logger.warning("The run goes on with other settings than the checkpoint's:\n  %s", "\n  ".join(changes))
+
+
+def warn_of_other_images(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn if the training data has another number of images than at the checkpoint.
+
+    Args:
+        before, now: `metadata` of the checkpoint and of the run that goes on.
+    """
+    old, new = (metadata.get("training_images") for metadata in (before, now))
+    if old and new and old != new:
+        logger.warning(
+            "There are %d training images now, and there were %d at the checkpoint: from here on images come in "
+            "another order, and all epochs are counted as %d images, those before the checkpoint, too.",
+            *(new, old, new),
+        )
 
 
 def changed_settings(before: DictConfig, now: DictConfig) -> dict[str, tuple[Any, Any]]:

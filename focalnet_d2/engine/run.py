@@ -3,7 +3,7 @@
 import logging
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.engine.hooks import IterationTimer, LRScheduler
@@ -32,6 +32,7 @@ from .own_data import class_changes
 from .preflight import RunData, check_tasks, read_data
 from .rng import set_rng_state
 from .sharding import gathered
+from .timetable import Timetable, build_schedule
 from .trainer import Trainer
 
 LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
@@ -140,19 +141,20 @@ def build_trainer(
         model: with its initial weights, from `build_model`.
         recipe: all of it is used.
         resume: go on from the last checkpoint in `train.output_dir`.
-        data: of `read_data`, if it was read before.
+        data: of `read_data` with this recipe, if it was read before.
         description: of `describe_run`, which every checkpoint gets as it is when that is written.
 
     Raises:
         RecipeError: the model does not predict what is evaluated.
     """
     data = data or read_data(recipe, to_train=True)
+    timetable = cast(Timetable, data.timetable)
     check_tasks(model, data.evaluator)
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
     wrapped = wrap_model(model, device, train.parallel)
     optimizer = build(recipe.optimizer, "optimizer", model=model)
-    scheduler = LRMultiplier(optimizer, build(recipe.lr_multiplier, "lr_multiplier"), train.max_iter)
+    scheduler = LRMultiplier(optimizer, build_schedule(recipe, timetable.warmup), timetable.max_iter)
     averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
     amp_dtype = resolve_amp(train.amp, device, training=True)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
@@ -194,23 +196,26 @@ def _hooks(
     start: int,
 ) -> list:
     """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""
-    train, folder = recipe.train, Path(recipe.train.output_dir)
+    train, folder, timetable = recipe.train, Path(recipe.train.output_dir), cast(Timetable, data.timetable)
 
     def evaluate_run() -> dict[str, Any]:
         with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
             return evaluate(model, recipe, data)
 
     was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
-    evaluation = Evaluation(evaluate_run, train.eval_period, was_interrupted=not was_evaluated)
+    evaluation = Evaluation(evaluate_run, timetable.eval_period, was_interrupted=not was_evaluated)
     hooks = [
         IterationTimer(),
         LRScheduler(optimizer, scheduler),
         averaged,
-        PeriodicCheckpoint(state, folder, train.checkpoint_period, train.keep_checkpoints),
+        PeriodicCheckpoint(state, folder, timetable.checkpoint_period, train.keep_checkpoints),
         evaluation,
         BestCheckpoint(evaluation, train.best_metric, state, folder),
     ]
     if comm.is_main_process():
-        others = [ProgressPrinter(train.max_iter), TensorboardXWriter(str(folder))]
+        others = [
+            ProgressPrinter(train.max_iter, timetable.epoch if timetable.epochs else None),
+            TensorboardXWriter(str(folder)),
+        ]
         hooks.append(MetricsWriter(MetricsFile(folder / METRICS), others, train.log_period, evaluation))
     return hooks

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from focalnet_d2.config.epoch_settings import in_other_unit
 from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.evaluation.report import RESULTS
 from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
@@ -62,8 +63,9 @@ class RunIdentity:
     overrides: tuple[str, ...] = ()
 
     def continued(self, overrides: Sequence[str]) -> "RunIdentity":
-        """The run after a start with further overrides, which replace those of the same settings."""
-        again = {override.partition("=")[0] for override in overrides}
+        """The run after a start with further overrides, which replace those of the same settings, in any unit."""
+        typed = {override.partition("=")[0] for override in overrides}
+        again = typed | {in_other_unit(key) for key in typed}
         kept = (override for override in self.overrides if override.partition("=")[0] not in again)
         return replace(self, overrides=(*kept, *overrides))
 
