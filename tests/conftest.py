@@ -18,6 +18,7 @@ SLOW = (
     "commands/test_processes.py",
     "data/checks/test_mended_copies.py",
     "docs/test_examples.py",
+    "docs/test_slurm.py",
     "engine/test_distributed.py",
     "engine/test_kills.py",
     "engine/test_sharding.py",

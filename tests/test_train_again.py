@@ -4,14 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 import train_net
+from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
+from focalnet_d2.engine.stopping import Stoppable
 from focalnet_d2.engine.trainer import Trainer
-from focalnet_d2.utils.stop_signals import RunStopped
+from focalnet_d2.utils.stop_signals import EXIT_STATUS, RunStopped
 from tests.tiny_run import RECIPE, TINY, tiny_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -136,23 +139,44 @@ def test_a_run_without_a_checkpoint_starts_again(dataset, tmp_path, monkeypatch)
     assert not list(tmp_path.glob(".*"))
 
 
-def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(dataset, tmp_path, monkeypatch):
-    run(tmp_path / "one", "train.max_iter=3")
-    step = Trainer.run_step
+def interrupt(patch, signum: int, owner: object, name: str, when: Callable[[object], bool]) -> None:
+    """The process gets a signal whenever it begins this method of an object for which `when` holds."""
+    method = getattr(owner, name)
 
-    def interrupted(self):
-        if self.iter == 1:
-            signal.raise_signal(signal.SIGINT)
-        step(self)
+    def interrupted(self, *arguments):
+        if when(self):
+            signal.raise_signal(signum)
+        return method(self, *arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "run_step", interrupted)
-        with pytest.raises(RunStopped, match="Stopped by SIGINT after 2 iterations"):
-            run(tmp_path / "two", "train.max_iter=3")
-    assert (tmp_path / "two" / "last_checkpoint").read_text() == "model_0000002.pth"
-    run(tmp_path / "two", "--resume")
-    one, two = (checkpoint(tmp_path / name)["model"] for name in ("one", "two"))
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    patch.setattr(owner, name, interrupted)
+
+
+def test_stopped_by_signals_and_resumed_equals_uninterrupted(dataset, tmp_path, monkeypatch):
+    """Twice by SIGTERM in a step, and by others in an evaluation that is made up for, in the last one, at the start."""
+    settings = ("train.max_iter=4", "train.eval_period=2", "train.ema.enabled=True")
+    run(tmp_path / "one", *settings)
+    for signum, owner, name, when, message in [
+        (signal.SIGINT, SharedMemoryDataset, "__init__", lambda _: True, "SIGINT before the first step: nothing was"),
+        (signal.SIGTERM, Trainer, "run_step", lambda trainer: trainer.iter == 1, "SIGTERM after 2 iterations"),
+        (signal.SIGUSR1, Stoppable, "__iter__", lambda _: True, "SIGUSR1 in the evaluation after 2 iterations"),
+        (signal.SIGTERM, Trainer, "run_step", lambda trainer: trainer.iter == 2, "SIGTERM after 3 iterations"),
+        (signal.SIGUSR1, Stoppable, "__iter__", lambda _: True, "SIGUSR1 in the evaluation after 4 iterations"),
+    ]:
+        with monkeypatch.context() as patch:
+            interrupt(patch, signum, owner, name, when)
+            flags = ["--resume"] if (tmp_path / "two" / "run.json").exists() else []
+            with pytest.raises(RunStopped, match=f"Stopped by {message}") as stopped:
+                run(tmp_path / "two", *flags, *settings)
+        assert stopped.value.exit_status == EXIT_STATUS[signum]
+    run(tmp_path / "two", "--resume", *settings)
+    one, two = (checkpoint(tmp_path / name) for name in ("one", "two"))
+    for part in ("model", "training_model"):
+        assert all(torch.equal(value, two[part][name]) for name, value in one[part].items())
+    assert one["best"] == two["best"]
+    one, two = (metrics(tmp_path / name) for name in ("one", "two"))
+    for iteration, line in one.items():  # losses are medians over the iterations of a start
+        numbers = {key: value for key, value in line.items() if key.startswith(("bbox/", "evaluated", "lr"))}
+        assert numbers.items() <= two[iteration].items()
 
 
 def test_several_processes_agree_to_stop(dataset, tmp_path):

@@ -2,14 +2,14 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from focalnet_d2.utils.stop_signals import RunStopped
+from focalnet_d2.utils.stop_signals import EXIT_STATUS, RunStopped
 
 USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it does not know
-INTERRUPTED = 130
 BROKEN_PIPE = 141  # as a shell reports SIGPIPE
 DEBUG = "--debug"
 _OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
@@ -41,7 +41,7 @@ def run_command(
 
 
 def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
-    """Run a command: its own exit status, 2 after one line for a user's mistake, 130 or 143 when a signal stopped it.
+    """Run a command: its own exit status, 2 after one line for a user's mistake, `EXIT_STATUS` after a signal.
 
     Args:
         run: returns the exit status.
@@ -57,7 +57,7 @@ def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
         return stopped.exit_status
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        return INTERRUPTED
+        return EXIT_STATUS[signal.SIGINT]
     except BrokenPipeError:  # whoever read the output has closed it, as `head` does
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - Python flushes it at its end
         return BROKEN_PIPE

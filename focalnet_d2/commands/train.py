@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from focalnet_d2.config.recipe_files import RUN_RECIPE, RecipeError
+from focalnet_d2.utils.stop_signals import StopSignals
 
 from .arguments import at_least_one
 from .errors import run_command
@@ -99,6 +100,11 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
     Raises:
         RecipeError: unknown recipe or setting, or GPUs asked for on a device without.
     """
+    with StopSignals():  # also while modules are imported, which takes seconds
+        return _launch(options)
+
+
+def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
     from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
 
     recipe, folder = recipe_and_folder(options)

@@ -17,7 +17,7 @@ import torch
 from detectron2.utils import comm
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from focalnet_d2.utils.child_processes import leave_process_group
+from focalnet_d2.utils.child_processes import leave_signals_to_parent
 
 from .shared_memory_dataset import SharedMemoryDataset
 
@@ -61,7 +61,7 @@ def build_train_loader(
         SeededDataset(_in_shared_memory(dataset), mapper, seed),
         batch_sampler=stream,
         num_workers=num_workers,
-        worker_init_fn=leave_process_group,
+        worker_init_fn=leave_signals_to_parent,
         collate_fn=keep_list,
         pin_memory=torch.cuda.is_available(),
         generator=_own_generator(seed),
@@ -90,7 +90,7 @@ def build_test_loader(
         batch_size=batch_size,
         sampler=_InOrder(share),
         num_workers=num_workers,
-        worker_init_fn=leave_process_group,
+        worker_init_fn=leave_signals_to_parent,
         collate_fn=keep_list,
         pin_memory=torch.cuda.is_available(),
         generator=_own_generator(0),

@@ -62,7 +62,7 @@ def launch(
     Raises:
         ValueError: more processes than GPUs, or a url that several machines cannot share.
         Exception: what `main` raised first in one of the processes; its cause holds the traceback there.
-        RunStopped: SIGTERM or SIGINT, which the processes get as well.
+        RunStopped: a signal of `EXIT_STATUS`, which the processes get as well.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:  # torchrun, or one of our own children
         return _run_in_group(main, use_cuda, args)

@@ -1,7 +1,7 @@
 """Evaluation that leaves no trace: run a model over a loader, score, write and print the results."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from focalnet_d2.evaluation.report import RESULTS, results_table, write_results
 
 from .precision import inference_precision
 from .rng import preserved_rng
+from .stopping import Batches, Stoppable
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def run_evaluation(
-    model: nn.Module, loader: Iterable, evaluator: DatasetEvaluator, folder: Path | None = None, amp: str = "off"
+    model: nn.Module, loader: Batches, evaluator: DatasetEvaluator, folder: Path | None = None, amp: str = "off"
 ) -> dict[str, Any]:
     """Predict and score; modes of the modules and random generators are afterwards as before.
 
@@ -45,6 +46,9 @@ def run_evaluation(
 
     Returns:
         `{task: {metric: value}}` on the main process, `{}` elsewhere.
+
+    Raises:
+        RunStopped: a signal asked for it.
     """
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -54,7 +58,7 @@ def run_evaluation(
             return model(batch)
 
     with preserved_rng(), evaluation_mode(model):
-        results = inference_on_dataset(predict, loader, evaluator)
+        results = inference_on_dataset(predict, Stoppable(loader, "the evaluation"), evaluator)
     if comm.is_main_process() and results:
         logger.info("Results:\n%s", results_table(results))
         if folder is not None:

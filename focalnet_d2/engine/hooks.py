@@ -107,7 +107,8 @@ class Evaluation(HookBase):
     def after_step(self) -> None:
         """Evaluate when a period is complete; the last iteration is left to `after_train`."""
         done = self.trainer.iter + 1
-        if done < self.trainer.max_iter and is_due(done, self.period):
+        is_now = done < self.trainer.max_iter and is_due(done, self.period)
+        if is_now and not self.trainer.stop_signal:  # else the resumed run makes up for it
             self.run()
 
     def after_train(self) -> None:
@@ -202,6 +203,7 @@ class PeriodicCheckpoint(HookBase):
         self.period = period
         self.keep = keep
         self._is_new = True  # of a run that goes on: the file from which it does
+        self._saved = 0  # iterations of the last file
 
     def after_step(self) -> None:
         """Save when a period is complete or the training is, or before the run stops."""
@@ -213,7 +215,17 @@ class PeriodicCheckpoint(HookBase):
             self.trainer.check_weights()
         self._is_new = not is_last and bool(is_due(done, self.period) or self.trainer.stop_signal)
         if is_last or self._is_new:
-            save_run(self.folder, FINAL if is_last else periodic_name(done), self.state, done)
+            self._save(FINAL if is_last else periodic_name(done), done)
+
+    def before_stop(self) -> None:
+        """Save if a signal came after the step, in the evaluation perhaps."""
+        if self._saved != (done := self.trainer.done):
+            self.trainer.check_weights()
+            self._save(periodic_name(done), done)
+
+    def _save(self, name: str, done: int) -> None:
+        save_run(self.folder, name, self.state, done)
+        self._saved = done
 
     def _delete_old(self, done: int) -> None:
         """Files of more iterations stay: they are of this run before it went back."""

@@ -15,6 +15,7 @@ from focalnet_d2.config.data_group import is_of_data
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, recipe_to_yaml
 from focalnet_d2.config.recipe_check import check_complete
 from focalnet_d2.config.recipe_files import RUN_RECIPE, default_folder
+from focalnet_d2.utils.stop_signals import StopSignals
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import LAST, describe_run
@@ -39,8 +40,10 @@ from .run_folder import (
     weights_to_score,
 )
 from .run_numbers import RunStatus, enter_next, enter_unfinished, runs_to_resume
+from .stopping import stop_if_asked
 
 FOLDER = "train.output_dir"
+EARLY = "before the first step: nothing was saved, so the same command starts it again"
 
 logger = logging.getLogger(__name__)
 
@@ -223,8 +226,13 @@ def launch_job(
 
 
 def run_job(job: Job) -> dict[str, Any] | None:
-    """One process of a job; returns the results of an evaluation."""
+    """One process of a job; returns the results of an evaluation.
+
+    Raises:
+        RunStopped: a signal ended it.
+    """
     with ExitStack() as stack:
+        stack.enter_context(StopSignals())
         place = on_main_process(lambda: _enter_resumed(stack, job)) if job.resume else None
         recipe = job.read_recipe(place.folder if place else None)
         if place is None:
@@ -236,6 +244,7 @@ def run_job(job: Job) -> dict[str, Any] | None:
             logger.info("%s", place.about)
         if job.moved_from and not job.is_typed(FOLDER):
             logger.info("The run lies in %s; its recipe names %s, which is left alone.", job.run_folder, job.moved_from)
+        stop_if_asked(EARLY)
         log_data(recipe)
         if job.resume:
             warn_of_changed_folder(recipe)
@@ -278,13 +287,16 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     folder = Path(recipe.train.output_dir)
     resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
     data = read_data(recipe, to_train=True)
+    stop_if_asked(EARLY)
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
+    stop_if_asked(EARLY)
     description = describe_run(recipe, model, run, images=len(data.train or ()))
     trainer, start = build_trainer(model, recipe, resume=resume, data=data, description=description)
     if on_main_process(lambda: _nothing_left(folder, start, recipe.train)):
         return
+    stop_if_asked(EARLY)
     on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
     description["recipe"] = recipe_to_yaml(recipe)  # which has the lists of a split now
     trainer.train(start, recipe.train.max_iter)

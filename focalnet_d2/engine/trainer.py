@@ -9,8 +9,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,7 +25,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from focalnet_d2.config.moved import with_old_log_names
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
 from focalnet_d2.utils.atomic_write import write_atomically
-from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
+from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, requested, signal_name
 from focalnet_d2.utils.text import some_of
 
 from .accumulation import EqualWeights, split_batch
@@ -84,8 +84,9 @@ class Trainer(TrainerBase):
         self.microbatch_weights = microbatch_weights or EqualWeights()
         self.output_dir = Path(output_dir)
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
-        self.stop_signal = 0  # of any rank, since the last step
-        self._signals = StopSignals()
+        self.stop_signal = 0  # of any rank
+        self.done = 0  # finished iterations
+        self._stopped_in = ""
         self._last_part: list[dict] = []
         self._batches = iter(data_loader)  # here and not at the first step: starting a loader draws random numbers
 
@@ -98,35 +99,67 @@ class Trainer(TrainerBase):
         """Train from `start_iter` finished iterations to `max_iter` of them.
 
         Raises:
-            RunStopped: a signal asked for it; the hooks of the present step have run, one of them saves a checkpoint.
+            RunStopped: a signal asked for it; the hooks of the present step have run, and a checkpoint holds it.
         """
-        self.iter = self.start_iter = start_iter
+        self.iter = self.start_iter = self.done = start_iter
         self.max_iter = max_iter
-        with EventStorage(start_iter) as self.storage:
+        with EventStorage(start_iter) as self.storage, StopSignals():
             try:
-                self.before_train()
-                with self._signals:
-                    self._run_steps()
+                self._train()
             except (NonFiniteError, OSError, RunStopped, ValueError) as error:
                 logger.info("The training ends: %s", error)
                 raise
             except Exception:
                 logger.exception("The training ends with an error:")
                 raise
-            finally:
-                self.after_train()
+
+    def _train(self) -> None:
+        try:
+            with self._noting_stop():
+                self.before_train()
+            if not self.stop_signal:
+                self._run_steps()
+        finally:
+            self.after_train()
+        if self.stop_signal:
+            comm.synchronize()  # the main process has written its files
+            message = f"Stopped by {signal_name(self.stop_signal)} {self._stopped_in}after {self.done} iterations"
+            raise RunStopped(self.stop_signal, f"{message}; --resume goes on in {self.output_dir}.")
 
     def _run_steps(self) -> None:
         for iteration in range(self.start_iter, self.max_iter):
             self.iter = iteration
             self.before_step()
             self.run_step()
-            self.after_step()
+            self.done = iteration + 1
+            with self._noting_stop():
+                self.after_step()
             if self.stop_signal:
-                comm.synchronize()  # the main process has written its files
-                message = f"Stopped by {signal_name(self.stop_signal)} after {self.iter + 1} iterations"
-                raise RunStopped(self.stop_signal, f"{message}; --resume goes on in {self.output_dir}.")
+                self.before_stop()
+                return
         self.iter = max(self.start_iter, self.max_iter)  # says to `after_train` that the training is complete
+
+    def before_stop(self) -> None:
+        """Hooks that have a method of this name save what has not been saved."""
+        for hook in self._hooks:
+            if hasattr(hook, "before_stop"):
+                hook.before_stop()
+
+    def after_train(self) -> None:
+        """Hooks end their work, all of them, also if a signal stops one, an evaluation perhaps."""
+        self.storage.iter = self.iter
+        for hook in self._hooks:
+            with self._noting_stop():
+                hook.after_train()
+
+    @contextmanager
+    def _noting_stop(self) -> Iterator[None]:
+        """What a signal ends inside, such as an evaluation, is made up for by the resumed run."""
+        try:
+            yield
+        except RunStopped as stopped:
+            self.stop_signal = stopped.signum
+            self._stopped_in = "in the evaluation "
 
     def run_step(self) -> None:
         """One update: every part forward and backward, then check, clip and step."""
@@ -147,7 +180,7 @@ class Trainer(TrainerBase):
                 "losses": _sum_terms(terms),
                 "data_time": data_time,
                 "files": _files(batch),
-                "signal": self._signals.received,
+                "signal": requested(),
             }
         )
         self.stop_signal = max(rank["signal"] for rank in ranks)

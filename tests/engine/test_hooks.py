@@ -21,6 +21,7 @@ from focalnet_d2.engine.hooks import (
     time_left,
 )
 from focalnet_d2.engine.metrics import MetricsFile, read_metrics
+from focalnet_d2.engine.stopping import Stoppable
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
 from focalnet_d2.utils.stop_signals import RunStopped
 
@@ -294,6 +295,45 @@ def test_a_signal_saves_the_run_after_the_step_and_ends_it(tmp_path):
     assert names_in(tmp_path) == ["last_checkpoint", "model_0000002.pth"]
     assert torch.load(tmp_path / "model_0000002.pth", weights_only=True)["model"]["count"] == 2
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def evaluation_with_signal(at: int):
+    """An evaluation of two batches every 2 iterations, which a signal meets in its first batch after `at` of them."""
+
+    def evaluate():
+        for _ in Stoppable([1, 2], "the evaluation"):
+            if model.count == at:
+                signal.raise_signal(signal.SIGUSR1)
+        finished.append(int(model.count))
+        return {"bbox": {"AP": 1.0}}
+
+    model, finished = Toy(), []
+    return model, Evaluation(evaluate, 2, was_interrupted=True), finished
+
+
+def test_a_signal_in_an_evaluation_saves_the_run_and_leaves_the_evaluation_to_the_resumed_run(tmp_path):
+    model, evaluation, finished = evaluation_with_signal(2)
+    trainer = make_trainer(
+        model, [save_to(tmp_path, model, 3), evaluation, BestCheckpoint(evaluation, "x", None, tmp_path)]
+    )
+    with pytest.raises(RunStopped, match=r"Stopped by SIGUSR1 in the evaluation after 2 iterations") as stopped:
+        trainer.train(0, 9)
+    assert stopped.value.exit_status == 138
+    assert names_in(tmp_path) == ["last_checkpoint", "model_0000002.pth"]
+    assert finished == []
+
+
+def test_a_signal_in_the_last_evaluation_or_one_that_is_made_up_for_changes_nothing(tmp_path):
+    model, evaluation, finished = evaluation_with_signal(4)
+    with pytest.raises(RunStopped, match=r"in the evaluation after 4 iterations"):
+        make_trainer(model, [save_to(tmp_path, model, 0), evaluation]).train(0, 4)
+    assert finished == [2]
+    before = names_in(tmp_path)
+    assert before == ["last_checkpoint", "model_final.pth"]
+    model, evaluation, finished = evaluation_with_signal(0)
+    with pytest.raises(RunStopped, match=r"in the evaluation after 2 iterations"):
+        make_trainer(model, [save_to(tmp_path, model, 0), evaluation]).train(2, 4)
+    assert (finished, int(model.count), names_in(tmp_path)) == ([], 0, before)
 
 
 @pytest.mark.parametrize(("start", "is_made_up_for"), [(2, True), (3, False), (4, False)])
