@@ -37,6 +37,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
             "utils",
         ),
         "reports": ("data", "evaluation", "structures", "utils"),
+        "run_reports": ("config", "data", "engine", "evaluation", "reports", "utils"),
     },
     {"modeling": ("checkpoint", "kernels"), **dict.fromkeys(_MODELS, _HEAD)},
     {
@@ -46,7 +47,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "commands": (
             *("checkpoint", "config", "data", "diagnostics", "engine", "evaluation", "export", "inference"),
-            *("model_zoo", "reports", "utils", "version"),
+            *("model_zoo", "reports", "run_reports", "utils", "version"),
         )
     },
 ]

@@ -30,6 +30,7 @@ COMMANDS = {
     "convert": Command("focalnet_d2.commands.convert", "writes a checkpoint in another layout"),
     "zoo": Command("focalnet_d2.commands.zoo", "lists the recipes and their weights, or fetches weights"),
     "runtime": Command("focalnet_d2.commands.runtime", "predicts with an exported model, without PyTorch"),
+    "report": Command("focalnet_d2.commands.report", "writes a page about a run, or compares runs"),
     "score": Command("focalnet_d2.commands.score", "scores result files in the official formats"),
     "prepare": Command("focalnet_d2.commands.prepare", "makes the label files that a data set lacks"),
     "generate": Command("focalnet_d2.commands.generate", "writes a generated data set"),

@@ -1,8 +1,10 @@
 """Questions about dataset dicts, and choices among them: of packed ones without making any."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 from detectron2.data.build import print_instances_class_histogram
@@ -115,3 +117,33 @@ def print_class_histogram(records: Records, class_names: Sequence[str], source: 
     if all("annotations" in record for record in records):
         logger.info("The objects of %s:", source)
         print_instances_class_histogram(records, class_names)
+
+
+def record_summary(records: Records, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """How many images there are and, where the records say it, how many objects and how many of each class.
+
+    Args:
+        class_names: by contiguous id; None where they are not known.
+    """
+    summary: dict[str, Any] = {"images": len(records)}
+    counts = _class_counts(records, len(class_names or ()))
+    if counts is not None:
+        summary["objects"] = sum(counts.values())
+        summary["classes"] = {
+            class_names[index] if class_names and index < len(class_names) else str(index): counts[index]
+            for index in sorted({*counts, *range(len(class_names or ()))})
+        }
+    return summary
+
+
+def _class_counts(records: Records, classes: int) -> Counter[int] | None:
+    """Objects without crowds of each class, of a classification set its images; None where records do not say."""
+    if isinstance(records, PackedRecords):
+        return Counter(dict(enumerate(records.class_counts(classes))))
+    kind = kind_of(records)
+    if kind not in ("instances", "panoptic", "classification"):
+        return None
+    key = "segments_info" if kind == "panoptic" else "annotations"
+    targets = records if kind == "classification" else chain.from_iterable(record.get(key, ()) for record in records)
+    name = "class_id" if kind == "classification" else "category_id"
+    return Counter(target[name] for target in targets if not target.get("iscrowd", 0))

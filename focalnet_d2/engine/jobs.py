@@ -21,7 +21,8 @@ from focalnet_d2.utils.text import some_of
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
-from .distributed import launch, on_main_process, process_count
+from .distributed import launch, local_rank, on_main_process, process_count
+from .environment import note_end, note_start
 from .metrics import METRICS, is_evaluated
 from .own_data import apply_settings, read_settings, source_of, write_split
 from .preflight import check_tasks, read_data
@@ -299,7 +300,10 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     stop_if_asked(EARLY)
     on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
     description["recipe"] = recipe_to_yaml(recipe)  # which has the lists of a split now
+    device = resolve_device(recipe.train.device, local_rank())
+    on_main_process(lambda: note_start(folder, iteration=start, device=device, data=data.summary))
     trainer.train(start, recipe.train.max_iter)
+    on_main_process(lambda: note_end(folder, iteration=recipe.train.max_iter))
 
 
 def _places(override: str) -> bool:

@@ -8,7 +8,7 @@ import logging
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
@@ -20,7 +20,7 @@ from focalnet_d2.config.data_group import ROOT
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.checks.start import check_start
 from focalnet_d2.data.folders.finding import DERIVED
-from focalnet_d2.data.record_choice import file_names, kind_of
+from focalnet_d2.data.record_choice import file_names, kind_of, record_summary
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
 
@@ -46,12 +46,14 @@ class RunData:
         test: images to predict.
         evaluator: scores the predictions.
         timetable: of the training; None where a run only evaluates.
+        summary: how many images, objects and classes both have, by loader.
     """
 
     train: SharedMemoryDataset | None
     test: SharedMemoryDataset
     evaluator: DatasetEvaluator
     timetable: Timetable | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
 
 
 def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
@@ -83,8 +85,13 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
             on_main_process(lambda: _check_images(recipe, train, test))
         logger.info("%s%d images to score", "" if train is None else f"{len(train)} images to learn from, ", len(test))
         warn_of_full_images(recipe, (train or (), test))
+        summary = {
+            loader: record_summary(records, class_names(recipe.dataloader[loader], read=False))
+            for loader, records in (("train", train), ("test", test))
+            if records is not None
+        }
         learned = None if train is None else SharedMemoryDataset(train)
-        return RunData(learned, SharedMemoryDataset(test), evaluator, timetable)
+        return RunData(learned, SharedMemoryDataset(test), evaluator, timetable, summary)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import BEST, BEST_WEIGHTS, LAST
+from .environment import ENVIRONMENT
 from .metrics import METRICS
 from .trainer import NAN_REPORT
 
@@ -35,11 +36,16 @@ except ImportError:
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
+REPORT = "report.html"
 EVALUATION_FOLDER = "evaluation"  # of an evaluation whose folder holds a training
 CHECKPOINT = re.compile(r"model_(\d{7,}|final|best)(\.suspect)?\.pth")
 TRAINING = (LAST, BEST, METRICS)
-RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT)  # of no worth without the rest: a start that failed leaves them, too
-GENERATED = ("*_counts.json", "*_predictions.json", "coco_instances_results.json", "events.out.tfevents.*")
+# Of no worth without the rest: a start that failed leaves them, too.
+RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT)
+GENERATED = (
+    *("*_counts.json", "*_examples.json", "*_predictions.json", "coco_instances_results.json"),
+    "events.out.tfevents.*",
+)
 
 logger = logging.getLogger(__name__)
 

@@ -70,8 +70,8 @@ class DetectionEvaluator(DatasetEvaluator):
             predicts stuff as well; otherwise they are an error.
         backend: "pycocotools" (the reference), "hotcoco", "faster-coco-eval" or "auto", the fastest one installed.
 
-    `evaluate` returns `{task: {AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR<max_dets>, ARs, ARm, ARl, AP-<class>}}` on
-    the main process and `{}` elsewhere, and everywhere for a data set without annotations (test-dev). Afterwards
+    `truth` are the annotations. `evaluate` returns `{task: {AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR<max_dets>,
+    ARs, ARm, ARl, AP-<class>}}` on the main process and `{}` elsewhere, and everywhere for a data set without annotations (test-dev). Afterwards
     `counts` is `{task: {class: {"tp", "fp", "fn"}}}` at IoU 0.5.
     """
 
@@ -100,11 +100,11 @@ class DetectionEvaluator(DatasetEvaluator):
         self.things_only = things_only
         self.backend = find_backend(backend)
         metadata = MetadataCatalog.get(self.dataset_name)
-        self._truth = _ground_truth(metadata, self.output_dir)
+        self.truth = _ground_truth(metadata, self.output_dir)
         for task in self.tasks:
-            self._truth.require(task)
-        self._image_numbers = {image: number for number, image in enumerate(self._truth.image_ids, 1)}
-        self._category_numbers = _category_numbers(metadata, self._truth)
+            self.truth.require(task)
+        self._image_numbers = {image: number for number, image in enumerate(self.truth.image_ids, 1)}
+        self._category_numbers = _category_numbers(metadata, self.truth)
         self.reset()
 
     def reset(self) -> None:
@@ -114,7 +114,7 @@ class DetectionEvaluator(DatasetEvaluator):
 
     def metric_names(self) -> list[str]:
         """All that `evaluate` may give, as `bbox/AP`."""
-        names = (*summary_names(self.max_dets), *(f"AP-{name}" for name in self._truth.class_names))
+        names = (*summary_names(self.max_dets), *(f"AP-{name}" for name in self.truth.class_names))
         return [f"{task}/{name}" for task in self.tasks for name in names]
 
     def check_images(self, images: Iterable[Mapping[str, Any]]) -> None:
@@ -122,7 +122,7 @@ class DetectionEvaluator(DatasetEvaluator):
         for image in images:
             if image["image_id"] not in self._image_numbers:
                 raise ValueError(
-                    f"{self._truth.source} does not list the image {image['image_id']!r} of {self.dataset_name}, so "
+                    f"{self.truth.source} does not list the image {image['image_id']!r} of {self.dataset_name}, so "
                     "its boxes and masks cannot be scored: use files of the same images."
                 )
 
@@ -168,23 +168,23 @@ class DetectionEvaluator(DatasetEvaluator):
         # A sampler that fills up the last shard gives some images to two ranks: the first one counts.
         by_image = {image.image_id: image for image in reversed(list(itertools.chain.from_iterable(gathered)))}
         detections = self._joined(list(by_image.values()))
-        check_detections(detections, self._truth)
+        check_detections(detections, self.truth)
         if self.output_dir is not None:
             write_json(self.output_dir / SUBMISSION, self._submission(detections))
-        if self._truth.annotations is None:
+        if self.truth.annotations is None:
             logger.info("%s has no annotations: the predictions are written, not scored.", self.dataset_name)
             return {}
         if not len(detections):
             logger.warning("There is not a single prediction for %s.", self.dataset_name)
         if self.only_seen_images and img_ids is None:
             img_ids = list(by_image)
-        truth = self._truth if img_ids is None else self._truth.restricted_to(set(img_ids))
+        truth = self.truth if img_ids is None else self.truth.restricted_to(set(img_ids))
         return {task: self._score(task, truth, detections) for task in self.tasks}
 
     def class_matches(self, task: str, image_ids: Collection[ImageId]) -> dict[int, ClassMatches]:
         """Which predictions of this process for some images are right at IoU 0.5, by contiguous id of their class."""
         images = {image.image_id: image for image in self._predictions if image.image_id in image_ids}
-        truth = self._truth.restricted_to(image_ids)
+        truth = self.truth.restricted_to(image_ids)
         found = class_matches(truth, self._joined(list(images.values())), task, max_dets=self.max_dets)
         return {index: found[number - 1] for index, number in self._category_numbers.items()}
 
@@ -207,8 +207,8 @@ class DetectionEvaluator(DatasetEvaluator):
         merged: list[dict[str, Any]] = [{} for _ in range(len(detections))]
         for task in self.tasks:
             for result, part in zip(merged, detections.as_results(task)):
-                part["image_id"] = self._truth.image_ids[part["image_id"] - 1]
-                part["category_id"] = self._truth.category_ids[part["category_id"] - 1]
+                part["image_id"] = self.truth.image_ids[part["image_id"] - 1]
+                part["category_id"] = self.truth.category_ids[part["category_id"] - 1]
                 result |= part
         return merged
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 PART_COLORS = {"train": "#2563eb", "val": "#ea580c", "test": "#16a34a"}
-_WIDTH, _HEIGHT = 360, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 42
+WIDTH, HEIGHT = 360, 220
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 42
 _TICKS = 4
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 13.0, 2.0
-_INK, _GRID = "#475569", "#e2e8f0"
 
 
 def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[int]], *, x_title: str, y_title: str) -> str:
@@ -20,13 +19,13 @@ def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[int]], *, x_t
         series: by the name of a part, a number for each place.
     """
     highest = max((value for values in series.values() for value in values), default=0) or 1
-    place = (_WIDTH - _LEFT - _RIGHT) / max(1, len(labels))
+    place = (WIDTH - LEFT - RIGHT) / max(1, len(labels))
     width = 0.86 * place / max(1, len(series))
     shapes = [_axis(highest)]
     for row, (name, values) in enumerate(series.items()):
         for index, value in enumerate(values):
-            height = (_HEIGHT - _TOP - _BOTTOM) * value / highest
-            x, y = _LEFT + index * place + 0.07 * place + row * width, _HEIGHT - _BOTTOM - height
+            height = (HEIGHT - TOP - BOTTOM) * value / highest
+            x, y = LEFT + index * place + 0.07 * place + row * width, HEIGHT - BOTTOM - height
             title = f"{name}, {labels[index]}: {value}"
             shapes.append(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{color_of(name)}">'
@@ -34,40 +33,40 @@ def bar_chart(labels: Sequence[str], series: Mapping[str, Sequence[int]], *, x_t
             )
     every = max(1, math.ceil(len(labels) * max(map(len, labels), default=1) / 42))
     shapes += [
-        _text(_LEFT + (index + 0.5) * place, _HEIGHT - _BOTTOM + 14, label)
+        svg_text(LEFT + (index + 0.5) * place, HEIGHT - BOTTOM + 14, label)
         for index, label in enumerate(labels)
         if index % every == 0
     ]
-    return _svg(shapes, x_title, y_title)
+    return svg_chart(shapes, x_title, y_title)
 
 
 def bubble_chart(points: Mapping[tuple[float, float], int], *, color: str, x_title: str, y_title: str) -> str:
     """Bubbles over two lengths on scales of doublings, each as large as its count."""
     if not points:
-        return _svg([], x_title, y_title)
+        return svg_chart([], x_title, y_title)
     low = math.floor(math.log2(min(min(point) for point in points)))
     high = max(low + 1, math.ceil(math.log2(max(max(point) for point in points))))
     most = max(points.values())
 
     def x_of(length: float) -> float:
-        return _LEFT + 14 + (_WIDTH - _LEFT - _RIGHT - 28) * (math.log2(length) - low) / (high - low)
+        return LEFT + 14 + (WIDTH - LEFT - RIGHT - 28) * (math.log2(length) - low) / (high - low)
 
     def y_of(length: float) -> float:
-        return _HEIGHT - _BOTTOM - 14 - (_HEIGHT - _TOP - _BOTTOM - 28) * (math.log2(length) - low) / (high - low)
+        return HEIGHT - BOTTOM - 14 - (HEIGHT - TOP - BOTTOM - 28) * (math.log2(length) - low) / (high - low)
 
     shapes = []
     for power in range(low, high + 1):
-        shapes.append(_line(x_of(2**power), _TOP, x_of(2**power), _HEIGHT - _BOTTOM))
-        shapes.append(_line(_LEFT, y_of(2**power), _WIDTH - _RIGHT, y_of(2**power)))
-        shapes.append(_text(x_of(2**power), _HEIGHT - _BOTTOM + 14, f"{2**power:g}"))
-        shapes.append(_text(_LEFT - 5, y_of(2**power) + 4, f"{2**power:g}", "end"))
+        shapes.append(svg_line(x_of(2**power), TOP, x_of(2**power), HEIGHT - BOTTOM))
+        shapes.append(svg_line(LEFT, y_of(2**power), WIDTH - RIGHT, y_of(2**power)))
+        shapes.append(svg_text(x_of(2**power), HEIGHT - BOTTOM + 14, f"{2**power:g}"))
+        shapes.append(svg_text(LEFT - 5, y_of(2**power) + 4, f"{2**power:g}", "end"))
     for (width, height), count in sorted(points.items(), key=lambda point: -point[1]):
         radius = max(_SMALLEST_RADIUS, _LARGEST_RADIUS * math.sqrt(count / most))
         shapes.append(
             f'<circle cx="{x_of(width):.1f}" cy="{y_of(height):.1f}" r="{radius:.1f}" fill="{color}" '
             f'fill-opacity="0.55"><title>about {width:.0f} x {height:.0f}: {count}</title></circle>'
         )
-    return _svg(shapes, x_title, y_title)
+    return svg_chart(shapes, x_title, y_title)
 
 
 def color_of(part: str) -> str:
@@ -80,26 +79,33 @@ def _axis(highest: int) -> str:
     step = next(step * size for step in (1, 2, 5, 10) if step * size * _TICKS >= highest)
     lines = []
     for value in range(0, highest + 1, step):
-        y = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / highest
-        lines += [_line(_LEFT, y, _WIDTH - _RIGHT, y), _text(_LEFT - 5, y + 4, f"{value}", "end")]
+        y = HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / highest
+        lines += [svg_line(LEFT, y, WIDTH - RIGHT, y), svg_text(LEFT - 5, y + 4, f"{value}", "end")]
     return "".join(lines)
 
 
-def _line(x: float, y: float, to_x: float, to_y: float) -> str:
-    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{_GRID}"/>'
+def svg_line(x: float, y: float, to_x: float, to_y: float) -> str:
+    """A straight line of the grid."""
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+def svg_text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    """Plain text at a place."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _svg(shapes: Sequence[str], x_title: str, y_title: str) -> str:
+def svg_chart(shapes: Sequence[str], x_title: str, y_title: str, *, kind: str = "", data: str = "") -> str:
+    """Shapes with both titles; colors of lines and texts are the page's.
+
+    Args:
+        kind: a further class of the style; data: further attributes, which begin with a blank.
+    """
     titles = [
-        _text(_LEFT + (_WIDTH - _LEFT - _RIGHT) / 2, _HEIGHT - 8, x_title),
-        f'<text x="11" y="{(_HEIGHT - _BOTTOM) / 2 + 6}" text-anchor="middle" '
-        f'transform="rotate(-90 11 {(_HEIGHT - _BOTTOM) / 2 + 6})">{escape(y_title)}</text>',
+        svg_text(LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 8, x_title),
+        f'<text x="11" y="{(HEIGHT - BOTTOM) / 2 + 6}" text-anchor="middle" '
+        f'transform="rotate(-90 11 {(HEIGHT - BOTTOM) / 2 + 6})">{escape(y_title)}</text>',
     ]
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" font-size="11" fill="{_INK}">'
+        f'<svg class="{" ".join(("chart", kind)).strip()}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"{data}>'
         f"{''.join(shapes)}{''.join(titles)}</svg>"
     )

@@ -13,15 +13,15 @@ from focalnet_d2.data.annotations.faults import Fault
 from focalnet_d2.data.checks.report import Findings, Reading
 from focalnet_d2.data.checks.statistics import MANY, PartStatistics, middle
 from focalnet_d2.data.checks.tasks import LabelTask
-from focalnet_d2.data.class_map import ClassEntry, ClassMap
+from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .charts import bar_chart, bubble_chart, color_of
-from .label_pictures import draw_labels
-from .page_style import SCRIPT, STYLE
+from .page import figure, html_page, tiles
+from .page_style import SCRIPT
+from .picture_cells import color_chip, picture_and_legend
 
 _OBJECTS = (0, 1, 2, 3, 4, 5, 10, 20, 50, 100, 200, 500, MANY)  # from each of them up to the next
-_SHOWN_CLASSES = 6  # below a picture
 
 
 def write_data_page(findings: Findings, path: str | Path) -> Path:
@@ -37,30 +37,21 @@ def write_data_page(findings: Findings, path: str | Path) -> Path:
 
 def data_page(findings: Findings) -> str:
     """The page as text."""
-    name = escape(Path(findings.root).name or findings.root)
+    name = Path(findings.root).name or findings.root
     body = [
-        f"<h1>{name}</h1><p class=path>{escape(findings.root)}</p>",
+        f"<h1>{escape(name)}</h1><p class=path>{escape(findings.root)}</p>",
         _summary(findings),
         _fault_table(findings),
         *(part for reading in findings.readings for part in _reading(reading)),
     ]
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<title>{name}: check of the data</title><style>{STYLE}</style></head><body>"
-        f"{''.join(body)}<script>{SCRIPT}</script></body></html>\n"
-    )
+    return html_page(f"{name}: check of the data", "".join(body), script=SCRIPT)
 
 
 def _summary(findings: Findings) -> str:
     counts = findings.counts()
-    tiles = [(count, f"{severity}s", severity if count else "") for severity, count in counts.items()]
+    shown = [(f"{count:,}", f"{severity}s", severity if count else "") for severity, count in counts.items()]
     images = sum(numbers.images for reading in findings.readings[:1] for numbers in reading.parts.values())
-    tiles.append((images, "images", "images"))
-    cells = "".join(f"<div class='tile {kind}'><b>{count:,}</b>{what}</div>" for count, what, kind in tiles)
-    return f"<div class=tiles>{cells}</div><p class=verdict>{_verdict(counts)}</p>"
+    return f"{tiles([*shown, (f'{images:,}', 'images', 'images')])}<p class=verdict>{_verdict(counts)}</p>"
 
 
 def _verdict(counts: Mapping[str, int]) -> str:
@@ -124,19 +115,15 @@ def _charts(reading: Reading) -> Iterator[str]:
     for name, numbers in parts.items():
         points = {(middle(width), middle(height)): count for (width, height), count in numbers.sizes.items()}
         chart = bubble_chart(points, color=color_of(name), x_title="width, pixels", y_title="height, pixels")
-        yield _figure(f"Image sizes of {name}", chart)
+        yield figure(f"Image sizes of {name}", chart)
     aspects = {name: numbers.aspects for name, numbers in parts.items()}
-    yield _figure("Width / height", _binned(aspects, x_title="width / height", y_title="images"))
+    yield figure("Width / height", _binned(aspects, x_title="width / height", y_title="images"))
     if any(numbers.object_sizes for numbers in parts.values()):
-        yield _figure("Objects an image", _objects({name: numbers.objects for name, numbers in parts.items()}))
+        yield figure("Objects an image", _objects({name: numbers.objects for name, numbers in parts.items()}))
         sizes = {name: numbers.object_sizes for name, numbers in parts.items()}
-        yield _figure(
+        yield figure(
             "Object sizes", _binned(sizes, x_title="side of a square of their size, pixels", y_title="objects")
         )
-
-
-def _figure(title: str, chart: str) -> str:
-    return f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>"
 
 
 def _binned(series: Mapping[str, Counter], *, x_title: str, y_title: str) -> str:
@@ -174,16 +161,12 @@ def _classes(reading: Reading) -> str:
         )
         kind = "" if one.is_thing or reading.dataset.kind == "semantic" else " (stuff)"
         rows.append(
-            f"<tr><td>{_chip(one)}{escape(one.name)}{kind} "
+            f"<tr><td>{color_chip(one)}{escape(one.name)}{kind} "
             f"<small>id {escape(str(one.dataset_id))}</small></td><td class=bars>{bars}</td></tr>"
         )
     unit = "pixels" if reading.dataset.kind == "semantic" else "objects"
     table = f"<div class='scroll classes'><table>{''.join(rows)}</table></div>"
     return f"<h3>Classes <small>{unit} of each part</small></h3>{table}"
-
-
-def _chip(entry: ClassEntry) -> str:
-    return f"<i style='background:rgb{entry.color}'></i>"
 
 
 def _sheet(title: str, pictures: Sequence[tuple[str, LabelTask]], classes: ClassMap) -> str:
@@ -193,17 +176,6 @@ def _sheet(title: str, pictures: Sequence[tuple[str, LabelTask]], classes: Class
 
 def _picture(caption: str, task: LabelTask, classes: ClassMap) -> str:
     """An image with its labels, or a word about why it cannot be shown."""
-    try:
-        picture = draw_labels(task, classes)
-    except Exception:  # of many kinds: what is wrong with the files stands in the table of faults
-        shown, legend = "<div class=none>cannot be drawn</div>", ""
-    else:
-        shown = f"<img alt='' src='data:image/jpeg;base64,{picture.jpeg}'>"
-        legend = "".join(
-            f"<span>{_chip(entry)}{escape(entry.name)}{f' x{count}' if count > 1 else ''}</span> "
-            for entry, count in picture.classes[:_SHOWN_CLASSES]
-        )
-        if (more := len(picture.classes) - _SHOWN_CLASSES) > 0:
-            legend += f"<span>and {more} more</span>"
+    shown, legend = picture_and_legend(task, classes)
     name = escape(Path(task.image_file).name)
     return f"<figure>{shown}<figcaption><b>{escape(caption)}</b> {name}<br>{legend}</figcaption></figure>"
