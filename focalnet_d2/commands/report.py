@@ -22,18 +22,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="focalnet-d2 report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--output", type=file_to_write, metavar="FILE", help="the page (default: report.html in the folder of the run)"
-    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run; several are compared")
+    default = "report.html in the folder of the run; of several, comparison.html here"
+    parser.add_argument("--output", type=file_to_write, metavar="FILE", help=f"the page (default: {default})")
     return run_command(parser, _report, arguments)
 
 
 def _report(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    from focalnet_d2.run_reports.run_page import write_run_page  # not at the top: --help does without torch
+    from focalnet_d2.run_reports.comparison_page import write_comparison_page  # --help does without torch
+    from focalnet_d2.run_reports.run_page import write_run_page  # not at the top, for the same reason
 
-    path = write_run_page(Path(options.runs[0]), options.output)
+    if len(options.runs) > 1:
+        path = write_comparison_page(options.runs, options.output or Path("comparison.html"))
+    else:
+        path = write_run_page(Path(options.runs[0]), options.output)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 

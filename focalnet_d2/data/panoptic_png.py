@@ -17,13 +17,25 @@ def write_panoptic_ids(ids: np.ndarray, path: str | Path) -> None:
     Raises:
         ValueError: not an array of two dimensions, or ids that three bytes do not hold.
     """
-    ids = np.asarray(ids)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
-        raise ValueError(f"Segment ids for {path} must be integers (H, W), not {ids.dtype} {ids.shape}.")
-    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
-        raise ValueError(f"Segment ids for {path} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
-    size = (ids.shape[1], ids.shape[0])
-    values = np.ascontiguousarray(ids, "<i4")  # no copy of an int32 map
-    image = Image.frombytes("RGB", size, memoryview(cast(Any, values)).cast("B") if ids.size else b"", "raw", "RGBX")
+    image = panoptic_image(ids, path)
     with atomic_open(path, sync=False) as file:
         image.save(file, format="PNG")
+
+
+def panoptic_image(ids: np.ndarray, where: str | Path) -> Image.Image:
+    """The picture of (H, W) segment ids.
+
+    Args:
+        where: what it is for, for the message.
+
+    Raises:
+        ValueError: not an array of two dimensions, or ids that three bytes do not hold.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"Segment ids for {where} must be integers (H, W), not {ids.dtype} {ids.shape}.")
+    if ids.size and not 0 <= ids.min() <= ids.max() <= LARGEST_ID:
+        raise ValueError(f"Segment ids for {where} run from {ids.min()} to {ids.max()}, outside 0 to {LARGEST_ID}.")
+    size = (ids.shape[1], ids.shape[0])
+    values = np.ascontiguousarray(ids, "<i4")  # no copy of an int32 map
+    return Image.frombytes("RGB", size, memoryview(cast(Any, values)).cast("B") if ids.size else b"", "raw", "RGBX")

@@ -134,6 +134,14 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
     return {name: float(100 * value) for name, value in (means | per_class).items()}
 
 
+def image_quality(confusion: np.ndarray) -> float:
+    """Mean IoU of the classes that an image has or is predicted to have, of its matrix (K + 1, K + 1); nan without."""
+    right = confusion.diagonal()[:-1]
+    union = confusion[:, :-1].sum(0) + confusion[:-1, :-1].sum(1) - right
+    there = union > 0
+    return float((right[there] / union[there]).mean()) if there.any() else float("nan")
+
+
 def has_unfounded_classes(confusion: np.ndarray) -> bool:
     """Whether a confusion matrix (K + 1, K + 1) has a class that is predicted on counted pixels without occurring.
 

@@ -71,8 +71,8 @@ class DetectionEvaluator(DatasetEvaluator):
         backend: "pycocotools" (the reference), "hotcoco", "faster-coco-eval" or "auto", the fastest one installed.
 
     `truth` are the annotations. `evaluate` returns `{task: {AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR<max_dets>,
-    ARs, ARm, ARl, AP-<class>}}` on the main process and `{}` elsewhere, and everywhere for a data set without annotations (test-dev). Afterwards
-    `counts` is `{task: {class: {"tp", "fp", "fn"}}}` at IoU 0.5.
+    ARs, ARm, ARl, AP-<class>}}` on the main process and `{}` elsewhere, and everywhere for a data set without
+    annotations (test-dev). Afterwards `counts` is `{task: {class: {"tp", "fp", "fn"}}}` at IoU 0.5.
     """
 
     def __init__(

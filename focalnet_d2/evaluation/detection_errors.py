@@ -15,11 +15,11 @@ import numpy as np
 from .average_precision import AT_50
 from .coco_backends import BACKENDS
 from .coco_files import Detections, GroundTruth, ImageId
+from .object_sizes import SIZES
 
 HOTCOCO = "hotcoco"
 MOST_LABEL_ERRORS = 12
 DEFAULT_THRESHOLD = 0.5  # where no detection is right, so that none is the best
-SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, float("inf"))}  # areas, pixels
 _BINS = 10
 
 

@@ -15,13 +15,14 @@ import torch
 from focalnet_d2.data.annotations.ids import Id
 
 from .coco_files import write_json
+from .examples import map_as_text
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, Segments, panoptic_results, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
 from .panoptic_stats import CORRECTED_TASK, TASK, ComparedImage, PanopticStats, compare_maps, summarize
 from .streaming import CountingEvaluator
 
-COUNTS = "panoptic_counts.json"
+COUNTS, CONFUSION = "panoptic_counts.json", "panoptic_confusion_counts.json"
 
 
 class PanopticTruth(NamedTuple):
@@ -40,8 +41,8 @@ class PanopticEvaluator(CountingEvaluator):
 
     Args:
         dataset_name: registered name; its metadata have `stuff_classes` (all K names) and the category ids.
-        output_dir: where `panoptic_counts.json` is written (summed IoU, tp, fp and fn of each class), and the
-            submission; None writes nothing.
+        output_dir: where `panoptic_counts.json` is written (summed IoU, tp, fp and fn of each class), what becomes of
+            segments (`panoptic_confusion`), the best and worst images, and the submission; None writes nothing.
         official: count as panopticapi does, which takes the areas of true segments from the JSON and knows one crowd
             of a class per image; what is right is added as `panoptic_seg_corrected` where it differs. False gives
             only the right numbers. See `panoptic_counts`.
@@ -56,6 +57,7 @@ class PanopticEvaluator(CountingEvaluator):
     """
 
     tasks = ("panoptic",)
+    examples_task = "panoptic"
 
     def __init__(
         self,
@@ -110,6 +112,9 @@ class PanopticEvaluator(CountingEvaluator):
         compared = compare_maps(truth.map, predicted_map, truth.segments, predicted, where, truth.file_name)
         if self.submission is not None:
             self.submission.add(sample, predicted_map, predicted)
+        self.examples.add(
+            sample["image_id"], compared.quality, lambda: _example(sample, predicted_map, predicted, compared)
+        )
         return compared, truth.file_name
 
     def read_truth(self, sample: Mapping) -> PanopticTruth:
@@ -129,6 +134,7 @@ class PanopticEvaluator(CountingEvaluator):
             names = self.classes.names
             content = {task: counts.to_dict(names) for task, counts in self.counts.items()}
             write_json(self.output_dir / COUNTS, content, indent=1)
+            write_json(self.output_dir / CONFUSION, stats.confusion.to_plain(names))
         if self.write_submission:
             PanopticSubmission.write_list(submissions)
         return summarize(stats, self.classes, official=self.official)
@@ -151,6 +157,20 @@ class PanopticEvaluator(CountingEvaluator):
         if sample["image_id"] not in self._truth_files:
             raise ValueError(f"The panoptic_json of {self.dataset_name} has no image {sample['image_id']}.")
         return self._truth_files[sample["image_id"]], self.classes.contiguous
+
+
+def _example(
+    sample: Mapping, predicted_map: np.ndarray, predicted: Segments, compared: ComparedImage
+) -> dict[str, Any]:
+    """What is kept of a prediction (H, W) to be drawn; classes by index."""
+    return {
+        "file_name": str(sample.get("file_name", "")),
+        "map": map_as_text(predicted_map),
+        "segments": [[number, index] for number, index in zip(predicted.ids.tolist(), predicted.classes.tolist())],
+        "counts": [
+            len(one) for one in (compared.corrected.matched, compared.corrected.false, compared.corrected.missed)
+        ],
+    }
 
 
 def _to_array(predicted_map: Any, where: str) -> np.ndarray:

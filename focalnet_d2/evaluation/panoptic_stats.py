@@ -12,6 +12,7 @@ from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.panoptic_labels import unlisted_ids_message
 from focalnet_d2.utils.text import some_of
 
+from .panoptic_confusion import PanopticConfusion, SegmentFates, segment_fates
 from .panoptic_counts import (
     ImageScore,
     PanopticCounts,
@@ -29,11 +30,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ComparedImage:
-    """An image by both sets of rules, and how many of its true segments have an area other than annotated."""
+    """An image by both sets of rules, how many true segments have an area other than annotated, and all fates."""
 
     official: ImageScore
     corrected: ImageScore
     wrong_areas: int
+    fates: SegmentFates
+
+    @property
+    def quality(self) -> float:
+        """PQ of the image alone, all classes as one, by the corrected rules; nan without segments."""
+        score = self.corrected
+        segments = len(score.ious) + 0.5 * (len(score.false) + len(score.missed))
+        return float(score.ious.sum() / segments) if segments else float("nan")
 
 
 def compare_maps(
@@ -63,7 +72,7 @@ def compare_maps(
     wrong_areas = int((true_areas(overlaps, truth, official=True) != true_areas(overlaps, truth, official=False)).sum())
     same = not wrong_areas and np.array_equal(truth.crowd, truth.last_crowd)
     corrected = official if same else score_segments(overlaps, truth, predicted, official=False)
-    return ComparedImage(official, corrected, wrong_areas)
+    return ComparedImage(official, corrected, wrong_areas, segment_fates(overlaps, truth, predicted))
 
 
 def checked_overlaps(
@@ -93,12 +102,13 @@ def checked_overlaps(
 class PanopticStats:
     """Counts of all images so far; its size does not depend on how many there were.
 
-    `official` and `corrected` are the `PanopticCounts` of the two sets of rules.
+    `official` and `corrected` are the `PanopticCounts` of the two sets of rules, `confusion` has the fates of segments.
     """
 
     def __init__(self, num_classes: int) -> None:
         self.official = PanopticCounts(num_classes)
         self.corrected = PanopticCounts(num_classes)
+        self.confusion = PanopticConfusion(num_classes)
         self._wrong_areas = self._wrong_files = 0
         self._first_wrong_file: str | None = None
 
@@ -106,6 +116,7 @@ class PanopticStats:
         """Count an image, whose ground truth is in `truth_file`."""
         self.official.add(image.official)
         self.corrected.add(image.corrected)
+        self.confusion.add(image.fates)
         if image.wrong_areas:
             self._wrong_areas += image.wrong_areas
             self._wrong_files += 1
@@ -115,6 +126,7 @@ class PanopticStats:
         """Add the images of another process."""
         self.official.merge(other.official)
         self.corrected.merge(other.corrected)
+        self.confusion.merge(other.confusion)
         self._wrong_areas += other._wrong_areas
         self._wrong_files += other._wrong_files
         self._first_wrong_file = self._first_wrong_file or other._first_wrong_file

@@ -24,8 +24,16 @@ from focalnet_d2.data.semantic_labels import read_record_labels, read_semantic_l
 from focalnet_d2.kernels.argmax import index_of_largest
 
 from .coco_files import write_json
-from .confusion import ConfusionTally, check_classes, count_confusion, has_unfounded_classes, semantic_results
+from .confusion import (
+    ConfusionTally,
+    check_classes,
+    count_confusion,
+    has_unfounded_classes,
+    image_quality,
+    semantic_results,
+)
 from .deduplication import merge_by_image
+from .examples import map_as_text
 from .metadata import loaded_metadata
 from .streaming import CountingEvaluator
 
@@ -43,8 +51,8 @@ class SemanticEvaluator(CountingEvaluator):
 
     Args:
         dataset_name: registered name; its metadata have `stuff_classes` (K names) and may have `ignore_label` (255).
-        output_dir: where `sem_seg_counts.json` with the confusion matrix is written, and the predictions; None writes
-            nothing.
+        output_dir: where `sem_seg_counts.json` with the confusion matrix is written, the best and worst images, and the
+            predictions; None writes nothing.
         official: mIoU as in Detectron2, over the classes that occur in the ground truth; what it is with an IoU of 0
             for other classes that are predicted is added as `sem_seg_corrected` where it differs. False gives only
             the latter.
@@ -59,6 +67,7 @@ class SemanticEvaluator(CountingEvaluator):
     """
 
     tasks = ("sem_seg",)
+    examples_task = TASK
 
     def __init__(
         self,
@@ -109,11 +118,16 @@ class SemanticEvaluator(CountingEvaluator):
         file_name = sample["file_name"]
         where = f"the prediction for {file_name}"
         predicted = self._to_classes(output["sem_seg"], where)
-        truth, truth_file = self._truth(sample)
+        truth, truth_file = self.read_truth(sample)
         classes = len(self.class_names)
         confusion = count_confusion(predicted, truth, classes, self._ignore_label, where, truth_file)
         if self.write_submission:
             self.submission[file_name] = encode_classes(predicted, file_name, self._category_ids)
+        self.examples.add(
+            sample.get("image_id", file_name),
+            image_quality(confusion),
+            lambda: {"file_name": str(file_name), "map": map_as_text(predicted)},
+        )
         cells = np.flatnonzero(confusion)
         return cells, confusion.reshape(-1)[cells]
 
@@ -140,8 +154,12 @@ class SemanticEvaluator(CountingEvaluator):
             f"({len(self.class_names)}, H, W) or integer classes (H, W)."
         )
 
-    def _truth(self, sample: Mapping) -> tuple[np.ndarray, str]:
-        """(H, W) classes, or the label to ignore, and their file."""
+    def read_truth(self, sample: Mapping) -> tuple[np.ndarray, str]:
+        """(H, W) classes, or the label to ignore, and their file.
+
+        Raises:
+            FileNotFoundError, ValueError: it is not known, or its file cannot be read.
+        """
         sample = self._truth_files(sample)
         if "sem_seg_file_name" in sample:
             return read_record_labels(sample), sample["sem_seg_file_name"]

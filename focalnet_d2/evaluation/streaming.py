@@ -10,6 +10,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from .deduplication import ImageDeduplicator
+from .examples import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Tally(Protocol):
 class CountingEvaluator(DatasetEvaluator):
     """Scores and forgets images; a subclass says what a score, a tally and the results are, and calls `reset`.
 
+    What `score` adds to `examples` is written beside the results.
+
     Args:
         dataset_name: registered name.
         output_dir: where files are written; None writes nothing.
@@ -37,6 +40,7 @@ class CountingEvaluator(DatasetEvaluator):
     """
 
     submission: Any = None
+    examples_task = ""  # under which the best and the worst images are written
 
     def __init__(
         self, dataset_name: str, *, output_dir: str | Path | None = None, write_submission: bool = False
@@ -75,6 +79,7 @@ class CountingEvaluator(DatasetEvaluator):
         """Forget all images."""
         self._tally = self.new_tally()
         self._images: ImageDeduplicator[tuple] = ImageDeduplicator()
+        self.examples = Examples()
 
     def process(self, inputs: Sequence[Mapping], outputs: Sequence[Mapping]) -> None:
         """Score the outputs; an image is known by its `image_id`, or without one by its `file_name`.
@@ -95,7 +100,7 @@ class CountingEvaluator(DatasetEvaluator):
         for score in last_scores:
             tally.add(*score)
         tallies = comm.gather(tally)
-        submissions = comm.gather(self.submission)
+        submissions, examples = comm.gather(self.submission), comm.gather(self.examples)
         if not comm.is_main_process():
             return {}
         if num_images == 0:
@@ -103,4 +108,9 @@ class CountingEvaluator(DatasetEvaluator):
         total = self.new_tally()
         for share in tallies:
             total.merge(share)
+        if self.output_dir is not None and self.examples_task:
+            joined = Examples()
+            for share in examples:
+                joined.merge(share)
+            joined.write(self.output_dir, self.examples_task)
         return self.report(total, submissions)

@@ -17,6 +17,7 @@ from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .charts import bar_chart, bubble_chart, color_of
+from .label_pictures import draw_labels
 from .page import figure, html_page, tiles
 from .page_style import SCRIPT
 from .picture_cells import color_chip, picture_and_legend
@@ -176,6 +177,6 @@ def _sheet(title: str, pictures: Sequence[tuple[str, LabelTask]], classes: Class
 
 def _picture(caption: str, task: LabelTask, classes: ClassMap) -> str:
     """An image with its labels, or a word about why it cannot be shown."""
-    shown, legend = picture_and_legend(task, classes)
+    shown, legend = picture_and_legend(lambda: draw_labels(task, classes))
     name = escape(Path(task.image_file).name)
     return f"<figure>{shown}<figcaption><b>{escape(caption)}</b> {name}<br>{legend}</figcaption></figure>"

@@ -43,11 +43,44 @@ def draw_labels(task: LabelTask, classes: ClassMap) -> LabelPicture:
     Raises:
         FileNotFoundError, ValueError: the image, or a file of its labels, cannot be read.
     """
-    image = Image.fromarray(read_image(task.image_file))
-    scale = min(1.0, LONGEST_SIDE / max(image.size))
-    canvas = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    canvas = _canvas(task.image_file)
     known = {entry.dataset_id: entry for entry in classes.classes}
     found = {"panoptic": _draw_segments, "semantic": _draw_map}.get(task.kind, _draw_objects)(canvas, task, known)
+    return _picture(canvas, found, known)
+
+
+def draw_map(image_file: str, values: np.ndarray, entries: Mapping[int, ClassEntry]) -> LabelPicture:
+    """Draws a map over an image, with white lines between its values.
+
+    Args:
+        values: (H, W) integers, of any size with the proportions of the image.
+        entries: the class of each value; others are not colored.
+
+    Raises:
+        FileNotFoundError, ValueError: the image cannot be read.
+    """
+    canvas = _canvas(image_file)
+    _fill_map(canvas, _shrunk(values, canvas), entries)
+    found = Counter(entry.dataset_id for entry in entries.values())
+    return _picture(canvas, found, {entry.dataset_id: entry for entry in entries.values()})
+
+
+def draw_image(image_file: str) -> LabelPicture:
+    """An image without labels.
+
+    Raises:
+        FileNotFoundError, ValueError: it cannot be read.
+    """
+    return _picture(_canvas(image_file), Counter(), {})
+
+
+def _canvas(image_file: str) -> Image.Image:
+    image = Image.fromarray(read_image(image_file))
+    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def _picture(canvas: Image.Image, found: Counter, known: Mapping[Any, ClassEntry]) -> LabelPicture:
     target = io.BytesIO()
     canvas.save(target, "JPEG", quality=_QUALITY)
     counts = [(known[key], count) for key, count in found.most_common() if key in known]
@@ -94,14 +127,19 @@ def _draw_box(canvas: Image.Image, box: Any, size: tuple[Any, Any], color: tuple
 
 def _draw_segments(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:
     ids = _shrunk(read_panoptic_ids(task.label_file), canvas)
-    for segment in task.labels:
-        if (entry := known.get(segment.get("category_id"))) is not None:
-            _fill(canvas, ids == segment["id"], entry.color)
+    drawn = {one["id"]: known[one["category_id"]] for one in task.labels if one.get("category_id") in known}
+    _fill_map(canvas, ids, drawn)
+    return Counter(segment.get("category_id") for segment in task.labels)
+
+
+def _fill_map(canvas: Image.Image, ids: np.ndarray, entries: Mapping[int, ClassEntry]) -> None:
+    """Colors of the values of (H, W), as large as the canvas, and lines between them."""
+    for number, entry in entries.items():
+        _fill(canvas, ids == number, entry.color)
     borders = np.zeros(ids.shape, bool)
     borders[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     borders[1:] |= ids[1:] != ids[:-1]
     canvas.paste((255, 255, 255), mask=Image.fromarray(borders))
-    return Counter(segment.get("category_id") for segment in task.labels)
 
 
 def _draw_map(canvas: Image.Image, task: LabelTask, known: Known) -> Counter:

@@ -74,8 +74,10 @@ table.still th:not(:first-child), table.sorted th:not(:first-child) { text-align
 .sheet.pairs { grid-template-columns: repeat(auto-fill, minmax(min(100%, 420px), 1fr)) }
 .pairs .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 6px } .pair div { min-width: 0 }
 .pair small { display: block; padding-bottom: 2px }
-.share td:last-child { width: 30%; min-width: 60px } .share td:first-child { min-width: 150px } .meter { display: block; height: 9px; border-radius: 2px; background: var(--accent);
-  min-width: 1px } .plain td { font-size: 14px } .plain td:first-child { min-width: 130px }
+.share td:last-child { width: 30%; min-width: 60px } .share td:first-child { min-width: 150px }
+.meter { display: block; height: 9px; border-radius: 2px; background: var(--accent);
+  min-width: 1px } .plain td { font-size: 14px; min-width: 90px } .plain td:first-child { min-width: 130px }
+.scroll .number, .kind { white-space: nowrap } .scroll td:first-child { min-width: 84px }
 .narrow { max-width: 760px }
 """
 

@@ -1,19 +1,23 @@
 """Pictures of labels as markup, with the classes that are in them."""
 
+from collections.abc import Callable
 from html import escape
 
-from focalnet_d2.data.checks.tasks import LabelTask
-from focalnet_d2.data.class_map import ClassEntry, ClassMap
+from focalnet_d2.data.class_map import ClassEntry
 
-from .label_pictures import draw_labels
+from .label_pictures import LabelPicture
 
 _SHOWN_CLASSES = 6  # below a picture
 
 
-def picture_and_legend(task: LabelTask, classes: ClassMap) -> tuple[str, str]:
-    """The picture, or a word about why it cannot be shown, and its classes with their colors."""
+def picture_and_legend(draw: Callable[[], LabelPicture]) -> tuple[str, str]:
+    """The picture, or a word about why it cannot be shown, and its classes with their colors.
+
+    Args:
+        draw: makes it.
+    """
     try:
-        picture = draw_labels(task, classes)
+        picture = draw()
     except Exception:  # of many kinds: what is wrong with the files, check-data says
         return "<div class=none>cannot be drawn</div>", ""
     legend = "".join(

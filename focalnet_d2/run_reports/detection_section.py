@@ -1,6 +1,7 @@
 """What boxes and masks get wrong: curves, confused classes, kinds of errors, sizes, single images."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from focalnet_d2.evaluation.coco_files import Detections, ImageId, read_results_
 from focalnet_d2.evaluation.detection import SUBMISSION, DetectionEvaluator
 from focalnet_d2.evaluation.detection_errors import DetectionErrors, can_analyze, detection_errors
 from focalnet_d2.reports.charts import bar_chart
+from focalnet_d2.reports.label_pictures import draw_labels
 from focalnet_d2.reports.line_chart import PALETTE, Line, line_chart
 from focalnet_d2.reports.page import figure, number_cell, table, text_cell
 
-from .example_pictures import ExamplePair, example_sheet
+from .example_pictures import Example, example_sheets
 from .matrices import confusion_table
 from .run_files import RunFiles
 from .scored_data import ScoredData
@@ -147,13 +149,9 @@ def _images(evaluator: DetectionEvaluator, errors: DetectionErrors, found: Detec
     bad = [key for key in worst if telling[key].f1 < 1][:MOST_IMAGES]
     good = [key for key in best if telling[key].right and key not in bad][:MOST_IMAGES]
     words = {key: f"{one.right} right, {one.wrong} wrong, {one.missed} missed" for key, one in telling.items()}
-    sheets = [
-        example_sheet(title, [drawer.pair(key, words[key]) for key in keys], classes)
-        for title, keys in (("Worst", bad), ("Best", good))
-        if keys
-    ]
+    groups = {title: [drawer.pair(key, words[key]) for key in keys] for title, keys in (("Worst", bad), ("Best", good))}
     note = f"<p class=note>Predictions with scores from {errors.point.threshold:.3f} on are drawn.</p>"
-    return note + "".join(sheets) + _suspects(errors, files)
+    return note + example_sheets(groups) + _suspects(errors, files)
 
 
 def _suspects(errors: DetectionErrors, files: dict[ImageId, str]) -> str:
@@ -188,19 +186,19 @@ class _Drawer:
     ) -> None:
         self.truth, self.files = evaluator.truth, files
         self.found = found[found.scores >= threshold]
-        self.classes = tuple(classes.contiguous)
+        self.classes = classes
 
-    def pair(self, image_id: ImageId, words: str) -> ExamplePair:
+    def pair(self, image_id: ImageId, words: str) -> Example:
         """The truth and the prediction of an image."""
         number = self.truth.image_ids.index(image_id) + 1
-        image = next(image for image in self.truth.images if image["id"] == number)
+        file, image = self.files[image_id], next(image for image in self.truth.images if image["id"] == number)
         annotated = [entry for entry in self.truth.annotations or () if entry["image_id"] == number]
         found = self.found[self.found.images == number]
-        tasks = [
-            LabelTask("instances", "", image_id, self.files[image_id], image, labels, classes=self.classes)
-            for labels in (annotated, list(_labels(found)))
-        ]
-        return ExamplePair(self.files[image_id], words, *tasks)
+        pictures = {
+            name: partial(draw_labels, LabelTask("instances", "", image_id, file, image, labels), self.classes)
+            for name, labels in (("truth", annotated), ("prediction", list(_labels(found))))
+        }
+        return Example(file, words, pictures)
 
 
 def _labels(found: Detections) -> Iterator[dict[str, Any]]:

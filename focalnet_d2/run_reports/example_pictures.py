@@ -1,33 +1,36 @@
 """Images of a run, each as its truth beside its prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from focalnet_d2.data.checks.tasks import LabelTask
-from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.reports.label_pictures import LabelPicture
 from focalnet_d2.reports.picture_cells import picture_and_legend
 
 
-class ExamplePair(NamedTuple):
-    """An image file, what is said about it, and its labels as annotated and as predicted."""
+class Example(NamedTuple):
+    """An image file, what is said about it, and what draws its pictures, by their names."""
 
     file_name: str
     words: str
-    truth: LabelTask
-    prediction: LabelTask
+    pictures: Mapping[str, Callable[[], LabelPicture]]
 
 
-def example_sheet(title: str, pairs: Sequence[ExamplePair], classes: ClassMap) -> str:
-    """All pairs below a title."""
-    return f"<h3>{escape(title)}</h3><div class='sheet pairs'>{''.join(_figure(pair, classes) for pair in pairs)}</div>"
+def example_sheets(groups: Mapping[str, Sequence[Example]]) -> str:
+    """All examples of each group below its title."""
+    return "".join(
+        f"<h3>{escape(title)}</h3><div class='sheet pairs'>{''.join(map(_figure, examples))}</div>"
+        for title, examples in groups.items()
+        if examples
+    )
 
 
-def _figure(pair: ExamplePair, classes: ClassMap) -> str:
-    halves = []
-    for name, task in (("truth", pair.truth), ("prediction", pair.prediction)):
-        shown, legend = picture_and_legend(task, classes)
-        halves.append(f"<div><small>{name}</small>{shown}<small>{legend}</small></div>")
-    caption = f"<b>{escape(Path(pair.file_name).name)}</b> {escape(pair.words)}"
-    return f"<figure><div class=pair>{''.join(halves)}</div><figcaption>{caption}</figcaption></figure>"
+def _figure(example: Example) -> str:
+    parts = []
+    for name, draw in example.pictures.items():
+        shown, legend = picture_and_legend(draw)
+        parts.append(f"<div><small>{escape(name)}</small>{shown}<small>{legend}</small></div>")
+    caption = f"<b>{escape(Path(example.file_name).name)}</b> {escape(example.words)}"
+    kind = "pair" if len(parts) > 1 else "alone"
+    return f"<figure><div class={kind}>{''.join(parts)}</div><figcaption>{caption}</figcaption></figure>"

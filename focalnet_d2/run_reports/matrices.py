@@ -17,6 +17,7 @@ def confusion_table(
     *,
     rest_columns: Mapping[str, np.ndarray],
     rest_rows: Mapping[str, np.ndarray],
+    in_percent: bool = False,
 ) -> str:
     """A table of true classes (rows) and predicted classes (columns), colored by their share of the row.
 
@@ -24,6 +25,7 @@ def confusion_table(
         counts: (K, K) by true and predicted class.
         names: of the K classes.
         rest_columns: (K,) what else became of the true ones; rest_rows: (K,) what else the predicted ones are.
+        in_percent: write shares of the row, not numbers.
     """
     wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
     wrong = wrong + sum(rest_columns.values()) + sum(rest_rows.values())
@@ -33,7 +35,7 @@ def confusion_table(
     heads += "".join(f"<th class={_apart(place)}>{escape(name)}</th>" for place, name in enumerate(rest_columns))
     rows = []
     for i in shown:
-        cells = [_cell(counts[i, j], totals[i], _RIGHT if i == j else _WRONG) for j in shown]
+        cells = [_cell(counts[i, j], totals[i], _RIGHT if i == j else _WRONG, in_percent=in_percent) for j in shown]
         cells += [_cell(column[i], totals[i], _WRONG, _apart(n)) for n, column in enumerate(rest_columns.values())]
         rows.append(f"<tr><th>{escape(names[i])}</th>{''.join(cells)}</tr>")
     predicted = counts.sum(0) + sum(rest_rows.values())
@@ -60,10 +62,11 @@ def _apart(place: int) -> str:
     return "apart" if place == 0 else "rest"
 
 
-def _cell(count: int, total: int, color: str, kind: str = "") -> str:
+def _cell(count: int, total: int, color: str, kind: str = "", *, in_percent: bool = False) -> str:
     share = count / total if total else 0.0
     if not count:
         return f"<td class='{kind}'></td>"
     strong = "strong" if share > _STRONG else ""
     style = f"background:rgb({color} / {0.08 + 0.92 * share:.2f})"
-    return f"<td class='{kind} {strong}' style='{style}' title='{share:.0%}'>{count:,}</td>"
+    text, title = (f"{share:.1%}", f"{count:,}") if in_percent else (f"{count:,}", f"{share:.0%}")
+    return f"<td class='{kind} {strong}' style='{style}' title='{title}'>{text}</td>"

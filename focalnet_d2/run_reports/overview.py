@@ -189,7 +189,11 @@ def settings(run: RunFiles) -> str:
     if not rows:
         return f"{note}<p class=note>No setting differs.</p>"
     cells = [
-        (text_cell(row.key), *map(text_cell, row.values), text_cell("typed" if row.typed else "follows from the data"))
+        (
+            text_cell(row.key),
+            *map(text_cell, row.values),
+            f"<td class=kind>{'typed' if row.typed else 'from the data'}</td>",
+        )
         for row in rows
     ]
     return note + table(("setting", "shipped", "this run", ""), cells, kind="plain")

@@ -1,8 +1,7 @@
 """The page of one run."""
 
 import logging
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Iterator
 from pathlib import Path
 
 from focalnet_d2.engine.run_folder import REPORT
@@ -11,9 +10,13 @@ from focalnet_d2.reports.page_style import RUN_SCRIPT, RUN_STYLE
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from . import overview
+from .classification_section import classes, classified_images
 from .detection_section import detection_sections
+from .page_frame import Section, failure, made, with_sections
+from .panoptic_section import panoptic_images, segments
 from .run_files import RunFiles, read_run
 from .scored_data import scored_data
+from .semantic_section import pixels, semantic_images
 
 logger = logging.getLogger(__name__)
 
@@ -34,49 +37,49 @@ def write_run_page(folder: str | Path, path: str | Path | None = None) -> Path:
     return path
 
 
+def report_finished_run(folder: Path) -> None:
+    """Write the report at the end of a training, which ends well also without one."""
+    try:
+        logger.info("The report is %s.", write_run_page(folder))
+    except Exception as error:  # of any kind: the run is complete, and the command writes the page later
+        logger.warning("No report was written (%s): try `focalnet-d2 report %s`.", error, folder)
+
+
 def run_page(run: RunFiles) -> str:
     """The report as text."""
-    sections = list(_sections(run))
-    links = "".join(f"<a href='#{anchor(title)}'>{escape(title)}</a>" for title, _ in sections)
-    parts = "".join(
-        f"<section><h2 id='{anchor(title)}'>{escape(title)}</h2>{body}</section>" for title, body in sections
-    )
-    body = f"{overview.head(run)}<nav>{links}</nav>{parts}"
+    body = with_sections(overview.head(run), list(_sections(run)))
     return html_page(f"{run.name}: report", body, script=RUN_SCRIPT, style=RUN_STYLE)
 
 
-def anchor(title: str) -> str:
-    """The name of a section in links."""
-    return title.lower().replace(" ", "-")
-
-
-def _sections(run: RunFiles) -> Iterator[tuple[str, str]]:
-    yield from _made(run, {"Curves": overview.curves, "Results": overview.results, "Classes": overview.class_results})
+def _sections(run: RunFiles) -> Iterator[Section]:
+    yield from made(
+        {
+            "Curves": lambda: overview.curves(run),
+            "Results": lambda: overview.results(run),
+            "Classes": lambda: overview.class_results(run),
+            "Segments": lambda: segments(run),
+            "Pixels": lambda: pixels(run),
+            "Confusions": lambda: classes(run),
+            "Classified images": lambda: classified_images(run),
+        }
+    )
     yield from _analyses(run)
-    yield from _made(run, {"Settings": overview.settings, "Data": overview.data, "Environment": overview.environment})
+    yield from made(
+        {
+            "Settings": lambda: overview.settings(run),
+            "Data": lambda: overview.data(run),
+            "Environment": lambda: overview.environment(run),
+        }
+    )
 
 
-def _made(run: RunFiles, makers: dict[str, Callable[[RunFiles], str]]) -> Iterator[tuple[str, str]]:
-    for title, make in makers.items():
-        try:
-            body = make(run)
-        except Exception as error:  # of many kinds, where files are damaged; the rest of the page is still of use
-            body = _failure(title, error)
-        if body:
-            yield title, body
-
-
-def _analyses(run: RunFiles) -> Iterator[tuple[str, str]]:
+def _analyses(run: RunFiles) -> Iterator[Section]:
     """What the predictions of the last evaluation show against the truth, as far as both are there."""
     if not run.results:
         return
     try:
         with scored_data(run) as data:
-            yield from detection_sections(run, data)
-    except Exception as error:  # as above, and data that are no longer where they were
-        yield "Errors", _failure("Errors", error)
-
-
-def _failure(title: str, error: Exception) -> str:
-    logger.debug("The section %s", title, exc_info=error)
-    return f"<p class=note>This section cannot be made: {escape(str(error) or type(error).__name__)}</p>"
+            for sections in (detection_sections, panoptic_images, semantic_images):
+                yield from sections(run, data)
+    except Exception as error:  # of many kinds: data that are no longer where they were, damaged files
+        yield "Errors", failure("Errors", error)

@@ -11,7 +11,7 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
-from focalnet_d2.evaluation.panoptic import COUNTS, PanopticEvaluator
+from focalnet_d2.evaluation.panoptic import CONFUSION, COUNTS, PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_files import index_predicted_files, index_truth_files, score_panoptic_files
 from tests.evaluation.panoptic_sets import CATEGORY_IDS, forget, prediction, register, sample_of, segment
 
@@ -63,7 +63,7 @@ def test_counts_and_percentages(samples, tmp_path):
     assert numbers["PQ_st"] == numbers["SQ_st"] == 0
     written = json.loads((tmp_path / "out" / COUNTS).read_text())
     assert written["panoptic_seg"]["hen"] == {"iou": 8 / 12, "tp": 1, "fp": 1, "fn": 0}
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [COUNTS]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [CONFUSION, COUNTS, "panoptic_examples.json"]
 
 
 @pytest.mark.parametrize("missing", ["pan_seg_file_name", "segments_info"])

@@ -111,7 +111,7 @@ def test_one_set_of_numbers_without_such_classes_or_on_request(samples):
 
 def test_files_on_request(samples, tmp_path):
     score(SemanticEvaluator(NAME, output_dir=tmp_path / "a"), samples)
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [COUNTS]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [COUNTS, "sem_seg_examples.json"]
     content = json.loads((tmp_path / "a" / COUNTS).read_text())
     assert content == {"classes": list(NAMES), "confusion": CONFUSION}
     score(SemanticEvaluator(NAME, output_dir=tmp_path / "b", write_submission=True), samples)

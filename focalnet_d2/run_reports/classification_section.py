@@ -1,0 +1,91 @@
+"""Which classes a classifier takes for which, how sure it is, and its most telling images."""
+
+import json
+from functools import partial
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from focalnet_d2.evaluation.classification import CONFUSION, COUNTS, TASK
+from focalnet_d2.reports.charts import bar_chart
+from focalnet_d2.reports.label_pictures import draw_image
+from focalnet_d2.reports.line_chart import PALETTE, Line, line_chart
+from focalnet_d2.reports.page import figure, number_cell, table, text_cell
+
+from .example_files import example_groups
+from .example_pictures import Example, example_sheets
+from .matrices import confusion_table, top_confusions
+from .run_files import RunFiles
+
+MOST_CLASSES = 2000  # of which the matrix is made
+
+
+def classes(run: RunFiles) -> str:
+    """Confusions, calibration and a table of the classes; "" where there is no evaluation of a classifier."""
+    if not (run.folder / CONFUSION).is_file():
+        return ""
+    content = json.loads((run.folder / CONFUSION).read_text(encoding="utf-8"))
+    names, bins = content["classes"], np.array(content["bins"], float)
+    shown = f"<div class=charts>{_reliability(bins)}{_numbers(bins)}</div>"
+    if len(names) > MOST_CLASSES:
+        return shown
+    counts = np.zeros((len(names), len(names)), np.int64)
+    for true, predicted, count in content["pairs"]:
+        counts[true, predicted] = count
+    pairs = [
+        (text_cell(true), text_cell(other), number_cell(count)) for true, other, count in top_confusions(counts, names)
+    ]
+    confused = table(("true class", "taken for", "images"), pairs) if pairs else "<p class=note>None.</p>"
+    matrix = confusion_table(counts, names, rest_columns={}, rest_rows={})
+    return (
+        f"{shown}<div class=columns><div><h3>Confused classes</h3>{matrix}</div>"
+        f"<div><h3>Most frequent confusions</h3>{confused}</div><div><h3>Accuracy</h3>{_accuracy(run)}</div></div>"
+    )
+
+
+def _reliability(bins: np.ndarray) -> str:
+    """Bins (10, 3): images, summed probability, right ones."""
+    filled = bins[bins[:, 0] > 0]
+    points = [(probability / images, right / images) for images, probability, right in filled.tolist()]
+    error = float(np.abs(filled[:, 1] - filled[:, 2]).sum() / max(1.0, filled[:, 0].sum()))
+    line = Line("share that is right", points, PALETTE[0])
+    chart = line_chart(
+        [line], x_title="mean probability", y_title="share right", x_range=(0, 1), y_range=(0, 1), diagonal=True
+    )
+    return figure("Reliability", chart, f"Expected calibration error {error:.3f}")
+
+
+def _numbers(bins: np.ndarray) -> str:
+    labels = [f"{place / len(bins):.1f}" for place in range(len(bins))]
+    series = {"images": bins[:, 0].astype(int).tolist()}
+    return figure("Images by probability", bar_chart(labels, series, x_title="probability from", y_title="images"))
+
+
+def _accuracy(run: RunFiles) -> str:
+    content = json.loads((run.folder / COUNTS).read_text(encoding="utf-8"))
+    rows = [
+        (
+            text_cell(name),
+            number_cell(images),
+            *(number_cell(100 * right / images if images else None) for right in rights),
+        )
+        for name, (images, *rights) in zip(content["classes"], content["counts"])
+    ]
+    return table(("class", "images", *(f"{name}, %" for name in content["columns"][1:])), rows, is_sorted=True)
+
+
+def classified_images(run: RunFiles) -> str:
+    """The images with the surest wrong and the surest right class."""
+    if not (run.folder / CONFUSION).is_file():
+        return ""
+    names = json.loads((run.folder / CONFUSION).read_text(encoding="utf-8"))["classes"]
+    groups = example_groups(run, TASK, partial(_example, names))
+    note = "The wrong ones of which it is most sure, or of all right ones the least sure, and the surest right ones."
+    return f"<p class=note>{escape(note)}</p>{example_sheets(groups)}" if groups else ""
+
+
+def _example(names: list[str], entry: dict[str, Any]) -> Example:
+    best = ", ".join(f"{names[index]} {100 * probability:.0f} %" for index, probability in entry["best"])
+    words = f"is {names[entry['class']]}, predicted {best}"
+    return Example(entry["file_name"], words, {"": partial(draw_image, entry["file_name"])})
