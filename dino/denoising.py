@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, box_xyxy_to_cxcywh, inverse_sigmoid
 from focalnet_d2.set_prediction.targets import Targets
+from focalnet_d2.utils.step_totals import largest
 
 
 @dataclass
@@ -113,6 +114,10 @@ class ContrastiveDenoising(nn.Module):
             return 2 * self.dn_number
         return max(1, self.dn_number // most_objects)
 
+    def most_objects(self, targets: Sequence[Targets]) -> int:
+        """M, where a batch goes through in parts that of all its images; 0 without denoising."""
+        return largest("objects of an image", max(map(len, targets))) if self.dn_number else 0
+
     def draw(self, num_groups: int, num_targets: int, device: torch.device) -> NoiseSamples:
         """Fresh noise for G groups of T objects."""
         count = 2 * num_groups * num_targets
@@ -136,7 +141,7 @@ class ContrastiveDenoising(nn.Module):
         """Denoising queries (B, P, C) for a batch; `noise` replays recorded samples."""
         device, dtype = self.label_enc.weight.device, self.label_enc.weight.dtype
         counts = [len(image) for image in targets]
-        most, total = (max(counts), sum(counts)) if self.dn_number else (0, 0)
+        most, total = self.most_objects(targets), sum(counts) if self.dn_number else 0
         groups = self.count_groups(most)
         query_feat = self.label_enc.weight.new_zeros(len(targets), 2 * most * groups, self.label_enc.embedding_dim)
         box_logits = torch.zeros(

@@ -19,7 +19,7 @@ from focalnet_d2.layers.position_encoding import SinePositionEncoding
 from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
 from focalnet_d2.set_prediction.outputs import LayerOutputs, QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
-from focalnet_d2.set_prediction.targets import Targets, prepare_targets
+from focalnet_d2.set_prediction.targets import Targets, note_targets, prepare_targets
 
 from .checkpoint import LAYOUTS
 from .criterion import DINOCriterion
@@ -144,6 +144,12 @@ class DINO(ImageModel):
             ValueError: a class index outside 0..num_classes - 1.
         """
         return prepare_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
+
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Objects of the images together, and of the fullest image, on which the number of denoising groups depends."""
+        targets = training_targets(batched_inputs, "instances")
+        note_targets(targets)
+        self.denoising.most_objects(targets)
 
     def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> DINOOutputs:
         """Predictions of all queries; in training those of denoising queries, made of the targets, too."""

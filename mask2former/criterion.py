@@ -28,6 +28,7 @@ from focalnet_d2.layers.point_sampling import (
 from focalnet_d2.set_prediction.losses import dice_loss, mask_loss
 from focalnet_d2.set_prediction.matcher import Indices, MaskMatcher
 from focalnet_d2.set_prediction.targets import MaskTargets, count_targets
+from focalnet_d2.utils.step_totals import share, total
 
 from .transformer_decoder import predict_masks
 
@@ -93,7 +94,7 @@ class Mask2FormerCriterion(nn.Module):
         dtype = torch.promote_types(mask_features.dtype, torch.float32)
         predictions = [{name: part.to(dtype) for name, part in one.items()} for one in predictions]
         mask_features = mask_features.to(dtype)
-        suffixes = [*(f"_{layer}" for layer in range(len(predictions) - 1)), ""]
+        suffixes = _suffixes(len(predictions))
         losses = {}
         with torch.autocast(mask_features.device.type, enabled=False):
             num_targets = count_targets(targets, mask_features.device)
@@ -101,7 +102,7 @@ class Mask2FormerCriterion(nn.Module):
             mask_sums, dice_sums = self.mask_losses(predictions, mask_features, targets, matched)  # (L,) each
             labels = [target.labels for target in targets]
             for layer, (suffix, prediction, indices) in enumerate(zip(suffixes, predictions, matched, strict=True)):
-                class_loss = self.class_loss(prediction["pred_logits"], indices, labels)
+                class_loss = self.class_loss(prediction["pred_logits"], indices, labels, suffix)
                 losses["loss_class" + suffix] = self.class_weight * class_loss
                 losses["loss_mask" + suffix] = self.mask_weight * mask_sums[layer] / num_targets
                 losses["loss_dice" + suffix] = self.dice_weight * dice_sums[layer] / num_targets
@@ -156,17 +157,32 @@ class Mask2FormerCriterion(nn.Module):
         random_points = self.draw_points(sum(counts), self.num_points - self.num_uncertain, like)
         return list(zip(candidates.split(counts), random_points.split(counts), strict=True))
 
-    def class_loss(self, logits: Tensor, pairs: Indices, labels: Sequence[Tensor]) -> Tensor:
-        """Cross-entropy of all queries, unmatched ones as no-object, weighted mean.
+    def note_class_weights(self, labels: Sequence[Tensor], num_queries: int, num_predictions: int) -> None:
+        """Notes what the class losses are divided by, if no image has more targets than there are queries.
+
+        Args:
+            labels: (M,) of the targets of each image.
+        """
+        unmatched = num_queries * len(labels) - sum(map(len, labels))
+        weights = self.empty_weight.double()
+        summed = float(sum(weights[image].sum() for image in labels) + unmatched * weights[-1])
+        for suffix in _suffixes(num_predictions):
+            total(f"class weights{suffix}", summed)
+
+    def class_loss(self, logits: Tensor, pairs: Indices, labels: Sequence[Tensor], suffix: str = "") -> Tensor:
+        """Cross-entropy of all queries, unmatched ones as no-object, weighted mean; of a part, its share of the step's.
 
         Args:
             logits: (B, Q, K + 1).
             pairs: of each image; labels: of its targets, (M,).
+            suffix: of the loss's name.
         """
         target_classes = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
         for row, (queries, chosen), image_labels in zip(target_classes, pairs, labels, strict=True):
             row[queries] = image_labels[chosen]
-        return F.cross_entropy(logits.transpose(1, 2), target_classes, self.empty_weight.to(logits.dtype))
+        weights = self.empty_weight.to(logits.dtype)
+        mean = F.cross_entropy(logits.transpose(1, 2), target_classes, weights)
+        return mean * share(f"class weights{suffix}", weights[target_classes].sum())
 
     def _pair_losses(self, features: Tensor, masks: Tensor, *of_pairs: Tensor) -> Tensor:
         """`_point_losses` of all pairs of an image, `pairs_at_once` of them at a time."""
@@ -196,6 +212,11 @@ class Mask2FormerCriterion(nn.Module):
         sampled = sample_points(logits[:, None], points)[:, 0]  # (N, P)
         target_values = sample_masks(masks, points, _image_size(features), rows=chosen)
         return torch.stack([mask_loss(sampled, target_values), dice_loss(sampled, target_values)])
+
+
+def _suffixes(num_predictions: int) -> list[str]:
+    """What the names of the losses of each prediction end with, the last one last."""
+    return [*(f"_{layer}" for layer in range(num_predictions - 1)), ""]
 
 
 def _image_size(features: Tensor, stride: int = 4) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor
 
 from focalnet_d2.modeling.base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, Task, training_targets
-from focalnet_d2.set_prediction.targets import MaskTargets, prepare_mask_targets
+from focalnet_d2.set_prediction.targets import MaskTargets, checked_labels, note_targets, prepare_mask_targets
 
 from .checkpoint import LAYOUTS
 from .criterion import Mask2FormerCriterion
@@ -94,6 +94,19 @@ class Mask2Former(ImageModel):
             ValueError: a class index outside 0..num_classes - 1, or masks of another size than the image.
         """
         return prepare_mask_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
+
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Objects of the images and weights of the queries' classes.
+
+        Both are known from the objects, unless an image has more of them than there are queries: which of them are
+        matched is then seen by a whole pass.
+        """
+        instances = training_targets(batched_inputs, "instances")
+        labels = [checked_labels(image, self.device, self.num_classes) for image in instances]
+        if max(map(len, labels)) > self.decoder.num_queries:
+            return super().note_divisors(batched_inputs)
+        note_targets(labels)
+        self.criterion.note_class_weights(labels, self.decoder.num_queries, 1 + len(self.decoder.layers))
 
     def predict(self, images: ImageBatch, targets: Sequence[MaskTargets] | None = None) -> Mask2FormerOutputs:
         """Predictions of all queries; the targets are not looked at."""

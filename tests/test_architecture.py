@@ -24,7 +24,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {"layers": ("kernels", "utils"), "data": ("kernels", "structures", "utils")},
     {
         "backbone": ("kernels", "layers"),
-        "set_prediction": ("kernels", "layers"),
+        "set_prediction": ("kernels", "layers", "utils"),
         "evaluation": ("data", "kernels", "structures", "utils"),
     },
     {"checkpoint": ("backbone", "data", "utils")},
@@ -39,7 +39,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
         "reports": ("data", "evaluation", "structures", "utils"),
         "run_reports": ("config", "data", "engine", "evaluation", "reports", "utils"),
     },
-    {"modeling": ("checkpoint", "kernels"), **dict.fromkeys(_MODELS, _HEAD)},
+    {"modeling": ("checkpoint", "kernels", "utils"), **dict.fromkeys(_MODELS, _HEAD)},
     {
         "yacs": ("backbone", "checkpoint", "config", "engine", "inference"),
         "model_zoo": ("backbone", "checkpoint", "config", "inference", "modeling", "utils"),

@@ -127,4 +127,3 @@ def test_image_sizes_and_classes_that_count(name):
     is_22k = name in RELEASED_22K
     assert recipe.model.num_classes == (21842 if is_22k else 1000)
     assert recipe.dataloader.evaluator.first_classes == (1000 if is_22k else None)
-    assert type(instantiate(recipe.train.microbatch_weights)).__name__ == "EqualWeights"

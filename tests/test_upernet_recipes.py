@@ -6,7 +6,6 @@ from detectron2.config import instantiate
 from focalnet_d2.config.lazy import apply_overrides, load_recipe
 from focalnet_d2.data.mappers import SemanticSegMapper
 from focalnet_d2.data.segmentation_transforms import mmseg_crop
-from focalnet_d2.engine.accumulation import EqualWeights
 from focalnet_d2.inference.tta import SemanticTTA
 from tests.recipes import RECIPES, meta_model, rates_and_decays, recipe_named
 
@@ -86,11 +85,6 @@ def test_norms_of_the_backbone_alone_do_not_decay():
         "backbone.patch_embed.norm.bias",
     } <= exempt
     assert not [key for key in exempt if "head" in key]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_parts_of_a_batch_count_the_same(name):
-    assert recipe_named(name).train.microbatch_weights._target_ is EqualWeights
 
 
 def test_windows_and_widths_are_settings():

@@ -7,7 +7,7 @@ epochs of 117,266 images with objects at batch 16), `rcnn_train` of its R-CNNs, 
 
 from detectron2.config import LazyCall as L
 
-from focalnet_d2.engine.accumulation import EqualWeights, ObjectWeights
+from focalnet_d2.engine.accumulation import ModelTotals
 
 train = dict(
     init_checkpoint="",  # weights to start from or to evaluate, any known layout; "" = random
@@ -29,7 +29,7 @@ train = dict(
     clip_norm=0.1,  # of all gradients together; 0 = none
     parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
     accumulation=1,  # parts in which a batch goes through the model
-    microbatch_weights=L(ObjectWeights)(),
+    microbatch_weights=L(ModelTotals)(),  # the losses of the parts add up to those of the batch
     checkpoint_epochs=0,  # 0 = checkpoint_period counts
     checkpoint_period=5000,  # iterations; 0 = only at the end
     keep_checkpoints=3,  # 0 = all
@@ -42,19 +42,17 @@ train = dict(
 
 mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}
 mm_train = {**train, "amp": "auto", "clip_norm": 0.0, "max_iter": 87_960}
-rcnn_train = {**mm_train, "microbatch_weights": L(EqualWeights)()}  # losses are means over a number of samples
+rcnn_train = mm_train
 upernet_train = {
     **train,
     "clip_norm": 0.0,
     "max_iter": 160_000,
     "best_metric": "sem_seg/mIoU",
-    "microbatch_weights": L(EqualWeights)(),
 }
 imagenet_train = {
     **train,
     "amp": "auto",
     "clip_norm": 5.0,
-    "microbatch_weights": L(EqualWeights)(),
     "max_iter": 375_300,  # 300 epochs of 1,281,167 images at batch 1024, the rest of each epoch left out
     "best_metric": "classification/top1",
 }

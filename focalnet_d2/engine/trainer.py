@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
@@ -28,11 +28,10 @@ from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, requested, signal_name
 from focalnet_d2.utils.text import some_of
 
-from .accumulation import EqualWeights, split_batch
+from .accumulation import Accumulation, MicrobatchWeights, ModelTotals, without_trace
 from .checkpointing import distrust_checkpoint
 from .distributed import all_gather_object, no_sync
 from .precision import autocast
-from .rng import preserved_rng
 from .sharding import local_shard, total_norm
 
 NAN_REPORT = "nan_batch.json"
@@ -56,7 +55,7 @@ class Trainer(TrainerBase):
         scaler: scales the loss for float16; by default it does nothing.
         clip_norm: largest L2 norm of all gradients together; 0 does not clip.
         accumulation: number of parts in which a batch goes through the model.
-        microbatch_weights: weights of the losses of the parts (see `accumulation.py`).
+        microbatch_weights: factors of the losses of the parts, by default `ModelTotals` (see `accumulation.py`).
         output_dir: where the report of a non-finite batch is written.
     """
 
@@ -71,7 +70,7 @@ class Trainer(TrainerBase):
         scaler: torch.amp.GradScaler | None = None,
         clip_norm: float = 0.0,
         accumulation: int = 1,
-        microbatch_weights: Callable[[Sequence[Sequence[dict]]], list[float]] | None = None,
+        microbatch_weights: MicrobatchWeights | None = None,
         output_dir: str | Path = ".",
     ) -> None:
         super().__init__()
@@ -80,8 +79,13 @@ class Trainer(TrainerBase):
         self.device = device
         self.amp_dtype = amp_dtype
         self.clip_norm = clip_norm
-        self.accumulation = accumulation
-        self.microbatch_weights = microbatch_weights or EqualWeights()
+        self.accumulation = Accumulation(
+            self.network,
+            parts=accumulation,
+            weights=microbatch_weights or ModelTotals(),
+            device=device,
+            amp_dtype=amp_dtype,
+        )
         self.output_dir = Path(output_dir)
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
         self.stop_signal = 0  # of any rank
@@ -167,14 +171,13 @@ class Trainer(TrainerBase):
         batch = next(self._batches)
         data_time = time.perf_counter() - start
 
-        parts = split_batch(batch, self.accumulation)
-        weights = self.microbatch_weights(parts)
         self.optimizer.zero_grad(set_to_none=True)
-        terms = [
-            self.forward_backward(part, weight, is_last=index == len(parts) - 1)
-            for index, (part, weight) in enumerate(zip(parts, weights))
-        ]
-        self._last_part = parts[-1]
+        with self.accumulation.step(batch) as parts:
+            terms = [
+                self.forward_backward(part, weight, is_last=index == len(parts) - 1)
+                for index, (part, weight) in enumerate(parts)
+            ]
+        self._last_part, _ = parts[-1]
         ranks = all_gather_object(
             {
                 "losses": _sum_terms(terms),
@@ -212,11 +215,8 @@ class Trainer(TrainerBase):
 
         One more forward pass, over the last part of the batch, which leaves no trace.
         """
-        before = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
-        with torch.no_grad(), preserved_rng(), EventStorage(self.iter), fast_cpu_matmul(self.device):
+        with without_trace(self.network), fast_cpu_matmul(self.device):
             terms = _sum_terms([self._compute_losses(self._last_part)])
-            for buffer, value in before:
-                buffer.copy_(value)
         ranks = all_gather_object({"losses": terms, "files": _files(self._last_part)})
         bad, guilty = _not_finite(_mean_over_ranks([rank["losses"] for rank in ranks]), ranks)
         if bad:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from focalnet_d2.checkpoint.layout import Layout
+from focalnet_d2.utils.step_totals import HEIGHT, WIDTH, StepTotals, largest
 
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, RGB in 0..255
 MM_DIVISOR = 32  # mmdetection pads every image, by itself, to a multiple of it
@@ -111,6 +112,34 @@ class ImageModel(nn.Module):
             targets = self.prepare_targets(batched_inputs, images)
             return self.losses(self.predict(images, targets), targets)
         return self.postprocess(self.infer(images), images.sizes)
+
+    def note_totals(self, parts: Sequence[Sequence[Mapping[str, Any]]], totals: StepTotals) -> None:
+        """Notes what the parts of a training batch must know of each other, so that their losses are the batch's.
+
+        Every part is padded to the largest image of all, and its losses are divided by the numbers of all.
+
+        Args:
+            parts: mapper dicts of each part, as `forward` takes them.
+            totals: new ones.
+
+        Raises:
+            ValueError: an input that the model cannot take.
+        """
+        for part in parts:
+            for image in part:
+                check_image(image, len(self.pixel_mean))
+            with totals.noting_part():
+                note_sides([image["image"] for image in part])
+        for part in parts:
+            with totals.noting_part():
+                self.note_divisors(part)
+
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Asks for every number that the losses of these images ask `focalnet_d2.utils.step_totals` for.
+
+        A whole pass through the model, which models avoid that know these numbers from the targets.
+        """
+        self(batched_inputs)
 
     def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
         """Images of mapper dicts, normalized and padded to the largest height and width of the batch."""
@@ -218,11 +247,17 @@ def batch_images(
     moved = [image["image"].to(pixel_mean.device, non_blocking=True) for image in batched_inputs]  # a byte a color
     images = [(image.to(pixel_mean) - pixel_mean) / pixel_std for image in moved]
     image_sizes = [(image.shape[-2], image.shape[-1]) for image in images]
-    height, width = (-(-max(side) // divisor) * divisor for side in zip(*image_sizes, strict=True))
+    height, width = (-(-side // divisor) * divisor for side in note_sides(images))
     batch = images[0].new_zeros(len(images), len(pixel_mean), height, width)
     for padded, image, (h, w) in zip(batch, images, image_sizes, strict=True):
         padded[:, :h, :w] = image
     return batch, image_sizes
+
+
+def note_sides(images: Sequence[Tensor]) -> tuple[int, int]:
+    """The largest height and width of images (C, h, w), where a batch goes through in parts those of the whole."""
+    sizes = [image.shape[-2:] for image in images]
+    return largest(HEIGHT, max(h for h, _ in sizes)), largest(WIDTH, max(w for _, w in sizes))
 
 
 def check_image(sample: Any, channels: int) -> None:

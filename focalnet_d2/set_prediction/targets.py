@@ -9,6 +9,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from focalnet_d2.layers.box_ops import box_xyxy_to_cxcywh
+from focalnet_d2.utils.step_totals import total
 
 
 @dataclass
@@ -97,9 +98,14 @@ def checked_labels(image: Instances, device: torch.device, num_classes: int) -> 
 
 
 def count_targets(targets: Sequence[Sized], device: torch.device) -> float:
-    """Number of objects of the batch, averaged over all processes, at least 1."""
-    count = torch.tensor(float(sum(len(image) for image in targets)), device=device)
+    """Number of objects of the batch, or of the whole step, averaged over all processes, at least 1."""
+    count = torch.tensor(float(note_targets(targets)), device=device)
     return max(mean_over_processes(count).item(), 1.0)
+
+
+def note_targets(targets: Sequence[Sized]) -> int:
+    """Number of objects of the batch, or of the whole step."""
+    return total("objects", sum(len(image) for image in targets))
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

@@ -27,9 +27,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def train_two_runs(folder: str) -> None:
-    """In each of two processes: the run to compare, and one in which one process never has an object."""
+    """In each of two processes: the run to compare, also in parts, and one with a process that never has an object."""
     register_generated(os.path.join(folder, "data", "generated"))
     train(os.path.join(folder, "two"), *SAME_EVERYWHERE)
+    train(os.path.join(folder, "two_in_parts"), *SAME_EVERYWHERE, "train.accumulation=2")
     register_generated(os.path.join(folder, "one_image_with_objects", "generated"))
     train(os.path.join(folder, "uneven"), "train.accumulation=2")
 
@@ -44,15 +45,17 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_two_processes_have_the_losses_of_one(runs):
-    one, two = losses_of(runs / "one"), losses_of(runs / "two")
+@pytest.mark.parametrize("name", ["two", "two_in_parts"])
+def test_two_processes_have_the_losses_of_one(runs, name):
+    one, two = losses_of(runs / "one"), losses_of(runs / name)
     assert len(one) == len(two) >= 3
     for step_of_one, step_of_two in zip(one, two):
         assert step_of_one == pytest.approx(step_of_two, rel=1e-5)  # boxes and classes are float32
 
 
-def test_two_processes_have_the_weights_of_one(runs):
-    one, two = (torch.load(runs / name / "weights.pth") for name in ("one", "two"))
+@pytest.mark.parametrize("name", ["two", "two_in_parts"])
+def test_two_processes_have_the_weights_of_one(runs, name):
+    one, two = (torch.load(runs / folder / "weights.pth") for folder in ("one", name))
     torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 

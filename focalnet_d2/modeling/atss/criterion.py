@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from focalnet_d2.layers.box_ops import generalized_box_iou
 from focalnet_d2.set_prediction.losses import sigmoid_focal_loss
 from focalnet_d2.set_prediction.targets import checked_labels, mean_over_processes
+from focalnet_d2.utils.step_totals import total
 
 from ..box_deltas import BoxDeltas
 from .assigner import assign_anchors, centerness
@@ -82,6 +83,18 @@ class ATSSCriterion(nn.Module):
             boxes[-1][rows[taken]] = objects[owner[taken]]
         return torch.stack(labels), torch.stack(boxes)
 
+    def note_divisors(self, anchors: Sequence[Tensor], valid: Sequence[Tensor], instances: Sequence[Instances]) -> None:
+        """Notes what the losses are divided by, for anchors (N_l, 4) and the rest that `assign` takes."""
+        labels, objects = self.assign(anchors, valid, instances)
+        positive = labels >= 0
+        self._divisors(positive, centerness(torch.cat(list(anchors)).expand_as(objects)[positive], objects[positive]))
+
+    def _divisors(self, positive: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the batch, or of the whole step: anchors (B, N) with an object, and their centreness (P,) summed."""
+        count = total("anchors with an object", positive.sum(1).clamp(min=1).sum().to(quality))
+        weight = total("centreness of anchors", quality.sum())
+        return mean_over_processes(count), mean_over_processes(weight).clamp(min=1)
+
     def forward(
         self,
         predictions: Sequence[DensePredictions],
@@ -107,8 +120,7 @@ class ATSSCriterion(nn.Module):
         quality = centerness(matched_anchors, objects[positive])  # (P,)
         iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], matched_anchors), objects[positive])  # (P,)
         central = F.binary_cross_entropy_with_logits(centerness_logits[positive], quality, reduction="sum")
-        count = mean_over_processes(positive.sum(1).clamp(min=1).sum().to(quality))
-        weight = mean_over_processes(quality.sum()).clamp(min=1)
+        count, weight = self._divisors(positive, quality)
         focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
         return {
             "loss_class": self.class_weight * focal / count,

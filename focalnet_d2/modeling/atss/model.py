@@ -103,6 +103,14 @@ class ATSS(ImageModel):
         """`instances` of each image with `gt_boxes` and `gt_classes`; the criterion brings them to the device."""
         return ATSSTargets(training_targets(batched_inputs, "instances"), images.sizes.images)
 
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Anchors with an object and their centreness, which sizes and objects decide."""
+        images = self.preprocess(batched_inputs)
+        shapes = [(-(-h // s), -(-w // s)) for s in self.strides for h, w in [images.sizes.padded]]
+        anchors = [square_anchors(*level, images.tensor) for level in zip(shapes, self.strides, strict=True)]
+        targets = self.prepare_targets(batched_inputs, images)
+        self.criterion.note_divisors(anchors, self._cells(shapes, targets), targets.instances)
+
     def predict(self, images: ImageBatch, targets: ATSSTargets | None = None) -> ATSSOutputs:
         """Predictions of every cell; the targets are not looked at."""
         features = list(self.backbone(images.tensor).values())  # (B, D, H_l, W_l) each, fine to coarse
@@ -116,11 +124,15 @@ class ATSS(ImageModel):
         Raises:
             ValueError: a class index outside 0..num_classes - 1.
         """
-        valid = [
-            cells_of_images(shape, stride, targets.image_sizes, self.device)
-            for shape, stride in zip(outputs["shapes"], self.strides, strict=True)
-        ]
+        valid = self._cells(outputs["shapes"], targets)
         return self.criterion(outputs["levels"], outputs["anchors"], valid, targets.instances)
+
+    def _cells(self, shapes: Sequence[Size], targets: ATSSTargets) -> list[Tensor]:
+        """(B, N_l) bool of each level: the cells that belong to an image."""
+        return [
+            cells_of_images(shape, stride, targets.image_sizes, self.device)
+            for shape, stride in zip(shapes, self.strides, strict=True)
+        ]
 
     def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
         """The best cells of each level, a fixed number N of all levels: what `dense_boxes` decodes.

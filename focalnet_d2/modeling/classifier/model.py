@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.backbone.focalnet import STAGE_NAMES, FocalNet
+from focalnet_d2.utils.step_totals import share, total
 from focalnet_d2.utils.text import some_of
 
 from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, training_targets
@@ -146,6 +147,10 @@ class ImageClassifier(ImageModel):
             )
         return torch.tensor(class_ids, device=self.device)
 
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Number of images."""
+        total("images", len(batched_inputs))
+
     def predict(self, images: ImageBatch, targets: Tensor | None = None) -> ClassifierOutputs:
         """(B, K) logits; with targets (B,) and a model that mixes, of mixed images."""
         if targets is None or self.mixing is None:
@@ -161,8 +166,10 @@ class ImageClassifier(ImageModel):
     def losses(self, outputs: ClassifierOutputs, targets: Tensor) -> dict[str, Tensor]:
         """`loss_class`, a scalar: cross entropy, with label smoothing whether the images are mixed or not."""
         if "target_shares" in outputs:  # smoothed by what mixed them
-            return {"loss_class": F.cross_entropy(outputs["logits"], outputs["target_shares"])}
-        return {"loss_class": F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)}
+            loss = F.cross_entropy(outputs["logits"], outputs["target_shares"])
+        else:
+            loss = F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)
+        return {"loss_class": loss * share("images", len(targets))}
 
     def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
         """`logits` (B, K)."""

@@ -32,6 +32,7 @@ from detectron2.utils.events import EventStorage, has_event_storage
 from torch import Tensor, nn
 
 from focalnet_d2.set_prediction.targets import checked_labels
+from focalnet_d2.utils.step_totals import share, total
 
 from ..base import (
     MM_DIVISOR,
@@ -194,14 +195,15 @@ class RegionProposals(RPN):
         pred_anchor_deltas: list[Tensor],
         gt_boxes: list[Tensor],
     ) -> dict[str, Tensor]:
-        """Detectron2's losses, divided by `num_samples` of the labels.
+        """Detectron2's losses, divided by `num_samples` of the labels, where a batch has parts of those of the step.
 
         Of each level, anchors (N_l, 4), scores (B, N_l) and deltas (B, N_l, 4); of each image, (R,) labels and (R, 4)
         objects' boxes.
         """
         losses = super().losses(anchors, pred_objectness_logits, gt_labels, pred_anchor_deltas, gt_boxes)
         divided_by = self.batch_size_per_image * len(gt_labels)
-        return {name: loss * (divided_by / num_samples(gt_labels)) for name, loss in losses.items()}
+        samples = total("sampled anchors", num_samples(gt_labels))
+        return {name: loss * (divided_by / samples) for name, loss in losses.items()}
 
     @torch.no_grad()
     def label_and_sample_anchors(
@@ -271,6 +273,11 @@ class BoxPredictor(FastRCNNOutputLayers):
         logits, deltas = super().forward(x)
         return logits.float(), deltas.float()
 
+    def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
+        """Detectron2's means over the sampled proposals: logits (N, K + 1), deltas (N, 4 K); of a part, its share."""
+        part = share((self, "samples"), len(predictions[0]))
+        return {name: loss * part for name, loss in super().losses(predictions, proposals).items()}
+
 
 class MaskHead(MaskRCNNConvUpsampleHead):
     """Detectron2's mask head, in float32 from the logits on: pasting a mask takes the type of its values."""
@@ -278,6 +285,14 @@ class MaskHead(MaskRCNNConvUpsampleHead):
     def layers(self, x: Tensor) -> Tensor:
         """(N, C, H, W) pooled maps -> (N, K, 2 H, 2 W) logits."""
         return super().layers(x).float()
+
+    def forward(self, x: Tensor, instances: list[Instances]) -> Any:
+        """(N, C, H, W) pooled maps -> in training the mean over N masks, of a part its share; else see Detectron2."""
+        result = super().forward(x, instances)
+        if not self.training:
+            return result
+        part = share((self, "masks"), len(x))
+        return {name: loss * part for name, loss in result.items()}
 
 
 class MaskRCNNHeads(StandardROIHeads):

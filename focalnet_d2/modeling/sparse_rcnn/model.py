@@ -19,7 +19,7 @@ from focalnet_d2.layers.region_pooling import pool
 from focalnet_d2.set_prediction.criterion import SetCriterion
 from focalnet_d2.set_prediction.outputs import QueryOutputs
 from focalnet_d2.set_prediction.postprocessing import select_detections
-from focalnet_d2.set_prediction.targets import Targets, prepare_targets
+from focalnet_d2.set_prediction.targets import Targets, note_targets, prepare_targets
 
 from ..base import MM_DIVISOR, PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes, image_limits, training_targets
 from .checkpoint import LAYOUTS
@@ -78,6 +78,10 @@ class SparseRCNN(ImageModel):
             ValueError: a class index outside 0..num_classes - 1.
         """
         return prepare_targets(training_targets(batched_inputs, "instances"), self.device, self.num_classes)
+
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Objects of the images together."""
+        note_targets(training_targets(batched_inputs, "instances"))
 
     def predict(self, images: ImageBatch, targets: Sequence[Targets] | None = None) -> QueryOutputs:
         """Predictions of every stage, boxes not clipped; the targets are not looked at."""

@@ -22,6 +22,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.kernels.average_pool import average_pool
 from focalnet_d2.layers.projection import by_stride
+from focalnet_d2.utils.step_totals import share, total
 from focalnet_d2.utils.text import some_of
 
 from ..base import PIXEL_MEAN, PIXEL_STD, ImageBatch, ImageModel, ImageSizes
@@ -252,6 +253,10 @@ class UPerNet(ImageModel):
             padded[:h, :w] = sample["sem_seg"]
         return labels.to(self.device)
 
+    def note_divisors(self, batched_inputs: Sequence[Mapping[str, Any]]) -> None:
+        """Pixels of the images, padding included."""
+        total("pixels", self.preprocess(batched_inputs).padding_mask.numel())
+
     def predict(self, images: ImageBatch, targets: Tensor | None = None) -> UPerNetOutputs:
         """Logits (B, K, H/4, W/4), in training also of the auxiliary head; the targets are not looked at."""
         features = self.backbone(images.tensor)
@@ -272,8 +277,9 @@ class UPerNet(ImageModel):
 
     def losses(self, outputs: UPerNetOutputs, targets: Tensor) -> dict[str, Tensor]:
         """`loss_seg` and `loss_seg_aux`, weighted scalars, for labels (B, H, W)."""
+        part = share("pixels", targets.numel())
         loss, auxiliary = (
-            pixel_cross_entropy(logits, targets, self.ignore_label)
+            part * pixel_cross_entropy(logits, targets, self.ignore_label)
             for logits in (outputs["logits"], cast(Tensor, outputs.get("aux_logits")))
         )
         return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
