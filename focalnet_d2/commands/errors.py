@@ -1,6 +1,7 @@
 """How every command line ends: a user's mistake is one line and exit status 2, a fault of ours shows its traceback."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -50,6 +51,8 @@ def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
     Raises:
         Exception: what `run` raised, if it is a fault of ours.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have bytes that no encoding has
     try:
         return run()
     except RunStopped as stopped:

@@ -48,13 +48,16 @@ def _parser() -> argparse.ArgumentParser:
 def _explain(options: argparse.Namespace) -> None:
     from focalnet_d2.inference.explaining import explain  # not at the top: --help does without torch
     from focalnet_d2.inference.explaining_files import save_explanation  # not at the top: --help does without torch
+    from focalnet_d2.inference.image_files import check_results_folder, file_path  # not at the top: as above
     from focalnet_d2.inference.predictor import Predictor  # not at the top: --help does without torch
 
+    image = file_path(options.image)
+    check_results_folder(options.out)
     predictor = Predictor(
         options.checkpoint, options.recipe, device=options.device, threshold=options.threshold, trust=options.trust
     )
-    found = explain(predictor, options.image)
-    written = save_explanation(found, options.out, Path(options.image).name)
+    found = explain(predictor, image)
+    written = save_explanation(found, options.out, image.name)
     if found.rows:
         print(table(found))
     if not found.stages:

@@ -108,7 +108,11 @@ def run_and_print(job: "PredictionJob") -> None:
     outcome = run_prediction(job, _progress_bar)
     if not comm.is_main_process():
         return
-    print(f"{outcome.files - len(outcome.failures)} of {outcome.files} files are predicted in {job.out}", flush=True)
+    earlier = f", {outcome.earlier} of them by an earlier start" if outcome.earlier else ""
+    done = outcome.files - len(outcome.failures)
+    print(f"{done} of {outcome.files} files are predicted in {job.out}{earlier}", flush=True)
+    if counts := str(outcome.counts):
+        print(counts, flush=True)
     if outcome.failures:
         raise ImagesFailed("\n".join(outcome.failures))
 

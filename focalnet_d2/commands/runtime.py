@@ -15,7 +15,8 @@ from pathlib import Path
 
 from focalnet_d2.export.runtime import ExportedModel
 from focalnet_d2.export.sessions import SESSIONS
-from focalnet_d2.inference.image_files import named_files
+from focalnet_d2.inference.image_files import LOCK_FILE, named_files, names_too_long
+from focalnet_d2.utils.folder_lock import folder_lock
 
 from .errors import DEBUG, end_with_one_line
 
@@ -51,12 +52,16 @@ def _predict(options: argparse.Namespace) -> int:
     )  # fmt: skip
     images = named_files(options.images, options.out, videos=False)
     names, failures = iter(images), []
-    for attempt in model.attempts(images.values()):
-        name = next(names)
-        if isinstance(attempt, Exception):
-            failures.append(str(attempt))
-        else:
-            attempt.save(options.out, name)
+    with folder_lock(options.out, LOCK_FILE, "wait until it has ended, or name another folder.", keep_file=False):
+        for attempt in model.attempts(images.values()):
+            name = next(names)
+            if isinstance(attempt, Exception):
+                failures.append(str(attempt))
+                continue
+            try:
+                attempt.save(options.out, name)
+            except OSError as error:
+                failures.append(names_too_long(error, images[name]))
     for failure in failures:
         sys.stderr.write(f"{failure}\n")
     print(f"{len(images) - len(failures)} of {len(images)} images are predicted in {options.out}")

@@ -54,11 +54,13 @@ def _tune(options: argparse.Namespace) -> None:
     from focalnet_d2.inference.tuning import tune  # not at the top: --help does without torch
     from focalnet_d2.inference.tuning_writing import (
         require_recipe,
+        require_writable,
         write_thresholds,
     )  # not at the top: --help does without torch
 
     if options.write:
         require_recipe(read_checkpoint(options.checkpoint), options.checkpoint)
+        require_writable(options.checkpoint)
     found = tune(
         options.checkpoint,
         options.data,

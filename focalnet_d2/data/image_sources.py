@@ -61,6 +61,8 @@ def image_in_memory(source: Any, channel_order: str = "RGB") -> InputImage:
         return InputImage(upright_pixels(load_pixels(source, str(name)), str(name)), str(name))
     if isinstance(source, np.ndarray):
         name = f"array {source.dtype} {source.shape}"
+        if np.ma.is_masked(source):
+            raise ValueError(f"The {name} has masked values: say what they are, as by array.filled(0).")
         values = source[..., None] if source.ndim == 2 else source
         check_shape(values, name, "(H, W), or (H, W, C) with 1, 3 or 4 channels")
         return InputImage(array_pixels(values, channel_order, name), name)

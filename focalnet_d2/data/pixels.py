@@ -18,6 +18,8 @@ from enum import Enum
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .image_pages import warn_of_other_images
+
 logger = logging.getLogger(__name__)
 
 IMAGE_FORMATS = ("RGB", "BGR")
@@ -84,6 +86,7 @@ def decode_image(content: bytes, file_name: str) -> Image.Image:
         image = Image.open(io.BytesIO(content))
     except READ_ERRORS as error:
         raise unreadable(file_name, error) from error
+    warn_of_other_images(image, file_name)
     return load_pixels(image, file_name)
 
 

@@ -1,5 +1,6 @@
 """What a model has found in an image, in COCO's formats, with the ids and names of the data set; numpy only."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from focalnet_d2.structures.cropped_masks import crop_mask
+from focalnet_d2.utils.warnings_once import warn_once
 
 from .annotations.ids import Id
 from .class_map import ClassEntry, ClassMap
@@ -144,10 +146,29 @@ def semantic_ids(results: Results) -> np.ndarray:
     Raises:
         ValueError: an id is no value of a pixel.
     """
-    ids = [entry.dataset_id for entry in results.classes.classes]
+    return pixel_ids(results.classes)[results.semantic_map]
+
+
+def pixel_ids(classes: ClassMap) -> np.ndarray:
+    """(K,) ids of the data set as uint8 or uint16.
+
+    Raises:
+        ValueError: one is no value of a pixel.
+    """
+    ids = [entry.dataset_id for entry in classes.classes]
     if wrong := [key for key in ids if not isinstance(key, int) or not 0 <= key < 2**16]:
         raise ValueError(f"The class id {wrong[0]!r} is no value of a pixel (0 to 65535): no semantic PNG can hold it.")
-    return np.array(ids, np.uint8 if all(int(key) < 256 for key in ids) else np.uint16)[results.semantic_map]
+    return np.array(ids, np.uint8 if all(int(key) < 256 for key in ids) else np.uint16)
+
+
+def has_pixel_ids(classes: ClassMap) -> bool:
+    """Whether semantic PNGs can hold the ids of the data set; a warning says so where they cannot."""
+    try:
+        pixel_ids(classes)
+    except ValueError as error:
+        warn_once(logging.getLogger(__name__), "pixel ids", f"{error} None is written.")
+        return False
+    return True
 
 
 def extent(mask: np.ndarray) -> dict[str, Any]:

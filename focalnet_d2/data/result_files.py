@@ -10,18 +10,20 @@ from PIL import Image
 from focalnet_d2.utils.atomic_write import atomic_open, write_atomically
 
 from .panoptic_png import write_panoptic_ids
-from .result_documents import Results, coco_document, panoptic_document, semantic_ids
+from .result_documents import Results, coco_document, has_pixel_ids, panoptic_document, semantic_ids
 
 
 def save_results(results: Results, folder: Path, name: str | None) -> list[Path]:
     """Write `NAME.json`, and `NAME.panoptic.png`, `.panoptic.json` and `NAME.semantic.png` where there are such maps.
+
+    Where ids of classes are no values of pixels, there is no semantic PNG, and a warning says so.
 
     Args:
         folder: is made.
         name: by default that of the image's file; may have folders.
 
     Raises:
-        ValueError: no name for an image without a file, or ids that are no pixel values.
+        ValueError: no name for an image without a file.
     """
     start = start_of_names(results.path, folder, name)
     written = []
@@ -31,7 +33,7 @@ def save_results(results: Results, folder: Path, name: str | None) -> list[Path]
         document["annotations"][0]["file_name"] = png.name
         write_panoptic_ids(results.panoptic_map, png)
         written += [png, save_json(document, with_ending(start, ".panoptic.json"))]
-    if results.semantic_map is not None:
+    if results.semantic_map is not None and has_pixel_ids(results.classes):
         written.append(save_png(semantic_ids(results), with_ending(start, ".semantic.png")))
     return [*written, save_json(coco_document(results), with_ending(start, ".json"))]
 

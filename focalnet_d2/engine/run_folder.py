@@ -5,16 +5,12 @@ training or an evaluation is left alone unless that run is continued or the fold
 """
 
 import json
-import logging
-import os
 import re
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,17 +18,13 @@ from focalnet_d2.config.epoch_settings import in_other_unit
 from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.evaluation.report import RESULTS
 from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
+from focalnet_d2.utils.folder_lock import folder_lock
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import BEST, BEST_WEIGHTS, LAST
 from .environment import ENVIRONMENT
 from .metrics import METRICS
 from .trainer import NAN_REPORT
-
-try:
-    import fcntl  # not on Windows, where nothing is locked
-except ImportError:
-    fcntl = None
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
@@ -46,12 +38,6 @@ GENERATED = (
     *("*_counts.json", "*_examples.json", "*_predictions.json", "coco_instances_results.json"),
     "events.out.tfevents.*",
 )
-
-logger = logging.getLogger(__name__)
-
-
-class FolderInUse(ValueError):  # noqa: N818 - says what is the case
-    """Another process works in a folder."""
 
 
 @dataclass(frozen=True)
@@ -215,35 +201,12 @@ def evaluation_folder(folder: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The folder is this process's inside, and free of unfinished files of killed ones.
-
-    The lock is the system's (POSIX record lock, which NFS knows): it ends with the process, however that ends, and
-    child processes do not inherit it.
+    """The folder is this process's inside, and free of unfinished files of killed ones; see `folder_lock`.
 
     Raises:
         FolderInUse: another process works in the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK_FILE, "a+", encoding="utf-8") as file:
-        _lock(file, folder)
+    remedy = "wait until that run has ended, or set train.output_dir to another folder."
+    with folder_lock(folder, LOCK_FILE, remedy):
         remove_unfinished(folder)
         yield
-
-
-def _lock(file: Any, folder: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        file.seek(0)
-        raise FolderInUse(
-            f"{folder} is in use by {file.read().strip() or 'another process'}: wait until that run has ended, or set "
-            f"train.output_dir to another folder."
-        ) from error
-    except OSError as error:
-        logger.warning("%s cannot be locked (%s): start no second run in it meanwhile.", folder, error.strerror)
-        return
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()

@@ -17,12 +17,13 @@ import torch
 
 from focalnet_d2.config.lazy import RecipeError, find_recipe, recipe_from_yaml
 from focalnet_d2.config.recipe_files import RUN_RECIPE
+from focalnet_d2.utils.folder_lock import FolderInUse
 from focalnet_d2.utils.text import plural
 
 from .checkpointing import FINAL, LAST
 from .metrics import METRICS, is_evaluated
 from .own_data import data_settings
-from .run_folder import FolderInUse, holds_run, locked, read_identity, require_free
+from .run_folder import holds_run, locked, read_identity, require_free
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """From a model to a file that another runtime runs: written, checked, and only then moved into place."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from focalnet_d2.utils.atomic_write import UNFINISHED
+from focalnet_d2.utils.atomic_write import unfinished_path
 
 from .checking import EXACT, HALF, check_file
 from .description import Description
@@ -102,7 +101,7 @@ def unfinished_files(path: Path) -> Iterator[Path]:
     The file of that name is moved last: until then there is none, or the old one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
+    folder = unfinished_path(path)
     folder.mkdir()
     try:
         yield folder / path.name

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from focalnet_d2.config.building import build
+from focalnet_d2.inference.options import check_threshold
 from focalnet_d2.inference.thresholds import DEFAULT
 from focalnet_d2.inference.trained import load_trained
 
@@ -42,8 +43,7 @@ def export_checkpoint(
         FileNotFoundError, ImportError, ValueError: see `load_trained`, `describe` and `export_model`.
     """
     chosen = format_named(format)
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be from 0 to 1.")
+    check_threshold(threshold)
     if half and calibration is not None:
         raise ValueError("A file has either 16-bit weights or 8-bit integers: leave out --half or --int8.")
     if batch_size is not None and size is None:

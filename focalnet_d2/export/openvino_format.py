@@ -22,7 +22,7 @@ def write(model: nn.Module, path: Path, traced: Traced, description: Description
         ImportError: onnx or openvino is missing.
     """
     openvino = optional("openvino")
-    source = path.with_suffix(".onnx")
+    source = path.with_name("graph.onnx")  # not of a name that may be as long as names can be
     onnx_format.write(model, source, traced, description)
     network = openvino.convert_model(str(source))
     save(network, path, description, half=half)

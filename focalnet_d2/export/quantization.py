@@ -21,7 +21,7 @@ from .checking import ANY
 from .description import Description
 from .exporting import Written, as_traced, checked, unfinished_files
 from .formats import Traced, format_named
-from .packages import optional
+from .packages import optional, without_hint
 from .preprocessing import batch_of, padded_size
 from .runtime import network_pixels, read_image
 
@@ -120,6 +120,7 @@ def kept_nodes(model: nn.Module, file: Any) -> list[str]:
     return [node.name for node in file.graph.node if node.op_type in QUANTIZED and weights.intersection(node.input)]
 
 
+@without_hint("Please consider")  # to fold the graph first, which its tracer has done
 def _quantize(source: Path, path: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> None:
     onnx, quantization = optional("onnx"), optional("onnxruntime.quantization")
     file = onnx.load(source)

@@ -67,6 +67,6 @@ class Result(NamedObjects):
             name: what the names begin with, by default the name of the image's file; may have folders.
 
         Raises:
-            ValueError: no name for an image without a file, or ids that are no pixel values.
+            ValueError: no name for an image without a file.
         """
         return save_results(self, Path(folder), name)

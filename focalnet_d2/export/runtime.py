@@ -10,7 +10,7 @@ It needs numpy, Pillow and the runtime of the file (onnxruntime or openvino), an
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.image_sources import InputImage, check_channel_order, image_in_memory
+from focalnet_d2.data.image_sources import InputImage, image_in_memory
 from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
 from focalnet_d2.data.result_documents import Segment
+from focalnet_d2.inference.image_files import file_path, refuse_folder
+from focalnet_d2.inference.options import check_options
 from focalnet_d2.utils.attempts import raising
 
 from .decoding import decoder
@@ -64,11 +66,7 @@ class ExportedModel:
         threads: int = 0,
         channel_order: str = "RGB",
     ) -> None:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold} must be from 0 to 1.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
-        check_channel_order(channel_order)
+        check_options(threshold, batch_size, channel_order)
         self.session: Session = open_session(Path(path), runtime=runtime, device=device, threads=threads)
         self.description = Description.from_json(self.session.description, path)
         self.threshold = self.description.threshold if threshold is None else threshold
@@ -97,7 +95,7 @@ class ExportedModel:
         """
         return raising(self.attempts(images))
 
-    def attempts(self, images: Iterable[ImageSource]) -> Iterator[Result | OSError | ValueError]:
+    def attempts(self, images: Iterable[ImageSource]) -> Generator[Result | OSError | ValueError]:
         """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
         remaining = iter(images)
         while chunk := list(itertools.islice(remaining, self.batch_size)):
@@ -160,14 +158,14 @@ class ExportedModel:
         image = parts[0].image
         height, width = image.pixels.shape[:2]
         sizes = Sizes(parts[0].padded, parts[0].size, (height, width))
+        if not all(np.isfinite(values).all() for part in parts for values in part.outputs.values()):
+            return ValueError(f"The model gives values that are NaN or infinite for the image {image.name}.")
         settings = {**self.description.settings, "threshold": float(np.min(self.threshold))}
         if parts[0].window is None:
             fields = self._decoder.decode(parts[0].outputs, settings, sizes)
         else:
             outputs, windows = [part.outputs for part in parts], [part.window for part in parts]
             fields = self._decoder.decode_windows(outputs, windows, settings, sizes)
-        if not is_finite(fields):
-            return ValueError(f"The model gives scores that are NaN or infinite for the image {image.name}.")
         fields["segments"] = tuple(
             Segment(int(one["id"]), int(one["class_id"]), bool(one["isthing"])) for one in fields.get("segments", ())
         )
@@ -203,7 +201,8 @@ def read_image(source: ImageSource, channel_order: str) -> InputImage:
     """
     if not isinstance(source, str | os.PathLike):
         return image_in_memory(source, channel_order)
-    path = Path(source).expanduser()
+    path = file_path(source)
+    refuse_folder(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -234,9 +233,3 @@ def above(fields: dict[str, Any], threshold: float | Sequence[float]) -> dict[st
     order = order[scores[order] >= (lowest[fields["class_ids"][order]] if len(lowest) > 1 else lowest)]
     objects = {name: fields[name][order] for name in OBJECT_FIELDS if fields.get(name) is not None}
     return {**fields, **objects}
-
-
-def is_finite(fields: dict[str, Any]) -> bool:
-    """Whether no score is NaN or infinite."""
-    scores = [fields[key] for key in ("scores", "class_scores") if fields.get(key) is not None]
-    return all(np.isfinite(values).all() for values in scores)

@@ -1,8 +1,10 @@
 """Where the pixels of a GeoTIFF lie on the earth, kept in what is written about it, through rasterio."""
 
 import logging
+import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -11,6 +13,7 @@ from focalnet_d2.data.image_reading import READ_ERRORS
 from focalnet_d2.data.result_files import save_json
 from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.warnings_once import warn_once
 
 if TYPE_CHECKING:  # prediction_files.py imports this module
     from .prediction import Prediction
@@ -38,18 +41,26 @@ class Georeference(NamedTuple):
 
 
 def read_georeference(path: Path) -> Georeference | None:
-    """That of a GeoTIFF; None of any other file, and, with a warning, where rasterio is missing."""
+    """That of a GeoTIFF; None of any other file, and, with a warning, where rasterio is missing or cannot read it."""
     if path.suffix.lower() not in SUFFIXES or not _has_geo_keys(path):
         return None
     try:
         import rasterio  # optional: the extra geo
+        from rasterio.errors import RasterioError
     except ImportError:
-        logging.getLogger(__name__).warning(
-            f"{path} says where it lies on the earth; to keep that, install rasterio: pip install 'focalnet-d2[geo]'"
+        warn_once(
+            logging.getLogger(__name__),
+            "rasterio",
+            f"{path} says where it lies on the earth; to keep that, and that of other such files, install rasterio: "
+            "pip install 'focalnet-d2[geo]'",
         )
         return None
-    with rasterio.open(path) as source:
-        return None if source.crs is None else Georeference(source.crs.to_wkt(), tuple(source.transform)[:6])
+    try:
+        with rasterio.open(path) as source:
+            return None if source.crs is None else Georeference(source.crs.to_wkt(), tuple(source.transform)[:6])
+    except (RasterioError, ValueError) as error:
+        _log_loss(path, error)
+        return None
 
 
 def _has_geo_keys(path: Path) -> bool:
@@ -75,23 +86,62 @@ def save_map(labels: np.ndarray, path: Path, georeference: Georeference) -> Path
     return path
 
 
-def save_outlines(prediction: "Prediction", path: Path, georeference: Georeference) -> Path:
-    """Write the objects as GeoJSON, in longitude and latitude: outlines of masks, else boxes."""
-    from rasterio.warp import transform_geom  # optional: the extra geo
+def save_outlines(prediction: "Prediction", path: Path, georeference: Georeference) -> list[Path]:
+    """Write the objects as GeoJSON, in longitude and latitude: outlines of masks, else boxes.
 
+    Returns:
+        The file; none, with a warning, where the image lies in a system of its own, or not on the earth.
+    """
+    try:
+        places = [
+            _on_earth(_outline(prediction, index, georeference), georeference.crs)
+            for index in range(len(prediction.boxes))
+        ]
+    except ValueError as error:
+        _log_loss(prediction.path or path, error)
+        return []
+    objects = zip(prediction.category_ids, prediction.names, prediction.scores, places, strict=True)
     features = [
         {
             "type": "Feature",
             "properties": {"category_id": category, "name": name, "score": float(score)},
-            "geometry": transform_geom(
-                georeference.crs, _LONGITUDE_LATITUDE, _outline(prediction, index, georeference)
-            ),
+            "geometry": place,
         }
-        for index, (category, name, score) in enumerate(
-            zip(prediction.category_ids, prediction.names, prediction.scores, strict=True)
-        )
+        for category, name, score, place in objects
     ]
-    return save_json({"type": "FeatureCollection", "features": features}, path)
+    return [save_json({"type": "FeatureCollection", "features": features}, path)]
+
+
+def _on_earth(geometry: dict[str, Any], crs: str) -> dict[str, Any]:
+    """A geometry in longitude and latitude.
+
+    Raises:
+        ValueError: it has none.
+    """
+    from rasterio._err import CPLE_BaseError  # optional: the extra geo; GDAL's errors have no public name there
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform_geom  # optional, too
+
+    try:
+        place = cast(dict[str, Any], transform_geom(crs, _LONGITUDE_LATITUDE, geometry))
+    except (CPLE_BaseError, RasterioError) as error:
+        raise ValueError("its coordinate system has no longitude and latitude") from error
+    if not all(math.isfinite(number) for number in _numbers(place["coordinates"])):
+        raise ValueError("its coordinates have no longitude and latitude")
+    return place
+
+
+def _numbers(nested: Any) -> Iterator[float]:
+    if isinstance(nested, list | tuple):
+        for one in nested:
+            yield from _numbers(one)
+    else:
+        yield nested
+
+
+def _log_loss(path: Path, error: Exception) -> None:
+    reason = " ".join(str(error).split())
+    logging.getLogger(__name__).warning("What is written of %s does not say where it lies: %s.", path, reason)
 
 
 def _outline(prediction: "Prediction", index: int, georeference: Georeference) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The image files and videos that paths mean, and what the results of each are called."""
 
+import errno
 import glob
 import os
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from focalnet_d2.data.folders.listing import IMAGE_SUFFIXES, Listing
 
 from .output_kinds import RESULT_ENDINGS
 from .video import VIDEO_SUFFIXES
+
+LOCK_FILE = "predict.lock"  # in a folder of results while a process predicts into it
 
 
 def file_path(source: str | os.PathLike) -> Path:
@@ -22,8 +25,18 @@ def file_path(source: str | os.PathLike) -> Path:
     return Path(source).expanduser()
 
 
+def refuse_folder(path: Path) -> None:
+    """Raises an error that says why, where a path that should be an image is a folder."""
+    if path.is_dir():
+        os.scandir(path).close()  # raises, and says why, where it cannot be looked into
+        raise ValueError(f"{path} is a folder where one image is wanted: name the image, or give the folder alone.")
+
+
 def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path]:
     """The image files that a path means: itself, all in and below a folder, or those that fit a pattern; sorted.
+
+    What is in a folder and cannot be looked at is among them, so that whoever reads them says so: links that lead
+    nowhere, and folders that may not be read or lie too deep.
 
     Args:
         videos: a folder means the videos in and below it, too.
@@ -34,7 +47,9 @@ def image_files(source: str | os.PathLike, *, videos: bool = False) -> list[Path
     path = file_path(source)
     if path.is_dir():
         suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) if videos else IMAGE_SUFFIXES
-        files = [path / name for name in Listing(path).with_suffix(*suffixes)]
+        listing = Listing(path)
+        lost = (name for name in listing.left_out if not Path(name).suffix or name.lower().endswith(suffixes))
+        files = [path / name for name in sorted({*listing.with_suffix(*suffixes), *lost})]
     elif path.exists() or not glob.has_magic(str(path)):
         return [path]
     else:
@@ -53,11 +68,10 @@ def named_files(paths: Iterable[str | os.PathLike], out: Path, *, videos: bool =
 
     Raises:
         FileNotFoundError: a folder or pattern without an image.
-        NotADirectoryError: `out` is a file.
+        NotADirectoryError, PermissionError: `out` can be no folder of results.
         ValueError: two files whose results would have one name.
     """
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"{out} is a file, and the results need a folder: name another one.")
+    check_results_folder(out)
     named: dict[str, Path] = {}
     for path in paths:
         folder = file_path(path)
@@ -68,6 +82,26 @@ def named_files(paths: Iterable[str | os.PathLike], out: Path, *, videos: bool =
                     f"The results of {named[name]} and {file} would have one name: predict them into different folders."
                 )
     return named
+
+
+def check_results_folder(out: Path) -> None:
+    """Raises an error, before any work is done, where a folder for results cannot be made or written to."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, and the results need a folder: name another one.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"The results cannot be written: {there} is no folder that can be written to.")
+
+
+def names_too_long(error: OSError, file: Path) -> str:
+    """What to say about an image whose results cannot be written, their names being too long.
+
+    Raises:
+        OSError: the error, if it is another one: a full disk, for example, is one for all images.
+    """
+    if error.errno != errno.ENAMETOOLONG:
+        raise error
+    return f"The results of {file} cannot be written, since their names would be too long."
 
 
 def _without_results(found: list[Path], source: Path, out: Path) -> list[Path]:

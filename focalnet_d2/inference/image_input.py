@@ -25,7 +25,7 @@ from focalnet_d2.data.image_sources import (
     image_in_memory,
 )
 
-from .image_files import file_path
+from .image_files import file_path, refuse_folder
 from .video import is_video
 
 ImageSource = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
@@ -45,8 +45,7 @@ def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
     check_channel_order(channel_order)
     if isinstance(source, str | os.PathLike):
         path = file_path(source)
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder where one image is wanted: name the image, or give the folder alone.")
+        refuse_folder(path)
         if is_video(path):
             raise ValueError(f"{path} is a video where one image is wanted: name an image, or give the video alone.")
         return InputImage(read_image(str(path)), str(path), path)
@@ -56,11 +55,16 @@ def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
 
 
 def _from_tensor(source: Tensor, channel_order: str) -> InputImage:
-    name = f"tensor {str(source.dtype).removeprefix('torch.')} {tuple(source.shape)}"
+    shape = "of several shapes" if source.is_nested else tuple(source.shape)
+    name = f"tensor {str(source.dtype).removeprefix('torch.')} {shape}"
     values = source.detach()
     try:
-        array = (values.float() if values.dtype is torch.bfloat16 else values).cpu().numpy()
-    except (NotImplementedError, TypeError) as error:  # on no device, sparse, quantized, or of 8-bit floats
+        array = (values.float() if values.dtype is torch.bfloat16 else values).cpu().resolve_neg().numpy()
+    except (
+        NotImplementedError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # on no device, sparse, quantized, 8-bit floats, ...
         raise ValueError(f"The {name} holds no plain values: give a dense tensor of uint8 or floats.") from error
     array = array.transpose(1, 2, 0) if array.ndim == 3 else array  # (C, H, W) -> (H, W, C)
     check_shape(array, name, "(3, H, W), or 1 or 4 in place of 3")

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from focalnet_d2.data.class_map import ClassMap
+from focalnet_d2.data.result_documents import has_pixel_ids, pixel_ids
+
 if TYPE_CHECKING:
     from .prediction import Prediction  # not at the top: --help lists the kinds without torch
 
@@ -27,29 +30,35 @@ class Kind(NamedTuple):
         getattr(prediction_files, self.writer)(prediction, start)
 
 
-JSON, PICTURES = "json", "pictures"
+JSON, SEMANTIC, PICTURES = "json", "semantic", "pictures"
 KINDS = {
     JSON: Kind((".json",), "save_objects"),
     "panoptic": Kind((".panoptic.png", ".panoptic.json"), "save_panoptic", "panoptic"),
-    "semantic": Kind((".semantic.png",), "save_semantic", "sem_seg"),
+    SEMANTIC: Kind((".semantic.png",), "save_semantic", "sem_seg"),
     PICTURES: Kind((".picture.png",), "save_picture"),
 }
-# Of the images and videos among the results, GeoTIFFs included.
+# Of all results, GeoTIFFs and videos included, the longer ones first.
 RESULT_ENDINGS = (
-    *(".panoptic.png", ".panoptic.tif", ".semantic.png", ".semantic.tif"),
-    *(".picture.png", ".video.mp4"),
+    *(".panoptic.png", ".panoptic.tif", ".panoptic.json", ".semantic.png", ".semantic.tif"),
+    *(".picture.png", ".video.mp4", ".geojson", ".json"),
 )
 
 
-def choose_kinds(wanted: Sequence[str], tasks: Sequence[str], checkpoint: str) -> list[Kind]:
+def choose_kinds(wanted: Sequence[str], tasks: Sequence[str], checkpoint: str, classes: ClassMap) -> list[Kind]:
     """The kinds with the names that are wanted; of none all but pictures that the model's tasks allow.
 
+    Semantic PNGs that nobody asked for are left out, with a warning, where ids of classes are no values of pixels.
+
     Raises:
-        ValueError: something is wanted that the model does not predict.
+        ValueError: something is wanted that the model does not predict, or that its classes do not allow.
     """
     if impossible := [name for name in wanted if KINDS[name].task not in ("", *tasks)]:
         raise ValueError(
             f"--{impossible[0]} was asked for, but the model of {checkpoint} predicts {', '.join(tasks)} only."
         )
+    if SEMANTIC in wanted:
+        pixel_ids(classes)
     all_of_model = [name for name, kind in KINDS.items() if name != PICTURES and kind.task in ("", *tasks)]
+    if not wanted and SEMANTIC in all_of_model and not has_pixel_ids(classes):
+        all_of_model.remove(SEMANTIC)
     return [KINDS[name] for name in wanted or all_of_model]

@@ -114,9 +114,9 @@ class Prediction(NamedObjects):
         """Objects as the content of a file of labelme; see `prediction_formats.labelme`."""
         return prediction_formats.labelme(self)
 
-    def to_yolo(self) -> list[str]:
-        """Lines of a label file of YOLO; see `prediction_formats.yolo`."""
-        return prediction_formats.yolo(self)
+    def to_yolo(self, *, confidence: bool = False) -> list[str]:
+        """Lines of a label file of YOLO, perhaps with scores; see `prediction_formats.yolo`."""
+        return prediction_formats.yolo(self, confidence=confidence)
 
     def to_supervision(self) -> Any:
         """Objects as `supervision.Detections`; see `prediction_formats.supervision`."""
@@ -145,7 +145,7 @@ class Prediction(NamedObjects):
             picture: also write the picture.
 
         Raises:
-            ValueError: no name for an image without a file, or ids that are no pixel values.
+            ValueError: no name for an image without a file.
         """
         return prediction_files.save_prediction(self, Path(folder), name, picture=picture)
 
@@ -159,7 +159,7 @@ def read_result(
         threshold: objects with a lower score are left out; one for all classes, or one for each.
 
     Raises:
-        ValueError: scores that are NaN.
+        ValueError: scores or boxes that are NaN or infinite.
     """
     found: dict[str, Any] = {}
     if "instances" in result:
@@ -172,10 +172,11 @@ def read_result(
         )
     if "sem_seg" in result:
         scores = result["sem_seg"].detach()  # (K, H, W), or (H, W) classes already
+        _check_finite("scores of pixels", scores, image.name)
         labels = index_of_largest(scores) if scores.ndim == 3 else scores
         found["semantic_map"] = labels.cpu().numpy().astype(np.int32)
     if "scores" in result:
-        _check_finite(result["scores"], image.name)
+        _check_finite("scores", result["scores"], image.name)
         found["class_scores"] = result["scores"].float().softmax(0).cpu().numpy()
     return Prediction(image.pixels, classes, image.path, **found)
 
@@ -183,7 +184,8 @@ def read_result(
 def _objects(instances: Instances, name: str, threshold: float | Sequence[float]) -> dict[str, Any]:
     """Boxes, scores, classes and masks, best score first."""
     scores = instances.scores.float()
-    _check_finite(scores, name)
+    _check_finite("scores", scores, name)
+    _check_finite("boxes", instances.pred_boxes.tensor, name)
     order = kept_objects(instances, threshold)
     found = {
         "boxes": instances.pred_boxes.tensor[order].float().cpu().numpy(),
@@ -204,6 +206,6 @@ def kept_objects(instances: Instances, threshold: float | Sequence[float]) -> Te
     return order[(scores >= (lowest[instances.pred_classes] if lowest.ndim else lowest))[order]]
 
 
-def _check_finite(scores: Tensor, name: str) -> None:
-    if not torch.isfinite(scores).all():
-        raise ValueError(f"The model gives scores that are NaN or infinite for the image {name}.")
+def _check_finite(what: str, values: Tensor, name: str) -> None:
+    if values.is_floating_point() and not torch.isfinite(values).all():
+        raise ValueError(f"The model gives {what} that are NaN or infinite for the image {name}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from focalnet_d2.data.panoptic_png import write_panoptic_ids
-from focalnet_d2.data.result_documents import semantic_ids
+from focalnet_d2.data.result_documents import has_pixel_ids, semantic_ids
 from focalnet_d2.data.result_files import save_json, save_png, start_of_names, with_ending
 
 from .georeference import Georeference, read_georeference, save_map, save_outlines
@@ -25,7 +25,7 @@ def save_prediction(prediction: "Prediction", folder: Path, name: str | None, *,
     written = []
     if prediction.panoptic_map is not None:
         written += save_panoptic(prediction, start)
-    if prediction.semantic_map is not None:
+    if prediction.semantic_map is not None and has_pixel_ids(prediction.classes):
         written += save_semantic(prediction, start)
     if picture:
         written += save_picture(prediction, start)
@@ -36,7 +36,7 @@ def save_objects(prediction: "Prediction", start: Path) -> list[Path]:
     """Write `START.json`, objects and class scores in COCO's format."""
     written = []
     if prediction.boxes is not None and (georeference := _georeference(prediction)):
-        written.append(save_outlines(prediction, with_ending(start, ".geojson"), georeference))
+        written += save_outlines(prediction, with_ending(start, ".geojson"), georeference)
     return [*written, save_json(prediction.to_coco(), with_ending(start, ".json"))]
 
 

@@ -65,11 +65,14 @@ def labelme(prediction: "Prediction") -> dict[str, Any]:
     }
 
 
-def yolo(prediction: "Prediction") -> list[str]:
+def yolo(prediction: "Prediction", *, confidence: bool = False) -> list[str]:
     """Lines of a label file of YOLO, in shares of width and height; classes count from 0, as in the class list.
 
     An object without a mask is `class x_center y_center width height`, one with a mask the outline of its largest part
     (`class x1 y1 x2 y2 ...`), since a line holds one polygon without holes. An empty mask has no line.
+
+    Args:
+        confidence: a line ends with the score, as those that YOLO's own tools save; labels to train on have none.
     """
     height, width = prediction.size
     lines = []
@@ -80,8 +83,9 @@ def yolo(prediction: "Prediction") -> list[str]:
         else:
             shape = _outline(crop_mask(prediction.masks, index))
         if len(shape):
-            shares = np.clip(shape / (width, height), 0, 1).ravel().tolist()
-            lines.append(" ".join([str(int(prediction.class_ids[index])), *(f"{share:.6f}" for share in shares)]))
+            numbers = np.clip(shape / (width, height), 0, 1).ravel().tolist()
+            numbers += [float(prediction.scores[index])] if confidence else []
+            lines.append(" ".join([str(int(prediction.class_ids[index])), *(f"{one:.6f}" for one in numbers)]))
     return lines
 
 

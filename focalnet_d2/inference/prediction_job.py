@@ -3,11 +3,12 @@
 Of a video all frames are predicted by one process, and one that was interrupted begins again.
 """
 
-import errno
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +18,11 @@ from detectron2.utils import comm
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.distributed import all_gather_object, launch, local_rank, on_main_process, process_count
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.folder_lock import folder_lock
 
-from .image_files import named_files
+from .image_files import LOCK_FILE, named_files, names_too_long
 from .output_kinds import Kind, choose_kinds
+from .prediction_counts import PredictionCounts
 from .predictor import Predictor
 from .tiles import TileSettings
 from .tracking import ObjectTracker
@@ -62,11 +65,13 @@ class PredictionJob:
     def settings(self) -> dict[str, Any]:
         """What the results depend on, as plain values."""
         status = os.stat(self.checkpoint) if os.path.exists(self.checkpoint) else None  # it may be an address
+        of_recipe = os.stat(self.recipe) if self.recipe and os.path.isfile(self.recipe) else None  # it may be a name
         return {
             "checkpoint": os.path.abspath(self.checkpoint) if status else self.checkpoint,
             "bytes": status and status.st_size,
             "modified_ns": status and status.st_mtime_ns,
             "recipe": self.recipe,
+            **({"recipe_modified_ns": of_recipe.st_mtime_ns} if of_recipe else {}),
             "threshold": self.threshold,
             "every": self.every,
             "track": self.track,
@@ -76,10 +81,18 @@ class PredictionJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many files there were, and a sentence for each that could not be predicted."""
+    """How a job ended.
+
+    Attributes:
+        files: how many there were; earlier: those whose results an earlier start has left.
+        failures: a sentence for each that could not be predicted.
+        counts: of what was predicted now.
+    """
 
     files: int
     failures: tuple[str, ...]
+    earlier: int = 0
+    counts: PredictionCounts = field(default_factory=PredictionCounts)
 
 
 def launch_prediction(run: Callable[..., Any], job: PredictionJob, *, num_gpus: int = 1, num_processes: int = 1) -> Any:
@@ -112,7 +125,8 @@ def run_prediction(job: PredictionJob, progress: Progress = _without_showing) ->
 
     Raises:
         FileNotFoundError, ValueError: paths without an image, a checkpoint that cannot be used, kinds that its model
-            does not predict, or a folder with results of other settings or other files.
+            does not predict, or a folder with results of other settings or other files, or in which another process
+            predicts.
         OSError: a result cannot be written.
         ImportError: objects are to be tracked and the package trackers is missing.
     """
@@ -127,16 +141,62 @@ def run_prediction(job: PredictionJob, progress: Progress = _without_showing) ->
         tiles=job.tiles,
         trust=job.trust,
     )
-    kinds = choose_kinds(job.kinds, cast(Sequence[str], predictor.model.tasks), job.checkpoint)
-    missing = on_main_process(lambda: _begin(job, files, kinds))
-    videos = {name for name in missing if is_video(files[name])}
-    images = [name for name in missing if name not in videos]
-    failures = [
-        *_predict_images(job, predictor, {name: files[name] for name in _share(images)}, kinds, progress),
-        *_predict_videos(job, predictor, {name: files[name] for name in _share(sorted(videos))}, kinds, progress),
-    ]
-    everywhere = sorted(failure for share in all_gather_object(failures) for failure in share)
-    return Outcome(len(files), tuple(text for _, text in everywhere))
+    kinds = choose_kinds(job.kinds, cast(Sequence[str], predictor.model.tasks), job.checkpoint, predictor.classes)
+    with ExitStack() as stack:
+        missing = on_main_process(lambda: _begin(job, files, kinds, stack))
+        work = _Work(job, predictor, kinds, progress)
+        failures = work.run({name: files[name] for name in missing})
+        everywhere = all_gather_object((failures, work.counts))
+    counts = PredictionCounts()
+    for _, own in everywhere:
+        counts.join(own)
+    texts = tuple(text for _, text in sorted(failure for share, _ in everywhere for failure in share))
+    return Outcome(len(files), texts, len(files) - len(missing), counts)
+
+
+class _Work:
+    """What one process does, and how much that was."""
+
+    def __init__(self, job: PredictionJob, predictor: Predictor, kinds: Sequence[Kind], progress: Progress):
+        self.job, self.predictor, self.kinds, self.progress = job, predictor, kinds, progress
+        self.counts = PredictionCounts()
+
+    def run(self, files: dict[str, Path]) -> list[tuple[str, str]]:
+        """Write the results of this process's share of the files; the names of those that cannot be, and why."""
+        start = time.perf_counter()
+        videos = {name for name in files if is_video(files[name])}
+        failures = [
+            *self._images({name: files[name] for name in _share([name for name in files if name not in videos])}),
+            *self._videos({name: files[name] for name in _share(sorted(videos))}),
+        ]
+        self.counts.seconds = time.perf_counter() - start
+        return failures
+
+    def _images(self, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
+        attempts = self.predictor.attempts(files.values())
+        for name, attempt in zip(self.progress(files, len(files), "images"), attempts):
+            if isinstance(attempt, Exception):
+                yield name, str(attempt)
+                continue
+            try:
+                for kind in self.kinds:
+                    kind.save(attempt, self.job.out / name)
+            except OSError as error:
+                yield name, names_too_long(error, files[name])
+            else:
+                self.counts.add(attempt)
+
+    def _videos(self, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
+        job = self.job
+        for name, path in files.items():
+            try:
+                total = count_frames(path)
+                tracker = ObjectTracker(frame_rate=frame_rate(path)) if job.track else None
+                frames = self.counts.counting(self.predictor.video(path, job.every, tracker=tracker))
+                shown = self.progress(frames, total and -(-total // job.every), f"frames of {name}")
+                save_video(shown, job.out / name, self.kinds, drawn=job.video)
+            except (OSError, ValueError) as error:
+                yield name, str(error)
 
 
 def _share(names: Sequence[str]) -> list[str]:
@@ -144,45 +204,18 @@ def _share(names: Sequence[str]) -> list[str]:
     return list(names[comm.get_rank() :: comm.get_world_size()])
 
 
-def _predict_images(
-    job: PredictionJob, predictor: Predictor, files: dict[str, Path], kinds: Sequence[Kind], progress: Progress
-) -> Iterator[tuple[str, str]]:
-    """Write the results of images; the names of those that cannot be predicted, and why."""
-    attempts = predictor.attempts(files.values())
-    for name, attempt in zip(progress(files, len(files), "images"), attempts):
-        if isinstance(attempt, Exception):
-            yield name, str(attempt)
-            continue
-        try:
-            for kind in kinds:
-                kind.save(attempt, job.out / name)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:  # a full disk, for example, is one for all images
-                raise
-            yield name, f"The results of {files[name]} cannot be written, since their names would be too long."
-
-
-def _predict_videos(
-    job: PredictionJob, predictor: Predictor, files: dict[str, Path], kinds: Sequence[Kind], progress: Progress
-) -> Iterator[tuple[str, str]]:
-    """As `_predict_images`, video after video."""
-    for name, path in files.items():
-        try:
-            total = count_frames(path)
-            tracker = ObjectTracker(frame_rate=frame_rate(path)) if job.track else None
-            frames = predictor.video(path, job.every, tracker=tracker)
-            shown = progress(frames, total and -(-total // job.every), f"frames of {name}")
-            save_video(shown, job.out / name, kinds, drawn=job.video)
-        except (OSError, ValueError) as error:
-            yield name, str(error)
-
-
-def _begin(job: PredictionJob, files: dict[str, Path], kinds: Sequence[Kind]) -> list[str]:
+def _begin(job: PredictionJob, files: dict[str, Path], kinds: Sequence[Kind], stack: ExitStack) -> list[str]:
     """Note what the folder is predicted with; the names of the files whose results are not complete.
 
+    Args:
+        stack: gets the lock of the folder.
+
     Raises:
-        ValueError: it holds results of other settings, which would be taken for those of these, or of other files.
+        ValueError: it holds results of other settings, which would be taken for those of these, or of other files, or
+            another process is at work there.
     """
+    remedy = "wait until it has ended, or name another folder by --out."
+    stack.enter_context(folder_lock(job.out, LOCK_FILE, remedy, keep_file=False))
     file, settings = job.out / SETTINGS, job.settings()
     sources: dict[str, str] = {}
     if file.is_file():
@@ -227,6 +260,6 @@ def _is_done(job: PredictionJob, name: str, path: Path, kinds: Sequence[Kind]) -
     )
     try:
         changed = path.stat().st_mtime_ns
-        return all(file.stat().st_mtime_ns >= changed for file in results)
+        return all(file.is_file() and file.stat().st_mtime_ns >= changed for file in results)
     except OSError:  # one does not exist
         return False

@@ -7,7 +7,7 @@ predictor("street.jpg").save("out", picture=True)
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from focalnet_d2.utils.attempts import raising
 
 from .image_files import file_path, image_files
 from .image_input import ImageSource, InputImage, read_input
+from .options import check_options
 from .prediction import Prediction, read_result
 from .thresholds import DEFAULT
 from .tiles import TileSettings, predict_tiled
@@ -90,10 +91,7 @@ class Predictor:
         tiles: TileSettings | None = None,
         trust: bool = False,
     ) -> None:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold} must be from 0 to 1.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
+        check_options(threshold, batch_size, channel_order)
         target = resolve_device(device)
         model, loaded, self.classes, kept = load_trained(checkpoint, recipe, overrides=overrides, trust=trust)
         self.model = predict_in(model.to(target).eval(), loaded.train.amp)
@@ -157,22 +155,24 @@ class Predictor:
                 stamped = replace(prediction, frame_index=frame.index, time=frame.time)
                 yield stamped if tracker is None else tracker.update(stamped)
 
-    def attempts(self, images: Iterable[ImageSource | InputImage]) -> Iterator[Prediction | OSError | ValueError]:
+    def attempts(self, images: Iterable[ImageSource | InputImage]) -> Generator[Prediction | OSError | ValueError]:
         """As `stream`, but with an error in the place of an image that cannot be predicted: the others go on."""
         if self.tiles is not None:
             yield from (self._by_tiles(source, self.tiles) for source in images)
             return
-        remaining = iter(images)
-        with ThreadPoolExecutor(READERS) as readers:
+        remaining, readers = iter(images), ThreadPoolExecutor(READERS)
 
-            def read_on() -> list[Future]:
-                return [readers.submit(self._read_input, one) for one in itertools.islice(remaining, self.batch_size)]
+        def read_on() -> list[Future]:
+            return [readers.submit(self._read_input, one) for one in itertools.islice(remaining, self.batch_size)]
 
+        try:
             ahead = read_on()
             while ahead:
                 sources = [future.result() for future in ahead]
                 ahead = read_on()  # while the network is at work
                 yield from self._predict(sources)
+        finally:  # perhaps in the garbage collection, where waiting for a thread may wait for what itself holds
+            readers.shutdown(wait=False, cancel_futures=True)
 
     def _by_tiles(self, source: ImageSource | InputImage, tiles: TileSettings) -> Prediction | OSError | ValueError:
         image = self._read_input(source)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +21,8 @@ from focalnet_d2.engine.own_data import read_recipe
 
 from .loading import fill
 from .thresholds import score_thresholds_of
+
+EXPORTED = (".onnx", ".xml", ".torchscript", ".pt2")  # endings of what `focalnet-d2 export` writes
 
 
 class Trained(NamedTuple):
@@ -55,16 +58,43 @@ def load_trained(
         RecipeError: the file holds no recipe and none is given, or it cannot be used.
         ValueError: the file cannot be read, does not fit, or has weights that are NaN; each names the file.
     """
-    path = fspath(checkpoint)
+    path = _checkpoint_path(checkpoint)
     content = read_checkpoint(path)
     if recipe is not None:
         loaded, of = read_recipe(recipe, overrides, trust=trust), ""
     else:
         loaded, of = recipe_of(content, path, overrides, trust=trust), f"The recipe in {path}: "
-    model = build(loaded.model, f"{of}model")
+    model = _build(loaded, of)
     fill(model, loaded, content, path)
     classes = classes_of(content, loaded, cast(int, model.num_classes), path)
     return Trained(model, loaded, classes, score_thresholds_of(content, classes, path))
+
+
+def _checkpoint_path(checkpoint: str | PathLike) -> str:
+    """The path, or address, `~` being the home folder.
+
+    Raises:
+        ValueError: it is empty, or of an exported model.
+    """
+    path = expanduser(fspath(checkpoint))
+    if not path:
+        raise ValueError("'' is no path of a checkpoint: name a file of a run, such as output/mine/model_best.pth.")
+    if Path(path).suffix.lower() in EXPORTED:
+        raise ValueError(
+            f"{path} is an exported model and no checkpoint: predict with it by `focalnet-d2 runtime`, or name the "
+            "checkpoint that it was made of."
+        )
+    return path
+
+
+def _build(recipe: DictConfig, of: str) -> nn.Module:
+    """The model of a recipe; `of` is what messages begin with where it comes from a checkpoint."""
+    try:
+        return build(recipe.model, f"{of}model")
+    except RecipeError as error:
+        if not of:
+            raise
+        raise RecipeError(f"{error} A checkpoint of a newer version needs that version of focalnet-d2.") from error
 
 
 def recipe_of(

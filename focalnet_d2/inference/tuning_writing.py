@@ -36,6 +36,14 @@ def require_recipe(content: Mapping[str, Any], path: str) -> str:
     return text
 
 
+def require_writable(path: str) -> None:
+    """Raises PermissionError, before any work is done, where a checkpoint may not be replaced."""
+    if not os.stat(path).st_mode & 0o222 or not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{path} may not be written to, so --write cannot keep thresholds in it: copy it, or change its rights."
+        )
+
+
 def write_thresholds(checkpoint: str | os.PathLike, tuning: Tuning) -> list[Path]:
     """Put what was found into the checkpoint: panoptic thresholds into its recipe, scores into its metadata.
 

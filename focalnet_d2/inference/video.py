@@ -4,6 +4,7 @@ Frames come upright, in the colors that the file says, and with their time stamp
 which are kept in what is written.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,11 @@ import numpy as np
 
 from focalnet_d2.utils.atomic_write import atomic_open
 
+logger = logging.getLogger(__name__)
+
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 
+_WHOLE, _LAST = 0.95, 1.0  # share of a video, less the seconds that a last frame may stay, that is no early end
 _TICK = Fraction(1, 90_000)  # second; frame rates from 1 to 120 are whole numbers of it
 _BT709 = 1  # number of the color space in the standard, and of its primaries and transfer function
 
@@ -53,16 +57,18 @@ def read_video(path: str | os.PathLike, every: int = 1) -> Iterator[Frame]:
     """
     if every < 1:
         raise ValueError(f"every={every} must be at least 1: it counts frames.")
-    count = 0
+    count, end = 0, 0.0
     with _open_stream(Path(path)) as stream:
         stream.thread_type = "AUTO"  # frames are decoded on several cores
         rate = _rate(stream)
         for count, frame in enumerate(stream.container.decode(stream), 1):
+            time = float((count - 1) / rate) if frame.time is None else frame.time
+            end = max(end, time + float(1 / rate))
             if (count - 1) % every == 0:
-                time = float((count - 1) / rate) if frame.time is None else frame.time
                 yield Frame(count - 1, time, _upright(frame))
-    if not count:
-        raise ValueError(f"{path} is a video without a frame.")
+        if not count:
+            raise ValueError(f"{path} is a video without a frame.")
+        _warn_of_early_end(Path(path), stream, end)
 
 
 def count_frames(path: str | os.PathLike) -> int | None:
@@ -83,6 +89,16 @@ def frame_rate(path: str | os.PathLike) -> float:
     """
     with _open_stream(Path(path)) as stream:
         return float(_rate(stream))
+
+
+def _warn_of_early_end(path: Path, stream: Any, end: float) -> None:
+    """Say so where a video ends, at `end` seconds, well before its head says: it is cut off, or damaged from there."""
+    wanted = stream.duration and float(stream.duration * stream.time_base)
+    if wanted is None and len(stream.container.streams) == 1 and stream.container.duration:
+        wanted = stream.container.duration / 1_000_000  # microseconds
+    start = float((stream.start_time or 0) * stream.time_base)
+    if wanted and end - start < _WHOLE * wanted - _LAST:
+        logger.warning("%s ends after %.1f s of %.1f s: it is cut off, or damaged there.", path, end - start, wanted)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{_hidden_start(path)}{secrets.token_hex(8)}{UNFINISHED}")  # no other writer's
+    unfinished = unfinished_path(path)
     try:
         with open(unfinished, "wb") as file:
             yield file
@@ -39,21 +39,32 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
         _sync_folder(path.parent)
 
 
+def unfinished_path(path: Path) -> Path:
+    """A hidden path beside a file for what becomes that file; no other writer has it."""
+    return path.with_name(f"{_hidden_start(path)}{secrets.token_hex(8)}{UNFINISHED}")
+
+
 def write_atomically(path: str | os.PathLike, content: bytes | str, *, sync: bool = False) -> None:
     """Writes a file that appears complete or not at all; text is written as UTF-8, its lines as they are.
+
+    Bytes of a file's name that are no UTF-8 are escaped as JSON does it: `\\udcff`.
 
     Args:
         path, sync: see `atomic_open`; without `sync`, a file that a power cut damages has to be made again.
         content: all of the file.
     """
     with atomic_open(path, sync=sync) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed writers have left beside the files of a folder in which nobody else writes now."""
+    """Removes the files that killed writers have left in a folder in which nobody else writes now.
+
+    Folders stay: an export may be at work in one, beside the checkpoint that it reads.
+    """
     for path in folder.glob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def raise_with_file(error: BaseException, path: Path) -> NoReturn:

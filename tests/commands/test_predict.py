@@ -9,7 +9,14 @@ import torch
 from PIL import Image
 
 from focalnet_d2.commands.main import main
+from focalnet_d2.config.lazy import recipe_to_yaml
+from focalnet_d2.data.class_map import class_map
+from focalnet_d2.export.formats import FORMATS
+from focalnet_d2.inference import trained
+from focalnet_d2.inference.image_files import LOCK_FILE
 from focalnet_d2.inference.predictor import Predictor
+from focalnet_d2.utils import warnings_once
+from focalnet_d2.utils.folder_lock import folder_lock
 from tests.inference.checkpoints import small_recipe, write
 
 
@@ -161,3 +168,107 @@ def test_results_need_a_folder(images, tmp_path, capsys):
     (tmp_path / "out").write_text("mine")
     assert main(["predict", "none.pth", str(images), "--out", str(tmp_path / "out")]) == 2
     assert "out is a file, and the results need a folder" in capsys.readouterr().err
+    assert main(["predict", "none.pth", str(images), "--out", str(tmp_path / "out" / "below")]) == 2
+    assert "out is a file, and the results need a folder" in capsys.readouterr().err
+
+
+def test_what_a_folder_has_and_cannot_be_looked_at_is_listed(checkpoint, images, tmp_path, monkeypatch, capsys):
+    (images / "gone.jpg").symlink_to("missing.jpg")
+    (images / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    out = tmp_path / "out"
+    assert main(["predict", checkpoint, str(images), "--out", str(out), "--json", "--device", "cpu"]) == 1
+    printed = capsys.readouterr()
+    assert "2 of 4 files" in printed.out
+    assert f"The image file {images / 'gone.jpg'} does not exist." in printed.err
+    assert f"Permission denied: '{images / 'closed'}'" in printed.err
+
+
+def test_the_end_says_how_much_there_was(checkpoint, images, tmp_path, capsys):
+    command = ["predict", checkpoint, "--out", str(tmp_path / "out"), "--device", "cpu", "--threshold", "0"]
+    assert main([*command, str(images / "a.png")]) == 0
+    objects = len(json.loads((tmp_path / "out" / "a.png.json").read_text())["annotations"])
+    segments = json.loads((tmp_path / "out" / "a.png.panoptic.json").read_text())["annotations"][0]["segments_info"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"1 image, {objects} objects, {len(segments)} segments, ")
+    assert last.endswith(" images a second")
+    assert main([*command, str(images)]) == 0
+    assert "2 of 2 files are predicted in " in (printed := capsys.readouterr().out)
+    assert ", 1 of them by an earlier start" in printed
+    assert main([*command, str(images)]) == 0
+    assert capsys.readouterr().out.endswith(", 2 of them by an earlier start\n")
+
+
+def test_two_processes_do_not_predict_into_one_folder(checkpoint, images, tmp_path, capsys):
+    def start() -> int:
+        return main(["predict", checkpoint, str(images), "--out", str(tmp_path), "--json", "--device", "cpu"])
+
+    with folder_lock(tmp_path, LOCK_FILE, "wait."):
+        if (child := os.fork()) == 0:
+            status = -1
+            try:
+                status = start()
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert not (tmp_path / "predict.json").exists()
+    assert start() == 0
+    assert not (tmp_path / LOCK_FILE).exists()
+
+
+def test_ids_of_classes_that_are_no_values_of_pixels(images, tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(warnings_once, "_said", set())
+    recipe = small_recipe("mask2former")
+    names = [f"class {index}" for index in range(recipe.model.num_classes)]
+    classes = class_map([f"id {name}" for name in names], names).to_plain()
+    path = str(write(tmp_path / "model.pth", recipe, metadata={"classes": classes}))
+    command = ["predict", path, str(images / "a.png"), "--device", "cpu", "--out"]
+    assert main([*command, str(tmp_path / "out"), "--semantic"]) == 2
+    assert "The class id 'id class 0' is no value of a pixel" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, str(tmp_path / "out")]) == 0
+    assert "no semantic PNG can hold it. None is written." in caplog.text
+    assert {"a.png.json", "a.png.panoptic.png"} < files_of(tmp_path / "out")
+
+
+def test_a_folder_in_the_place_of_a_result_is_no_result(checkpoint, images, tmp_path, capsys):
+    (tmp_path / "out" / "a.png.json").mkdir(parents=True)
+    assert main(["predict", checkpoint, str(images), "--out", str(tmp_path / "out"), "--json", "--device", "cpu"]) == 2
+    assert "a.png.json" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_no_checkpoints(images, tmp_path, capsys):
+    for ending in trained.EXPORTED:
+        assert main(["predict", f"model{ending}", str(images), "--out", str(tmp_path / "out")]) == 2
+        assert f"model{ending} is an exported model and no checkpoint" in capsys.readouterr().err
+    assert set(trained.EXPORTED) == {one.ending for one in FORMATS.values()}
+    assert main(["predict", "", str(images), "--out", str(tmp_path / "out")]) == 2
+    assert "'' is no path of a checkpoint" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_a_newer_version_is_said_to_be_perhaps_one(images, tmp_path, capsys):
+    recipe = small_recipe("classifier")
+    recipe.model.from_tomorrow = 1
+    path = write(tmp_path / "model.pth", small_recipe("classifier"), recipe=recipe_to_yaml(recipe))
+    assert main(["predict", str(path), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    printed = capsys.readouterr().err
+    assert "unexpected keyword argument 'from_tomorrow'" in printed
+    assert "A checkpoint of a newer version needs that version of focalnet-d2." in printed
+
+
+def test_a_recipe_that_was_changed_is_another_setting(images, tmp_path, capsys):
+    path = write(tmp_path / "model.pth", small_recipe("classifier"), recipe="")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe_to_yaml(small_recipe("classifier")))
+    command = ["predict", str(path), str(images), "--out", str(tmp_path / "out"), "--recipe", str(recipe), "--device"]
+    assert main([*command, "cpu"]) == main([*command, "cpu"]) == 0
+    os.utime(recipe, (1, 1))
+    assert main([*command, "cpu"]) == 2
+    assert "with other settings" in capsys.readouterr().err

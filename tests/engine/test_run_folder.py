@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from focalnet_d2.engine import run_folder
 from focalnet_d2.engine.run_folder import RunIdentity, locked, read_identity, remove_run, require_free, require_one_run
+from focalnet_d2.utils import folder_lock
 
 
 def checkpoint(path, run=None):
@@ -119,7 +119,7 @@ def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch, caplo
     def fail(*args):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(run_folder.fcntl, "lockf", fail)
+    monkeypatch.setattr(folder_lock.fcntl, "lockf", fail)
     with caplog.at_level("WARNING"), locked(tmp_path):
         pass
     assert "cannot be locked (No locks available)" in caplog.text

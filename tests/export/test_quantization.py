@@ -38,7 +38,7 @@ def test_weights_are_kept_by_the_names_of_their_parameters(tmp_path):
 
 
 @pytest.mark.parametrize(("format", "ending"), [("onnx", ".onnx"), ("openvino", ".xml")])
-def test_images_of_different_sizes_calibrate(tmp_path, format, ending):
+def test_images_of_different_sizes_calibrate(tmp_path, format, ending, capsys, caplog):
     recipe = small_recipe("upernet")
     recipe.model.backbone.embed_dim, recipe.model.backbone.depths = 16, [1, 1, 1, 1]
     checkpoint = write(tmp_path / "model.pth", recipe)
@@ -49,6 +49,10 @@ def test_images_of_different_sizes_calibrate(tmp_path, format, ending):
     for more in ([], ["--int8", tmp_path / "model.pth"]):
         found = export.main([*map(str, arguments), *map(str, more), "--out", str(tmp_path / f"{len(more)}{ending}")])
         assert found == (2 if more else 0)
+    printed = capsys.readouterr().out
+    assert "what 8-bit integers cost is seen on annotated images" in printed
+    assert "difference" not in printed
+    assert "Please consider" not in caplog.text
     model = ExportedModel(tmp_path / f"0{ending}", threads=1)
     assert model.description.precision == "int8"
     first, second = model([tmp_path / "0.png", tmp_path / "1.png"])

@@ -12,6 +12,7 @@ from PIL import Image
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.georeference import Georeference, read_georeference, save_map, save_outlines
 from focalnet_d2.inference.prediction import Prediction
+from focalnet_d2.utils import warnings_once
 
 rasterio = pytest.importorskip("rasterio")
 CLASSES = class_map([7], ["roof"])
@@ -58,11 +59,11 @@ def test_a_map_lies_where_its_image_lies(tmp_path: Path):
 def test_outlines_of_boxes_and_masks_lie_where_their_pixels_lie(tmp_path: Path):
     georeference = read_georeference(geotiff(tmp_path / "a.tif"))
     expected = [[465005, 5247980], [465015, 5247990]]  # columns 10 to 30, rows 20 to 40
-    boxes = save_outlines(prediction(), tmp_path / "boxes.geojson", georeference)
+    (boxes,) = save_outlines(prediction(), tmp_path / "boxes.geojson", georeference)
     assert np.allclose(corners(boxes), expected, atol=1e-3)
     mask = np.zeros((1, 40, 60), bool)
     mask[0, 20:40, 10:30] = True
-    masks = save_outlines(prediction(mask), tmp_path / "masks.geojson", georeference)
+    (masks,) = save_outlines(prediction(mask), tmp_path / "masks.geojson", georeference)
     assert np.allclose(corners(masks), expected, atol=1e-3)
 
 
@@ -76,8 +77,10 @@ def test_files_without_a_georeference_have_none(tmp_path: Path):
 def test_without_rasterio_a_warning_says_what_is_lost(tmp_path: Path, monkeypatch, caplog):
     path = geotiff(tmp_path / "a.tif")
     monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setattr(warnings_once, "_said", set())
     with caplog.at_level(logging.WARNING):
-        assert read_georeference(path) is None
+        assert [read_georeference(path) for _ in range(3)] == [None] * 3
+    assert len(caplog.records) == 1
     assert "a.tif says where it lies on the earth" in caplog.text
     assert "pip install 'focalnet-d2[geo]'" in caplog.text
 
@@ -87,3 +90,23 @@ def test_a_georeference_is_plain(tmp_path: Path):
     assert isinstance(georeference, Georeference)
     assert "UTM zone 32N" in georeference.crs
     assert georeference.transform == TRANSFORM
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"), [('LOCAL_CS["site"]', TRANSFORM), ("EPSG:32632", (1e6, 0.0, 1e12, 0.0, -1e6, 1e12))]
+)
+def test_places_that_are_not_on_the_earth_have_no_outlines(tmp_path: Path, crs, transform, caplog):
+    assert save_outlines(prediction(), tmp_path / "a.geojson", Georeference(crs, transform)) == []
+    assert "a.geojson does not say where it lies: its coordinate" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_georeference_that_rasterio_cannot_read_is_said(tmp_path: Path, monkeypatch, caplog):
+    path = geotiff(tmp_path / "a.tif")
+
+    def refuse(path):
+        raise rasterio.errors.RasterioIOError("no room")
+
+    monkeypatch.setattr(rasterio, "open", refuse)
+    assert read_georeference(path) is None
+    assert "a.tif does not say where it lies: no room." in caplog.text

@@ -136,11 +136,29 @@ def test_gray_that_is_multiplied_by_its_alpha_is_laid_over_white():
         torch.zeros(3, 4, 4).to_sparse(),
         torch.zeros(3, 4, 4, dtype=torch.float8_e4m3fn),
         torch.quantize_per_tensor(torch.zeros(3, 4, 4), 0.1, 0, torch.quint8),
+        torch.zeros(3, 4, 4, dtype=torch.complex64).conj(),
     ],
 )
 def test_tensors_that_hold_no_plain_values_are_named(source):
     with pytest.raises(ValueError, match=r"The tensor \w+ \(3, 4, 4\) holds no plain values: give a dense"):
         read_input(source)
+
+
+def test_a_tensor_may_be_a_view_of_its_opposite(pixels):
+    opposite = -(torch.from_numpy(pixels).permute(2, 0, 1) / 255)
+    assert np.array_equal(read_input(torch._neg_view(opposite)).pixels, read_input(-opposite).pixels)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_of_several_shapes_are_said_to_be_that():
+    with pytest.raises(ValueError, match="tensor float32 of several shapes holds no plain values"):
+        read_input(torch.nested.nested_tensor([torch.zeros(3, 4), torch.zeros(3, 5)]))
+
+
+def test_values_that_are_masked_are_not_taken_for_pixels(pixels):
+    assert np.array_equal(read_input(np.ma.masked_array(pixels)).pixels, pixels)
+    with pytest.raises(ValueError, match=r"has masked values: say what they are, as by array.filled\(0\)"):
+        read_input(np.ma.masked_array(pixels, pixels > 9))
 
 
 @pytest.mark.parametrize("source", [Image.new("RGB", (0, 5)), np.zeros((0, 5)), torch.zeros(1, 5, 0)])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from focalnet_d2.data.panoptic_labels import read_listed_ids
 from focalnet_d2.inference.image_input import InputImage
 from focalnet_d2.inference.prediction import Prediction, read_result
 from focalnet_d2.structures.packed_masks import PackedMasks
+from focalnet_d2.utils import warnings_once
 
 CLASSES = class_map([30, 7, 200], ["cat", "dog", "grass"], things=[True, True, False])
 SIZE = (24, 32)
@@ -79,6 +81,20 @@ def test_scores_that_are_no_numbers_are_refused():
     broken = result()
     broken["instances"].scores[1] = float("nan")
     with pytest.raises(ValueError, match=r"NaN or infinite for the image a.jpg"):
+        read_result(broken, InputImage(np.zeros((*SIZE, 3), np.uint8), "a.jpg"), classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        ({"sem_seg": torch.full((3, *SIZE), float("nan"))}, "scores of pixels"),
+        ({"scores": torch.tensor([0.0, float("inf")])}, "scores"),
+        ({"instances": Instances(SIZE, pred_boxes=Boxes(torch.full((1, 4), float("nan"))), scores=torch.ones(1),
+                                 pred_classes=torch.zeros(1, dtype=torch.long))}, "boxes"),
+    ],
+)  # fmt: skip
+def test_whatever_is_no_number_is_refused(broken, what):
+    with pytest.raises(ValueError, match=rf"gives {what} that are NaN or infinite for the image a.jpg"):
         read_result(broken, InputImage(np.zeros((*SIZE, 3), np.uint8), "a.jpg"), classes=CLASSES)
 
 
@@ -154,6 +170,23 @@ def test_lines_of_yolo_are_boxes_or_outlines():
         points = np.array(line.split()[1:], float).reshape(-1, 2) * SIZE[::-1]
         drawn = mask_codec.decode(mask_codec.frPyObjects([points.ravel().tolist()], *SIZE))[..., 0].astype(bool)
         assert np.logical_xor(drawn, mask).sum() <= 4  # the corners of a rectangle
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_lines_of_yolo_may_end_with_scores(masks):
+    found = prediction() if masks else without_masks(prediction())
+    lines = found.to_yolo(confidence=True)
+    assert [line.rpartition(" ")[0] for line in lines] == found.to_yolo()
+    np.testing.assert_allclose([float(line.split()[-1]) for line in lines], found.scores, atol=1e-6)
+
+
+def test_ids_that_no_pixel_can_have_leave_the_other_files(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(warnings_once, "_said", set())
+    found = replace(prediction(), classes=class_map(["c", "d", "g"], ["cat", "dog", "grass"]))
+    written = [{path.name for path in found.save(tmp_path / name, name)} for name in ("a", "b")]
+    assert written[0] == {"a.json", "a.panoptic.json", "a.panoptic.png"}
+    assert written[1] == {"b.json", "b.panoptic.json", "b.panoptic.png"}
+    assert caplog.text.count("The class id 'c' is no value of a pixel") == 1
 
 
 def test_yolo_is_read_back_equal_by_our_reader(tmp_path):

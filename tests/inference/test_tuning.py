@@ -200,3 +200,10 @@ def test_means_leave_classes_without_objects_out():
     found = Tuning({}, None, (ClassTuning("a", 0.5, 0.4, some, f1), ClassTuning("b", 0.5, 0.5, none, f1)))
     assert found.mean_f1("tuning") == (10.0, 30.0)
     assert np.isnan(found.mean_f1("reporting").after)
+
+
+def test_a_checkpoint_that_may_not_be_written_is_refused_before_the_work(copied, runs, monkeypatch, capsys):
+    copied.chmod(0o444)
+    monkeypatch.setattr(Mask2Former, "predict", None)
+    assert main(["tune", str(copied), str(runs["mask2former"][0]), "--device", "cpu", "--write"]) == 2
+    assert f"{copied} may not be written to, so --write cannot keep thresholds in it" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Videos in and out: pixels, turning, time stamps, odd sizes, and files that are none."""
 
+import re
 import struct
 from pathlib import Path
 
@@ -133,3 +134,29 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch):
     write_video(tmp_path / "a.mp4")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert count_frames("~/a.mp4") == len(list(read_video("~/a.mp4"))) == len(TIMES)
+
+
+def test_a_video_that_ends_early_is_named(tmp_path: Path, caplog):
+    """As Matroska, whose head says how long it is and whose frames come one by one."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.mkv"
+    draws = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for _ in range(20):
+            frame = av.VideoFrame.from_ndarray(draws.integers(0, 256, (48, 64, 3), dtype=np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuvj420p")))
+        container.mux(stream.encode(None))
+    assert len(list(read_video(path, every=3))) == 7
+    assert caplog.text == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert 5 < len(list(read_video(path))) < 15
+    assert re.search(r"a.mkv ends after [123]\.\d s of 4.0 s: it is cut off, or damaged there", caplog.text)
+
+
+def test_frames_that_stay_long_are_no_early_end(tmp_path: Path, caplog):
+    path = tmp_path / "a.mp4"
+    write_frames(path, ((32, 32), 0.0), ((32, 32), 0.5), ((32, 32), 8.0))
+    list(read_video(path))
+    assert caplog.text == ""

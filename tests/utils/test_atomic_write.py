@@ -1,5 +1,7 @@
 """Files that are replaced as a whole, or left as they were."""
 
+import json
+import os
 import resource
 from contextlib import contextmanager
 
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from focalnet_d2.checkpoint import save_checkpoint
-from focalnet_d2.utils.atomic_write import atomic_open, remove_unfinished, write_atomically
+from focalnet_d2.utils.atomic_write import atomic_open, remove_unfinished, unfinished_path, write_atomically
 
 
 @pytest.mark.parametrize("sync", [True, False])
@@ -109,3 +111,19 @@ def test_a_name_that_is_too_long_is_the_one_in_the_message(tmp_path):
     with pytest.raises(OSError, match="File name too long") as raised:
         write_atomically(path, "whole")
     assert raised.value.filename == str(path)
+
+
+def test_names_of_any_bytes_can_be_in_a_text(tmp_path):
+    """As JSON reads them back."""
+    name = os.fsdecode(b"\xff.png")
+    write_atomically(tmp_path / "a.json", json.dumps([name], ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == [name]
+
+
+def test_folders_that_look_unfinished_stay(tmp_path):
+    for name in ("a", "n" * 200):
+        unfinished_path(tmp_path / name).touch()
+    export = unfinished_path(tmp_path / "model.onnx")
+    export.mkdir()
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [export]

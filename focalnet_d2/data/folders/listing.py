@@ -16,6 +16,7 @@ from .compact_texts import ChosenTexts, CompactTexts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
 MAX_DEPTH = 8  # folders below the root
+_NOWHERE = "\0"
 _NO_DATA = {"__MACOSX", "__pycache__", "lost+found"}
 
 
@@ -28,6 +29,7 @@ class Listing:
     Attributes:
         root: absolute.
         files: paths relative to the root, with "/", sorted.
+        left_out: those of folders that cannot be read or lie too deep, and of links that lead nowhere.
 
     Raises:
         FileNotFoundError: there is no such folder, or it is a file.
@@ -39,7 +41,8 @@ class Listing:
             raise FileNotFoundError(f"{self.root} is a file: name the folder that has it and the images.")
         if not self.root.is_dir():
             raise FileNotFoundError(f"The data folder {self.root} does not exist: correct data.root.")
-        self.files: Sequence[str] = CompactTexts(_walk(str(self.root), "", frozenset()))
+        self.left_out: list[str] = []
+        self.files: Sequence[str] = CompactTexts(_walk(str(self.root), "", frozenset(), self.left_out))
 
     def with_suffix(self, *suffixes: str) -> Sequence[str]:
         """The files with one of these suffixes, which are in small letters and begin with a dot."""
@@ -105,42 +108,54 @@ def ancestors(path: str) -> Iterator[str]:
         path = path.rpartition("/")[0]
 
 
-def _walk(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(root: str, folder: str, above: frozenset[tuple[int, int]], left_out: list[str]) -> Iterator[str]:
     """Relative paths of the files in and below a relative folder, sorted.
 
     Args:
         above: device and number of the folders on the way from the root; a link to one of them is not followed.
+        left_out: gets the paths of what cannot be looked at.
     """
     path = os.path.join(root, folder)
     try:
         status = os.stat(path)
         names = _names(path)
-    except OSError:  # a folder that may not be read, or a link that leads nowhere
+    except OSError:  # it may not be read
+        left_out.append(folder)
         return
     identity = (status.st_dev, status.st_ino)
-    if identity in above or len(above) > MAX_DEPTH:
+    if identity in above:
+        return
+    if len(above) > MAX_DEPTH:
+        left_out.append(folder)
         return
     for name in names:
         relative = f"{folder}/{name}" if folder else name
         if name.endswith("/"):
-            yield from _walk(root, relative[:-1], above | {identity})
+            yield from _walk(root, relative[:-1], above | {identity}, left_out)
+        elif name.endswith(_NOWHERE):
+            left_out.append(relative[:-1])
         else:
             yield relative
 
 
 def _names(path: str) -> list[str]:
-    """Names of what is in a folder, those of folders with "/" after them, in the order of the paths that they begin."""
+    """Names of what is in a folder, in the order of the paths that they begin.
+
+    Those of folders have "/" after them, those of links that lead nowhere a character that no name has.
+    """
     with os.scandir(path) as scanned:
         entries = [one for one in scanned if not one.name.startswith(".") and one.name not in _NO_DATA]
         return sorted(f"{one.name}{ending}" for one in entries if (ending := _ending(one)) is not None)
 
 
 def _ending(entry: os.DirEntry) -> str | None:
-    """ "/" of a folder, "" of a file; None of something else, or of a link that leads round in a circle."""
+    """ "/" of a folder, "" of a file, `_NOWHERE` of a link to nothing or to itself; None of something else."""
     try:
-        return "/" if entry.is_dir() else "" if entry.is_file() else None
+        if entry.is_dir():
+            return "/"
+        return "" if entry.is_file() else _NOWHERE if not os.path.exists(entry.path) else None
     except OSError:
-        return None
+        return _NOWHERE
 
 
 def _hash(name: str) -> int:

@@ -49,3 +49,22 @@ def test_a_link_that_leads_round_in_a_circle_hides_no_other_file(tmp_path):
     (tmp_path / "a" / "round").symlink_to("round")
     (tmp_path / "a" / "nowhere").symlink_to("missing")
     assert list(Listing(tmp_path).files) == ["a/1.png"]
+
+
+def test_what_cannot_be_looked_at_is_noted(tmp_path, monkeypatch):
+    for name in ("open/a.png", "closed/b.png", "1/2/3/4/5/6/7/8/9/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "open" / "gone.png").symlink_to("missing.png")
+    os.mkfifo(tmp_path / "open" / "pipe.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = Listing(tmp_path)
+    assert list(listing.files) == ["open/a.png"]
+    assert listing.left_out == ["1/2/3/4/5/6/7/8/9", "closed", "open/gone.png"]
