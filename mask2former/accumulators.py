@@ -121,13 +121,19 @@ class PanopticMap:
         self.areas += ones_where(torch.ge, mask_probs, 0.5).sum(-1).sum(-1, dtype=torch.int64)
 
     def result(self) -> tuple[Tensor, list[dict]]:
-        """(H, W) int32 segment ids, 0 for none, and the segments in the order of their ids."""
+        """(H, W) int32 segment ids, 0 for none, and the segments in the order of their ids.
+
+        To what `number_segments` says of a segment comes "score", the highest of its queries.
+        """
         count = len(self.queries)
         if count == 0:
             return self.owners, []
         ids, segments = number_segments(
             self.labels, *self._pixels(), thing_ids=self.thing_ids, overlap_threshold=self.overlap_threshold
         )
+        for number, score in zip(ids, self.scores.tolist(), strict=True):
+            if number:
+                segments[number - 1]["score"] = max(score, segments[number - 1].get("score", 0.0))
         table = torch.tensor([0] * count + ids, dtype=torch.int32, device=self.owners.device)
         return table.index_select(0, self.owners.flatten()).view(self.owners.shape), segments
 

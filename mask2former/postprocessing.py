@@ -183,9 +183,9 @@ class SegmentationInference:
         Returns:
             Of these what is switched on: `sem_seg` (K, H, W) scores, or (H, W) int16 classes where scores take too
             much; `panoptic_seg`: (H, W) int32 segment ids, 0 for none, and the list of segments with "id",
-            "isthing", "category_id"; `instances` with `pred_masks` (N, H, W) bool or `PackedMasks`, `pred_boxes`
-            XYXY pixels (x2, y2 are the last pixel + 1), `scores`, `pred_classes`. An empty mask has score 0 and
-            the box 0, 0, 0, 0.
+            "isthing", "category_id", "score"; `instances` with `pred_masks` (N, H, W) bool or `PackedMasks`,
+            `pred_boxes` XYXY pixels (x2, y2 are the last pixel + 1), `scores`, `pred_classes`. An empty mask has score
+            0 and the box 0, 0, 0, 0.
         """
         with torch.autocast(mask_logits.device.type, enabled=False):
             mask_logits = mask_logits.to(torch.promote_types(mask_logits.dtype, torch.float32))

@@ -16,11 +16,13 @@ from .run_lengths import encode_mask
 
 
 class Segment(NamedTuple):
-    """One segment of a panoptic map: the value of its pixels, its contiguous class, and whether it is a thing."""
+    """One segment of a panoptic map: the value of its pixels, its contiguous class, whether it is a thing, and how sure
+    the model is of it, where it says that."""
 
     id: int
     class_id: int
     is_thing: bool
+    score: float = 1.0
 
 
 class NamedObjects:

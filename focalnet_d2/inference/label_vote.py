@@ -1,17 +1,27 @@
 """One label for every pixel of an image from the label maps of overlapping tiles.
 
-The tiles that cover a pixel vote, each with its weight there. Rows that no later tile reaches are decided and their
-maps are let go, so that a few rows of tiles are in memory at a time.
+The tiles that cover a pixel vote. A vote counts as much as its tile is sure of the label, and of equals that tile wins
+which sees more around the pixel. Rows that no later tile reaches are decided and their maps are let go, so that a few
+rows of tiles are in memory at a time.
 
 Shapes: H x W pixels of the image, h x w of a tile or a part of it.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from .tile_grid import Tile, tile_weights
+
+
+class _Ballot(NamedTuple):
+    """What a tile says: (h, w) int16 labels, and (L,) float32, how sure it is of each label, or None."""
+
+    tile: Tile
+    labels: np.ndarray
+    scores: np.ndarray | None
 
 
 class LabelVote:
@@ -28,12 +38,16 @@ class LabelVote:
         self.labels = np.zeros(size, np.int16)
         self._size = size
         self._decided = 0  # rows
-        self._open: list[tuple[Tile, np.ndarray]] = []
+        self._open: list[_Ballot] = []
 
-    def add(self, tile: Tile, labels: np.ndarray) -> None:
-        """Take the vote (h, w) of a tile; the rows above its first one are decided."""
+    def add(self, tile: Tile, labels: np.ndarray, scores: np.ndarray | None = None) -> None:
+        """Take the vote (h, w) of a tile; the rows above its first one are decided.
+
+        Args:
+            scores: (L,) above 0 for each label of the tile, how sure it is of that; None: equally of all.
+        """
         self._decide(tile.top)
-        self._open.append((tile, labels.astype(np.int16)))
+        self._open.append(_Ballot(tile, labels.astype(np.int16), scores))
 
     def finish(self) -> np.ndarray:
         """Decide what is left: (H, W) int16."""
@@ -44,25 +58,26 @@ class LabelVote:
         """Decide the rows down to `until`, in cells that the same tiles cover."""
         if until <= self._decided:
             return
-        edges = {edge for tile, _ in self._open for edge in (tile.top, tile.bottom)}
+        edges = {edge for one in self._open for edge in (one.tile.top, one.tile.bottom)}
         cuts = sorted({self._decided, until} | {edge for edge in edges if self._decided < edge < until})
         for top, bottom in pairwise(cuts):
-            covering = [entry for entry in self._open if entry[0].top <= top and entry[0].bottom >= bottom]
-            columns = sorted({edge for tile, _ in covering for edge in (tile.left, tile.right)})
+            covering = [one for one in self._open if one.tile.top <= top and one.tile.bottom >= bottom]
+            columns = sorted({edge for one in covering for edge in (one.tile.left, one.tile.right)})
             for left, right in pairwise(columns):
                 cell = Tile(top, left, bottom, right)
                 self.labels[top:bottom, left:right] = self._winner(cell, covering)
         self._decided = until
-        self._open = [entry for entry in self._open if entry[0].bottom > until]
+        self._open = [one for one in self._open if one.tile.bottom > until]
 
-    def _winner(self, cell: Tile, covering: Sequence[tuple[Tile, np.ndarray]]) -> np.ndarray:
-        """(h, w) labels of a cell: those with the largest sum of weights; of equals the one of the earlier tile."""
-        entries = [(tile, labels) for tile, labels in covering if tile.left <= cell.left and tile.right >= cell.right]
-        labels = np.stack([_part(labels, tile, cell) for tile, labels in entries])  # (tiles, h, w)
+    def _winner(self, cell: Tile, covering: Sequence[_Ballot]) -> np.ndarray:
+        """(h, w) labels of a cell: those with the largest sum of votes; of equals the one of the earlier tile."""
+        ballots = [one for one in covering if one.tile.left <= cell.left and one.tile.right >= cell.right]
+        labels = np.stack([_part(one.labels, one.tile, cell) for one in ballots])  # (tiles, h, w)
         if len(labels) == 1:
             return labels[0]
-        weights = np.stack([tile_weights(tile, self._size, cell) for tile, _ in entries])
-        weights = np.where(labels == 0, 0, weights)
+        weights = np.stack([tile_weights(one.tile, self._size, cell) for one in ballots])
+        for weight, own, one in zip(weights, labels, ballots, strict=True):
+            weight *= (own > 0) if one.scores is None else np.where(own > 0, one.scores[own], 0)
         votes = np.stack([((labels == own) * weights).sum(0) for own in labels])  # (tiles, h, w)
         return np.take_along_axis(labels, votes.argmax(0)[None], 0)[0]
 

@@ -168,7 +168,8 @@ def read_result(
         ids, segments = result["panoptic_seg"]
         found["panoptic_map"] = ids.cpu().numpy().astype(np.int32)
         found["segments"] = tuple(
-            Segment(int(one["id"]), int(one["category_id"]), bool(one["isthing"])) for one in segments
+            Segment(int(one["id"]), int(one["category_id"]), bool(one["isthing"]), float(one.get("score", 1.0)))
+            for one in segments
         )
     if "sem_seg" in result:
         scores = result["sem_seg"].detach()  # (K, H, W), or (H, W) classes already

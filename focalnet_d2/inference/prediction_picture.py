@@ -15,6 +15,7 @@ from scipy.ndimage import find_objects
 from focalnet_d2.data.class_map import Color
 
 from .picture_labels import WIDEST, LabelPlaces, TextStyle, corners_at_box, middles_of_regions, shortened
+from .picture_reduction import reduced
 from .supervision_library import load_supervision
 
 if TYPE_CHECKING:  # prediction.py imports this module
@@ -38,6 +39,7 @@ def draw_prediction(prediction: "Prediction", font: str | os.PathLike | None = N
         ImportError: supervision is not installed.
         OSError: the font cannot be read.
     """
+    prediction = reduced(prediction)
     canvas = _Canvas(prediction, load_supervision("A picture"), font)
     if prediction.panoptic_map is not None:
         ids = np.array([one.id for one in prediction.segments], np.int64)

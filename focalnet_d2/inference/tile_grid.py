@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+PREFERENCE = 1e-3  # of a vote: how much more the middle of a tile counts than its edges
+
 
 class Tile(NamedTuple):
     """A rectangle of an image, in pixels; `bottom` and `right` are behind its last row and column."""
@@ -51,9 +53,11 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def tile_weights(tile: Tile, size: tuple[int, int], part: Tile | None = None) -> np.ndarray:
-    """(h, w) float32: the distance of each pixel to the nearest edge of the tile that is not one of the image.
+    """(h, w) float32: 1 and, in the middle of a tile, up to `PREFERENCE` more.
 
-    A network sees less of what surrounds a pixel near such an edge; a tile that covers the image has ones.
+    What is added grows with the distance to the nearest edge of the tile that is not one of the image. It decides among
+    equals only: networks are nearly as right at an edge as in the middle of a tile, and what they say about their
+    sureness tells more (`tools/measure_tiles.py`).
 
     Args:
         size: (H, W) of the image.
@@ -62,8 +66,8 @@ def tile_weights(tile: Tile, size: tuple[int, int], part: Tile | None = None) ->
     part = part or tile
     rows = _edge_distance(tile.top, tile.bottom, size[0])[part.top - tile.top : part.bottom - tile.top]
     columns = _edge_distance(tile.left, tile.right, size[1])[part.left - tile.left : part.right - tile.left]
-    weights = np.minimum(rows[:, None], columns[None])
-    return np.where(np.isinf(weights), 1, weights).astype(np.float32)
+    most = max(tile.bottom - tile.top, tile.right - tile.left)
+    return (1 + PREFERENCE * np.minimum(np.minimum(rows[:, None], columns[None]), most) / most).astype(np.float32)
 
 
 def _edge_distance(start: int, stop: int, length: int) -> np.ndarray:

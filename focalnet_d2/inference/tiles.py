@@ -98,7 +98,7 @@ class _Collected:
             self.objects += self._objects(tile, prediction)
         if prediction.panoptic_map is not None:
             self.stuff = self.stuff or LabelVote(self.size)
-            self.stuff.add(tile, _stuff_labels(prediction))
+            self.stuff.add(tile, *_stuff_votes(prediction))
             self.things += self._things(tile, prediction)
         if prediction.semantic_map is not None:
             self.semantic = self.semantic or LabelVote(self.size)
@@ -117,7 +117,7 @@ class _Collected:
             if segment.is_thing:
                 mask = CroppedMask.around(prediction.panoptic_map == segment.id, tile.top, tile.left)
                 box = (float(mask.left), float(mask.top), float(mask.right), float(mask.bottom))
-                yield self._object(tile, segment.class_id, 1.0, box, mask)
+                yield self._object(tile, segment.class_id, segment.score, box, mask)
 
     def _object(self, tile: Tile, class_id: int, score: float, box: Box, mask: CroppedMask | None) -> TileObject:
         found = TileObject(len(self.tiles) - 1, class_id, score, box, mask, math.inf)
@@ -150,13 +150,15 @@ class _Collected:
         }
 
 
-def _stuff_labels(prediction: Prediction) -> np.ndarray:
-    """(h, w) int32: class + 1 where there is stuff, else 0."""
-    table = np.zeros(max((segment.id for segment in prediction.segments), default=0) + 1, np.int32)
+def _stuff_votes(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """(h, w) int32: class + 1 where there is stuff, else 0; and (K + 1,) float32, the scores of these labels."""
+    labels = np.zeros(max((segment.id for segment in prediction.segments), default=0) + 1, np.int32)
+    scores = np.zeros(len(prediction.classes.classes) + 1, np.float32)
     for segment in prediction.segments:
         if not segment.is_thing:
-            table[segment.id] = segment.class_id + 1
-    return table[prediction.panoptic_map]
+            labels[segment.id] = segment.class_id + 1
+            scores[segment.class_id + 1] = segment.score
+    return labels[prediction.panoptic_map], scores
 
 
 def compose_panoptic(

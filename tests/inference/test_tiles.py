@@ -13,7 +13,7 @@ from focalnet_d2.inference.image_input import InputImage
 from focalnet_d2.inference.label_vote import LabelVote
 from focalnet_d2.inference.prediction import Prediction, Segment
 from focalnet_d2.inference.stitching import TileObject, margin, stitch
-from focalnet_d2.inference.tile_grid import Tile, tile_grid, tile_weights
+from focalnet_d2.inference.tile_grid import PREFERENCE, Tile, tile_grid, tile_weights
 from focalnet_d2.inference.tiles import TileSettings, compose_panoptic, predict_tiled
 from focalnet_d2.structures.cropped_masks import CroppedMask, CroppedMasks
 
@@ -110,30 +110,58 @@ def test_a_grid_covers_the_image_with_the_overlap_asked_for(height, width, tile,
 
 @settings(max_examples=30, deadline=None)
 @given(
-    st.integers(5, 40), st.integers(5, 40), st.integers(4, 16), st.sampled_from([0.0, 0.25, 0.5]), st.integers(0, 999)
-)
-def test_votes_are_those_of_every_pixel_by_itself(height, width, tile, share, seed):
+    st.integers(5, 40), st.integers(5, 40), st.integers(4, 16), st.sampled_from([0.0, 0.25, 0.5]), st.integers(0, 999),
+    st.booleans(),
+)  # fmt: skip
+def test_votes_are_those_of_every_pixel_by_itself(height, width, tile, share, seed, scored):
     numbers = np.random.default_rng(seed)
     grid = tile_grid((height, width), tile, int(tile * share))
     tiles = [one for row in grid for one in row]
     maps = [numbers.integers(0, 3, (one.bottom - one.top, one.right - one.left)) for one in tiles]
+    scores = numbers.integers(1, 9, (len(tiles), 3)).astype(np.float32) / 8
     vote = LabelVote((height, width))
-    for one, labels in zip(tiles, maps):
-        vote.add(one, labels)
+    for one, labels, sure in zip(tiles, maps, scores):
+        vote.add(one, labels, sure if scored else None)
     votes = np.zeros((3, height, width))
-    for one, labels in zip(tiles, maps):
-        weights = tile_weights(one, (height, width))
+    for one, labels, sure in zip(tiles, maps, scores):
+        weights = tile_weights(one, (height, width)).astype(np.float64)
         for label in (1, 2):
-            votes[label, one.top : one.bottom, one.left : one.right] += (labels == label) * weights
+            share_of_label = (labels == label) * weights * (sure[label] if scored else 1)
+            votes[label, one.top : one.bottom, one.left : one.right] += share_of_label
     labels = vote.finish()
     assert np.array_equal(labels == 0, votes.max(0) == 0)
-    assert np.array_equal(np.take_along_axis(votes, labels[None], 0)[0], votes.max(0))
+    assert np.allclose(np.take_along_axis(votes, labels[None], 0)[0], votes.max(0), rtol=1e-6, atol=0)
 
 
 def test_weights_fall_towards_edges_within_the_image_only():
     weights = tile_weights(Tile(0, 3, 4, 7), (4, 9))
-    assert weights.tolist() == [[1, 2, 2, 1]] * 4
-    assert tile_weights(Tile(0, 0, 4, 9), (4, 9)).min() == tile_weights(Tile(0, 0, 4, 9), (4, 9)).max() == 1
+    assert np.allclose((weights - 1) * 4 / PREFERENCE, [[1, 2, 2, 1]] * 4, atol=1e-3)
+    whole = tile_weights(Tile(0, 0, 4, 9), (4, 9))
+    assert whole.min() == whole.max()
+
+
+def test_the_surer_tile_decides_and_of_equals_the_one_that_sees_more():
+    tiles = [Tile(0, 0, 4, 12), Tile(0, 8, 4, 20)]
+    for scores, expected in (((0.5, 0.6), [2, 2, 2, 2]), ((0.6, 0.5), [1, 1, 1, 1]), ((0.5, 0.5), [1, 1, 2, 2])):
+        vote = LabelVote((4, 20))
+        for number, (tile, score) in enumerate(zip(tiles, scores), 1):
+            vote.add(tile, np.full((4, 12), number), np.array([0, score, score], np.float32))
+        assert vote.finish()[:, 8:12].tolist() == [expected] * 4
+
+
+@pytest.mark.parametrize("left_is_sure", [True, False])
+def test_stuff_is_what_the_surer_tile_says(left_is_sure):
+    def disagreeing(images):
+        for number, image in enumerate(images):
+            segment = Segment(1, (SKY, SEA)[number], False, 0.9 if left_is_sure == (number == 0) else 0.6)
+            labels = np.ones(image.pixels.shape[:2], np.int32)
+            yield Prediction(image.pixels, CLASSES, panoptic_map=labels, segments=(segment,))
+
+    image = InputImage(np.zeros((16, 24, 3), np.uint8), "scene")
+    found = predict_tiled(disagreeing, image, CLASSES, TileSettings(16, 0.5))
+    kinds = {segment.id: segment.class_id for segment in found.segments}
+    row = [kinds[label] for label in found.panoptic_map[3].tolist()]
+    assert row == [SKY] * 8 + [SKY if left_is_sure else SEA] * 8 + [SEA] * 8
 
 
 TILES, SIZE = [Tile(0, 0, 100, 100), Tile(0, 50, 100, 150)], (100, 150)

@@ -71,8 +71,8 @@ def test_panoptic_by_hand():
     assert ids.dtype == torch.int32
     assert ids.tolist() == [[1, 1, 2, 2, 1, 1, 0, 0]]
     assert segments == [
-        {"id": 1, "isthing": False, "category_id": 2},
-        {"id": 2, "isthing": True, "category_id": 0},
+        {"id": 1, "isthing": False, "category_id": 2, "score": pytest.approx(0.9)},  # the best of its two queries
+        {"id": 2, "isthing": True, "category_id": 0, "score": pytest.approx(0.95)},
     ]
 
 

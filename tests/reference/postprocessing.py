@@ -31,15 +31,17 @@ def reference_panoptic(class_logits: Tensor, masks: Tensor, settings: PanopticIn
     if not len(probs):
         return ids, segments
     owner = (scores[kept, None, None] * probs).argmax(0)
-    for index, label in enumerate(labels[kept].tolist()):
+    for index, (label, score) in enumerate(zip(labels[kept].tolist(), scores[kept].tolist(), strict=True)):
         own, solid = owner == index, probs[index] >= 0.5
         if not (own & solid).any() or own.sum().item() / solid.sum().item() < settings.overlap_threshold:
             continue
         if label not in stuff:
-            segments.append({"id": len(segments) + 1, "isthing": label in things, "category_id": label})
-        ids[own & solid] = stuff.get(label, len(segments))
+            segments.append({"id": len(segments) + 1, "isthing": label in things, "category_id": label, "score": score})
+        number = stuff.get(label, len(segments))
+        segments[number - 1]["score"] = max(score, segments[number - 1]["score"])
+        ids[own & solid] = number
         if label not in things:
-            stuff.setdefault(label, len(segments))
+            stuff.setdefault(label, number)
     return ids, segments
 
 
