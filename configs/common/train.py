@@ -35,7 +35,8 @@ train = dict(
     keep_checkpoints=3,  # 0 = all
     eval_epochs=0,  # 0 = eval_period counts
     eval_period=5000,  # iterations; 0 = only at the end
-    best_metric="bbox/AP",
+    best_metric="bbox/AP",  # of model_best.pth
+    patience=0,  # evaluations in a row without a better one that end the run; 0 = none do
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
 )

@@ -148,7 +148,7 @@ ADDED = {
     ("train", "init_checkpoint"): {"weights_entry": "", "allow_nonfinite": False, "other_class_names": "refuse"},
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
-        **{"warmup_epochs": 0, "warmup": None},
+        **{"warmup_epochs": 0, "warmup": None, "patience": 0},
     },
 }
 

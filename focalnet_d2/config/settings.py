@@ -101,6 +101,7 @@ BUILT = ("model", "optimizer", "lr_multiplier", *(f"dataloader.{name}" for name 
 OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
+    "train.patience",
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -134,6 +135,7 @@ SETTINGS: dict[str, Setting] = {
     "train.eval_epochs": _finite(),
     "train.eval_period": _whole(0),
     "train.best_metric": _TEXT,
+    "train.patience": _whole(0),
     "train.test_time_augmentation": _GROUP,
     "train.test_time_augmentation.enabled": _FLAG,
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),

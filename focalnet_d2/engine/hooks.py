@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from focalnet_d2.config.moved import LOG_NAMES
 
 from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, periodic_name, save_best, save_run
-from .distributed import all_gather_object
+from .distributed import all_gather_object, on_main_process
 from .metrics import EVALUATED, MetricsFile
+from .patience import STOPPED, described_best, waited
 from .sharding import local_shard
 from .timetable import is_due
 from .trainer import Trainer
+from .watched_metric import is_better
 
 logger = logging.getLogger(__name__)
 _NOT_PRINTED = {"loss_scale", *LOG_NAMES.values()}  # the latter are old names of what is printed by its own
@@ -87,6 +89,8 @@ class Evaluation(HookBase):
         was_interrupted: the iteration with which the run goes on has a checkpoint and was perhaps not evaluated.
     """
 
+    trainer: Trainer
+
     def __init__(
         self, evaluate: Callable[[], dict[str, Any]], period: Fraction | int, *, was_interrupted: bool = False
     ) -> None:
@@ -112,8 +116,8 @@ class Evaluation(HookBase):
             self.run()
 
     def after_train(self) -> None:
-        """Evaluate the final weights, unless the training failed."""
-        if self.trainer.iter >= self.trainer.max_iter:
+        """Evaluate the final weights, unless the training failed or ended with an evaluation."""
+        if self.trainer.iter >= self.trainer.max_iter and not self.trainer.ends_early:
             self.run()
 
     def run(self) -> None:
@@ -134,27 +138,36 @@ class BestCheckpoint(HookBase):
         evaluation: whose results are watched.
         metric: for example `bbox/AP`.
         state: knows the best value so far.
-        folder: of the checkpoints.
-        largest: whether larger is better.
+        folder: of the checkpoints, and of `metrics.json`.
+        patience: so many results in a row that are not better end the training; 0 = none do.
     """
 
+    trainer: Trainer
+
     def __init__(
-        self, evaluation: Evaluation, metric: str, state: RunState, folder: Path, *, largest: bool = True
+        self, evaluation: Evaluation, metric: str, state: RunState, folder: Path, *, patience: int = 0
     ) -> None:
         self.evaluation = evaluation
         self.metric = metric
         self.state = state
         self.folder = folder
-        self.largest = largest
+        self.patience = patience
+        self.waited = 0  # results in a row that were not better
         self._warned = False
 
     def before_train(self) -> None:
-        """Look at the results of an evaluation that was made up for."""
-        self.check(self.trainer.start_iter)
+        """Take up the wait of a run that goes on, and look at the results of an evaluation that was made up for."""
+        done = self.trainer.start_iter
+        if self.patience and done:
+            self.waited = on_main_process(lambda: waited(self.folder, self.metric, self.state.best, done))
+        self.check(done)
+        self._end_after(done)
 
     def after_step(self) -> None:
-        """Look at new results."""
-        self.check(self.trainer.iter + 1)
+        """Look at new results, and end the training if they have long not been better."""
+        done = self.trainer.iter + 1
+        self.check(done)
+        self._end_after(done)
 
     def after_train(self) -> None:
         """Look at the results of the final evaluation."""
@@ -170,16 +183,29 @@ class BestCheckpoint(HookBase):
             if not self._warned:
                 logger.warning("No metric '%s' among the results: no %s is saved.", self.metric, BEST_WEIGHTS)
             self._warned = True
-        elif math.isfinite(value) and self._is_better(value):
+        elif not self._is_best(value, iteration):
+            self.waited += 1
+        else:
+            self.waited = 0
             self.state.best = {"metric": self.metric, "value": float(value), "iteration": iteration}
             save_best(self.folder, BEST_WEIGHTS, self.state)
             logger.info("Best %s so far: %.3f after %d iterations.", self.metric, value, iteration)
 
-    def _is_better(self, value: float) -> bool:
+    def _is_best(self, value: float, iteration: int) -> bool:
         best = self.state.best
-        if best is None or best["metric"] != self.metric:
-            return True
-        return value > best["value"] if self.largest else value < best["value"]
+        if not math.isfinite(value) or best is None or best["metric"] != self.metric:
+            return math.isfinite(value)
+        return best["iteration"] == iteration or is_better(self.metric, value, best["value"])
+
+    def _end_after(self, done: int) -> None:
+        if self.trainer.ends_early or not 0 < self.patience <= self.waited or done >= self.trainer.max_iter:
+            return
+        self.trainer.ends_early = True
+        self.trainer.storage.put_scalar(STOPPED, done, smoothing_hint=False, cur_iter=done - 1)
+        logger.info(
+            "The training ends early, after %d iterations: %d evaluations in a row were not better%s.",
+            *(done, self.waited, described_best(self.folder, self.state.best)),
+        )
 
 
 class PeriodicCheckpoint(HookBase):
@@ -226,6 +252,14 @@ class PeriodicCheckpoint(HookBase):
     def _save(self, name: str, done: int) -> None:
         save_run(self.folder, name, self.state, done)
         self._saved = done
+
+    def after_train(self) -> None:
+        """Save what a training that ended early leaves."""
+        done = self.trainer.max_iter
+        if self.trainer.ends_early and self.trainer.iter == done:
+            if done > self.trainer.start_iter:
+                self.trainer.check_weights()
+            save_run(self.folder, FINAL, self.state, done)
 
     def _delete_old(self, done: int) -> None:
         """Files of more iterations stay: they are of this run before it went back."""

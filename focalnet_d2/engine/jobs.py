@@ -25,6 +25,7 @@ from .distributed import launch, local_rank, on_main_process, process_count
 from .environment import note_end, note_start
 from .metrics import METRICS, is_evaluated
 from .own_data import apply_settings, read_settings, source_of, write_split
+from .patience import why_ended
 from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
 from .run_folder import (
@@ -287,7 +288,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     """
     folder = Path(recipe.train.output_dir)
     resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
-    data = read_data(recipe, to_train=True)
+    data = read_data(recipe, to_train=True, metric_is_typed=job.is_typed("train.best_metric"))
     stop_if_asked(EARLY)
     model = build_model(recipe)
     if not resume:
@@ -315,7 +316,10 @@ def _nothing_left(folder: Path, start: int, train: DictConfig) -> bool:
     """Whether a run is complete; says so."""
     max_iter = train.max_iter
     if start < max_iter:
-        return False
+        reason = why_ended(folder, train, start)
+        if reason:
+            logger.warning("%s", reason)
+        return bool(reason)
     is_complete = start > max_iter or is_evaluated(folder / METRICS, start)
     what = "nothing is left to do" if is_complete else "only the evaluation is left to do"
     logger.warning(

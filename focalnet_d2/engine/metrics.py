@@ -80,6 +80,12 @@ def is_evaluated(path: Path, iterations: int) -> bool:
     return path.is_file() and any(line.get(EVALUATED) == iterations for line in read_metrics(path))
 
 
+def evaluations(path: Path, metric: str) -> list[int]:
+    """After how many iterations a run was evaluated by a metric, ascending; none without a file."""
+    lines = read_metrics(path) if path.is_file() else []
+    return sorted({line[EVALUATED] for line in lines if EVALUATED in line and metric in line})
+
+
 def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     """Write lines in the order of iterations, those of the same iteration as one."""
     joined: dict[int, dict[str, Any]] = defaultdict(dict)

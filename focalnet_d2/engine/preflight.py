@@ -3,7 +3,6 @@
 A mistake that would show at the first evaluation, hours later, is an error here.
 """
 
-import itertools
 import logging
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,10 +26,12 @@ from focalnet_d2.utils.text import some_of
 from .checkpointing import class_list, class_names, first_name
 from .distributed import on_main_process
 from .object_counts import check_results, warn_of_full_images
+from .patience import check_patience
 from .recipe_advice import other_kind
 from .recipe_filling import class_counts, mapper_class, uses_of
 from .rng import preserved_rng
 from .timetable import Timetable, make_timetable
+from .watched_metric import choose_metric, members
 
 _SHOWN = 10  # classes of a list in a message
 
@@ -56,11 +57,14 @@ class RunData:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
+def read_data(recipe: DictConfig, *, to_train: bool, metric_is_typed: bool = False) -> RunData:
     """Read the data sets of a recipe, make its evaluator, and compare the classes of all with the model's.
 
     All ranks of a run have to call it together. To train, the recipe then has the iterations of its epochs, as soon as
-    the number of images is known.
+    the number of images is known, and a metric of the best weights that its evaluators give.
+
+    Args:
+        metric_is_typed: `train.best_metric` must stay as it is.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, or cannot be learned from or scored.
@@ -72,12 +76,14 @@ def read_data(recipe: DictConfig, *, to_train: bool) -> RunData:
             train = build(recipe.dataloader.train.dataset, "dataloader.train.dataset") if to_train else None
             test = build(recipe.dataloader.test.dataset, "dataloader.test.dataset")
         timetable = None if train is None else make_timetable(recipe, len(train))
+        if timetable is not None:
+            check_patience(recipe.train, timetable)
         check_kinds(recipe, {"train": train or (), "test": test})
         evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
         check_results(recipe)
         if to_train:
-            check_metric(recipe.train.best_metric, evaluator)
+            choose_metric(recipe.train, evaluator, is_typed=metric_is_typed)
         for one in members(evaluator):
             if hasattr(one, "check_images"):
                 one.check_images(test)
@@ -136,25 +142,6 @@ def _check_images(recipe: DictConfig, train: Sequence[dict] | None, test: Sequen
             "validation images of its own, such as another data.val.",
             *(len(shared), len(scored), some_of(shared)),
         )
-
-
-def members(evaluator: DatasetEvaluator) -> list[Any]:
-    """The evaluators that Detectron2's `DatasetEvaluators` joins, or the one that is none."""
-    return list(getattr(evaluator, "_evaluators", [evaluator]))
-
-
-def check_metric(metric: str, evaluator: DatasetEvaluator) -> None:
-    """Whether the evaluators give the metric of the best checkpoint; those of others do not say what they give.
-
-    Raises:
-        RecipeError: they do not.
-    """
-    if not all(hasattr(one, "metric_names") for one in members(evaluator)):
-        return
-    names = list(itertools.chain.from_iterable(one.metric_names() for one in members(evaluator)))
-    if metric not in names:
-        shown = [name for name in names if "-" not in name] + [name for name in names if "-" in name]
-        raise RecipeError(f"train.best_metric is {metric!r}: the evaluators of this recipe give {some_of(shown, 20)}.")
 
 
 def check_classes(recipe: DictConfig, evaluator: DatasetEvaluator, *, to_train: bool) -> None:

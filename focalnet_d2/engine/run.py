@@ -210,7 +210,7 @@ def _hooks(
         averaged,
         PeriodicCheckpoint(state, folder, timetable.checkpoint_period, train.keep_checkpoints),
         evaluation,
-        BestCheckpoint(evaluation, train.best_metric, state, folder),
+        BestCheckpoint(evaluation, train.best_metric, state, folder, patience=train.get("patience", 0)),
     ]
     if comm.is_main_process():
         others = [

@@ -90,6 +90,7 @@ class Trainer(TrainerBase):
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
         self.stop_signal = 0  # of any rank
         self.done = 0  # finished iterations
+        self.ends_early = False  # a hook of all ranks has made the step before the next one the last
         self._stopped_in = ""
         self._last_part: list[dict] = []
         self._batches = iter(data_loader)  # here and not at the first step: starting a loader draws random numbers
@@ -132,6 +133,9 @@ class Trainer(TrainerBase):
 
     def _run_steps(self) -> None:
         for iteration in range(self.start_iter, self.max_iter):
+            if self.ends_early:
+                self.max_iter = iteration
+                break
             self.iter = iteration
             self.before_step()
             self.run_step()

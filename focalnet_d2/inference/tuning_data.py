@@ -19,7 +19,8 @@ from focalnet_d2.data.folders.dataset import Split
 from focalnet_d2.data.folders.splitting import split_images
 from focalnet_d2.engine.checkpointing import class_list, class_names
 from focalnet_d2.engine.own_data import apply_settings, use_lists_beside
-from focalnet_d2.engine.preflight import members, read_data
+from focalnet_d2.engine.preflight import read_data
+from focalnet_d2.engine.watched_metric import members
 from focalnet_d2.utils.text import some_of
 
 PARTS = ("tuning", "reporting")

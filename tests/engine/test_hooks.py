@@ -119,18 +119,19 @@ def test_no_evaluation_of_a_training_that_failed_in_its_last_step():
     assert not seen
 
 
-def run_with_scores(tmp_path, scores, state, *, start=0, metric="bbox/AP", **options):
+def run_with_scores(tmp_path, scores, state, *, start=0, metric="bbox/AP", given=None, **options):
     values = iter(scores)
-    evaluation = Evaluation(lambda: {"bbox": {"AP": next(values)}}, 1)
+    task, name = (given or metric).split("/")
+    evaluation = Evaluation(lambda: {task: {name: next(values)}}, 1)
     hooks = [evaluation, BestCheckpoint(evaluation, metric, state, tmp_path, **options)]
     make_trainer(state.model, hooks).train(start, start + len(scores))
 
 
-@pytest.mark.parametrize(("largest", "value", "iteration"), [(True, 30.0, 3), (False, 5.0, 2)])
-def test_best_of_a_sequence(tmp_path, largest, value, iteration):
+@pytest.mark.parametrize(("metric", "value", "iteration"), [("bbox/AP", 30.0, 3), ("validation/total_loss", 5.0, 2)])
+def test_best_of_a_sequence(tmp_path, metric, value, iteration):
     state = make_state(Toy())
-    run_with_scores(tmp_path, [10.0, 5.0, 30.0, float("nan"), 20.0], state, largest=largest)
-    assert state.best == {"metric": "bbox/AP", "value": value, "iteration": iteration}
+    run_with_scores(tmp_path, [10.0, 5.0, 30.0, float("nan"), 20.0], state, metric=metric)
+    assert state.best == {"metric": metric, "value": value, "iteration": iteration}
     assert json.loads((tmp_path / "best.json").read_text()) == state.best
     saved = torch.load(tmp_path / "model_best.pth", weights_only=True)
     assert saved["best"] == state.best
@@ -147,7 +148,7 @@ def test_best_known_from_before_is_not_overwritten_by_less(tmp_path):
 
 
 def test_missing_metric_is_no_crash(tmp_path, caplog):
-    run_with_scores(tmp_path, [1.0, 2.0], make_state(Toy()), metric="segm/AP")
+    run_with_scores(tmp_path, [1.0, 2.0], make_state(Toy()), metric="segm/AP", given="bbox/AP")
     assert not (tmp_path / "model_best.pth").exists()
 
 

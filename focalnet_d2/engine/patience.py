@@ -1,0 +1,78 @@
+"""When a run ends early: after `train.patience` evaluations in a row that were not better than the best one.
+
+What a run has waited already stands in `metrics.json` alone, so that a run that goes on ends where it would have ended.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from focalnet_d2.config.lazy import RecipeError
+
+from .checkpointing import BEST, BEST_WEIGHTS, FINAL, LAST
+from .metrics import METRICS, evaluations
+from .timetable import Timetable
+
+STOPPED = "stopped_early_after"  # iterations; in the line of metrics.json with the last results
+
+
+def check_patience(train: DictConfig, timetable: Timetable) -> None:
+    """Raise `RecipeError` if a run is to end early, but is evaluated only at its end."""
+    period = timetable.eval_period
+    if train.get("patience") and not 0 < period < timetable.max_iter:
+        raise RecipeError(
+            f"train.patience={train.patience} counts evaluations, and this run of {timetable.max_iter} iterations has "
+            "none before its end: set train.eval_epochs=1, or train.eval_period to some iterations."
+        )
+
+
+def waited(folder: Path, metric: str, best: dict[str, Any] | None, done: int) -> int:
+    """Evaluations in a row, up to `done` iterations, that were not better than the best one.
+
+    Args:
+        folder: of the run.
+        metric: the watched one.
+        best: what `BEST` holds; None without any.
+    """
+    if best is not None and best["metric"] != metric:  # from now on another one is watched
+        return 0
+    since = 0 if best is None else best["iteration"]
+    return sum(since < after <= done for after in evaluations(folder / METRICS, metric))
+
+
+def why_ended(folder: Path, train: DictConfig, done: int) -> str:
+    """What to say about a run that has ended early and is to go on; "" if there is nothing in its way.
+
+    Args:
+        train: settings of the group, with which it is to go on.
+        done: iterations of its last checkpoint.
+    """
+    patience, pointer, best = train.get("patience", 0), folder / LAST, read_best(folder, done)
+    if not patience or not pointer.is_file() or pointer.read_text(encoding="utf-8").strip() != FINAL:
+        return ""
+    count = waited(folder, train.best_metric, best, done)
+    if count < patience:
+        return ""
+    return (
+        f"The run in {folder} ended early after {done} of {train.max_iter} iterations: {count} evaluations in a row "
+        f"were not better{described_best(folder, best)}. To train on, raise train.patience={patience} above {count}, "
+        "or set train.patience=0."
+    )
+
+
+def read_best(folder: Path, done: int) -> dict[str, Any] | None:
+    """Metric, value and iteration of the best weights of a run up to `done` iterations; None where it has none."""
+    file = folder / BEST
+    best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return best if best is not None and best["iteration"] <= done else None
+
+
+def described_best(folder: Path, best: dict[str, Any] | None) -> str:
+    """` than the bbox/AP 51.2 after 64 iterations (FOLDER/model_best.pth)`; "" where there is none."""
+    if best is None:
+        return ""
+    return (
+        f" than the {best['metric']} {best['value']:.4g} after {best['iteration']} iterations ({folder / BEST_WEIGHTS})"
+    )
