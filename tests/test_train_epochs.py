@@ -92,3 +92,19 @@ def test_resuming_on_other_images_says_so(dataset, tmp_path):
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "There are 2 training images now, and there were 4 at the checkpoint" in log
     assert "6 epochs of 2 images at batch 3" in log
+
+
+def test_a_run_that_is_not_getting_better_ends_as_a_complete_one(dataset, tmp_path):
+    """Its AP is 0 at each evaluation."""
+    run(tmp_path, "train.epochs=6", "train.eval_epochs=1", "train.patience=1")
+    log = (tmp_path / "log.txt").read_text()
+    assert "The training ends early, after 3 iterations: nothing better in 1 evaluation than the bbox/AP 0" in log
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert {line.get("stopped_early_after") for line in lines(tmp_path)} == {None, 3}
+    assert [line["evaluated_after"] for line in lines(tmp_path) if "evaluated_after" in line] == [2, 3]
+    run(tmp_path, "--resume", settings=())
+    log = (tmp_path / "log.txt").read_text()
+    assert "ended early after 3 of 8 iterations" in log
+    assert "To train on, raise train.patience=1 above 1, or set train.patience=0." in log
+    run(tmp_path, "--resume", "train.patience=2", settings=())
+    assert lines(tmp_path)[-1]["stopped_early_after"] == 4

@@ -19,6 +19,7 @@ from detectron2.utils.events import EventWriter, get_event_storage
 from torch import Tensor, nn
 
 from focalnet_d2.config.moved import LOG_NAMES
+from focalnet_d2.utils.text import plural
 
 from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, periodic_name, save_best, save_run
 from .distributed import all_gather_object, on_main_process
@@ -203,8 +204,8 @@ class BestCheckpoint(HookBase):
         self.trainer.ends_early = True
         self.trainer.storage.put_scalar(STOPPED, done, smoothing_hint=False, cur_iter=done - 1)
         logger.info(
-            "The training ends early, after %d iterations: %d evaluations in a row were not better%s.",
-            *(done, self.waited, described_best(self.folder, self.state.best)),
+            "The training ends early, after %d iterations: nothing better in %s%s.",
+            *(done, plural(self.waited, "evaluation"), described_best(self.folder, self.state.best)),
         )
 
 

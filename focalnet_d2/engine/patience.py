@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.utils.text import plural
 
 from .checkpointing import BEST, BEST_WEIGHTS, FINAL, LAST
 from .metrics import METRICS, evaluations
@@ -56,9 +57,9 @@ def why_ended(folder: Path, train: DictConfig, done: int) -> str:
     if count < patience:
         return ""
     return (
-        f"The run in {folder} ended early after {done} of {train.max_iter} iterations: {count} evaluations in a row "
-        f"were not better{described_best(folder, best)}. To train on, raise train.patience={patience} above {count}, "
-        "or set train.patience=0."
+        f"The run in {folder} ended early after {done} of {train.max_iter} iterations: nothing better in "
+        f"{plural(count, 'evaluation')}{described_best(folder, best)}. To train on, raise train.patience={patience} "
+        f"above {count}, or set train.patience=0."
     )
 
 

@@ -151,7 +151,7 @@ def test_a_run_that_ended_says_so_when_it_is_to_go_on(tmp_path):
     told = OmegaConf.create({"patience": 2, "best_metric": "bbox/AP", "max_iter": 7})
     message = why_ended(tmp_path, told, 4)
     assert message == (
-        f"The run in {tmp_path} ended early after 4 of 7 iterations: 2 evaluations in a row were not better than the "
+        f"The run in {tmp_path} ended early after 4 of 7 iterations: nothing better in 2 evaluations than the "
         f"bbox/AP 3 after 2 iterations ({tmp_path}/model_best.pth). To train on, raise train.patience=2 above 2, or "
         "set train.patience=0."
     )
