@@ -1,13 +1,16 @@
-"""Measures what tiles cost and gain: mosaics of generated scenes, predicted scene by scene, by tiles and in one piece.
+"""Measures what tiles cost and gain, with generated scenes whose truth is known.
 
-    python tools/measure_tiles.py --mosaics 24 --overlap 0.25
+    python tools/measure_tiles.py --mosaics 24 --scenes 48 --overlap 0.5
 
-Tiles are as large as the scenes and know nothing of them: many lie across their borders. All three see the same scale.
+Mosaics: six scenes of 128 x 128 pixels, predicted scene by scene, by tiles of 128 pixels, which know nothing of the
+scenes and mostly lie across their borders, and in one piece. Large: scenes of 192 x 192 pixels, as large as the weights
+know them, in one piece and by tiles of 120. All see the same scale.
 """
 
 import argparse
 import sys
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +28,41 @@ from focalnet_d2.inference.prediction import Prediction, Segment
 from focalnet_d2.inference.predictor import Predictor
 from focalnet_d2.inference.tiles import TileSettings
 
-ROWS, COLUMNS, SIDE = 2, 3, 128  # scenes of a mosaic, and their pixels
 WEIGHTS, RECIPE = "weights/mask2former_focalnet_mini.safetensors", "mask2former_focalnet_mini_demo"
 THINGS = 8  # classes of the weights that are things: the first ones
+TRUTH, PARTS, TILES, WHOLE = "truth", "scene by scene", "by tiles", "in one piece"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Images of rows x columns scenes, each of `side` x `side` pixels, and the side of the tiles."""
+
+    name: str
+    rows: int
+    columns: int
+    side: int
+    tile: int
+
+    def draw(self, draws: np.random.Generator) -> "Mosaic":
+        """The next image."""
+        count = self.rows * self.columns
+        return Mosaic([draw_scene(draws, self.side, self.side, STYLES["night"]) for _ in range(count)], self.columns)
+
+
+MOSAICS, LARGE = Layout("mosaics", 2, 3, side=128, tile=128), Layout("large", 1, 1, side=192, tile=120)
 
 
 class Mosaic:
     """Scenes side by side, and panoptic maps of them that are put together in the same way."""
 
-    def __init__(self, scenes: list[Scene]):
-        self.scenes = scenes
+    def __init__(self, scenes: list[Scene], columns: int):
+        self.scenes, self.columns = scenes, columns
         self.image = self.join([scene.image for scene in scenes])
 
-    @staticmethod
-    def join(parts: list[np.ndarray]) -> np.ndarray:
+    def join(self, parts: list[np.ndarray]) -> np.ndarray:
         """Maps or images of the scenes -> that of the mosaic."""
-        rows = [np.concatenate(parts[start : start + COLUMNS], 1) for start in range(0, ROWS * COLUMNS, COLUMNS)]
-        return np.concatenate(rows)
+        starts = range(0, len(parts), self.columns)
+        return np.concatenate([np.concatenate(parts[start : start + self.columns], 1) for start in starts])
 
     def panoptic(self, maps: list[np.ndarray], classes: list[dict[int, int]]) -> tuple[np.ndarray, tuple[Segment, ...]]:
         """Segment ids of the scenes and their classes -> a map in which stuff of a class is one segment."""
@@ -69,45 +90,58 @@ class Mosaic:
 def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mosaics", type=int, default=16)
-    parser.add_argument("--overlap", type=float, default=0.25)
+    parser.add_argument("--mosaics", type=int, default=24)
+    parser.add_argument("--scenes", type=int, default=48, help="large ones")
+    parser.add_argument("--overlap", type=float, default=0.5)
     return run_command(parser, measure)
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Predict and score both ways."""
-    overrides = ["model.num_classes=13", f"model.inference.thing_ids={list(range(THINGS))}"]
-    settings: dict[str, Any] = dict(recipe=RECIPE, device="cpu", threshold=0.0, batch_size=6, overrides=overrides)
-    by_scene = Predictor(WEIGHTS, **settings)
-    whole: dict[str, Any] = settings | dict(overrides=[*overrides, *_whole_mosaics(by_scene)])
-    in_one_piece = Predictor(WEIGHTS, **whole)
-    by_tile = Predictor(WEIGHTS, tiles=TileSettings(SIDE, options.overlap), **settings)
-    names, draws = by_scene.classes.names, np.random.default_rng(0)
-    results: dict[str, list[Prediction]] = {"truth": [], "scenes": [], "tiles": [], "one piece": []}
-    for _ in range(options.mosaics):
-        mosaic = Mosaic([draw_scene(draws, SIDE, SIDE, STYLES["night"]) for _ in range(ROWS * COLUMNS)])
-        labels, segments = mosaic.truth(names)
-        results["truth"].append(
-            Prediction(
-                mosaic.image, by_scene.classes, panoptic_map=labels, segments=segments, **_objects(labels, segments)
-            )
-        )
-        results["scenes"].append(_joined(mosaic, list(by_scene.stream(scene.image for scene in mosaic.scenes))))
-        results["tiles"].extend(by_tile.stream([mosaic.image]))
-        results["one piece"].extend(in_one_piece.stream([mosaic.image]))
-    with tempfile.TemporaryDirectory() as folder:
-        files = {kind: _write(Path(folder) / kind, predictions) for kind, predictions in results.items()}
-        for kind in ("scenes", "tiles", "one piece"):
-            numbers = "  ".join(f"{name} {value:.1f}" for name, value in _scores(files["truth"], files[kind]).items())
-            print(f"{kind:<9}  {numbers}", flush=True)
+    """Predict and score all ways."""
+    for layout, count in ((MOSAICS, options.mosaics), (LARGE, options.scenes)):
+        results = predict(layout, count, options.overlap)
+        with tempfile.TemporaryDirectory() as folder:
+            files = {kind: _write(Path(folder) / kind, predictions) for kind, predictions in results.items()}
+            for kind in (one for one in (PARTS, TILES, WHOLE) if one in files):
+                scores = _scores(files[TRUTH], files[kind]).items()
+                print(f"{layout.name:<8} {kind:<14} ", *(f"{name} {value:.1f} " for name, value in scores), flush=True)
 
 
-def _whole_mosaics(predictor: Predictor) -> list[str]:
-    """Settings that show a mosaic at the scale at which a scene is shown."""
-    height, width = predictor._mapper.image_tensor(np.zeros((SIDE, SIDE, 3), np.uint8), "a scene").shape[1:]
+def predict(layout: Layout, count: int, overlap: float) -> dict[str, list[Prediction]]:
+    """Truth and predictions of `count` images in all ways, at the scale at which tiles are shown."""
+    by_tile = _predictor(tiles=TileSettings(layout.tile, overlap))
+    shown = by_tile._mapper.image_tensor(np.zeros((layout.tile, layout.tile, 3), np.uint8), "a tile").shape[1]
+    scale = shown / layout.tile
+    whole = _predictor(_shown(scale * layout.side, layout.rows, layout.columns))
+    by_scene = _predictor(_shown(scale * layout.side, 1, 1))
+    draws = np.random.default_rng(0)
+    results: dict[str, list[Prediction]] = {TRUTH: [], TILES: [], WHOLE: []}
+    for _ in range(count):
+        mosaic = layout.draw(draws)
+        labels, segments = mosaic.truth(by_tile.classes.names)
+        truth = Prediction(mosaic.image, by_tile.classes, panoptic_map=labels, segments=segments)
+        results[TRUTH].append(replace(truth, **_objects(labels, segments)))
+        results[TILES].extend(by_tile.stream([mosaic.image]))
+        results[WHOLE].extend(whole.stream([mosaic.image]))
+        if len(mosaic.scenes) > 1:
+            parts = list(by_scene.stream(scene.image for scene in mosaic.scenes))
+            results.setdefault(PARTS, []).append(_joined(mosaic, parts))
+    return results
+
+
+def _predictor(settings: list[str] | None = None, tiles: TileSettings | None = None) -> Predictor:
+    overrides = ["model.num_classes=13", f"model.inference.thing_ids={list(range(THINGS))}", *(settings or [])]
+    return Predictor(
+        WEIGHTS, recipe=RECIPE, device="cpu", threshold=0.0, batch_size=6, overrides=overrides, tiles=tiles
+    )
+
+
+def _shown(side: float, rows: int, columns: int) -> list[str]:
+    """Settings that show scenes with so many pixels, of which there are rows x columns."""
     resize = "dataloader.test.mapper.augmentations.0"
-    sizes = [f"{resize}.short_edge_length={ROWS * height}", f"{resize}.max_size={COLUMNS * width}"]
-    return [*sizes, f"model.inference.instance.top_k={100 * ROWS * COLUMNS}"]
+    short, long = sorted([round(side * rows), round(side * columns)])
+    sizes = [f"{resize}.short_edge_length={short}", f"{resize}.max_size={long}"]
+    return [*sizes, f"model.inference.instance.top_k={100 * rows * columns}"]
 
 
 def _objects(labels: np.ndarray, segments: tuple[Segment, ...]) -> dict[str, Any]:
@@ -133,9 +167,10 @@ def _joined(mosaic: Mosaic, parts: list[Prediction]) -> Prediction:
     labels, segments = mosaic.panoptic([part.panoptic_map for part in parts], classes)
     masks, boxes = [], []
     for index, part in enumerate(parts):
-        top, left = SIDE * (index // COLUMNS), SIDE * (index % COLUMNS)
+        side = len(part.image)
+        top, left = side * (index // mosaic.columns), side * (index % mosaic.columns)
         whole = np.zeros((len(part.boxes), *labels.shape), bool)
-        whole[:, top : top + SIDE, left : left + SIDE] = np.asarray(part.masks)
+        whole[:, top : top + side, left : left + side] = np.asarray(part.masks)
         masks.append(whole)
         boxes.append(part.boxes + np.array([left, top, left, top], np.float32))
     return Prediction(

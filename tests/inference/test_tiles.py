@@ -1,5 +1,6 @@
 """Tiles: grids, votes and stitched objects, against brute force and against a predictor that is always right."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.image_input import InputImage
 from focalnet_d2.inference.label_vote import LabelVote
 from focalnet_d2.inference.prediction import Prediction, Segment
-from focalnet_d2.inference.stitching import TileObject, margin, stitch
+from focalnet_d2.inference.stitching import EDGE, TileObject, margin, stitch
 from focalnet_d2.inference.tile_grid import PREFERENCE, Tile, tile_grid, tile_weights
 from focalnet_d2.inference.tiles import TileSettings, compose_panoptic, predict_tiled
 from focalnet_d2.structures.cropped_masks import CroppedMask, CroppedMasks
@@ -72,6 +73,15 @@ def predictions(images: list[InputImage]) -> list[Prediction]:
     return [right_prediction(image) for image in images]
 
 
+def touches_border(mask: np.ndarray) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def map_of(predict):
+    """As `predict_tiled` takes what predicts one image."""
+    return lambda images: map(predict, images)
+
+
 def tiled(scene: np.ndarray, tile: int, overlap: float) -> Prediction:
     image = InputImage(np.repeat((scene + 2).astype(np.uint8)[..., None], 3, -1), "scene")
     return predict_tiled(predictions, image, CLASSES, TileSettings(tile, overlap))
@@ -90,6 +100,36 @@ def test_a_right_predictor_is_right_by_tiles(scene, tile, overlap):
     assert np.array_equal(np.vectorize(kinds.get)(found.panoptic_map), classes_of(scene))
     assert {(found.panoptic_map == one.id).tobytes() for one in found.segments if one.is_thing} == disks
     assert np.array_equal(found.semantic_map, classes_of(scene))
+
+
+def prediction_that_fails_at_edges(image: InputImage) -> Prediction:
+    """The right one, but of disks that reach an edge every second column is missing, and these have the best scores."""
+    found = right_prediction(image)
+    reach = np.array([touches_border(mask) for mask in found.masks], bool)
+    masks, panoptic = found.masks.copy(), found.panoptic_map.copy()
+    for mask in masks[reach]:
+        panoptic[:, 1::2][mask[:, 1::2]] = 0
+    masks[reach, :, 1::2] = False
+    scores = np.where(reach, 1, found.scores).astype(np.float32)
+    return replace(found, masks=masks, scores=scores, panoptic_map=panoptic)
+
+
+@settings(max_examples=40, deadline=None)
+@given(scenes(), st.integers(16, 48), st.sampled_from([0.25, 0.4, 0.5]))
+def test_no_object_that_lies_inside_one_tile_is_cut_at_the_seam_of_others(scene, size, overlap):
+    image = InputImage(np.repeat((scene + 2).astype(np.uint8)[..., None], 3, -1), "scene")
+    settings_ = TileSettings(size, overlap)
+    found = predict_tiled(map_of(prediction_that_fails_at_edges), image, CLASSES, settings_)
+    tiles = [one for row in tile_grid(scene.shape, size, int(size * overlap)) for one in row]
+    things = [found.panoptic_map == one.id for one in found.segments if one.is_thing]
+    for number in np.unique(scene[scene > 0]):
+        disk = scene == number
+        if max(margin(extent(disk), tile, scene.shape) for tile in tiles) < EDGE or touches_border(disk):
+            continue  # no tile sees it whole
+        for masks in (np.asarray(found.masks), things):
+            overlapping = [mask for mask in masks if (mask & disk).any()]
+            assert len(overlapping) == 1
+            assert np.array_equal(overlapping[0], disk)
 
 
 @settings(max_examples=40, deadline=None)
