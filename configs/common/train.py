@@ -27,6 +27,7 @@ train = dict(
     amp="off",  # bf16 or fp16: training and evaluation; auto: training on CUDA; off
     ema=dict(enabled=False, decay=0.9997),
     clip_norm=0.1,  # of all gradients together; 0 = none
+    freeze=[],  # modules or parameters that do not learn: [backbone], ["*.norm*"], ...
     parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
     accumulation=1,  # parts in which a batch goes through the model
     microbatch_weights=L(ModelTotals)(),  # the losses of the parts add up to those of the batch

@@ -321,6 +321,23 @@ class FocalNet(Backbone):
         self._freeze()
         return self
 
+    def layer_depths(self) -> dict[str, int]:
+        """Depth of each parameter, for rates that fall with it: 0 the stem, i the i-th block of all stages.
+
+        What follows a stage counts with a block: its output norm with the last one, its downsampling with the next.
+        """
+        return {name: self._depth(name.split(".")) for name, _ in self.named_parameters()}
+
+    def _depth(self, parts: Sequence[str]) -> int:
+        """Depth of the parameter whose name has these parts: `norm2.weight`, `layers.0.blocks.1.mlp.fc1.bias`, ..."""
+        if parts[0] == "layers":
+            stage, before = int(parts[1]), sum(self.depths[: int(parts[1])])
+            is_block = parts[2] == "blocks"
+            return before + int(parts[3]) + 1 if is_block else before + self.depths[stage] + 1
+        if parts[0].startswith("norm"):
+            return sum(self.depths[: int(parts[0].removeprefix("norm")) + 1])
+        return 0
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, in_chans, H, W) -> {name: (B, C * 2^i, ceil(H / stride), ceil(W / stride))} of `out_features`."""
         x = self.pos_drop(self.patch_embed(x))  # (B, H/4, W/4, C)

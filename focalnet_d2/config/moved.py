@@ -145,7 +145,12 @@ SETTINGS = {"train": {"part_weights": "microbatch_weights"}}
 
 # Settings that came later: a setting of 0.1.0 -> those that stand beside it now, with values that change nothing.
 ADDED = {
-    ("train", "init_checkpoint"): {"weights_entry": "", "allow_nonfinite": False, "other_class_names": "refuse"},
+    ("train", "init_checkpoint"): {
+        "weights_entry": "",
+        "allow_nonfinite": False,
+        "other_class_names": "refuse",
+        "freeze": [],
+    },
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
         **{"warmup_epochs": 0, "warmup": None, "patience": 0},

@@ -102,6 +102,7 @@ OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     "train.patience",
+    "train.freeze",
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -126,6 +127,7 @@ SETTINGS: dict[str, Setting] = {
     "train.ema.enabled": _FLAG,
     "train.ema.decay": _finite(0, 1),
     "train.clip_norm": _finite(),
+    "train.freeze": Setting(frozenset({list})),
     "train.parallel": _one_of(*PARALLEL_MODES),
     "train.accumulation": _whole(1),
     "train.microbatch_weights": _GROUP.also(NoneType),

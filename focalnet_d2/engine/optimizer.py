@@ -13,6 +13,7 @@ from torch import nn
 
 from focalnet_d2.config.moved import current_value
 
+from .layer_decay import layer_factors
 from .sharding import is_sharded
 
 NORM_MODULES = (
@@ -87,6 +88,7 @@ def parameter_groups(
     weight_decay: float,
     decay_rule: DecayRule,
     lr_factor: Callable[[str], float] | None = None,
+    layer_decay: float = 1.0,
 ) -> list[dict]:
     """Groups of parameters with equal learning rate and weight decay.
 
@@ -96,16 +98,18 @@ def parameter_groups(
         weight_decay: decay of the parameters that the rule does not exempt; the others have 0.
         decay_rule: one of `DECAY_RULES`.
         lr_factor: full parameter name -> factor of `lr`.
+        layer_decay: another factor for each layer of the backbone, see `layer_factors`.
 
     Raises:
-        ValueError: unknown rule, or nothing to train.
+        ValueError: unknown rule, no such decay of layers, or nothing to train.
     """
     rule = current_value("optimizer.decay_rule", decay_rule)
     if rule not in DECAY_RULES:
         raise ValueError(f"decay_rule is '{decay_rule}': it must be one of {', '.join(DECAY_RULES)}.")
+    factors = layer_factors(model, layer_decay)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for module, name, parameter in trainable_parameters(model):
-        rate = lr if lr_factor is None else lr * lr_factor(name)
+        rate = (lr if lr_factor is None else lr * lr_factor(name)) * factors.get(name, 1.0)
         decay = 0.0 if DECAY_RULES[rule](module, name, parameter) else weight_decay
         groups.setdefault((rate, decay), []).append(parameter)
     if not groups:
@@ -124,8 +128,16 @@ def build_adamw(
     betas: tuple[float, float],
     decay_rule: DecayRule,
     lr_factor: Callable[[str], float] | None = None,
+    layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW over `parameter_groups(model, ...)`."""
-    groups = parameter_groups(model, lr=lr, weight_decay=weight_decay, decay_rule=decay_rule, lr_factor=lr_factor)
+    groups = parameter_groups(
+        model,
+        lr=lr,
+        weight_decay=weight_decay,
+        decay_rule=decay_rule,
+        lr_factor=lr_factor,
+        layer_decay=layer_decay,
+    )
     together = any(map(is_sharded, model.parameters())) or None  # torch by itself takes sharded tensors one by one
     return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=tuple(betas), foreach=together)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from focalnet_d2.config.lazy import recipe_from_yaml, recipe_to_yaml
 
 _ABSENT = "not set"
+_NO_DECAY = (_ABSENT, 1)
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,12 @@ def log_changes(checkpoint_recipe: str, recipe: DictConfig) -> None:
 
     Raises:
         ValueError: the optimizer is another one, or puts the parameters into other groups; only its numbers may change.
+            So is what is frozen.
     """
     if not checkpoint_recipe:
         return
     changes = changed_settings(recipe_from_yaml(checkpoint_recipe, "The checkpoint's recipe"), recipe)
-    fixed = [line for line, values in changes.items() if line.startswith("optimizer.") and not _are_numbers(values)]
+    fixed = [line for line, values in changes.items() if _changes_groups(line, values)]
     if fixed:
         raise ValueError(
             f"the state of the optimizer fits other settings ({', '.join(fixed)}): set them as they were, or give the "
@@ -65,6 +67,15 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     flat = {key: leaf for name, child in children for key, leaf in _flat(child, f"{prefix}{name}.").items()}
     return flat or {prefix[:-1]: value}
+
+
+def _changes_groups(line: str, values: tuple[Any, Any]) -> bool:
+    """Whether a changed setting puts the parameters into other groups of the optimizer."""
+    if line.startswith("train.freeze"):
+        return not all(value in (_ABSENT, []) for value in values)
+    if line.startswith("optimizer.layer_decay"):
+        return (values[0] in _NO_DECAY) != (values[1] in _NO_DECAY)
+    return line.startswith("optimizer.") and not _are_numbers(values)
 
 
 def _are_numbers(values: tuple[Any, Any]) -> bool:

@@ -26,6 +26,7 @@ from .checkpointing import RunState, class_names, describe_run, resume_run
 from .device import resolve_amp, resolve_device
 from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
+from .freezing import freeze
 from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicCheckpoint, ProgressPrinter
 from .metrics import METRICS, MetricsFile, is_evaluated
 from .own_data import class_changes
@@ -152,6 +153,7 @@ def build_trainer(
     check_tasks(model, data.evaluator)
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
+    freeze(model, train.get("freeze", ()))
     wrapped = wrap_model(model, device, train.parallel)
     optimizer = build(recipe.optimizer, "optimizer", model=model)
     scheduler = LRMultiplier(optimizer, build_schedule(recipe, timetable.warmup), timetable.max_iter)

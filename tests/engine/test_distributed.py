@@ -32,7 +32,7 @@ def train_two_runs(folder: str) -> None:
     train(os.path.join(folder, "two"), *SAME_EVERYWHERE)
     train(os.path.join(folder, "two_in_parts"), *SAME_EVERYWHERE, "train.accumulation=2")
     register_generated(os.path.join(folder, "one_image_with_objects", "generated"))
-    train(os.path.join(folder, "uneven"), "train.accumulation=2")
+    train(os.path.join(folder, "uneven"), "train.accumulation=2", "train.freeze=[backbone.bottom_up]")
 
 
 @pytest.fixture(scope="module")

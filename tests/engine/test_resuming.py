@@ -1,5 +1,7 @@
 """Settings of a run that goes on: what changed is said, numbers of the optimizer and the schedule take effect."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from detectron2.solver import LRMultiplier
@@ -45,6 +47,23 @@ def test_changes_are_logged_and_an_unchanged_recipe_says_nothing(caplog):
 def test_other_groups_of_parameters_are_refused():
     with pytest.raises(ValueError, match=r"optimizer\.decay_rule: all -> imagenet.*train\.init_checkpoint"):
         log_changes(recipe_to_yaml(recipe()), recipe(optimizer__decay_rule="imagenet"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_refused"),
+    [
+        ({}, {"train__freeze": []}, False),
+        ({"train__freeze": []}, {"train__freeze": ["backbone"]}, True),
+        ({"train__freeze": ["backbone"]}, {"train__freeze": []}, True),
+        ({"train__freeze": ["backbone"]}, {"train__freeze": ["backbone"]}, False),
+        ({}, {"optimizer__layer_decay": 0.8}, True),
+        ({"optimizer__layer_decay": 0.8}, {"optimizer__layer_decay": 0.9}, False),
+        ({}, {"optimizer__layer_decay": 1.0}, False),
+    ],
+)
+def test_what_is_frozen_and_whether_rates_fall_with_depth_decide_the_groups(before, now, is_refused):
+    with pytest.raises(ValueError, match="fits other settings") if is_refused else nullcontext():
+        log_changes(recipe_to_yaml(recipe(**before)), recipe(**now))
 
 
 def build(lr, max_iter, weight_decay=0.0):
