@@ -1,0 +1,158 @@
+"""The memory of one training step of a recipe, from shapes alone."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from focalnet_d2.config.building import build
+from focalnet_d2.engine.device import resolve_amp
+from focalnet_d2.engine.hooks import EMAHook
+from focalnet_d2.engine.rng import preserved_rng
+from focalnet_d2.engine.trainer import Trainer
+from focalnet_d2.set_prediction.matcher import HungarianAssignment, Pairs
+
+from .known_values import KnownValues
+from .live_memory import LiveMemory
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Bytes of the tensors of a training step.
+
+    Attributes:
+        weights: parameters and buffers, and the averaged ones where the recipe keeps them.
+        optimizer: state of the optimizer.
+        gradients: of the parameters, after the step.
+        peak: of everything that is alive at once, images and targets included.
+    """
+
+    weights: int
+    optimizer: int
+    gradients: int
+    peak: int
+
+    @property
+    def activations(self) -> int:
+        """What the peak holds beside weights and state of the optimizer."""
+        return self.peak - self.weights - self.optimizer
+
+
+def step_memory(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
+    """Run one step of `engine.trainer.Trainer` on tensors without values, and count what is alive.
+
+    Args:
+        recipe: model, optimizer, averaging, precision, accumulation and clipping are its.
+        batch: samples of its mapper; images may be shared.
+    """
+    with preserved_rng(), _quiet(), KnownValues() as values, _any_assignment():
+        return run_step(recipe, [_without_pixels(sample, values) for sample in batch])
+
+
+def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
+    """The same with whatever tensors there are: on real ones it is what a CPU really allocates."""
+    train, device = recipe.train, torch.device("cpu")
+    model = build(recipe.model, "model").train()
+    memory = LiveMemory()
+    memory.add(_tensors_of(model))
+    averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
+    memory.add([] if averaged is None else averaged.average.values())
+    weights = memory.now
+    optimizer = build(recipe.optimizer, "optimizer", model=model)
+    trainer = Trainer(
+        model,
+        [list(batch)],
+        optimizer,
+        device=device,
+        amp_dtype=resolve_amp(train.amp, device, training=True),
+        clip_norm=train.clip_norm,
+        accumulation=train.accumulation,
+        microbatch_weights=build(train.microbatch_weights, "train.microbatch_weights"),
+    )
+    trainer.iter = 0
+    with memory, EventStorage(0) as trainer.storage:
+        memory.add(leaf for sample in batch for leaf in _leaves(sample))
+        held = memory.now - weights
+        state = _state_of(optimizer, memory)
+        memory.reset_peak()
+        trainer.run_step()
+        gradients = sum(one.grad.untyped_storage().nbytes() for one in model.parameters() if one.grad is not None)
+        return StepMemory(weights, state, gradients, memory.peak - 0 * held)
+
+
+def _state_of(optimizer: torch.optim.Optimizer, memory: LiveMemory) -> int:
+    """Bytes of the optimizer's state, which the first step makes."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
+    for one in parameters:
+        one.grad = torch.zeros_like(one)
+    before = memory.now
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    gradients = sum(one.untyped_storage().nbytes() for one in parameters)
+    return memory.now - before + gradients
+
+
+def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _leaves(sample: dict) -> Iterator[Tensor]:
+    """The tensors of a sample, those of its instances included."""
+    for value in sample.values():
+        fields = value.get_fields().values() if hasattr(value, "get_fields") else [value]
+        for field in fields:
+            tensor = getattr(field, "tensor", field)
+            if isinstance(tensor, Tensor):
+                yield tensor
+
+
+def _without_pixels(sample: dict[str, Any], values: KnownValues) -> dict[str, Any]:
+    """A sample whose image has no values, and whose targets have theirs."""
+    shown = {name: _known(value, values) for name, value in sample.items()}
+    return {**shown, "image": values.unknown(sample["image"])}
+
+
+def _known(value: Any, values: KnownValues) -> Any:
+    if isinstance(value, Tensor):
+        return values.known(value)
+    if hasattr(value, "get_fields"):
+        copied = type(value)(value.image_size)
+        for name, field in value.get_fields().items():
+            inner = getattr(field, "tensor", None)
+            copied.set(name, _known(field, values) if inner is None else type(field)(values.known(inner)))
+        return copied
+    return value
+
+
+@contextmanager
+def _any_assignment() -> Iterator[None]:
+    """Costs have no values inside, so predictions are matched in their order; the memory is the same."""
+
+    def assign(self: HungarianAssignment, cost: Tensor) -> Pairs:
+        order = torch.arange(min(cost.shape))
+        return order, order
+
+    before = HungarianAssignment.assign
+    HungarianAssignment.assign = assign  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        HungarianAssignment.assign = before  # type: ignore[method-assign]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No messages about guessed values inside."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
