@@ -43,11 +43,12 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "yacs": ("backbone", "checkpoint", "config", "engine", "inference"),
         "model_zoo": ("backbone", "checkpoint", "config", "inference", "modeling", "utils"),
+        "planning": ("config", "data", "engine", "modeling", "modeling.rcnn", "set_prediction"),
     },
     {
         "commands": (
             *("checkpoint", "config", "data", "diagnostics", "engine", "evaluation", "export", "inference"),
-            *("model_zoo", "reports", "run_reports", "utils", "version"),
+            *("model_zoo", "planning", "reports", "run_reports", "utils", "version"),
         )
     },
 ]

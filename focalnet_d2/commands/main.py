@@ -22,6 +22,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("focalnet_d2.commands.train", "trains a recipe"),
     "evaluate": Command("focalnet_d2.commands.evaluate", "evaluates weights on a recipe's test data"),
+    "plan": Command("focalnet_d2.commands.plan", "tells how much memory a training takes, and what fits"),
     "predict": Command("focalnet_d2.commands.predict", "predicts from a checkpoint: JSON, PNGs and pictures"),
     "explain": Command("focalnet_d2.commands.explain", "shows why an image is predicted as it is"),
     "tune": Command("focalnet_d2.commands.tune", "finds the best thresholds of a checkpoint on annotated images"),

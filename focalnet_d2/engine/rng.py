@@ -23,10 +23,8 @@ def get_rng_state() -> dict[str, Any]:
         },
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    elif torch.backends.mps.is_available():
-        state["mps"] = torch.mps.get_rng_state()
+    if accelerator := _accelerator():
+        state["mps" if accelerator is torch.mps else "cuda"] = accelerator.get_rng_state()
     return state
 
 
@@ -46,8 +44,21 @@ def set_rng_state(state: dict[str, Any]) -> None:
 @contextmanager
 def preserved_rng() -> Iterator[None]:
     """Random numbers drawn inside change nothing outside."""
-    state = get_rng_state()
+    python, numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    accelerator = _accelerator()
+    state = accelerator and accelerator.get_rng_state()
     try:
         yield
     finally:
-        set_rng_state(state)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(of_torch)
+        if accelerator:
+            accelerator.set_rng_state(state)
+
+
+def _accelerator() -> Any:
+    """The module of torch whose generator this process may draw from beside the CPU's; None where there is none."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda
+    return torch.mps if torch.backends.mps.is_available() else None

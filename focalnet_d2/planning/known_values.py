@@ -19,7 +19,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
+
+from .live_memory import tensors_in
 
 MOST_ELEMENTS = 2**24  # of a tensor whose values are computed
 aten = torch.ops.aten
@@ -39,6 +41,7 @@ class KnownValues(TorchDispatchMode):
         super().__init__()
         self.fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._values: dict[int, Tensor] = {}  # by the id of the fake tensor
+        self._sharing: dict[int, set[int]] = {}  # ids of the fake tensors of a storage
 
     def __enter__(self) -> "KnownValues":
         self.fake.__enter__()
@@ -50,17 +53,17 @@ class KnownValues(TorchDispatchMode):
         self.fake.__exit__(*error)
 
     def unknown(self, tensor: Tensor) -> Tensor:
-        """A fake tensor like this one, whose values nobody knows: pixels."""
+        """A fake tensor of any shape like this one, whose values nobody knows: pixels."""
         return self.fake.from_tensor(tensor)
 
     def known(self, tensor: Tensor) -> Tensor:
-        """A fake tensor with the values of this one."""
+        """A fake tensor with the values of this one, of any shape."""
         with _disable_current_modes():
             values = tensor.clone()  # which operators inside may write to
         return self._remember(self.fake.from_tensor(tensor), values)
 
     def value(self, tensor: Tensor) -> Tensor | None:
-        """The values of a tensor, or None if they are unknown; tensors from outside have theirs."""
+        """The values of a tensor of any shape, or None if they are unknown; tensors from outside have theirs."""
         return self._values.get(id(tensor)) if isinstance(tensor, FakeTensor) else tensor
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -82,8 +85,7 @@ class KnownValues(TorchDispatchMode):
         """The operator's results with values; None where they are unknown."""
         operator = func.overloadpacket
         arguments = args[1:] if operator in _OVERWRITING else args
-        tensors = [leaf for leaf in tree_leaves((arguments, kwargs)) if isinstance(leaf, Tensor)]
-        if operator in _WITHOUT_VALUES or any(self.value(one) is None for one in tensors):
+        if operator in _WITHOUT_VALUES or any(self.value(one) is None for one in tensors_in((arguments, kwargs))):
             return None
         if operator in _OVERWRITING and self.value(args[0]) is None:
             if args[0].numel() > MOST_ELEMENTS:
@@ -99,22 +101,33 @@ class KnownValues(TorchDispatchMode):
 
     def _pair(self, fake: Any, known: Any) -> None:
         """Remember the values of an operator's results."""
-        for shape, value in zip(tree_leaves(fake), tree_leaves(known), strict=False):
-            if isinstance(shape, Tensor) and isinstance(value, Tensor) and value.numel() <= MOST_ELEMENTS:
+        for shape, value in zip(tensors_in(fake), tensors_in(known)):
+            if value.numel() <= MOST_ELEMENTS:
                 self._remember(shape, value)
 
     def _remember(self, fake: Tensor, value: Tensor) -> Tensor:
-        if id(fake) not in self._values:
-            weakref.finalize(fake, self._values.pop, id(fake), None)
-        self._values[id(fake)] = value
+        name, storage = id(fake), fake.untyped_storage()._cdata
+        if name not in self._values:
+            weakref.finalize(fake, self._forget, name, storage)
+        self._values[name] = value
+        self._sharing.setdefault(storage, set()).add(name)
         return fake
 
+    def _forget(self, name: int, storage: int) -> None:
+        self._values.pop(name, None)
+        names = self._sharing.get(storage, set())
+        names.discard(name)
+        if not names:
+            self._sharing.pop(storage, None)
+
     def _forget_written(self, func: Any, args: tuple) -> None:
-        """A tensor that an operator has written unknown values into is unknown from then on."""
+        """A tensor that an operator has written unknown values into is unknown from then on, and so are its views."""
         for argument, value in zip(func._schema.arguments, args):
             if argument.alias_info is not None and argument.alias_info.is_write:
-                for one in tree_leaves(value):
-                    self._values.pop(id(one), None)
+                for one in tensors_in(value):
+                    storage = one.untyped_storage()._cdata
+                    for name in list(self._sharing.get(storage, ())):
+                        self._forget(name, storage)
 
     def _with_full_masks(self, args: tuple) -> tuple:
         """The arguments with the values of masks: where they are unknown, everything is set."""

@@ -1,12 +1,22 @@
 """Bytes of the tensors that are alive, at every moment of a computation."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors, of any shape, among the arguments or results of an operator, in nested lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from tensors_in(one)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
 
 
 class LiveMemory(TorchDispatchMode):
@@ -27,11 +37,11 @@ class LiveMemory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.add(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        self.add(tensors_in(result))
         return result
 
     def add(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors that are there already, such as parameters."""
+        """Count tensors of any shape that are there already, such as parameters."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             key, size = storage._cdata, storage.nbytes()

@@ -16,8 +16,8 @@ from focalnet_d2.engine.device import resolve_amp
 from focalnet_d2.engine.hooks import EMAHook
 from focalnet_d2.engine.rng import preserved_rng
 from focalnet_d2.engine.trainer import Trainer
-from focalnet_d2.set_prediction.matcher import HungarianAssignment, Pairs
 
+from .assumptions import assumed_matches
 from .known_values import KnownValues
 from .live_memory import LiveMemory
 
@@ -51,7 +51,7 @@ def step_memory(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
         recipe: model, optimizer, averaging, precision, accumulation and clipping are its.
         batch: samples of its mapper; images may be shared.
     """
-    with preserved_rng(), _quiet(), KnownValues() as values, _any_assignment():
+    with preserved_rng(), _quiet(), KnownValues() as values, assumed_matches(values):
         return run_step(recipe, [_without_pixels(sample, values) for sample in batch])
 
 
@@ -78,12 +78,11 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
     trainer.iter = 0
     with memory, EventStorage(0) as trainer.storage:
         memory.add(leaf for sample in batch for leaf in _leaves(sample))
-        held = memory.now - weights
         state = _state_of(optimizer, memory)
         memory.reset_peak()
         trainer.run_step()
         gradients = sum(one.grad.untyped_storage().nbytes() for one in model.parameters() if one.grad is not None)
-        return StepMemory(weights, state, gradients, memory.peak - 0 * held)
+        return StepMemory(weights, state, gradients, memory.peak)
 
 
 def _state_of(optimizer: torch.optim.Optimizer, memory: LiveMemory) -> int:
@@ -129,22 +128,6 @@ def _known(value: Any, values: KnownValues) -> Any:
             copied.set(name, _known(field, values) if inner is None else type(field)(values.known(inner)))
         return copied
     return value
-
-
-@contextmanager
-def _any_assignment() -> Iterator[None]:
-    """Costs have no values inside, so predictions are matched in their order; the memory is the same."""
-
-    def assign(self: HungarianAssignment, cost: Tensor) -> Pairs:
-        order = torch.arange(min(cost.shape))
-        return order, order
-
-    before = HungarianAssignment.assign
-    HungarianAssignment.assign = assign  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        HungarianAssignment.assign = before  # type: ignore[method-assign]
 
 
 @contextmanager
