@@ -216,12 +216,13 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "exported_models", "DINO FocalNet-T {size}", exported.build_model, [(800, 1333)], (),
-        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0}}, {"kind": "dino", "recipe": _DINO}, _SMALL_DINO,
+        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0, "OpenVINO int8": 1.8}}, {"kind": "dino", "recipe": _DINO},
+        _SMALL_DINO,
     ),
     Case(
         "exported_models", "Mask2Former FocalNet-T {size}", exported.build_model, [(800, 1344)], (),
-        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0}}, {"kind": "mask2former", "recipe": _MASK2FORMER},
-        _SMALL_MASK2FORMER,
+        {"": {"onnxruntime": 0.8, "OpenVINO": 1.0, "OpenVINO int8": 1.5}},
+        {"kind": "mask2former", "recipe": _MASK2FORMER}, _SMALL_MASK2FORMER,
     ),
     Case(
         "postprocessing", "Mask2Former post-processing {size}", postprocessing.build, [(512, 512)], ["float32"],

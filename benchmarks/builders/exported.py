@@ -1,7 +1,7 @@
 """Exported models in onnxruntime and OpenVINO, and deformable attention in them, beside the library itself in torch.
 
-Everything runs on one thread and in float32. A model's time is from an image to its results: its post-processing is
-the library's in torch, and that of the exported file's decoder. Weights are random.
+Everything runs on one thread and, but for 8-bit files, in float32. A model's time is from an image to its results: its
+post-processing is the library's in torch, and that of the exported file's decoder. Weights are random.
 """
 
 import tempfile
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from benchmarks.builders import deformable_attention, dino, mask2former
 from benchmarks.measuring import as_library_runs
 from benchmarks.work import Timed
+from focalnet_d2.export import openvino_graph
 from focalnet_d2.export.graph import INPUTS, ONNX_OPSET, output_names, write_onnx
 from focalnet_d2.export.onnx_loops import stack_results_of_loops
+from focalnet_d2.export.quantization import quantize
 from focalnet_d2.export.result import Sizes
 from focalnet_d2.export.sessions import openvino_core
 from focalnet_d2.kernels import deformable_attention_gather
@@ -80,8 +82,17 @@ def build_model(kind: str, recipe: str, *, size: tuple[int, int]) -> Timed:
         decode(outputs, settings, sizes)
         return [torch.from_numpy(outputs["pred_logits"]).flatten().sort().values]
 
-    sessions = {name: partial(exported, run) for name, run in _sessions(path, list(INPUTS)).items()}
+    integers = path.with_name("integers.onnx")
+    quantize(model, path, integers, _samples(image), "openvino")
+    runs = {**_sessions(path, list(INPUTS)), "OpenVINO int8": _in_openvino(integers)}
+    sessions = {name: partial(exported, run) for name, run in runs.items()}
     return Timed({"reference": library, **sessions}, about={"recipe": recipe}, reference_keeps_memory=True)
+
+
+def _samples(image: Tensor) -> list[dict[str, np.ndarray]]:
+    """A small part of an image (3, H, W), to calibrate with: what the network finds does not count here."""
+    part = image[None, :, :256, :320].numpy().astype(np.float32)
+    return [{"images": part, "image_sizes": np.array([part.shape[2:]])}]
 
 
 @cache
@@ -111,13 +122,19 @@ def _sessions(path: Path, inputs: list[str]) -> dict[str, Callable[[list[np.ndar
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    request = openvino_core().compile_model(str(path), "CPU", settings).create_infer_request()
 
     def in_onnxruntime(arrays: list[np.ndarray]) -> list[Tensor]:
         return [torch.from_numpy(one) for one in session.run(None, dict(zip(inputs, arrays, strict=True)))]
 
-    def in_openvino(arrays: list[np.ndarray]) -> list[Tensor]:
+    return {"onnxruntime": in_onnxruntime, "OpenVINO": _in_openvino(path)}
+
+
+def _in_openvino(path: Path) -> Callable[[list[np.ndarray]], list[Tensor]]:
+    """A function that runs what a file of OpenVINO from this ONNX file has, on one thread."""
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    request = openvino_core().compile_model(openvino_graph.convert(path), "CPU", settings).create_infer_request()
+
+    def run(arrays: list[np.ndarray]) -> list[Tensor]:
         return [torch.from_numpy(np.array(one)) for one in request.infer(arrays).values()]
 
-    return {"onnxruntime": in_onnxruntime, "OpenVINO": in_openvino}
+    return run

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from . import onnx_format
+from . import onnx_format, openvino_graph
 from .description import KEY, Description
 from .formats import Traced
 from .packages import optional
@@ -21,10 +21,9 @@ def write(model: nn.Module, path: Path, traced: Traced, description: Description
     Raises:
         ImportError: onnx or openvino is missing.
     """
-    openvino = optional("openvino")
     source = path.with_name("graph.onnx")  # not of a name that may be as long as names can be
     onnx_format.write(model, source, traced, description)
-    network = openvino.convert_model(str(source))
+    network = openvino_graph.convert(source)
     save(network, path, description, half=half)
     del network  # which reads weights from the ONNX file
     for file in path.parent.glob(f"{source.name}*"):

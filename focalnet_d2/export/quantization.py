@@ -5,7 +5,7 @@ else stay float32. OpenVINO's files come from the same ONNX graph, whose accurac
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from focalnet_d2.data.image_sources import InputImage
 from focalnet_d2.data.pixels import READ_ERRORS
 from focalnet_d2.inference.image_files import image_files
 
-from . import onnx_format, openvino_format
+from . import onnx_format, openvino_format, openvino_graph
 from .checking import ANY
 from .description import Description
 from .exporting import Written, as_traced, checked, unfinished_files
@@ -27,6 +27,7 @@ from .runtime import network_pixels, read_image
 
 LARGEST_NUMBER = 100  # of images that are looked at; more change little
 QUANTIZED = ("Conv", "MatMul", "Gemm")  # of ONNX, where they have weights
+_RESHAPING = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity")  # of ONNX, keep every value
 # Of the names of parameters: where deformable attention looks and how it weighs, and what gives the final scores,
 # boxes and masks.
 KEPT = re.compile(
@@ -56,13 +57,12 @@ def export_quantized(
     with unfinished_files(path) as unfinished:
         source = unfinished.with_name("float.onnx")
         onnx_format.write(model, source, traced, about)
-        kept = kept_nodes(model, optional("onnx").load(source))
         integers = unfinished.with_name("integers.onnx")
-        _quantize(source, integers, samples, kept)
+        quantize(model, source, integers, samples, format)
         if format == "onnx":
             onnx_format.save(optional("onnx").load(integers), unfinished, about)
         else:
-            network = optional("openvino").convert_model(str(integers))
+            network = openvino_graph.convert(integers)
             openvino_format.save(network, unfinished, about)
             del network  # which reads weights from the ONNX file
         integers.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def calibration_inputs(images: Path, description: Description) -> Iterator[dict[
 class _Samples:
     """What onnxruntime asks for inputs, one after another."""
 
-    def __init__(self, samples: list[dict[str, np.ndarray]], names: set[str]):
+    def __init__(self, samples: Sequence[dict[str, np.ndarray]], names: set[str]):
         self._remaining = iter([{name: one[name] for name in one if name in names} for one in samples])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
@@ -121,9 +121,24 @@ def kept_nodes(model: nn.Module, file: Any) -> list[str]:
 
 
 @without_hint("Please consider")  # to fold the graph first, which its tracer has done
-def _quantize(source: Path, path: Path, samples: list[dict[str, np.ndarray]], kept: list[str]) -> None:
+def quantize(model: nn.Module, source: Path, path: Path, samples: Sequence[dict[str, np.ndarray]], format: str) -> None:
+    """Write an ONNX file with QuantizeLinear and DequantizeLinear, from that of a model in float32.
+
+    For OpenVINO, activations lie around 0 in int8, or from 0 on behind a ReLU: so it multiplies without another pass
+    over each of them that subtracts their zero. What a product gives stays float32 where nothing multiplies it.
+
+    Args:
+        samples: `images` (B, 3, H, W) and `image_sizes` (B, 2) of each, as `calibration_inputs` gives them.
+        format: whose runtime shall be fast, "onnx" or "openvino".
+    """
     onnx, quantization = optional("onnx"), optional("onnxruntime.quantization")
-    file = onnx.load(source)
+    file, kinds = onnx.load(source), quantization.QuantType
+    symmetric = format == "openvino"
+    options: dict[str, Any] = {"MatMulConstBOnly": True, "ActivationSymmetric": symmetric}
+    if symmetric:
+        unsigned = {"quant_type": kinds.QUInt8, "symmetric": False}
+        options["TensorQuantOverrides"] = {name: [dict(unsigned)] for name in non_negative_inputs(file)}
+        options["OpTypesToExcludeOutputQuantization"] = list(QUANTIZED)
     quantization.quantize_static(
         str(source),
         str(path),
@@ -131,8 +146,20 @@ def _quantize(source: Path, path: Path, samples: list[dict[str, np.ndarray]], ke
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=list(QUANTIZED),
         per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-        nodes_to_exclude=kept,
-        extra_options={"MatMulConstBOnly": True, "ActivationSymmetric": False},
+        activation_type=kinds.QInt8 if symmetric else kinds.QUInt8,
+        weight_type=kinds.QInt8,
+        nodes_to_exclude=kept_nodes(model, file),
+        extra_options=options,
     )
+
+
+def non_negative_inputs(file: Any) -> list[str]:
+    """Names of the tensors behind a ReLU, which need no sign, that an `onnx.ModelProto` multiplies with weights."""
+    found: set[str] = set()
+    inputs = set()
+    for node in file.graph.node:  # in the order of their computation
+        if node.op_type == "Relu" or (node.op_type in _RESHAPING and node.input[0] in found):
+            found.update(node.output)
+        elif node.op_type in QUANTIZED and node.input[0] in found:
+            inputs.add(node.input[0])
+    return sorted(inputs)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from .description import KEY
+from .openvino_graph import rewrite
 
 Arrays = dict[str, np.ndarray]
 
@@ -98,6 +99,8 @@ class OpenVinoSession:
         try:
             network = core.read_model(str(path))
             self.description = _rt_info(network)
+            if path.suffix.lower() == ".onnx":  # files of OpenVINO are written so
+                rewrite(network)
             self.network = core.compile_model(network, device.upper(), settings)
         except Exception as error:
             raise unreadable(path, error) from error

@@ -52,12 +52,13 @@ def deformable_attention_gather(
     if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         chunks = (batch * queries + QUERIES_AT_ONCE - 1) // QUERIES_AT_ONCE
         missing = chunks * QUERIES_AT_ONCE - batch * queries
-        places = F.pad(places, (0, 0, 0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, -1, 2)
-        weights, image = (
-            F.pad(one, (0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, -1) for one in (weights, image)
-        )
         of_head = int(locations.shape[3] * locations.shape[4])
-        sums = _sum_by_chunks(table, places, weights, image, *points, int(heads), of_head)  # (C, S * M, D)
+        of_query = int(heads) * of_head  # sizes that are known are written into the graph: runtimes plan with them
+        places = F.pad(places, (0, 0, 0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, of_query, 2)
+        weights = F.pad(weights, (0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, of_query)
+        image = F.pad(image, (0, 0, 0, missing)).reshape(chunks, QUERIES_AT_ONCE, 1)
+        bags = QUERIES_AT_ONCE * int(heads)
+        sums = _sum_by_chunks(table, places, weights, image, *points, int(heads), of_head, bags)  # (C, S * M, D)
         sums = sums.reshape(-1, heads * channels)[: batch * queries]
     else:
         minus_half = value.new_full((), -0.5)
@@ -154,6 +155,7 @@ def _sum_by_chunks(
     origin: Tensor,
     heads: int,
     of_head: int,
+    bags: int,
 ) -> Tensor:
     """Table (R, D) and (C, S, M * K, 2), (C, S, M * K), (C, S, 1) -> sums (C, S * M, D)."""
     sums: list[Tensor] = []
@@ -163,7 +165,7 @@ def _sum_by_chunks(
         rows, shares = _corners(
             x, y, weights[chunk], image[chunk], width, height, pitch, origin, heads, of_head
         )  # fmt: skip
-        texels = torch.index_select(table, 0, rows.reshape(-1)).reshape(-1, 4 * of_head, table.shape[1])
-        summed = torch.matmul(shares.reshape(-1, 1, 4 * of_head), texels)
-        sums.append(summed.reshape(-1, table.shape[1]))  # (S * M, D)
+        texels = torch.index_select(table, 0, rows.reshape(-1)).reshape(bags, 4 * of_head, table.shape[1])
+        summed = torch.matmul(shares.reshape(bags, 1, 4 * of_head), texels)
+        sums.append(summed.reshape(bags, table.shape[1]))  # (S * M, D)
     return torch.stack(sums)

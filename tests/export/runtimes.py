@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from focalnet_d2.export import openvino_graph
 from focalnet_d2.export.describing import divisor_of
 from focalnet_d2.export.graph import INPUTS, output_names, write_onnx
 from focalnet_d2.export.result import Sizes
@@ -120,7 +121,7 @@ def _in_onnxruntime(path: Path) -> Callable[[dict[str, np.ndarray]], Sequence[np
 
 def _in_openvino(path: Path, outputs: int) -> Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino_core().compile_model(str(path), "CPU", settings)
+    compiled = openvino_core().compile_model(openvino_graph.convert(path), "CPU", settings)
 
     def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         found = compiled(inputs)
