@@ -1,13 +1,15 @@
 """How many things are named in one sentence."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 
 def some_of(items: Iterable[object], limit: int = 3) -> str:
     """The first few of many things: `a, b, c and 2 more`."""
-    words = [str(item) for item in items]
-    more = f" and {len(words) - limit} more" if len(words) > limit else ""
-    return ", ".join(words[:limit]) + more
+    remaining = iter(items)
+    words = [str(item) for item in islice(remaining, limit)]
+    count = sum(1 for _ in remaining)
+    return ", ".join(words) + (f" and {count} more" if count else "")
 
 
 def plural(count: int, what: str) -> str:

@@ -1,7 +1,7 @@
 """The checks of labels, by their kind: of one image, and of a whole part."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..annotations.faults import Fault
@@ -40,7 +40,7 @@ def check_file(
     """
     if isinstance(content, CocoInstances | StoredInstances):
         return check_instances_of_part(content, limits)
-    if dataset.kind == "semantic" and isinstance(content, list):
+    if dataset.kind == "semantic" and isinstance(content, Sequence):
         source, options = dataset.parts[part].annotations, dataset.parts[part].options
         return check_semantic_part(source, dataset.classes, set(options.get("ignored", ())), counts)
     return []

@@ -83,7 +83,7 @@ def _check_dataset(
         number = len(tasks)
         tasks[name] = lambda name=name, content=content: tasks_of(dataset, name, content, limits)
         numbers = reading.parts[name] = PartStatistics()
-        progress.begin(f"{dataset.layout}, {name}", len(content if isinstance(content, list) else content.images))
+        progress.begin(f"{dataset.layout}, {name}", len(content if isinstance(content, Sequence) else content.images))
         for chunk, looked in crew.map(_chunks(tasks[name]())):
             looked = _crashed(chunk[0]) if looked is None else looked
             faults.extend(looked.faults)

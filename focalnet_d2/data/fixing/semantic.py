@@ -1,6 +1,7 @@
 """A mended semantic set: images, PNGs whose values are classes or ignored, and the list of classes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,7 +33,7 @@ def write_semantic(task: Task, folder: ImageFolder, labels: Path) -> None:
         ValueError: no image with labels is left.
     """
     part, changes = task.part, task.changes
-    listed: list[ListedImage] = LAYOUTS[task.dataset.layout].read(part, changes.fault)
+    listed: Sequence[ListedImage] = LAYOUTS[task.dataset.layout].read(part, changes.fault)
     mender = _Mender(task.dataset, task.name, listed)
     with_class = 0
     for one in listed:
@@ -62,7 +63,7 @@ def write_semantic(task: Task, folder: ImageFolder, labels: Path) -> None:
 class _Mender:
     """Mends the label files of a part; those of colors become values."""
 
-    def __init__(self, dataset: FolderDataset, name: str, listed: list[ListedImage]) -> None:
+    def __init__(self, dataset: FolderDataset, name: str, listed: Sequence[ListedImage]) -> None:
         decoding = part_decoding(dataset, name, ClassChanges())
         classes = tuple(dataset.classes.contiguous)
         self.colors = decoding.colors
@@ -83,7 +84,7 @@ class _Mender:
             return "255 set to 1, the class of the object"
         return ""
 
-    def _all_values(self, listed: list[ListedImage]) -> set[int]:
+    def _all_values(self, listed: Sequence[ListedImage]) -> set[int]:
         """Of all label files that can be read."""
         found: set[int] = set()
         for one in listed:

@@ -1,6 +1,7 @@
 """Images in and below a folder for each class: train/CLASS/*, val/CLASS/*, or CLASS/* alone."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from PIL import Image
@@ -11,7 +12,8 @@ from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
 from ..image_reading import READ_ERRORS
 from .annotation_files import assign_parts, described_parts
-from .dataset import ListedImage, Part
+from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import LABEL_FOLDERS, LABEL_SUFFIXES
 from .layout import Found, Layout, WantedParts
 from .listing import Listing, ancestors
@@ -107,9 +109,12 @@ def _has_labels(listing: Listing, parent: str, name: str) -> bool:
     if name.lower() not in LABEL_FOLDERS:
         return False
     top = f"{parent}/{name}".lstrip("/")
-    labels = [path for path in listing.below(top, listing.images) if path.lower().endswith(LABEL_SUFFIXES)]
-    others = {PurePosixPath(path).stem for path in listing.images if not path.startswith(f"{top}/")}
-    paired = [path for path in labels if PurePosixPath(path).stem in others]
+    inside = listing.below(top, listing.images)
+    labels = ChosenTexts(inside, (place for place, path in enumerate(inside) if path.lower().endswith(LABEL_SUFFIXES)))
+    by_stem = KeyedTexts(listing.images, _stem)
+    paired = CompactTexts(
+        path for path in labels if not all(one.startswith(f"{top}/") for one in by_stem.found(_stem(path)).values())
+    )
     if not paired or 2 * len(paired) < len(labels):
         return False
     try:
@@ -119,31 +124,40 @@ def _has_labels(listing: Listing, parent: str, name: str) -> bool:
         return True
 
 
-def read(part: Part, report: Report) -> list[ListedImage]:
+def _stem(path: str) -> str:
+    return PurePosixPath(path).stem
+
+
+def read(part: Part, report: Report) -> ListedImages:
     """The images of a part; the class of each is the name of its folder.
 
     Raises:
         ValueError: through `report`: images in no class folder, or in one that the first part lacks.
     """
     listing = Listing(part.annotations)
-    images = [ListedImage(listing.absolute(path), path.split("/")[0]) for path in listing.images if "/" in path]
+    images = ChosenTexts(listing.images, (place for place, path in enumerate(listing.images) if "/" in path))
     if loose := [path for path in listing.images if "/" not in path]:
         message = f"{len(loose)} images in {part.annotations} are in no class folder: {some_of(loose)}; move them."
         report(Fault("image-without-class", "error", part.annotations, message, tuple(loose), len(loose)))
-    return _of_known_classes(images, part, report)
+    known = _of_known_classes(images, part, report)
+    return ListedImages(known, lambda path: ListedImage(listing.absolute(path), _class_of(path)))
 
 
-def _of_known_classes(images: list[ListedImage], part: Part, report: Report) -> list[ListedImage]:
+def _class_of(path: str) -> str:
+    return path.split("/")[0]
+
+
+def _of_known_classes(images: Sequence[str], part: Part, report: Report) -> Sequence[str]:
     """Without those of classes that the first part has no folder of."""
     known = part.options.get("classes")
-    if known is None or not (new := sorted({str(one.truth) for one in images} - set(known))):
+    if known is None or not (new := sorted(set(map(_class_of, images)) - set(known))):
         return images
     message = (
         f"{part.annotations} has the class folders {some_of(new, 5)}, which {part.options['classes_of']} lacks: give "
         "both a folder for every class."
     )
     report(Fault("unusable-class-folder", "error", part.annotations, message, tuple(new), len(new)))
-    return [one for one in images if one.truth in known]
+    return ChosenTexts(images, (place for place, path in enumerate(images) if _class_of(path) in known))
 
 
 LAYOUT = Layout("class-folders", "classification", "a folder of images for each class, in each part", find, read)

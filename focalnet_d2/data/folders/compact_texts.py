@@ -1,8 +1,12 @@
 """Many texts, such as the names of all files of a folder, in their own bytes and eight more for each."""
 
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
+
+import numpy as np
 
 
 class CompactTexts(Sequence[str]):
@@ -63,3 +67,29 @@ class ChosenTexts(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         return map(self.__getitem__, range(len(self)))
+
+
+class KeyedTexts:
+    """Finds texts of a sequence by something in them, such as the name of a file in its path, in eight bytes for each.
+
+    Args:
+        texts: the sequence, which nobody adds to.
+        key: what one of them is found by.
+    """
+
+    def __init__(self, texts: Sequence[str], key: Callable[[str], str]) -> None:
+        self._texts, self._key = texts, key
+        hashes = np.fromiter((_hash(key(text)) for text in texts), np.uint32, len(texts))
+        order = np.argsort(hashes, kind="stable").astype(np.uint32)
+        self._hashes = array("I", hashes[order].tobytes())
+        self._places = array("I", order.tobytes())
+
+    def found(self, key: str) -> dict[int, str]:
+        """The texts with a key by their places, which rise."""
+        hashed = _hash(key)
+        places = self._places[bisect_left(self._hashes, hashed) : bisect_right(self._hashes, hashed)]
+        return {place: text for place in places if self._key(text := self._texts[place]) == key}
+
+
+def _hash(key: str) -> int:
+    return zlib.crc32(key.encode("utf-8", "surrogatepass"))

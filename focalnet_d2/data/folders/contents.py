@@ -1,13 +1,13 @@
 """What layouts read, of whatever kind: its images, and the same with some of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..annotations.instances import CocoInstances
 from ..annotations.panoptic import PanopticAnnotations
 
-Content = Any  # `CocoInstances`, `PanopticAnnotations` or a list of `ListedImage`
+Content = Any  # `CocoInstances`, `PanopticAnnotations` or a sequence of `ListedImage`
 
 
 class ImageFile(NamedTuple):
@@ -20,7 +20,7 @@ class ImageFile(NamedTuple):
 
 def image_files(content: Content) -> dict[str, ImageFile]:
     """Each image by its path; one that is there several times has the labels of all."""
-    if isinstance(content, list):
+    if isinstance(content, Sequence):
         return {one.file_name: ImageFile(one.truth) for one in content}
     if isinstance(content, CocoInstances):
         images = content.images
@@ -38,7 +38,7 @@ def image_files(content: Content) -> dict[str, ImageFile]:
 
 def only_images(content: Content, files: Collection[str]) -> Content:
     """The same with the images of these paths, and what belongs to them."""
-    if isinstance(content, list):
+    if isinstance(content, Sequence):
         return [one for one in content if one.file_name in files]
     if isinstance(content, PanopticAnnotations):
         images = {key: image for key, image in content.images.items() if image["file_name"] in files}

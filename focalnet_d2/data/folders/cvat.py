@@ -13,6 +13,7 @@ Files of nothing but boxes and polygons are read by hotcoco where it is installe
 (`hotcoco_reading`).
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
 from .annotation_files import relative_to_root
+from .compact_texts import ChosenTexts, CompactTexts
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_cvat
 from .image_names import NameResolver, locate
@@ -32,7 +34,7 @@ from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_name, part_of_path
 from .shapes import Piece, Pixels, Polygon, Shapes, box_around, ellipse, objects_of, turned
-from .xml_file import Element, number_of, read_xml, root_tag, text_of
+from .xml_file import Element, children_of, number_of, root_tag, text_of
 
 _OUTLINES = ("box", "polygon", "mask", "ellipse")
 _MOST_PIXELS = 1 << 30  # of one mask
@@ -48,16 +50,16 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     files = [path for path in listing.with_suffix(".xml") if root_tag(listing.absolute(path)) == "annotations"]
     if not files:
         return None
-    roots = {path: _read(listing.absolute(path)) for path in files}
-    names = list(dict.fromkeys(name for root in roots.values() for name in _labels(root)))
+    seen = {path: _Seen(listing.absolute(path)) for path in files}
+    names = list(dict.fromkeys(name for one in seen.values() for name in one.labels))
     if not names:
         file = listing.absolute(files[0])
         raise refusal("no-categories", file, f"{file} has no label, neither in <meta> nor on a shape.")
     parts = {}
-    places_of = _places(listing, roots, wanted)
+    places_of = _places(listing, seen, wanted)
     for part in in_order(places_of):
         places = places_of[part]
-        images = [image.get("name", "") for path, subset in places for image in _images(roots[path], subset)]
+        images = CompactTexts(name for path, subset in places for name in seen[path].images_of(subset))
         folder = locate(listing, images, places[0][0], part)
         options = {
             "names": names,
@@ -65,10 +67,47 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
             "search": folder.search,
         }
         parts[part] = Part(listing.absolute(folder.folder), listing.absolute(places[0][0]), options)
-    objects = (objects_of(_pieces(image)) for root in roots.values() for image in root.iterfind("image"))
-    has_masks = all(shapes.has_outline for one in objects for shapes in one.values())
+    has_masks = all(one.has_masks for one in seen.values())
     reason = f"{some_of(files)}: CVAT for images 1.1"
     return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
+
+
+class _Seen:
+    """What recognizing a file needs to know of it.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        labels: in the order of <meta>, or of the shapes where that has none.
+        subsets: of the images, "" where one has none.
+        has_masks: whether every object has one.
+    """
+
+    def __init__(self, path: str) -> None:
+        named: list[str] = []
+        used: dict[str, None] = {}
+        self.subsets: dict[str, int] = {}
+        self.has_masks = True
+        self._names, self._subsets = CompactTexts(), array("I")
+        for element in _children(path):
+            named += [text_of(label, "name") for label in element.iterfind(".//labels/label") if element.tag == "meta"]
+            if element.tag == "image":
+                used |= dict.fromkeys(shape.get("label", "") for shape in element if shape.tag in _OUTLINES)
+                self._add(element)
+        self.labels = [name for name in named or used if name]
+
+    def _add(self, image: Element) -> None:
+        self._names.extend([image.get("name", "")])
+        self._subsets.append(self.subsets.setdefault(image.get("subset", ""), len(self.subsets)))
+        self.has_masks = self.has_masks and all(one.has_outline for one in objects_of(_pieces(image)).values())
+
+    def images_of(self, subset: str) -> Sequence[str]:
+        """Names of the images of a subset, or of all for ""."""
+        if not subset:
+            return self._names
+        number = self.subsets[subset]
+        return ChosenTexts(self._names, (place for place, one in enumerate(self._subsets) if one == number))
 
 
 def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
@@ -85,12 +124,13 @@ def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceCon
     numbers = count(1)  # of images
     for file, subset in part.options["files"]:
         resolver = NameResolver(part.images, part.options["search"], file)
-        seen = _seen_by_hotcoco(file, subset, part.options["names"])
+        is_kept = new_list is list  # else it is too much to be read at once
+        seen = _seen_by_hotcoco(file, subset, part.options["names"]) if is_kept else None
         for image in seen or ():
             path = resolver.path_of(image.name, report)
             _add_seen(content, next(numbers), path, image, part.options["names"])
         if seen is None:
-            _add_images(content, numbers, _images(_read(file), subset), resolver, report)
+            _add_images(content, numbers, _images(file, subset), resolver, report)
     return content
 
 
@@ -112,11 +152,12 @@ def _add_seen(content: InstanceContent, number: int, path: str, image: ReadImage
 
 
 def _add_images(
-    content: InstanceContent, numbers: Iterator[int], images: Sequence[Element], resolver: NameResolver, report: Report
+    content: InstanceContent, numbers: Iterator[int], images: Iterator[Element], resolver: NameResolver, report: Report
 ) -> None:
     """The images of a file, and their objects."""
     file = resolver.source
     for image, number in zip(images, numbers):
+        content.skip(file, [shape.tag for shape in image if shape.tag in _NO_OUTLINES])
         try:
             size = _whole(image, "height"), _whole(image, "width")
             path = resolver.path_of(_named(image), report)
@@ -126,40 +167,37 @@ def _add_images(
             continue
         if content.add_image(number, path, size):
             content.add_objects(number, size, _pieces(image), file, f"{file}: image {image.get('name')!r}")
-    content.skip(file, [shape.tag for image in images for shape in image if shape.tag in _NO_OUTLINES])
 
 
-def _read(path: str) -> Element:
-    root = read_xml(path)
-    if root.find("track") is not None:
-        message = (
-            f"{path} has tracks of a video, which say nothing between their key frames: export the task as "
-            "'CVAT for images 1.1'."
-        )
-        raise refusal("video-tracks", path, message)
-    return root
+def _children(path: str) -> Iterator[Element]:
+    """What is in the root of a file.
+
+    Raises:
+        ValueError: it is damaged, or has tracks.
+    """
+    for element in children_of(path):
+        if element.tag == "track":
+            message = (
+                f"{path} has tracks of a video, which say nothing between their key frames: export the task as "
+                "'CVAT for images 1.1'."
+            )
+            raise refusal("video-tracks", path, message)
+        yield element
 
 
-def _labels(root: Element) -> list[str]:
-    """Names in the order of <meta>, or of the shapes where that has none."""
-    named = [text_of(label, "name") for label in root.iterfind("meta//labels/label")]
-    used = [shape.get("label", "") for image in root.iterfind("image") for shape in image if shape.tag in _OUTLINES]
-    return [name for name in named or used if name]
-
-
-def _places(listing: Listing, roots: Mapping[str, Element], wanted: WantedParts) -> dict[str, list[tuple[str, str]]]:
+def _places(listing: Listing, seen: Mapping[str, _Seen], wanted: WantedParts) -> dict[str, list[tuple[str, str]]]:
     """Files of each part, each with the subset of which the images are, "" for all."""
     parts = defaultdict(list)
     named = {}
     for part, place in wanted.items():
         if place:
             folder = relative_to_root(listing, part, place)
-            chosen = [path for path in roots if path == folder or path in listing.below(folder, list(roots))]
+            chosen = [path for path in seen if path == folder or path in listing.below(folder, list(seen))]
             if not chosen:
                 raise ValueError(f"data.{part}={place} has no XML file of CVAT: name one, or a folder of them.")
             named |= dict.fromkeys(chosen, part)
-    for path, root in roots.items():
-        subsets = list(dict.fromkeys(image.get("subset", "") for image in root.iterfind("image")))
+    for path, one in seen.items():
+        subsets = list(one.subsets)
         if not subsets:
             raise refusal("no-images", listing.absolute(path), f"{path} has no image.")
         for subset in subsets if path not in named and any(subsets) else [""]:
@@ -167,8 +205,10 @@ def _places(listing: Listing, roots: Mapping[str, Element], wanted: WantedParts)
     return parts
 
 
-def _images(root: Element, subset: str) -> list[Element]:
-    return [image for image in root.iterfind("image") if not subset or image.get("subset") == subset]
+def _images(path: str, subset: str) -> Iterator[Element]:
+    """The images of a subset, or all for ""."""
+    images = (element for element in _children(path) if element.tag == "image")
+    return (image for image in images if not subset or image.get("subset") == subset)
 
 
 def _pieces(image: Element) -> Iterator[Piece]:

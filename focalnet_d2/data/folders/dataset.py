@@ -1,7 +1,7 @@
 """What was found in a folder, as plain values that a recipe keeps."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -117,3 +117,25 @@ class ListedImage:
 
     file_name: str
     truth: str | int
+
+
+class ListedImages(Sequence[ListedImage]):
+    """Images of such a set, each made when it is asked for.
+
+    Args:
+        items: what they are made of.
+        make: makes one.
+    """
+
+    def __init__(self, items: Sequence[Any], make: Callable[[Any], ListedImage]) -> None:
+        self._items, self._make = items, make
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: Any) -> Any:
+        """An image by its place."""
+        return self._make(self._items[place])
+
+    def __iter__(self) -> Iterator[ListedImage]:
+        return map(self._make, self._items)

@@ -14,6 +14,7 @@ from ..annotations.faults import Fault, Report, fault_of, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from ..image_reading import read_orientation_and_size
+from .compact_texts import CompactTexts
 from .dataset import Part, image_name
 from .layout import Found
 from .same_classes import one_list
@@ -44,7 +45,8 @@ class InstanceContent:
         self._count = 0  # of objects
         self._seen: set[int] = set()  # hashes of the names of images
         self._repeated: Counter[str] = Counter()  # names that are given more than once, in all likelihood
-        self._skipped: dict[str, list[str]] = {}
+        self._skipped: Counter[str] = Counter()  # shapes that are left out, by their kind
+        self._skipped_in = CompactTexts()  # files
 
     def error(
         self, kind: str, file: str | Path, message: str, ids: Sequence[object] = (), image: int | None = None
@@ -80,17 +82,18 @@ class InstanceContent:
         self.warn("unlabelled-image", self._part.images, message, images)
 
     def skip(self, file: str, kinds: Sequence[str]) -> None:
-        """Keeps for `checked` which kinds of shapes of a file are left out because they have no box."""
-        if kinds:
-            self._skipped[file] = list(kinds)
+        """Keeps for `content` which kinds of shapes of a file, or of the next image in it, are left out because they
+        have no box."""
+        self._skipped.update(kinds)
+        if kinds and not (self._skipped_in and self._skipped_in[-1] == file):
+            self._skipped_in.extend([file])
 
     def _warn_of_skipped(self) -> None:
-        kinds = Counter(kind for listed in self._skipped.values() for kind in listed)
-        counts = some_of((f"{count} {kind}" for kind, count in kinds.most_common()), 10)
+        counts = some_of((f"{count} {kind}" for kind, count in self._skipped.most_common()), 10)
         message = (
-            f"{some_of(self._skipped)}: shapes that are no objects with a box or an outline are left out: {counts}."
+            f"{some_of(self._skipped_in)}: shapes that are no objects with a box or an outline are left out: {counts}."
         )
-        self.warn("skipped-shape", self._part.annotations, message, list(self._skipped))
+        self.warn("skipped-shape", self._part.annotations, message, self._skipped_in)
 
     def add_image(self, number: int, path: str | Path, size: Size | None) -> Size | None:
         """An image by its number in the part; its id is its name, so that predictions say which picture they are of.

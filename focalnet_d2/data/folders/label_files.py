@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from focalnet_d2.utils.text import some_of
 
 from .annotation_files import relative_to_root
+from .compact_texts import CompactTexts, KeyedTexts
 from .dataset import Part
 from .layout import WantedParts
 from .listing import Listing, common_folder
@@ -51,39 +52,47 @@ def part_of_folders(listing: Listing, folders: Sequence[str], options: dict) -> 
     return Part(listing.absolute(images), listing.absolute(common), {**options, "folders": below})
 
 
-def label_files(part: Part, suffix: str) -> list[str]:
+def label_files(part: Part, suffix: str) -> Sequence[str]:
     """Absolute paths of the files of labels of a part, sorted."""
-    folders = [str(Path(part.annotations, folder)) for folder in part.options["folders"]]
-    paths = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder)]
-    return sorted(path for path in paths if os.path.splitext(path)[1].lower() == suffix)
+    paths = (os.path.join(folder, name) for folder in _folders(part) for name in os.listdir(folder))
+    return CompactTexts(sorted(path for path in paths if os.path.splitext(path)[1].lower() == suffix))
 
 
-def unlabelled_images(part: Part, suffix: str, others: Collection[str] = ()) -> list[str]:
-    """Images beside the files of labels of a part that have no file of their name.
-
-    Args:
-        others: files with the suffix that turned out to be something else.
-    """
-    stems = {path[: -len(suffix)] for path in label_files(part, suffix) if path not in others}
-    folders = {str(Path(part.annotations, folder)) for folder in part.options["folders"]}
-    listing = Listing(part.images)
-    paths = [listing.absolute(path) for path in listing.images]
-    return [path for path in paths if os.path.splitext(path)[0] not in stems and os.path.dirname(path) in folders]
+def _folders(part: Part) -> list[str]:
+    return [str(Path(part.annotations, folder)) for folder in part.options["folders"]]
 
 
 class ImageFinder:
     """Finds the image of a file of labels.
 
     Args:
-        folder: below which images lie.
+        part: whose images lie in and below its folder of images.
     """
 
-    def __init__(self, folder: str) -> None:
-        listing = Listing(folder)
-        self._folder = folder
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for path in listing.images:
-            self._by_stem[PurePosixPath(path).stem].append(listing.absolute(path))
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._listing = Listing(part.images)
+        self._by_stem = KeyedTexts(self._listing.images, lambda path: PurePosixPath(path).stem)
+
+    def unlabelled(self, files: Sequence[str], others: Collection[str] = ()) -> list[str]:
+        """Images beside the files of labels that have no file of their name.
+
+        Args:
+            files: all that `label_files` gives.
+            others: those of them that turned out to be something else.
+        """
+        by_stem = KeyedTexts(files, lambda file: os.path.splitext(file)[0])
+        folders = set(_folders(self._part))
+        images = map(self._listing.absolute, self._listing.images)
+        return [
+            image
+            for image in images
+            if os.path.dirname(image) in folders
+            and all(file in others for file in by_stem.found(os.path.splitext(image)[0]).values())
+        ]
+
+    def _images(self, stem: str) -> list[str]:
+        return list(map(self._listing.absolute, self._by_stem.found(stem).values()))
 
     def find(self, file: str, named: str) -> str:
         """The image that has the name of the file with another suffix, or else the one that the file names.
@@ -94,13 +103,15 @@ class ImageFinder:
         Raises:
             ValueError: there is none, or several fit equally well.
         """
-        own = self._by_stem.get(PurePosixPath(file).stem, ())
+        own = self._images(PurePosixPath(file).stem)
         if len(own) == 1:
             return own[0]
         name = PurePosixPath(named.replace("\\", "/"))
-        candidates = own or self._by_stem.get(name.stem, ())
+        candidates = own or self._images(name.stem)
         if not candidates:
-            raise ValueError(f"{file} has no image: none of its name or of its text {named!r} is below {self._folder}.")
+            raise ValueError(
+                f"{file} has no image: none of its name or of its text {named!r} is below {self._part.images}."
+            )
         ranks = {path: (path.endswith(f"/{name.name}"), _common_end(path, file)) for path in candidates}
         best = [path for path in candidates if ranks[path] == max(ranks.values())]
         if len(best) > 1:

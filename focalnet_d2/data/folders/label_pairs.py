@@ -1,14 +1,17 @@
 """Which label file belongs to which image: by the stem, without what tools append to it, and by part and sub-folder."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from ..annotations.faults import refusal
-from .compact_texts import CompactTexts
+from .compact_texts import ChosenTexts, KeyedTexts
 from .listing import Listing
 from .part_names import part_of_name, part_of_path
 
@@ -38,6 +41,29 @@ class Pair:
     part: str
 
 
+class Pairs(Sequence[Pair]):
+    """Pairs, each made when it is asked for.
+
+    Args:
+        images, labels: as many of one as of the other.
+    """
+
+    def __init__(self, images: Sequence[str], labels: Sequence[str]) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, place: Any) -> Any:
+        """A pair by its place."""
+        image, label = self.images[place], self.labels[place]
+        return Pair(image, label, _folder_part(label) or _folder_part(image))
+
+    def chosen(self, places: Sequence[int]) -> "Pairs":
+        """Those at some places."""
+        return Pairs(ChosenTexts(self.images, places), ChosenTexts(self.labels, places))
+
+
 @dataclass(frozen=True)
 class LabelGroup:
     """Label files of one kind.
@@ -51,8 +77,8 @@ class LabelGroup:
 
     folder: str
     ending: str
-    pairs: list[Pair]
-    lonely: list[str]
+    pairs: Pairs
+    lonely: Sequence[str]
 
 
 def label_groups(listing: Listing) -> list[LabelGroup]:
@@ -72,52 +98,72 @@ def label_groups(listing: Listing) -> list[LabelGroup]:
 
 def best_paired(listing: Listing, images: Sequence[str], labels: Sequence[str], root: str) -> LabelGroup:
     """The pairs of the ending that fits the most images, of equal ones the longest; see `paired`."""
-    groups = [paired(listing, images, labels, root, ending) for ending in _ENDINGS]
-    return max(groups, key=lambda group: len(group.pairs))
+    by_stem = images_by_stem(images)
+    return max(
+        (paired(listing, images, by_stem, labels, root, ending) for ending in _ENDINGS),
+        key=lambda group: len(group.pairs),
+    )
 
 
-def split_labels(paths: Sequence[str]) -> tuple[Sequence[str], dict[str, list[str]]]:
+def split_labels(paths: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
     """Images, and label files by the folder that they share; "" for those among images that are called after one."""
-    images, labels = CompactTexts(), defaultdict(list)
-    for path in paths:
+    places: dict[str, array] = {"": array("I")}  # of the files of each root; "" of images
+    for place, path in enumerate(paths):
         root = _label_root(path.rpartition("/")[0])
         if root is None or path.rpartition(".")[0].lower().endswith(_NO_LABELS):
             continue
-        if not root:
-            images.extend([path])
-        elif path.lower().endswith(LABEL_SUFFIXES):
-            labels[root].append(path)
-    ending = [path for path in images if path.lower().endswith(LABEL_SUFFIXES) and _without_ending(path)]
-    named = set(map(_without_ending, ending))
-    stems = {stem for path in images if (stem := path.rpartition(".")[0]) in named}
-    mixed = [path for path in ending if _without_ending(path) in stems]
+        if not root or path.lower().endswith(LABEL_SUFFIXES):
+            places.setdefault(root, array("I")).append(place)
+    images, *labels = (ChosenTexts(paths, own) for own in places.values())
+    by_root: dict[str, Sequence[str]] = dict(zip(list(places)[1:], labels))
+    mixed = _called_after_others(images)
     if not mixed:
-        return images, dict(labels)
-    return sorted(set(images) - set(mixed)), {**labels, "": mixed}
+        return images, by_root
+    alone = np.setdiff1d(np.arange(len(images)), mixed).tolist()
+    return ChosenTexts(images, alone), {**by_root, "": ChosenTexts(images, mixed)}
+
+
+def _called_after_others(images: Sequence[str]) -> "array[int]":
+    """Places of the label files among images."""
+    ending = array("I", (place for place, path in enumerate(images) if _without_ending(path)))
+    if not ending:
+        return ending
+    by_stem = KeyedTexts(images, lambda path: path.rpartition(".")[0])
+    return array("I", (place for place in ending if by_stem.found(_without_ending(images[place]))))
 
 
 def _without_ending(path: str) -> str:
     """The path of the image without suffix that a label file is called after; "" if it has no ending."""
+    if not path.lower().endswith(LABEL_SUFFIXES):
+        return ""
     stem = path.rpartition(".")[0]
     ending = next(ending for ending in _ENDINGS if stem.lower().endswith(ending))
     return stem[: -len(ending)] if ending else ""
 
 
-def paired(listing: Listing, images: Iterable[str], labels: Sequence[str], root: str, ending: str) -> LabelGroup:
+def images_by_stem(images: Sequence[str]) -> KeyedTexts:
+    """Finds images by their stems without what tools append to them."""
+    return KeyedTexts(images, _image_stem)
+
+
+def paired(
+    listing: Listing, images: Sequence[str], by_stem: KeyedTexts, labels: Sequence[str], root: str, ending: str
+) -> LabelGroup:
     """Pairs of images and label files of one ending.
+
+    Args:
+        by_stem: the images by their stems.
 
     Raises:
         ValueError: a label file that two images fit.
     """
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        by_stem[_image_stem(image)].append(image)
-    pairs, lonely = [], []
-    for label in labels:
+    of_images, of_labels, lonely = array("I"), array("I"), array("I")  # places
+    for place, label in enumerate(labels):
         stem = PurePosixPath(label).stem
         if not stem.lower().endswith(ending):
             continue
-        fitting = _nearest(by_stem.get(stem[: len(stem) - len(ending)], []), label)
+        found = {image: own for own, image in by_stem.found(stem[: len(stem) - len(ending)]).items()}
+        fitting = _nearest(list(found), label)
         if len(fitting) > 1:
             file = listing.root / label
             message = (
@@ -125,12 +171,13 @@ def paired(listing: Listing, images: Iterable[str], labels: Sequence[str], root:
                 "a name of its own, or keep images and labels in the same sub-folders."
             )
             raise refusal("ambiguous-label-file", file, message, fitting)
-        if not fitting:
-            lonely.append(label)
-            continue
-        part = _folder_part(label) or _folder_part(fitting[0])
-        pairs.append(Pair(fitting[0], label, part))
-    return LabelGroup(root, ending, pairs, lonely)
+        if fitting:
+            of_images.append(found[fitting[0]])
+            of_labels.append(place)
+        else:
+            lonely.append(place)
+    pairs = Pairs(ChosenTexts(images, of_images), ChosenTexts(labels, of_labels))
+    return LabelGroup(root, ending, pairs, ChosenTexts(labels, lonely))
 
 
 def _nearest(images: list[str], label: str) -> list[str]:
@@ -161,7 +208,12 @@ def _image_stem(path: str) -> str:
 
 
 def _folder_part(path: str) -> str:
-    return part_of_path(path.rpartition("/")[0])
+    return _part_of_folder(path.rpartition("/")[0])
+
+
+@lru_cache(maxsize=1024)
+def _part_of_folder(folder: str) -> str:
+    return part_of_path(folder)
 
 
 def _sub_folder(path: str) -> tuple[str, ...]:

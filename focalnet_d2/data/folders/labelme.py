@@ -33,9 +33,10 @@ from ..annotations.faults import Report, refusal
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
 from .class_files import check_complete
+from .compact_texts import CompactTexts
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
-from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
+from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Piece, Pixels, Shapes, Size, box_around, ellipse, objects_of
@@ -53,17 +54,36 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     Raises:
         ValueError: no shape has a label, labels.txt lacks one, or a part that was named has no such file.
     """
-    contents = {path: content for path in listing.with_suffix(".json") if (content := _labelme(listing.absolute(path)))}
-    if not contents:
+    seen = _Seen()
+    files = CompactTexts(path for path in listing.with_suffix(".json") if seen.is_labelme(listing.absolute(path)))
+    if not files:
         return None
-    used = {piece.label for content in contents.values() for piece in _pieces(content)} - {""}
-    names = _names(listing, sorted(used))
-    folders = folders_of_parts(listing, list(contents), wanted, "JSON file of labelme")
+    names = _names(listing, sorted(seen.labels - {""}))
+    folders = folders_of_parts(listing, files, wanted, "JSON file of labelme")
     parts = {part: part_of_folders(listing, rows, {"names": names}) for part, rows in folders.items()}
-    reason = f"{len(contents)} JSON files of labelme such as {next(iter(contents))}"
-    objects = (shapes for content in contents.values() for shapes in objects_of(_pieces(content)).values())
-    has_masks = all(shapes.has_outline for shapes in objects)
-    return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, has_masks)
+    reason = f"{len(files)} JSON files of labelme such as {files[0]}"
+    return instances_found(parts, dict(enumerate(names, 1)), listing.root, reason, seen.has_masks)
+
+
+class _Seen:
+    """What the files of a folder have shown so far.
+
+    Attributes:
+        labels: of shapes that may be objects.
+        has_masks: whether every object has one.
+    """
+
+    def __init__(self) -> None:
+        self.labels: set[str] = set()
+        self.has_masks = True
+
+    def is_labelme(self, path: str) -> bool:
+        """Looks at one file, and says whether it is labelme's."""
+        if (content := _labelme(path)) is None:
+            return False
+        self.labels.update(piece.label for piece in _pieces(content))
+        self.has_masks = self.has_masks and all(one.has_outline for one in objects_of(_pieces(content)).values())
+        return True
 
 
 def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:
@@ -76,8 +96,8 @@ def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceCon
         ValueError: through `report`: a file that cannot be read or has no image, or a shape that is none.
     """
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report, new_list)
-    finder, others = ImageFinder(part.images), set()
-    for number, file in enumerate(label_files(part, ".json"), 1):
+    finder, files, others = ImageFinder(part), label_files(part, ".json"), set()
+    for number, file in enumerate(files, 1):
         try:
             if (labels := _labelme(file)) is None:
                 others.add(file)
@@ -89,7 +109,7 @@ def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceCon
         if size := content.add_image(number, image, size):
             content.add_objects(number, size, _pieces(labels), file, f"{file}:")
             content.skip(file, [kind for kind in map(_kind, labels["shapes"]) if kind in _NO_OUTLINES])
-    content.warn_of_unlabelled(unlabelled_images(part, ".json", others), "a JSON file of labelme")
+    content.warn_of_unlabelled(finder.unlabelled(files, others), "a JSON file of labelme")
     return content
 
 

@@ -56,9 +56,9 @@ class Layout:
         summary: one phrase for help and docs.
         find: looks at the listing of a folder; None where nothing has this layout. Raises ValueError for one that has
             it and cannot be used.
-        read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a list of
-            `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and goes
-            on without the faulty entries where `report` returns.
+        read: (part, report) -> `CocoInstances` for "instances", `PanopticAnnotations` for "panoptic", a sequence
+            of `ListedImage` for "semantic" and "classification". File names in it are absolute. It reports faults and
+            goes on without the faulty entries where `report` returns.
         gather: of a layout with `InstanceContent`, (part, report, new_list) -> the one that has gathered a part, which
             `read` gives after the checks.
         read_packed: reads a part in little memory, by the rules of `read`; None of a part that has to be read at once.

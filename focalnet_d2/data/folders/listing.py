@@ -2,17 +2,13 @@
 
 import os
 import posixpath
-import zlib
 from array import array
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from .compact_texts import ChosenTexts, CompactTexts
+from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
 MAX_DEPTH = 8  # folders below the root
@@ -64,17 +60,11 @@ class Listing:
 
     def images_named(self, name: str) -> list[str]:
         """Paths of the images with a base name."""
-        hashes, places = self._hashed_names
-        key = _hash(name)
-        found = places[bisect_left(hashes, key) : bisect_right(hashes, key)]
-        return [path for place in found if (path := self.images[place]).rpartition("/")[2] == name]
+        return list(self._images_by_name.found(name).values())
 
     @cached_property
-    def _hashed_names(self) -> tuple["array[int]", "array[int]"]:
-        """Hashes of the base names of all images, rising, and the places of the images."""
-        hashes = np.array(array("I", (_hash(path.rpartition("/")[2]) for path in self.images)), np.uint32)
-        order = np.argsort(hashes, kind="stable")
-        return array("I", hashes[order].tobytes()), array("I", order.astype(np.uint32).tobytes())
+    def _images_by_name(self) -> KeyedTexts:
+        return KeyedTexts(self.images, lambda path: path.rpartition("/")[2])
 
     @cached_property
     def folders(self) -> list[str]:
@@ -84,7 +74,9 @@ class Listing:
 
     def below(self, folder: str, paths: Sequence[str]) -> Sequence[str]:
         """Those of the relative paths that lie below a relative folder; "" is the root."""
-        return paths if not folder else [path for path in paths if path.startswith(f"{folder}/")]
+        if not folder:
+            return paths
+        return ChosenTexts(paths, (place for place, path in enumerate(paths) if path.startswith(f"{folder}/")))
 
     def absolute(self, path: str) -> str:
         """The absolute path of a relative one; "" is the root."""
@@ -98,7 +90,7 @@ class Listing:
 
 def common_folder(paths: Iterable[str]) -> str:
     """The deepest folder that relative paths of files are all below; "" is the root."""
-    return posixpath.commonpath([f"/{path.rpartition('/')[0]}" for path in paths]).strip("/")
+    return posixpath.commonpath({f"/{path.rpartition('/')[0]}" for path in paths}).strip("/")
 
 
 def ancestors(path: str) -> Iterator[str]:
@@ -144,7 +136,7 @@ def _names(path: str) -> list[str]:
     Those of folders have "/" after them, those of links that lead nowhere a character that no name has.
     """
     with os.scandir(path) as scanned:
-        entries = [one for one in scanned if not one.name.startswith(".") and one.name not in _NO_DATA]
+        entries = (one for one in scanned if not one.name.startswith(".") and one.name not in _NO_DATA)
         return sorted(f"{one.name}{ending}" for one in entries if (ending := _ending(one)) is not None)
 
 
@@ -156,7 +148,3 @@ def _ending(entry: os.DirEntry) -> str | None:
         return "" if entry.is_file() else _NOWHERE if not os.path.exists(entry.path) else None
     except OSError:
         return _NOWHERE
-
-
-def _hash(name: str) -> int:
-    return zlib.crc32(name.encode("utf-8", "surrogatepass"))

@@ -157,7 +157,7 @@ def part_decoding(dataset: FolderDataset, part: str, changes: ClassChanges) -> L
 
 def _classification_records(dataset: FolderDataset, part: str, changes: ClassChanges) -> list[dict[str, Any]]:
     classes, new_ids = changes.changed(dataset.classes), changes.new_ids(dataset.classes)
-    images: list[ListedImage] = read_part(dataset, part)
+    images: Sequence[ListedImage] = read_part(dataset, part)
     _check_classes({image.truth: str(image.truth) for image in images}, dataset, dataset.parts[part].annotations)
     return [
         {

@@ -11,17 +11,29 @@ Pixel values are the ids of the classes, or colors where the list of classes has
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report, refusal
 from .annotation_files import assign_parts, described_parts, relative_to_root
-from .dataset import ListedImage, Part
-from .label_pairs import LABEL_SUFFIXES, LabelGroup, Pair, best_paired, label_groups, paired, split_labels
+from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .dataset import ListedImage, ListedImages, Part
+from .label_pairs import (
+    LABEL_SUFFIXES,
+    LabelGroup,
+    Pairs,
+    best_paired,
+    images_by_stem,
+    label_groups,
+    paired,
+    split_labels,
+)
 from .layout import Found, Layout, WantedParts
 from .listing import Listing, common_folder
 from .part_names import grouped_by_part, in_order, part_of_name
@@ -37,9 +49,9 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     if not groups:
         return None
     group = _chosen_group(listing, groups, wanted)
-    parts = _parts(listing, group, wanted)
-    pairs = [pair for of_part in parts.values() for pair in of_part]
-    classes, options, source = classes_of_labels(listing, [pair.label for pair in pairs])
+    parts = _parts(listing, group.pairs, wanted)
+    labels = CompactTexts(label for of_part in parts.values() for label in of_part.labels)
+    classes, options, source = classes_of_labels(listing, labels)
     options["ending"] = group.ending
     lists = _lists(listing) if set(parts) == {"train"} and not any(wanted.values()) else {}
     found = {name: _part(listing, of_part, options) for name, of_part in parts.items()}
@@ -50,7 +62,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
             for name, path in lists.items()
         }
     counts = {name: len(of_part) for name, of_part in parts.items()}
-    folders = {name: common_folder(pair.label for pair in of_part) for name, of_part in parts.items()}
+    folders = {name: common_folder(of_part.labels) for name, of_part in parts.items()}
     reason = f"images and label files {described_parts(folders, counts, 'pairs')}; classes from {source}"
     return Found(found, classes, reason)
 
@@ -60,53 +72,59 @@ def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: Wanted
     if _are_of_different_images(groups):
         return _joined(groups)
     values = [relative_to_root(listing, part, value) for part, value in wanted.items() if value]
-    named = [one for one in groups if any(_below(pair.label, value) for pair in one.pairs for value in values)]
+    named = [one for one in groups if any(_below(label, value) for label in one.pairs.labels for value in values)]
     if named and _are_of_different_images(named):
         return _joined(named)
     folders = [one.folder or f"*{one.ending}" for one in groups]
-    choices = " or ".join(f"data.train={common_folder(pair.label for pair in one.pairs)}" for one in groups)
+    choices = " or ".join(f"data.train={common_folder(one.pairs.labels)}" for one in groups)
     message = f"{listing.root} has label files in {some_of(folders, 5)}: choose one by {choices}."
     raise refusal("several-candidates", listing.root, message, folders)
 
 
 def _are_of_different_images(groups: Sequence[LabelGroup]) -> bool:
-    images = [pair.image for one in groups for pair in one.pairs]
-    return len(set(images)) == len(images) and len({one.ending for one in groups}) == 1
+    count = sum(len(one.pairs) for one in groups)
+    hashes = np.fromiter((hash(image) for one in groups for image in one.pairs.images), np.int64, count)
+    return len(np.unique(hashes)) == count and len({one.ending for one in groups}) == 1
 
 
 def _joined(groups: Sequence[LabelGroup]) -> LabelGroup:
-    pairs, lonely = ([item for one in groups for item in getattr(one, what)] for what in ("pairs", "lonely"))
-    return LabelGroup(groups[0].folder, groups[0].ending, pairs, lonely)
+    first, *others = groups
+    if not others:
+        return first
+    images, labels, lonely = (
+        CompactTexts(itertools.chain.from_iterable(lists))
+        for lists in zip(*((one.pairs.images, one.pairs.labels, one.lonely) for one in groups))
+    )
+    return LabelGroup(first.folder, first.ending, Pairs(images, labels), lonely)
 
 
-def _parts(listing: Listing, group: LabelGroup, wanted: WantedParts) -> dict[str, list[Pair]]:
+def _parts(listing: Listing, pairs: Pairs, wanted: WantedParts) -> dict[str, Pairs]:
     """The pairs of each part: as wanted, else by the names of their folders; without such names all are training."""
-    left = list(group.pairs)
-    parts: dict[str, list[Pair]] = {}
+    left = list(range(len(pairs)))
+    parts: dict[str, list[int]] = {}  # places
     for part, value in wanted.items():
         if value:
             folder = relative_to_root(listing, part, value)
-            inside = [pair for pair in left if _below(pair.label, folder) or _below(pair.image, folder)]
-            parts[part] = [pair for pair in inside if pair.part == part] or inside
+            inside = [one for one in left if any(_below(path, folder) for path in (pairs[one].label, pairs[one].image))]
+            parts[part] = [one for one in inside if pairs[one].part == part] or inside
             if not inside:
                 raise ValueError(f"data.{part}={value} has no image with a label file that is not of another part.")
-            left = [pair for pair in left if pair not in parts[part]]
-    by_name, unnamed = grouped_by_part(left, lambda pair: pair.part, parts)
+            left = sorted(set(left) - set(parts[part]))
+    by_name, unnamed = grouped_by_part(left, lambda one: pairs[one].part, parts)
     if unnamed:
         logger.warning("%s: %d images left out, because no part is in their path.", listing.root, len(unnamed))
     parts = {**by_name, **parts}
-    return {part: parts[part] for part in in_order(parts)}
+    return {part: pairs.chosen(parts[part]) for part in in_order(parts)}
 
 
 def _below(path: str, folder: str) -> bool:
     return not folder or path.startswith(f"{folder}/")
 
 
-def _part(listing: Listing, pairs: Sequence[Pair], options: dict[str, Any]) -> Part:
+def _part(listing: Listing, pairs: Pairs, options: dict[str, Any]) -> Part:
     """A part with the folders of its images and label files, below which there may be those of other parts."""
-    images, label_files = [pair.image for pair in pairs], [pair.label for pair in pairs]
-    top, labels = common_folder(images), common_folder(label_files)
-    folders = {"image_folders": _folders(images, top), "label_folders": _folders(label_files, labels)}
+    top, labels = common_folder(pairs.images), common_folder(pairs.labels)
+    folders = {"image_folders": _folders(pairs.images, top), "label_folders": _folders(pairs.labels, labels)}
     return Part(listing.absolute(top), listing.absolute(labels), {**options, **folders})
 
 
@@ -123,7 +141,7 @@ def _lists(listing: Listing) -> dict[str, str]:
     return assign_parts(listing, paths, {}) if "train" in by_part.values() else {}
 
 
-def read(part: Part, report: Report) -> list[ListedImage]:
+def read(part: Part, report: Report) -> ListedImages:
     """The images of a part and their label files.
 
     Raises:
@@ -141,9 +159,11 @@ def read(part: Part, report: Report) -> list[ListedImage]:
     if ending is None:
         group = best_paired(listing, images, labels, "")
     else:
-        group = paired(listing, images, labels, "", ending)
+        group = paired(listing, images, images_by_stem(images), labels, "", ending)
     _report_alone(listing, group, images, part, report)
-    return [ListedImage(listing.absolute(pair.image), listing.absolute(pair.label)) for pair in group.pairs]
+    return ListedImages(
+        group.pairs, lambda pair: ListedImage(listing.absolute(pair.image), listing.absolute(pair.label))
+    )
 
 
 def _files(listing: Listing, part: Part) -> tuple[Sequence[str], Sequence[str]]:
@@ -151,10 +171,10 @@ def _files(listing: Listing, part: Part) -> tuple[Sequence[str], Sequence[str]]:
     image_root, label_root = (_relative(folder, str(listing.root)) for folder in (part.images, part.annotations))
     images, groups = split_labels(listing.below(image_root, listing.images))
     if image_root == label_root:
-        labels = sorted(itertools.chain.from_iterable(groups.values()))
+        labels: Sequence[str] = CompactTexts(sorted(itertools.chain.from_iterable(groups.values())))
     else:
         labels = listing.below(label_root, listing.with_suffix(*LABEL_SUFFIXES))
-        images = sorted(set(images) - set(labels))
+        images = _chosen(images, lambda path: not (_below(path, label_root) and path.lower().endswith(LABEL_SUFFIXES)))
     own_images = _inside(images, image_root, part.options.get("image_folders"))
     return own_images, _inside(labels, label_root, part.options.get("label_folders"))
 
@@ -164,20 +184,26 @@ def _inside(paths: Sequence[str], root: str, folders: Sequence[str] | None) -> S
     if folders is None:
         return paths
     places = {"/".join(filter(None, (root, folder))) for folder in folders}
-    return [path for path in paths if path.rpartition("/")[0] in places]
+    return _chosen(paths, lambda path: path.rpartition("/")[0] in places)
+
+
+def _chosen(paths: Sequence[str], is_chosen: Callable[[str], bool]) -> Sequence[str]:
+    return ChosenTexts(paths, (place for place, path in enumerate(paths) if is_chosen(path)))
 
 
 def _relative(folder: str, top: str) -> str:
     return Path(os.path.relpath(folder, top)).as_posix().removeprefix(".")
 
 
-def _listed(images: Sequence[str], labels: Sequence[str], path: str, ending: str) -> tuple[list[str], list[str]]:
+def _listed(
+    images: Sequence[str], labels: Sequence[str], path: str, ending: str
+) -> tuple[Sequence[str], Sequence[str]]:
     """Images and label files whose stems a list has."""
     stems = {line.split()[0] for line in filled_lines(path)}
     stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}
     of_labels = {f"{stem}{ending}".lower() for stem in stems}
-    chosen = [label for label in labels if PurePosixPath(label).stem.lower() in of_labels]
-    return [image for image in images if PurePosixPath(image).stem in stems], chosen
+    chosen = _chosen(labels, lambda label: PurePosixPath(label).stem.lower() in of_labels)
+    return _chosen(images, lambda image: PurePosixPath(image).stem in stems), chosen
 
 
 def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], part: Part, report: Report) -> None:
@@ -194,7 +220,8 @@ def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], pa
             "images, or swap the two folders if the labels are in the first."
         )
         report(Fault("no-labels", "error", part.annotations, message))
-    if alone := sorted(set(images) - {pair.image for pair in group.pairs}):
+    known = KeyedTexts(group.pairs.images, str)
+    if alone := [image for image in images if not known.found(image)]:
         message = f"{len(alone)} images in {part.images} have no label file and are left out: {some_of(alone)}."
         report(Fault("image-without-label", "warning", part.images, message, tuple(alone), len(alone)))
 

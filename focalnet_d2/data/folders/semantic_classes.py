@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .listing import Listing
 
 IGNORED_VALUE = 255  # where no list of classes says another
 _BINARY = {0, 255}
+_CHUNK = 256  # label files that wait for a thread
 _MOST_CLASSES = 1000  # of files whose values are the only list of classes
 
 ClassesAndOptions = tuple[ClassMap, dict[str, Any], str]
@@ -84,8 +86,12 @@ def _is_colored(listing: Listing, label: str) -> bool:
 
 def _values_of(listing: Listing, labels: Sequence[str]) -> set[int]:
     """All values of the label files."""
+    values: set[int] = set()
+    paths = (listing.root / label for label in labels)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return set().union(*pool.map(_values, [listing.root / label for label in labels]))
+        while chunk := list(islice(paths, _CHUNK)):
+            values.update(*pool.map(_values, chunk))
+    return values
 
 
 def _values(path: Path) -> set[int]:

@@ -26,10 +26,11 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
 from .class_files import check_complete
+from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
-from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders, unlabelled_images
+from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Shapes, Size
@@ -48,7 +49,8 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     Raises:
         ValueError: a part that was named has no such file, or labels.txt lacks a class.
     """
-    files = [path for path in listing.with_suffix(".xml") if root_tag(listing.absolute(path)) == "annotation"]
+    paths = listing.with_suffix(".xml")
+    files = ChosenTexts(paths, (n for n, path in enumerate(paths) if root_tag(listing.absolute(path)) == "annotation"))
     if not files:
         return None
     names, first_pixel = _names_and_first_pixel(listing, files)
@@ -71,16 +73,16 @@ def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceCon
         ValueError: through `report`: a file that cannot be read or has no image, or an object without class or corners.
     """
     content = InstanceContent(part, dict(enumerate(part.options["names"], 1)), report, new_list)
-    finder = ImageFinder(part.images)
+    finder = ImageFinder(part)
     files = _listed_files(part) if part.options["list"] else label_files(part, ".xml")
-    if seen := _seen_by_hotcoco(part, files):
+    if seen := _seen_by_hotcoco(part, files) if new_list is list else None:  # it reads all files at once
         for number, file in enumerate(files, 1):
             _add_seen(content, number, file, finder, seen[file], part.options["names"])
         others = set()
     else:
         others = {file for number, file in enumerate(files, 1) if not _add(content, number, file, finder, part.options)}
     if not part.options["list"]:
-        content.warn_of_unlabelled(unlabelled_images(part, ".xml", others), "an XML file of Pascal VOC")
+        content.warn_of_unlabelled(finder.unlabelled(files, others), "an XML file of Pascal VOC")
     return content
 
 
@@ -91,13 +93,13 @@ def _listed_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, o
     """
     if any(place and not place.endswith(".txt") for place in wanted.values()):
         return {}
-    known = {path.removesuffix(".xml") for path in files}
+    known = KeyedTexts(files, lambda path: path.removesuffix(".xml"))
     parts = {}
     for part, names in _LISTS.items():
         ends = [wanted.get(part) or f"ImageSets/Main/{name}.txt" for name in names]
         listed = next((path for end in ends for path in listing.files if f"/{path}".endswith(f"/{end}")), "")
         folder = "/".join([*listed.split("/")[:-3], "Annotations"])
-        if listed and any(f"{folder}/{name}" in known for name in filled_lines(listing.absolute(listed))):
+        if listed and any(known.found(f"{folder}/{name}") for name in filled_lines(listing.absolute(listed))):
             parts[part] = part_of_folders(listing, [folder], options | {"list": listing.absolute(listed)})
         elif wanted.get(part):
             raise ValueError(f"data.{part}={wanted[part]} lists no image with an XML file in {listing.root}/{folder}.")
@@ -162,11 +164,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _listed_files(part: Part) -> list[str]:
+def _listed_files(part: Part) -> Sequence[str]:
     """The XML file of each entry of a part's list, also where there is none."""
     others = {name for path in part.options.get("without", ()) for name in filled_lines(path)}
-    names = [name for name in filled_lines(part.options["list"]) if name not in others]
-    return [str(Path(part.annotations, f"{name}.xml")) for name in names]
+    names = (name for name in filled_lines(part.options["list"]) if name not in others)
+    return CompactTexts(str(Path(part.annotations, f"{name}.xml")) for name in names)
 
 
 def _seen_by_hotcoco(part: Part, files: Sequence[str]) -> Mapping[str, ReadImage] | None:

@@ -1,5 +1,7 @@
 """XML files of labelling tools, parsed without what an attacker could use: no document type, so no entities."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -7,8 +9,8 @@ from ..annotations.faults import refusal
 
 Element = ElementTree.Element
 
-
 _HEAD = 4096  # bytes in which the first tag stands
+_CHUNK = 1 << 16  # bytes that are parsed at once
 
 
 class _SeenError(Exception):
@@ -33,6 +35,29 @@ class _WithoutDoctype(ElementTree.TreeBuilder):
         raise ValueError(f"it declares a document type ({name}), which no labelling tool writes: remove the DOCTYPE")
 
 
+class _Children(_WithoutDoctype):
+    """Takes each child of the root from it once it is complete."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complete: list[Element] = []
+        self._open: list[Element] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> Element:
+        """Goes into an element."""
+        self._open.append(super().start(tag, attributes))
+        return self._open[-1]
+
+    def end(self, tag: str) -> Element:
+        """Comes out of it."""
+        element = super().end(tag)
+        self._open.pop()
+        if len(self._open) == 1:
+            self._open[0].clear()
+            self.complete.append(element)
+        return element
+
+
 def read_xml(path: str | Path) -> Element:
     """The root element of a file.
 
@@ -40,8 +65,31 @@ def read_xml(path: str | Path) -> Element:
         FileNotFoundError: there is no such file.
         ValueError: it is not XML, or declares a document type; the message names the file.
     """
-    try:
+    with _named_errors(path):
         return ElementTree.parse(path, ElementTree.XMLParser(target=_WithoutDoctype())).getroot()
+
+
+def children_of(path: str | Path) -> Iterator[Element]:
+    """The elements in the root element of a file, one after the other; none is kept, however big the file is.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_xml`, after the elements before the fault.
+    """
+    children = _Children()
+    parser = ElementTree.XMLParser(target=children)
+    with _named_errors(path), open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            parser.feed(chunk)
+            yield from children.complete
+            children.complete.clear()
+        parser.close()
+
+
+@contextmanager
+def _named_errors(path: str | Path) -> Iterator[None]:
+    """Says of which file an error of the parser is."""
+    try:
+        yield
     except FileNotFoundError:
         raise FileNotFoundError(f"The annotation file {path} does not exist.") from None
     except ElementTree.ParseError as error:

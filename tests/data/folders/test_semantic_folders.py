@@ -69,7 +69,7 @@ def test_every_placement_is_found(tmp_path, image, label, parts, above):
     assert set(dataset.parts) == {"train", "val"}
     assert (dataset.split is None) == (len(parts) == 2)
     assert dataset.classes.names == ["class 0", "class 1", "class 2"]
-    pairs = read_part(dataset, "train") + read_part(dataset, "val")
+    pairs = [*read_part(dataset, "train"), *read_part(dataset, "val")]
     assert len(pairs) == len(parts) * 3
     for pair in pairs:
         assert os.path.isfile(pair.file_name)
@@ -88,7 +88,7 @@ def test_images_of_one_name_are_told_by_their_folders(tmp_path):
     for place in ("day", "night"):
         write_pairs(tmp_path, f"images/{place}/{{}}.jpg", f"labels/{place}/{{}}.png")
     dataset = found(tmp_path)
-    pairs = read_part(dataset, "train") + read_part(dataset, "val")
+    pairs = [*read_part(dataset, "train"), *read_part(dataset, "val")]
     places = {(pair.file_name.split("/")[-2], pair.truth.split("/")[-2]) for pair in pairs}
     assert (len(pairs), places) == (6, {("day", "day"), ("night", "night")})
 
