@@ -11,6 +11,7 @@ from .builders import (
     average_precision,
     backbone,
     check_data,
+    check_data_memory,
     compiled,
     data_loading,
     deformable_attention,
@@ -257,6 +258,11 @@ CASES: tuple[Case, ...] = (
             data_loading.build_memory, settings={"method": method, "records": 50_000}, small={"records": 20_000},
         )
         for method in ("fork", "spawn")
+    ),
+    Case(
+        "check_data_memory", "check-data, peak memory", check_data_memory.build,
+        settings={"layouts": list(check_data_memory.WRITERS), "images": 20_000},
+        small={"layouts": ["voc"], "images": 40}, rounds=1,
     ),
     Case(
         "check_data", "check-data, {images} images, {workers} processes", check_data.build, goals={"": 0.6},

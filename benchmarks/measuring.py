@@ -187,6 +187,12 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def restart_peak_memory() -> None:
+    """Lets the peak begin anew, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def in_new_process(function: Callable[..., dict], *arguments: object) -> dict:
     """`function(*arguments)` in a new process with as many threads; the function stands in a module."""
     threads = (torch.get_num_threads(),)

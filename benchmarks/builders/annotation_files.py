@@ -11,7 +11,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from detectron2.data.datasets import load_coco_json
 
-from benchmarks.measuring import in_new_process, peak_memory
+from benchmarks.measuring import in_new_process, peak_memory, restart_peak_memory
 from benchmarks.work import Facts, Processes
 from focalnet_d2.data.datasets.instances import load_instances
 from focalnet_d2.data.packed.cache import SWITCH
@@ -96,8 +95,7 @@ def read(how: str, path: str, folder: str) -> dict[str, float]:
     os.environ[SWITCH] = str(int(how != "off"))
     with tempfile.TemporaryDirectory(dir=folder) as empty:
         os.environ["XDG_CACHE_HOME"] = empty if how == "first" else str(Path(folder, "cache"))
-        with suppress(OSError):  # the peak begins anew, where the system can
-            Path("/proc/self/clear_refs").write_text("5")
+        restart_peak_memory()
         before, start = peak_memory(), time.process_time()
         if how == "reference":
             records = load_coco_json(path, "images", "benchmark")
