@@ -12,7 +12,7 @@ from ..annotations.faults import Fault, FaultError, fault_of
 from ..folders.compact_texts import CompactTexts
 from ..folders.contents import ImageFile
 from ..folders.dataset import FolderDataset, image_name
-from ..folders.image_lists import split_names
+from ..folders.image_lists import split_known
 from .duplicates import Fingerprints, difference_hash
 from .images import Said, look_at_image
 from .labels import check_file, check_image_labels
@@ -118,17 +118,18 @@ def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
 def _drawn(dataset: FolderDataset, tasks: Tasks, faults: FaultList) -> set[int]:
     """Places of the images that a run splits off for validation; none, and a fault, where it cannot."""
     part, names = dataset.parts["train"], CompactTexts()
-    files: dict[str, ImageFile] = {}
+    known: dict[str, ImageFile] = {}  # by name
     kinds: dict[ImageFile, ImageFile] = {}  # each once, however many images are like it
     for task in tasks["train"]():
-        is_known = task.image_file in files and files[task.image_file].has_labels
+        name = image_name(task.image_file, part)
+        is_known = name in known and known[name].has_labels
         has_labels = is_known or bool(task.labels) or task.kind == "semantic"
         class_id = task.labels[0]["category_id"] if task.kind == "classification" else None
-        names.extend([image_name(task.image_file, part)])
         kind = ImageFile(class_id, has_labels)
-        files[task.image_file] = kinds.setdefault(kind, kind)
+        known[name] = kinds.setdefault(kind, kind)
+        names.extend([name])
     try:
-        val = set(split_names(dataset, part, files)["val"])
+        val = set(split_known(dataset, known)["val"])
     except ValueError as error:
         faults.add(fault_of(error, "no-validation-images", part.annotations))
         return set()

@@ -44,6 +44,8 @@ class StoredIds(Mapping[Id, int]):
             UnusualJsonError: an id is there twice.
         """
         if self._texts:
+            if all(one < other for one, other in pairwise(self._texts)):  # as most are, which needs no memory
+                return np.arange(len(self._texts))
             order = np.array(sorted(range(len(self._texts)), key=self._texts.__getitem__), np.int64)
             self._texts = CompactTexts(self._texts[place] for place in order.tolist())
             is_repeated = any(one == other for one, other in pairwise(self._texts))

@@ -105,10 +105,21 @@ def split_names(dataset: FolderDataset, part: Part, files: Mapping[str, ImageFil
     Raises:
         ValueError: it has too few images, or settings that draw none.
     """
+    return split_known(dataset, {image_name(file, part): known for file, known in files.items()})
+
+
+def split_known(dataset: FolderDataset, names: Mapping[str, ImageFile]) -> Mapping[str, Sequence[str]]:
+    """The same of images by their names.
+
+    Raises:
+        ValueError: as `split_names`.
+    """
     assert dataset.split is not None
-    names = {image_name(file, part): known for file, known in files.items()}
-    class_of = {name: known.class_id for name, known in names.items()} if dataset.kind == "classification" else None
     unlabelled = {name for name, known in names.items() if not known.has_labels}
+
+    def class_of(name: str) -> Any:
+        return names[name].class_id if dataset.kind == "classification" else None
+
     train, val = split_images(names, dataset.split, class_of=class_of, unlabelled=unlabelled)
     return {"train": train, "val": val}
 

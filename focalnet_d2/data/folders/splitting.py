@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
 from .dataset import Split
 
@@ -13,7 +13,7 @@ def split_images(
     names: Iterable[str],
     split: Split,
     *,
-    class_of: Mapping[str, Hashable] | None = None,
+    class_of: Callable[[str], Hashable] = lambda name: None,
     unlabelled: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Names of training images and of validation images, each sorted.
@@ -25,7 +25,7 @@ def split_images(
 
     Args:
         names: of all images; repeated ones count once.
-        class_of: class of each name; then each class is split for itself, and one of a single group stays in training.
+        class_of: class of a name; each class is split for itself, and one of a single group stays in training.
         unlabelled: names of images without labels.
 
     Raises:
@@ -40,11 +40,13 @@ def split_images(
         raise ValueError(f"data.val_share={split.share} must be between 0 and 1.")
     by_class: dict[Hashable, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        by_class[class_of[name] if class_of else None].append(name)
-    train, val = [], []
+        by_class[class_of(name)].append(name)
+    train: list[str] = []
+    val: list[str] = []
     for members in by_class.values():
         own_train, own_val = _split_class(members, split, unlabelled)
-        train, val = train + own_train, val + own_val
+        train.extend(own_train)
+        val.extend(own_val)
     if not val:
         groups = f" in groups by {split.groups!r}" if split.groups else ""
         raise ValueError(
@@ -54,17 +56,27 @@ def split_images(
     return sorted(train), sorted(val)
 
 
-def _split_class(names: Sequence[str], split: Split, unlabelled: Collection[str]) -> tuple[list[str], list[str]]:
+def _split_class(names: Sequence[str], split: Split, unlabelled: Collection[str]) -> tuple[list[str], set[str]]:
+    """Those of sorted names that are for training, and those for validation."""
+    groups = _groups_of(names, split.groups) if split.groups else None  # else each name is one
+
+    def members(group: str) -> Sequence[str]:
+        return (group,) if groups is None else groups[group]
+
+    found = names if groups is None else groups
+    count = min(max(1, math.floor(split.share * len(found) + 0.5)), len(found) - 1)
+    order = sorted(found, key=lambda group: _hash(split.seed, group))
+    has_labels = [any(name not in unlabelled for name in members(group)) for group in order]
+    val = {name for place in _chosen_places(has_labels, count) for name in members(order[place])}
+    return [name for name in names if name not in val], val
+
+
+def _groups_of(names: Iterable[str], pattern: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
-    pattern = _compiled(split.groups)
+    compiled = _compiled(pattern)
     for name in names:
-        groups[_group_of(name, pattern)].append(name)
-    count = min(max(1, math.floor(split.share * len(groups) + 0.5)), len(groups) - 1)
-    order = sorted(groups, key=lambda group: _hash(split.seed, group))
-    has_labels = [any(name not in unlabelled for name in groups[group]) for group in order]
-    chosen = [order[place] for place in _chosen_places(has_labels, count)]
-    val = [name for group in chosen for name in groups[group]]
-    return sorted(set(names) - set(val)), val
+        groups[_group_of(name, compiled)].append(name)
+    return groups
 
 
 def _chosen_places(has_labels: Sequence[bool], count: int) -> list[int]:
@@ -80,16 +92,16 @@ def _chosen_places(has_labels: Sequence[bool], count: int) -> list[int]:
     return chosen
 
 
-def _compiled(groups: str) -> re.Pattern | None:
+def _compiled(groups: str) -> re.Pattern:
     try:
-        return re.compile(groups) if groups else None
+        return re.compile(groups)
     except re.error as error:
         raise ValueError(f"data.split_groups={groups!r} is no regular expression: {error}.") from error
 
 
-def _group_of(name: str, pattern: re.Pattern | None) -> str:
+def _group_of(name: str, pattern: re.Pattern) -> str:
     """What the images that stay together have in common; an image that the pattern does not fit is alone."""
-    if pattern is None or (match := pattern.search(name)) is None:
+    if (match := pattern.search(name)) is None:
         return name
     text = match.group(1) if pattern.groups else match.group()
     return name if text is None else text

@@ -58,7 +58,7 @@ def test_each_class_is_split_for_itself(classes, share):
     counts = {one: classes.count(one) for one in classes}
     if max(counts.values()) < 2:
         return
-    train, val = split_images(class_of, Split(share), class_of=class_of)
+    train, val = split_images(class_of, Split(share), class_of=class_of.get)
     for one, count in counts.items():
         own = [name for name in val if class_of[name] == one]
         assert len(own) == (0 if count == 1 else min(max(1, int(share * count + 0.5)), count - 1))
