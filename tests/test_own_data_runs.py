@@ -23,7 +23,10 @@ from tests.tiny_run import TINY
 ROOT = Path(__file__).resolve().parents[1]
 DINO = "dino_focalnet_mini_quickstart"
 TINY_DINO = tuple(setting for setting in TINY if not setting.startswith("model.num_classes"))
-RUN = ("train.device=cpu", "train.max_iter=2", "train.eval_period=0", "train.log_period=1", "train.amp=off")
+RUN = (
+    *("train.device=cpu", "train.max_iter=2", "train.eval_period=0", "train.log_period=1", "train.amp=off"),
+    "train.report=False",
+)
 LOADERS = ("dataloader.train.num_workers=0", "dataloader.test.num_workers=0", "dataloader.train.total_batch_size=2")
 TINY_BACKBONE = (
     "model.backbone.embed_dim=8",

@@ -25,6 +25,7 @@ TINY = (
     "train.device=cpu",
     "train.eval_period=0",
     "train.log_period=1",
+    "train.report=False",
 )
 
 

@@ -25,6 +25,7 @@ TINY = (
     "train.device=cpu",
     "train.max_iter=2",
     "train.log_period=1",
+    "train.report=False",
 )
 
 

@@ -32,7 +32,13 @@ def finished(dataset, tmp_path_factory):
     return folder
 
 
-LONG = ("train.max_iter=6", "train.checkpoint_period=4", "train.eval_period=3", "train.ema.enabled=true")
+LONG = (
+    "train.max_iter=6",
+    "train.checkpoint_period=4",
+    "train.eval_period=3",
+    "train.ema.enabled=true",
+    "train.report=true",
+)
 
 
 def test_a_run_leaves_everything_in_its_folder(finished):
@@ -45,6 +51,18 @@ def test_a_run_leaves_everything_in_its_folder(finished):
     log = (finished / "log.txt").read_text()
     assert "iteration 6/6" in log
     assert "| bbox" in log
+
+
+def test_a_finished_run_has_a_report_of_its_start_and_its_data(finished):
+    report = (finished / "report.html").read_text()
+    assert "The training is complete." in report
+    assert "cannot be made" not in report
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["data"]["train"] == {"images": 4, "objects": 12, "classes": {"right": 8, "left": 4}}
+    assert environment["starts"][0]["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert environment["ended"]["iteration"] == 6
+    for value in json.loads((finished / "results.json").read_text())["bbox"].values():
+        assert value is None or f">{value:.2f}<" in report
 
 
 def test_checkpoints_have_the_class_list_of_a_registered_data_set(finished):

@@ -26,6 +26,7 @@ TINY = (
     "train.max_iter=2",
     "train.eval_period=0",
     "train.log_period=1",
+    "train.report=False",
 )
 
 

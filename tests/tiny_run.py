@@ -49,6 +49,7 @@ TRAIN = (
     "train.eval_period=0",
     "train.checkpoint_period=0",
     "train.log_period=1",
+    "train.report=False",
     "train.ema.enabled=False",
 )
 TINY = (*MODEL, *DATA, *TRAIN)

@@ -40,6 +40,7 @@ train = dict(
     patience=0,  # evaluations in a row without a better one that end the run; 0 = none do
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
+    report=True,  # write report.html at the end of the training
 )
 
 mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}

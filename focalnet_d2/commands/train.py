@@ -106,6 +106,7 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
 
 def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
     from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
+    from focalnet_d2.run_reports.run_page import report_finished_run  # not at the top, for the same reason
 
     recipe, folder = recipe_and_folder(options)
     job = Job(
@@ -115,6 +116,7 @@ def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
         resume=options.resume,
         trust=options.trust,
         overwrite=options.overwrite,
+        report=report_finished_run,
     )
     return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
 

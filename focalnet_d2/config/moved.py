@@ -155,6 +155,7 @@ ADDED = {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
         **{"warmup_epochs": 0, "warmup": None, "patience": 0},
     },
+    ("train", "log_period"): {"report": True},
 }
 
 # Values of settings.

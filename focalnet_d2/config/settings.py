@@ -103,6 +103,7 @@ OPTIONAL = (
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     "train.patience",
     "train.freeze",
+    "train.report",
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -142,6 +143,7 @@ SETTINGS: dict[str, Setting] = {
     "train.test_time_augmentation.enabled": _FLAG,
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),
     "train.log_period": _whole(1),
+    "train.report": _FLAG,
     "optimizer.lr": _finite(),
     "optimizer.weight_decay": _finite(),
     "dataloader.train.total_batch_size": _whole(1),

@@ -1,7 +1,7 @@
 """What a training or an evaluation does with a recipe, in as many processes as it asks for."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -62,6 +62,8 @@ class Job:
             recipe's newest run that is not complete.
         trust: a YAML recipe may build anything.
         overwrite: remove the run in `train.output_dir` and start another.
+        report: called with the folder when a training is complete and wants one (`train.report`), on the main process
+            alone, while the folder is still locked; a function of a module, and one that raises nothing.
     """
 
     recipe: str | Path
@@ -70,6 +72,7 @@ class Job:
     resume: bool = False
     trust: bool = False
     overwrite: bool = False
+    report: Callable[[Path], None] | None = None
 
     @cached_property
     def written(self) -> DictConfig:
@@ -304,7 +307,10 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     device = resolve_device(recipe.train.device, local_rank())
     on_main_process(lambda: note_start(folder, iteration=start, device=device, data=data.summary))
     trainer.train(start, recipe.train.max_iter)
-    on_main_process(lambda: note_end(folder, iteration=recipe.train.max_iter))
+    if comm.is_main_process():
+        note_end(folder, iteration=recipe.train.max_iter)
+        if job.report is not None and recipe.train.get("report", True):
+            job.report(folder)
 
 
 def _places(override: str) -> bool:

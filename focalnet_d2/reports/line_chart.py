@@ -54,8 +54,11 @@ class Axis:
         return self._within(MaxNLocator(_TICKS, steps=[1, 2, 5, 10]))
 
     def _within(self, locator: Locator) -> list[float]:
-        slack = 1e-9 * (self.high - self.low)
         found = locator.tick_values(self.low, self.high).tolist()
+        if self.log:
+            slack = (self.high / self.low) ** 1e-6  # for rounding
+            return [x for x in found if self.low / slack <= x <= self.high * slack]
+        slack = 1e-6 * (self.high - self.low)
         return [x for x in found if self.low - slack <= x <= self.high + slack]
 
 

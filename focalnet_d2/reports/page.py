@@ -6,6 +6,7 @@ from html import escape
 from .page_style import STYLE
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+_NUMBER = "<td class='number"  # how a cell of a number begins
 
 
 def html_page(title: str, body: str, *, script: str, style: str = "") -> str:
@@ -47,8 +48,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = ""
         kind: classes of the style.
         is_sorted: a click on a head sorts it.
     """
+    rows = list(rows)
+    numbers = [cell.startswith(_NUMBER) for cell in (rows[0] if rows else ())] + [False] * len(heads)
     shown = [f"<button>{escape(head)}</button>" if is_sorted else escape(head) for head in heads]
-    above = f"<thead><tr>{''.join(f'<th>{head}</th>' for head in shown)}</tr></thead>" if heads else ""
+    cells = (f"<th class={'number' if is_number else 'text'}>{head}</th>" for head, is_number in zip(shown, numbers))
+    above = f"<thead><tr>{''.join(cells)}</tr></thead>" if heads else ""
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     sorting = "sorted" if is_sorted else "still"
     return f"<div class='scroll {kind}'><table class={sorting}>{above}<tbody>{body}</tbody></table></div>"
@@ -59,9 +63,9 @@ def text_cell(text: str) -> str:
     return f"<td>{escape(text)}</td>"
 
 
-def number_cell(value: float | None, digits: int = 2, kind: str = "") -> str:
-    """A cell of a number, which sorts as that; a dash where there is none."""
+def number_cell(value: float | None, digits: int = 2, kind: str = "", more: str = "") -> str:
+    """A cell of a number with perhaps some markup behind it, which sorts as the number; a dash where there is none."""
     if value is None or value != value:
-        return f"<td class='number {kind}' data-value=-1>–</td>"
+        return f"{_NUMBER} {kind}' data-value=-1>–</td>"
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
-    return f"<td class='number {kind}' data-value={value}>{text}</td>"
+    return f"{_NUMBER} {kind}' data-value={value}>{text}{more}</td>"

@@ -66,8 +66,7 @@ svg.lines .mark { stroke: var(--soft); stroke-dasharray: 3 3 } svg.lines .cursor
   text-align: left; position: sticky; left: 0; background: var(--tint); z-index: 1 } .matrix td.strong { color: #fff }
 .matrix th:first-child { z-index: 2 } .matrix .apart { border-left: 3px double var(--soft) }
 .matrix tr.apart td, .matrix tr.apart th { border-top: 3px double var(--soft) }
-table.still th:not(:first-child), table.sorted th:not(:first-child) { text-align: right }
-.plain th.plain, .plain table.still th:not(:first-child) { text-align: left } th { white-space: nowrap }
+th { white-space: nowrap } th.number { text-align: right }
 .columns { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
   align-items: start } .columns > * { min-width: 0 }
 .better { color: var(--good) } .worse { color: var(--bad) } td.best { font-weight: 700 }

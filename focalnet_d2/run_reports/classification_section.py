@@ -39,7 +39,7 @@ def classes(run: RunFiles) -> str:
     confused = table(("true class", "taken for", "images"), pairs) if pairs else "<p class=note>None.</p>"
     matrix = confusion_table(counts, names, rest_columns={}, rest_rows={})
     return (
-        f"{shown}<div class=columns><div><h3>Confused classes</h3>{matrix}</div>"
+        f"{shown}<h3>Confused classes</h3>{matrix}<div class=columns>"
         f"<div><h3>Most frequent confusions</h3>{confused}</div><div><h3>Accuracy</h3>{_accuracy(run)}</div></div>"
     )
 

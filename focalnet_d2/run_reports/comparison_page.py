@@ -126,7 +126,12 @@ def _picture(
     if not lines:
         return ""
     end = max(x for line in lines for x, _ in line.points)
-    return figure(title, line_chart(lines, x_title=progress.title, y_title=y_title, log=log, x_range=(0, end or 1)))
+    highest = max(y for line in lines for _, y in line.points)
+    from_zero = (0.0, 1.05 * highest or 1.0) if not log else None
+    chart = line_chart(
+        lines, x_title=progress.title, y_title=y_title, log=log, x_range=(0, end or 1), y_range=from_zero
+    )
+    return figure(title, chart)
 
 
 def _results(runs: Runs) -> str:
@@ -162,7 +167,7 @@ def _compared(values: Sequence[float | None]) -> Iterator[str]:
         if place and first is not None:
             kind = "better" if value > first else "worse" if value < first else ""
             distance = f" <small class='{kind}'>({value - first:+.2f})</small>"
-        yield f"<td class='number {best}' data-value={value}>{value:.2f}{distance}</td>"
+        yield number_cell(float(value), kind=best, more=distance)
 
 
 def _classes(runs: Runs) -> str:

@@ -20,10 +20,14 @@ class Example(NamedTuple):
 def example_sheets(groups: Mapping[str, Sequence[Example]]) -> str:
     """All examples of each group below its title."""
     return "".join(
-        f"<h3>{escape(title)}</h3><div class='sheet pairs'>{''.join(map(_figure, examples))}</div>"
+        f"<h3>{escape(title)}</h3><div class='{_layout(examples)}'>{''.join(map(_figure, examples))}</div>"
         for title, examples in groups.items()
         if examples
     )
+
+
+def _layout(examples: Sequence[Example]) -> str:
+    return "sheet pairs" if len(examples[0].pictures) > 1 else "sheet"
 
 
 def _figure(example: Example) -> str:

@@ -11,6 +11,7 @@ from focalnet_d2.data.class_map import ClassEntry
 from focalnet_d2.data.class_metadata import metadata_classes
 from focalnet_d2.evaluation.examples import map_from_text
 from focalnet_d2.evaluation.metadata import loaded_metadata
+from focalnet_d2.evaluation.panoptic import PanopticEvaluator
 from focalnet_d2.evaluation.semantic import COUNTS, SemanticEvaluator
 from focalnet_d2.reports.label_pictures import LabelPicture, draw_map
 
@@ -35,8 +36,8 @@ def pixels(run: RunFiles) -> str:
 def semantic_images(run: RunFiles, data: ScoredData) -> Iterator[tuple[str, str]]:
     """A section with the best and worst images."""
     evaluator = next((one for one in data.evaluators if isinstance(one, SemanticEvaluator)), None)
-    if evaluator is None:
-        return
+    if evaluator is None or any(isinstance(one, PanopticEvaluator) for one in data.evaluators):
+        return  # panoptic images show the same regions
     records = {record["file_name"]: record for record in data.records}
     groups = example_groups(run, SemanticEvaluator.examples_task, partial(_example, evaluator, records))
     if groups:

@@ -35,6 +35,7 @@ RUN = (
     "train.keep_checkpoints=1",
     "train.eval_period=2",
     "train.log_period=1",
+    "train.report=False",
 )
 TINY_MASK2FORMER = (
     "model.pixel_decoder.encoder.num_layers=1",

@@ -11,7 +11,7 @@ from detectron2.structures import Boxes, Instances
 from focalnet_d2.commands.main import main
 from focalnet_d2.engine.environment import note_end, note_start
 from focalnet_d2.run_reports.run_files import read_run
-from focalnet_d2.run_reports.run_page import run_page, write_run_page
+from focalnet_d2.run_reports.run_page import report_finished_run, run_page, write_run_page
 from tests.own_data_folders import BOXES, SIZE, write_boxes
 from tests.registered_sets import forgotten_afterwards
 from tests.run_reports.made_runs import ITERATIONS, made_run
@@ -172,6 +172,12 @@ def test_names_from_files_are_escaped(run, tmp_path):
     text = run_page(read_run(folder))
     assert "<script>alert" not in text
     assert Page(text).row("classes", markup)
+
+
+def test_a_report_that_fails_at_the_end_of_a_run_is_one_warning(tmp_path, caplog):
+    report_finished_run(tmp_path)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"try `focalnet-d2 report {tmp_path}`" in caplog.text
 
 
 def test_the_page_of_a_run_is_written_whole(run, tmp_path):
