@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 from pathlib import Path
 
 SUFFIXES = (".py", ".yaml", ".yml")
@@ -30,7 +31,7 @@ def find_recipe(path_or_name: str | Path) -> Path:
     Raises:
         RecipeError: there is no such file; the message lists the nearest names.
     """
-    path = Path(path_or_name).expanduser()
+    path = Path(os.path.expanduser(path_or_name))
     if (path / RUN_RECIPE).is_file():
         path /= RUN_RECIPE
     if path.is_file():

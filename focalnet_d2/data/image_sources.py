@@ -8,6 +8,8 @@
 The order of colors can only be told for arrays; files say their own.
 """
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,9 @@ import numpy as np
 from PIL import Image
 
 from .pixels import IMAGE_FORMATS, decode_image, eight_bits, in_format, load_pixels, upright_pixels
+
+# What is never several images, though some of it has parts.
+ONE_IMAGE = (bytes, bytearray, memoryview, Image.Image, np.ndarray, Mapping, io.IOBase)
 
 _HALF_A_STEP = 0.5 / 255  # what rounding to 8 bits takes away
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels

@@ -1,6 +1,7 @@
 """What a training or an evaluation does with a recipe, in as many processes as it asks for."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -116,7 +117,7 @@ class Job:
         if not (overrides := [text for text in self.overrides if is_of_data(text)]):
             return None
         root = apply_overrides(self.source, overrides, trust=self.trust).data.root
-        return str(Path(root).expanduser().absolute()) if root else ""
+        return str(Path(os.path.expanduser(root)).absolute()) if root else ""
 
     def runs_to_resume(self) -> list[RunStatus]:
         """The numbered runs with which the job may go on, the first choice first (`run_numbers.py`)."""

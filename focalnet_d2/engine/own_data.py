@@ -6,6 +6,7 @@ once: whoever reads the recipe of a run registers the same data set.
 """
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def _apply_data(recipe: DictConfig, known: Settings | None, *, is_filled: bool, 
 
 def _absolute(settings: Settings) -> Settings:
     root = settings["root"]
-    return {**settings, "root": str(Path(root).expanduser().absolute()) if root else ""}
+    return {**settings, "root": str(Path(os.path.expanduser(root)).absolute()) if root else ""}
 
 
 def _known(settings: Settings, known: Settings | None) -> dict[str, Any] | None:

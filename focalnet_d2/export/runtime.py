@@ -13,15 +13,15 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.image_sources import InputImage, image_in_memory
+from focalnet_d2.data.image_sources import ONE_IMAGE, InputImage, image_in_memory
 from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
 from focalnet_d2.data.result_documents import Segment
-from focalnet_d2.inference.image_files import file_path, refuse_folder
+from focalnet_d2.inference.image_files import file_path, image_files, refuse_folder
 from focalnet_d2.inference.options import check_options
 from focalnet_d2.utils.attempts import raising
 
@@ -78,13 +78,17 @@ class ExportedModel:
         """The result of one image, or a list of them.
 
         Args:
-            images: a path, bytes of a file, a Pillow image or an array (H, W[, 1, 3, 4]), or several of them.
+            images: a path, bytes of a file, a Pillow image or an array (H, W[, 1, 3, 4]), or several of them, or a
+                folder or a pattern like `images/*.jpg`.
 
         Raises:
             FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
         """
-        if isinstance(images, str | os.PathLike | bytes | Image.Image | np.ndarray):
-            return next(self.stream([images]))
+        if isinstance(images, str | os.PathLike):
+            files = image_files(images)
+            return next(self.stream(files)) if files == [file_path(images)] else list(self.stream(files))
+        if isinstance(images, ONE_IMAGE) or not isinstance(images, Iterable):
+            return next(self.stream([cast(ImageSource, images)]))
         return list(self.stream(images))
 
     def stream(self, images: Iterable[ImageSource]) -> Iterator[Result]:

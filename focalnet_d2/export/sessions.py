@@ -1,5 +1,6 @@
 """Runs the network of an exported file: arrays in, arrays by name out."""
 
+import os
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -136,7 +137,7 @@ def open_session(path: str | Path, *, runtime: str | None = None, device: str = 
         ImportError: its runtime is missing; the message has the command that installs it.
         ValueError: the file cannot be loaded; names it.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise FileNotFoundError(f"The exported model {path} does not exist.")
     chosen = runtime or ENDINGS.get(path.suffix.lower())

@@ -22,7 +22,7 @@ def file_path(source: str | os.PathLike) -> Path:
     """
     if not os.fspath(source) or "\0" in os.fspath(source):
         raise ValueError(f"{os.fspath(source)!r} is no path: name an image, a video, a folder or a pattern.")
-    return Path(source).expanduser()
+    return Path(os.path.expanduser(source))
 
 
 def refuse_folder(path: Path) -> None:

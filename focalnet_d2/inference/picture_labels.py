@@ -84,7 +84,8 @@ def middles_of_regions(regions: np.ndarray, count: int) -> list[tuple[float, flo
     Small regions that a coarse look at the map misses have the depth 0.
     """
     step = -(-max(regions.shape) // DETAIL)
-    small = regions[step // 2 :: step, step // 2 :: step]
+    first_row, first_column = (min(step // 2, side - 1) for side in regions.shape)  # of an image thinner than a step
+    small = regions[first_row::step, first_column::step]
     middles = []
     for index in range(count):
         depth = cast(np.ndarray, distance_transform_edt(np.pad(small == index, 1)))[1:-1, 1:-1]

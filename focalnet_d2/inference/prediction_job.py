@@ -227,6 +227,7 @@ def _begin(job: PredictionJob, files: dict[str, Path], kinds: Sequence[Kind], st
                 "name another folder by --out, or remove it."
             )
     _check_sources(job.out, files, sources)
+    _check_letters(job.out, files)
     sources |= {name: str(path.absolute()) for name, path in files.items()}
     write_atomically(file, json.dumps({**settings, SOURCES: sources}, indent=1))
     return [name for name, path in files.items() if not _is_done(job, name, path, kinds)]
@@ -249,6 +250,22 @@ def _check_sources(out: Path, files: dict[str, Path], sources: dict[str, str]) -
             raise ValueError(
                 f"{out} holds the results of {earlier}, and those of {path} would have the same name: name another "
                 "folder by --out."
+            )
+
+
+def _check_letters(out: Path, files: dict[str, Path]) -> None:
+    """Raises ValueError where two results differ in small and capital letters, and the file system knows no such thing.
+
+    It finds the lock's file, which is there now, by another name then.
+    """
+    if not (out / LOCK_FILE.upper()).exists():
+        return
+    first: dict[str, str] = {}
+    for name in files:
+        if (other := first.setdefault(name.casefold(), name)) != name:
+            raise ValueError(
+                f"The results of {files[other]} and {files[name]} would have one name in {out}, where small and "
+                "capital letters are the same: predict them into different folders."
             )
 
 

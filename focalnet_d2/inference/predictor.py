@@ -4,22 +4,20 @@ predictor = focalnet_d2.Predictor("output/mine/model_best.pth")
 predictor("street.jpg").save("out", picture=True)
 """
 
-import io
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.data.image_sources import ONE_IMAGE
 from focalnet_d2.data.pixels import in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
@@ -36,10 +34,6 @@ from .trained import load_trained
 from .video import is_video, read_video
 
 READERS = 2  # threads that read the images of the next batch
-
-
-# What is never several images, though some of it has parts.
-_ONE = (bytes, bytearray, memoryview, Image.Image, np.ndarray, Tensor, Mapping, io.IOBase)
 
 
 class _Prepared(NamedTuple):
@@ -122,7 +116,7 @@ class Predictor:
             if files != [file_path(images)]:
                 return list(self.stream(files))
             return next(self.stream(files))
-        if isinstance(images, _ONE) or not isinstance(images, Iterable):
+        if isinstance(images, (*ONE_IMAGE, Tensor)) or not isinstance(images, Iterable):
             return next(self.stream([cast(ImageSource, images)]))
         return list(self.stream(images))
 

@@ -21,7 +21,7 @@ from focalnet_d2.engine.checkpointing import class_list, class_names
 from focalnet_d2.engine.own_data import apply_settings, use_lists_beside
 from focalnet_d2.engine.preflight import read_data
 from focalnet_d2.engine.watched_metric import members
-from focalnet_d2.utils.text import some_of
+from focalnet_d2.utils.text import plural, some_of
 
 PARTS = ("tuning", "reporting")
 
@@ -83,7 +83,8 @@ def split_parts(files: Mapping[Any, str], holdout: float, seed: int = 0, groups:
     if not 0 < holdout < 1:
         raise ValueError(f"The share of held out images is {holdout}: it must be between 0 and 1.")
     if len(set(files.values())) < 2:
-        raise ValueError(f"Thresholds are tuned on some images and reported on others: {len(files)} are not enough.")
+        only = plural(len(files), "image")
+        raise ValueError(f"Thresholds are tuned on some images and reported on others, and there is only {only}.")
     root = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files.values()])
     names = {key: Path(os.path.relpath(file, root)).as_posix() for key, file in files.items()}
     _, reported = split_images(names.values(), Split(holdout, seed, groups))

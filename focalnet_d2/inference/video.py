@@ -104,7 +104,7 @@ def _warn_of_early_end(path: Path, stream: Any, end: float) -> None:
 @contextmanager
 def _open_stream(path: Path) -> Iterator[Any]:
     """The first stream of pictures of a file."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no video {path}.")
     with _errors_name(path), _import_av().open(str(path)) as container:

@@ -24,7 +24,7 @@ def weight_folders(folder: str | os.PathLike | None = None) -> list[Path]:
     named = [place for place in (folder, os.environ.get(FOLDER_VARIABLE)) if place]
     repository = Path(__file__).resolve().parents[2]
     places = [*named, user_cache(), repository / "weights"]
-    return [Path(place).expanduser() for place in places]
+    return [Path(os.path.expanduser(place)) for place in places]
 
 
 def find_weights(name: str, folder: str | os.PathLike | None = None) -> Path | None:

@@ -1,5 +1,6 @@
 """The page that compares runs: settings that differ, curves in one picture, numbers side by side."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -35,7 +36,7 @@ def write_comparison_page(folders: Sequence[str | Path], path: str | Path) -> Pa
     """
     if len(folders) > MOST_RUNS:
         raise ValueError(f"{len(folders)} runs are too many for one page: compare {MOST_RUNS} at most.")
-    resolved = [Path(folder).expanduser().resolve() for folder in folders]
+    resolved = [Path(os.path.expanduser(folder)).resolve() for folder in folders]
     if twice := [folder for place, folder in enumerate(resolved) if folder in resolved[:place]]:
         raise ValueError(f"{twice[0]} is named twice: name each run once.")
     write_atomically(path, comparison_page([read_run(folder) for folder in folders]))

@@ -1,6 +1,7 @@
 """What the folder of a run holds, as far as it can be read: a report is also wanted of a run that was killed."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_run(folder: str | Path) -> RunFiles:
     Raises:
         FileNotFoundError: nothing there is of a run.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(os.path.expanduser(folder))
     if not any((folder / name).is_file() for name in (RUN_FILE, METRICS, RESULTS, RUN_RECIPE)):
         raise FileNotFoundError(
             f"{folder} is no folder of a run: it has no {METRICS}, {RUN_RECIPE} or {RESULTS}. Name the folder that a "

@@ -272,3 +272,17 @@ def test_a_recipe_that_was_changed_is_another_setting(images, tmp_path, capsys):
     os.utime(recipe, (1, 1))
     assert main([*command, "cpu"]) == 2
     assert "with other settings" in capsys.readouterr().err
+
+
+def test_names_that_differ_in_capital_letters_alone(images, tmp_path, capsys):
+    """On a file system that takes them for one, which has the lock by any of its names."""
+    Image.new("RGB", (20, 10)).save(images / "A.png")
+    path = write(tmp_path / "model.pth", small_recipe("classifier"))
+    command = ["predict", str(path), str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LOCK_FILE.upper()).touch()
+    assert main(command) == 2
+    assert "A.png and " in (printed := capsys.readouterr().err)
+    assert "where small and capital letters are the same" in printed
+    (tmp_path / "out" / LOCK_FILE.upper()).unlink()
+    assert main(command) == 0

@@ -177,3 +177,12 @@ def test_a_folder_or_a_video_is_not_one_image(tmp_path):
     for source, kind in ((tmp_path, "folder"), (tmp_path / "a.mp4", "video")):
         with pytest.raises(ValueError, match=f"{source} is a {kind} where one image is wanted"):
             read_input(source)
+
+
+def test_a_name_may_begin_as_that_of_a_home_folder(pixels, tmp_path, monkeypatch):
+    """Of nobody, as those of temporary files do."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels).save("~$photo.png")
+    assert np.array_equal(read_input("~$photo.png").pixels, pixels)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_input("~/~$photo.png").path == tmp_path / "~$photo.png"

@@ -153,3 +153,12 @@ def test_the_middle_of_a_region_is_its_deepest_point():
     assert depth == pytest.approx(10, abs=1)
     assert (x_small, y_small) == (31.5, 31.5)
     assert missing[2] == 0
+
+
+@pytest.mark.parametrize("size", [(3000, 2), (2, 3000), (1, 1)])
+@pytest.mark.parametrize("kind", ["masks", "panoptic", "semantic", "classes"])
+def test_images_of_any_shape_have_pictures(kind, size):
+    picture = prediction_of(kind, size).plot()
+    assert picture.dtype == np.uint8
+    assert picture.shape[0] >= size[0]
+    assert picture.shape[1] >= size[1]

@@ -190,7 +190,7 @@ def test_parts_depend_on_names_and_seed_alone(tmp_path):
     assert split_parts(files, 0.3, seed=1) != parts
     grouped = split_parts(files, 0.5, groups=r"^(\d)/")
     assert len({grouped[number] for number in range(0, 20, 2)}) == 1
-    with pytest.raises(ValueError, match=r"1 are not enough"):
+    with pytest.raises(ValueError, match=r"there is only 1 image"):
         split_parts({1: "a.png"}, 0.5)
 
 
