@@ -77,6 +77,8 @@ class Mask2FormerCriterion(nn.Module):
         self.draw_points = draw_points
         empty_weight = torch.tensor([1.0] * num_classes + [no_object_weight])
         self.register_buffer("empty_weight", empty_weight, persistent=False)
+        self.weight_of_class: Tensor | None
+        self.register_buffer("weight_of_class", None, persistent=False)
 
     def forward(
         self, predictions: Sequence[Mapping[str, Tensor]], mask_features: Tensor, targets: Sequence[MaskTargets]
@@ -164,7 +166,7 @@ class Mask2FormerCriterion(nn.Module):
             labels: (M,) of the targets of each image.
         """
         unmatched = num_queries * len(labels) - sum(map(len, labels))
-        weights = self.empty_weight.double()
+        weights = self._weights_of_classes().double()
         summed = float(sum(weights[image].sum() for image in labels) + unmatched * weights[-1])
         for suffix in _suffixes(num_predictions):
             total(f"class weights{suffix}", summed)
@@ -180,9 +182,15 @@ class Mask2FormerCriterion(nn.Module):
         target_classes = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
         for row, (queries, chosen), image_labels in zip(target_classes, pairs, labels, strict=True):
             row[queries] = image_labels[chosen]
-        weights = self.empty_weight.to(logits.dtype)
+        weights = self._weights_of_classes().to(logits.dtype)
         mean = F.cross_entropy(logits.transpose(1, 2), target_classes, weights)
         return mean * share(f"class weights{suffix}", weights[target_classes].sum())
+
+    def _weights_of_classes(self) -> Tensor:
+        """(K + 1,), no object last."""
+        if self.weight_of_class is None:
+            return self.empty_weight
+        return torch.cat([self.weight_of_class.to(self.empty_weight), self.empty_weight[-1:]])
 
     def _pair_losses(self, features: Tensor, masks: Tensor, *of_pairs: Tensor) -> Tensor:
         """`_point_losses` of all pairs of an image, `pairs_at_once` of them at a time."""

@@ -28,6 +28,7 @@ train = dict(
     ema=dict(enabled=False, decay=0.9997),
     clip_norm=0.1,  # of all gradients together; 0 = none
     freeze=[],  # modules or parameters that do not learn: [backbone], ["*.norm*"], ...
+    class_weights="",  # of the class losses: auto (rarer classes weigh more), [1,2,...] or {name:2}; "" = all alike
     parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
     accumulation=1,  # parts in which a batch goes through the model
     microbatch_weights=L(ModelTotals)(),  # the losses of the parts add up to those of the batch

@@ -150,6 +150,7 @@ ADDED = {
         "allow_nonfinite": False,
         "other_class_names": "refuse",
         "freeze": [],
+        "class_weights": "",
     },
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},

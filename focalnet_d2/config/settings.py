@@ -102,8 +102,7 @@ OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     "train.patience",
-    "train.freeze",
-    "train.report",
+    *("train.freeze", "train.class_weights", "train.report"),
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -129,6 +128,7 @@ SETTINGS: dict[str, Setting] = {
     "train.ema.decay": _finite(0, 1),
     "train.clip_norm": _finite(),
     "train.freeze": Setting(frozenset({list})),
+    "train.class_weights": Setting(frozenset({str, list, dict, NoneType})),
     "train.parallel": _one_of(*PARALLEL_MODES),
     "train.accumulation": _whole(1),
     "train.microbatch_weights": _GROUP.also(NoneType),

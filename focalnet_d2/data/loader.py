@@ -8,6 +8,7 @@ A worker process has one thread, loads two batches ahead (both are PyTorch's def
 with all others of the machine. Where there is a GPU, images arrive in pinned memory.
 """
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from focalnet_d2.utils.child_processes import leave_signals_to_parent
 
+from .class_presence import repeat_factors
 from .shared_memory_dataset import SharedMemoryDataset
 
 Mapper = Callable[[dict], dict]
+
+logger = logging.getLogger(__name__)
 
 
 def build_train_loader(
@@ -32,6 +36,7 @@ def build_train_loader(
     num_workers: int = 2,
     seed: int = 0,
     start_iteration: int = 0,
+    repeat_threshold: float = 0.0,
 ) -> DataLoader:
     """An endless loader of this rank's batches, each a list of mapped dicts.
 
@@ -43,9 +48,11 @@ def build_train_loader(
         num_workers: worker processes of this rank; 0 = load in this process.
         seed: seed of order and augmentation, the same on all ranks.
         start_iteration: iterations already done.
+        repeat_threshold: images that show a class that is in a smaller share of them come more often, and others less
+            often in turn (see `repeat_factors`); an epoch has as many images as before. 0: all come alike.
 
     Raises:
-        ValueError: no images, or a batch that cannot be shared equally among the ranks.
+        ValueError: no images, a batch that cannot be shared equally among the ranks, or no such threshold.
     """
     if len(dataset) == 0:
         raise ValueError("The training data set has no images.")
@@ -54,6 +61,7 @@ def build_train_loader(
         total_batch_size=total_batch_size,
         seed=seed,
         start_iteration=start_iteration,
+        factors=_factors(dataset, repeat_threshold),
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
@@ -97,6 +105,18 @@ def build_test_loader(
     )
 
 
+def _factors(dataset: Sequence[dict] | SharedMemoryDataset, threshold: float) -> np.ndarray | None:
+    """(N,) repeat factors; None where all images come alike."""
+    if threshold == 0:
+        return None
+    factors = repeat_factors((dataset[index] for index in range(len(dataset))), threshold)
+    logger.info(
+        "Images with rare classes come more often: %d of %d, up to %.3g times as often as others.",
+        *(int((factors > 1).sum()), len(factors), factors.max()),
+    )
+    return factors
+
+
 def _in_shared_memory(dataset: Sequence[dict] | SharedMemoryDataset) -> SharedMemoryDataset:
     return dataset if isinstance(dataset, SharedMemoryDataset) else SharedMemoryDataset(dataset)
 
@@ -115,6 +135,7 @@ class SampleStream(Sampler):
         size: images of the data set.
         total_batch_size: samples of one iteration on all ranks together.
         start_iteration: first iteration to give.
+        factors: (N,) how often each image comes, in relation to others; None: each comes once in an epoch.
         rank, world_size: this process among how many.
 
     Raises:
@@ -128,6 +149,7 @@ class SampleStream(Sampler):
         total_batch_size: int,
         seed: int,
         start_iteration: int = 0,
+        factors: np.ndarray | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
@@ -140,6 +162,7 @@ class SampleStream(Sampler):
         self.total_batch_size = total_batch_size
         self.local_batch_size = total_batch_size // world_size
         self.rank = rank
+        self.factors = factors
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         first = self.start_iteration * self.total_batch_size + self.rank * self.local_batch_size
@@ -149,16 +172,27 @@ class SampleStream(Sampler):
             for position in range(first, first + self.local_batch_size):
                 if position // self.size != epoch:
                     epoch = position // self.size
-                    order = epoch_order(self.size, self.seed, epoch)
+                    order = epoch_order(self.size, self.seed, epoch, self.factors)
                 batch.append((position, int(order[position % self.size])))
             yield batch
             first += self.total_batch_size
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """(size,) image indices of one epoch, a permutation that depends on seed and epoch only."""
+def epoch_order(size: int, seed: int, epoch: int, factors: np.ndarray | None = None) -> np.ndarray:
+    """(size,) image indices of one epoch, which depend on seed, epoch and factors only.
+
+    Without factors it is a permutation. With (size,) factors, image i stands in it size * factors[i] / sum(factors)
+    times, rounded down or up so that the mean over epochs is this number (systematic sampling).
+    """
     bits = np.random.MT19937(np.random.SeedSequence([seed, epoch]))
-    return np.random.RandomState(bits).permutation(size)  # RandomState: numpy froze its streams
+    random_state = np.random.RandomState(bits)  # numpy froze its streams
+    order = random_state.permutation(size)
+    if factors is None:
+        return order
+    ends = np.cumsum(factors[order] * (size / factors.sum()))  # how many are chosen up to each image of the order
+    places = np.arange(size) + random_state.random_sample()
+    chosen = np.searchsorted(ends, places, side="right").clip(max=size - 1)
+    return random_state.permutation(order[chosen])
 
 
 class MappedDataset(Dataset):

@@ -23,6 +23,7 @@ from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .checkpointing import RunState, class_names, describe_run, resume_run
+from .class_weights import weigh_classes
 from .device import resolve_amp, resolve_device
 from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
@@ -154,6 +155,7 @@ def build_trainer(
     train, folder = recipe.train, Path(recipe.train.output_dir)
     device = resolve_device(train.device, local_rank())
     freeze(model, train.get("freeze", ()))
+    weigh_classes(model, recipe, data)
     wrapped = wrap_model(model, device, train.parallel)
     optimizer = build(recipe.optimizer, "optimizer", model=model)
     scheduler = LRMultiplier(optimizer, build_schedule(recipe, timetable.warmup), timetable.max_iter)

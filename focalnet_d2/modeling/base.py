@@ -141,6 +141,19 @@ class ImageModel(nn.Module):
         """
         self(batched_inputs)
 
+    def weigh_classes(self, weights: Sequence[float]) -> None:
+        """Multiplies the class loss of what is trained on class k by weights[k]; background keeps its weight.
+
+        Raises:
+            ValueError: another number of weights than classes.
+        """
+        if len(weights) != self.num_classes:
+            raise ValueError(f"There are {len(weights)} weights of classes for {self.num_classes} classes.")
+        alike = all(weight == 1 for weight in weights)
+        for module in self.modules():
+            if hasattr(module, "weight_of_class"):
+                module.weight_of_class = None if alike else self.pixel_mean.new_tensor(list(weights))
+
     def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
         """Images of mapper dicts, normalized and padded to the largest height and width of the batch."""
         return self.normalize_and_pad(batched_inputs)

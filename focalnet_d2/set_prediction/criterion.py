@@ -44,6 +44,8 @@ class SetCriterion(nn.Module):
         self.giou_weight = giou_weight
         self.alpha = alpha
         self.gamma = gamma
+        self.weight_of_class: Tensor | None
+        self.register_buffer("weight_of_class", None, persistent=False)
 
     def compute_losses(
         self,
@@ -72,7 +74,12 @@ class SetCriterion(nn.Module):
 
         onehot = torch.zeros_like(logits)
         onehot.flatten(0, 2)[matched, labels] = 1.0
-        focal = sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma).flatten(1).sum(1)  # (S,)
+        focal = sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma)  # (S, B, Q, K)
+        if self.weight_of_class is not None:
+            weights = logits.new_ones(logits.shape[:-1])  # (S, B, Q)
+            weights.flatten()[matched] = self.weight_of_class.to(weights)[labels]
+            focal = focal * weights[..., None]
+        focal = focal.flatten(1).sum(1)  # (S,)
         matched_boxes, metric = boxes.flatten(0, 2)[matched], self.matcher.box_metric
         distance = l1_loss(metric.coordinates(matched_boxes), metric.coordinates(target_boxes)).split(counts)
         giou = giou_loss(matched_boxes, target_boxes, metric.giou_eps).split(counts)

@@ -1,5 +1,6 @@
 """Losses of predictions, by element or by matched pair; criteria add them up and divide by the number of targets."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,3 +36,19 @@ def dice_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
     probabilities = mask_logits.sigmoid()
     overlap = (probabilities * target_masks).sum(-1)  # (M,)
     return 1 - (2 * overlap + 1) / (probabilities.sum(-1) + target_masks.sum(-1) + 1)
+
+
+def object_weights(weight_of_class: Tensor | None, labels: Tensor) -> Tensor | float:
+    """Factor of the class loss of each element, by what it is trained on.
+
+    Args:
+        weight_of_class: (K,); None weighs all alike.
+        labels: of any shape; those that are no class, such as background, weigh 1.
+
+    Returns:
+        Factors in the shape of the labels, or 1.
+    """
+    if weight_of_class is None:
+        return 1.0
+    is_class = (labels >= 0) & (labels < len(weight_of_class))
+    return torch.where(is_class, weight_of_class[labels.clamp(0, len(weight_of_class) - 1)], 1.0)

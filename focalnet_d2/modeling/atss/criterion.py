@@ -11,7 +11,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from focalnet_d2.layers.box_ops import generalized_box_iou
-from focalnet_d2.set_prediction.losses import sigmoid_focal_loss
+from focalnet_d2.set_prediction.losses import object_weights, sigmoid_focal_loss
 from focalnet_d2.set_prediction.targets import checked_labels, mean_over_processes
 from focalnet_d2.utils.step_totals import total
 
@@ -52,6 +52,8 @@ class ATSSCriterion(nn.Module):
         self.centerness_weight = centerness_weight
         self.alpha = alpha
         self.gamma = gamma
+        self.weight_of_class: Tensor | None
+        self.register_buffer("weight_of_class", None, persistent=False)
 
     def assign(
         self, anchors: Sequence[Tensor], valid: Sequence[Tensor], instances: Sequence[Instances]
@@ -121,9 +123,11 @@ class ATSSCriterion(nn.Module):
         iou = generalized_box_iou(DELTAS.apply_deltas(deltas[positive], matched_anchors), objects[positive])  # (P,)
         central = F.binary_cross_entropy_with_logits(centerness_logits[positive], quality, reduction="sum")
         count, weight = self._divisors(positive, quality)
-        focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma).sum()
+        focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma)
+        if self.weight_of_class is not None:
+            focal = focal * object_weights(self.weight_of_class, labels[judged])[:, None]
         return {
-            "loss_class": self.class_weight * focal / count,
+            "loss_class": self.class_weight * focal.sum() / count,
             "loss_bbox": self.bbox_weight * (quality * (1 - iou)).sum() / weight,
             "loss_centerness": self.centerness_weight * central / count,
         }

@@ -115,6 +115,8 @@ class ImageClassifier(ImageModel):
         self.backbone = backbone
         self.label_smoothing = label_smoothing
         self.mixing = mixing
+        self.weight_of_class: Tensor | None
+        self.register_buffer("weight_of_class", None, persistent=False)
         self.head = nn.Linear(backbone.output_shape()[last].channels, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -166,10 +168,18 @@ class ImageClassifier(ImageModel):
     def losses(self, outputs: ClassifierOutputs, targets: Tensor) -> dict[str, Tensor]:
         """`loss_class`, a scalar: cross entropy, with label smoothing whether the images are mixed or not."""
         if "target_shares" in outputs:  # smoothed by what mixed them
-            loss = F.cross_entropy(outputs["logits"], outputs["target_shares"])
+            loss = self._cross_entropy(outputs["logits"], outputs["target_shares"], 0.0)
         else:
-            loss = F.cross_entropy(outputs["logits"], targets, label_smoothing=self.label_smoothing)
+            loss = self._cross_entropy(outputs["logits"], targets, self.label_smoothing)
         return {"loss_class": loss * share("images", len(targets))}
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+        """Mean over images: logits (B, K), targets (B,) classes or (B, K) shares, whose mean weight an image has."""
+        if self.weight_of_class is None:
+            return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        weights = self.weight_of_class.to(logits)
+        weights = weights[targets] if targets.ndim == 1 else targets.to(logits) @ weights  # (B,)
+        return (weights * F.cross_entropy(logits, targets, label_smoothing=label_smoothing, reduction="none")).mean()
 
     def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
         """`logits` (B, K)."""

@@ -22,6 +22,7 @@ from contextlib import nullcontext
 from typing import Any, TypedDict
 
 import torch
+import torch.nn.functional as F
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.postprocessing import detector_postprocess
@@ -31,6 +32,7 @@ from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from detectron2.utils.events import EventStorage, has_event_storage
 from torch import Tensor, nn
 
+from focalnet_d2.set_prediction.losses import object_weights
 from focalnet_d2.set_prediction.targets import checked_labels
 from focalnet_d2.utils.step_totals import share, total
 
@@ -268,6 +270,8 @@ class RegionPooler(ROIPooler):
 class BoxPredictor(FastRCNNOutputLayers):
     """Detectron2's class scores and box deltas, in float32: half precision would tie scores and move boxes."""
 
+    weight_of_class: Tensor | None = None  # (K,) factors of the class loss of regions that show each class
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C) -> class logits (N, K + 1), background last, and deltas (N, 4 K), class by class."""
         logits, deltas = super().forward(x)
@@ -276,7 +280,13 @@ class BoxPredictor(FastRCNNOutputLayers):
     def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
         """Detectron2's means over the sampled proposals: logits (N, K + 1), deltas (N, 4 K); of a part, its share."""
         part = share((self, "samples"), len(predictions[0]))
-        return {name: loss * part for name, loss in super().losses(predictions, proposals).items()}
+        losses = super().losses(predictions, proposals)
+        if self.weight_of_class is not None:
+            classes = torch.cat([image.gt_classes for image in proposals])  # (N,)
+            each = F.cross_entropy(predictions[0], classes, reduction="none")
+            weighted = (each * object_weights(self.weight_of_class, classes)).sum() / max(len(classes), 1)
+            losses["loss_cls"] = weighted * self.loss_weight.get("loss_cls", 1.0)
+        return {name: loss * part for name, loss in losses.items()}
 
 
 class MaskHead(MaskRCNNConvUpsampleHead):

@@ -22,6 +22,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from focalnet_d2.kernels.average_pool import average_pool
 from focalnet_d2.layers.projection import by_stride
+from focalnet_d2.set_prediction.losses import object_weights
 from focalnet_d2.utils.step_totals import share, total
 from focalnet_d2.utils.text import some_of
 
@@ -219,6 +220,8 @@ class UPerNet(ImageModel):
         self.auxiliary_weight = auxiliary_weight
         self.ignore_label = ignore_label
         self.train_size = train_size
+        self.weight_of_class: Tensor | None
+        self.register_buffer("weight_of_class", None, persistent=False)
 
     def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
         """Images, normalized and padded; in training to `train_size` at least.
@@ -279,7 +282,7 @@ class UPerNet(ImageModel):
         """`loss_seg` and `loss_seg_aux`, weighted scalars, for labels (B, H, W)."""
         part = share("pixels", targets.numel())
         loss, auxiliary = (
-            part * pixel_cross_entropy(logits, targets, self.ignore_label)
+            part * pixel_cross_entropy(logits, targets, self.ignore_label, self.weight_of_class)
             for logits in (outputs["logits"], cast(Tensor, outputs.get("aux_logits")))
         )
         return {"loss_seg": loss, "loss_seg_aux": self.auxiliary_weight * auxiliary}
@@ -314,12 +317,16 @@ def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes
         )
 
 
-def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+def pixel_cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_label: int, weight_of_class: Tensor | None = None
+) -> Tensor:
     """Mean over all pixels of the cross-entropy at the labels' size, 0 where the label is ignored.
 
     Args:
         logits: (B, K, h, w); labels: (B, H, W).
+        weight_of_class: (K,) factors of the pixels of each class.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = resize(logits, labels.shape[-2:])  # (B, K, H, W)
-    return F.cross_entropy(logits, labels, ignore_index=ignore_label, reduction="none").mean()
+    losses = F.cross_entropy(logits, labels, ignore_index=ignore_label, reduction="none")  # (B, H, W)
+    return (losses * object_weights(weight_of_class, labels)).mean()
