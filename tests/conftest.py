@@ -21,6 +21,7 @@ SLOW = (
     "docs/test_slurm.py",
     "engine/test_distributed.py",
     "engine/test_kills.py",
+    "engine/test_replay.py",
     "engine/test_sharding.py",
     "export/test_atss.py",
     "export/test_rcnn.py",

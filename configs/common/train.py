@@ -42,6 +42,7 @@ train = dict(
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
     report=True,  # write report.html at the end of the training
+    skip_nonfinite=0,  # steps in a row that may be left out because a loss or a gradient is not finite
 )
 
 mask2former_train = {**train, "amp": "auto", "clip_norm": 0.01, "best_metric": "panoptic_seg/PQ"}

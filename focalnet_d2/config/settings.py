@@ -144,6 +144,7 @@ SETTINGS: dict[str, Setting] = {
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),
     "train.log_period": _whole(1),
     "train.report": _FLAG,
+    "train.skip_nonfinite": _whole(0),
     "optimizer.lr": _finite(),
     "optimizer.weight_decay": _finite(),
     "dataloader.train.total_batch_size": _whole(1),

@@ -9,6 +9,7 @@ A file holds tensors and plain values only, so it loads with `weights_only=True`
 | optimizer, scheduler, scaler | their state dicts |
 | iteration | number of finished iterations |
 | rng | one state per rank (`rng.py`) |
+| skipped | steps that were left out because they were not finite: in all, and in a row up to here |
 | best | best value of the watched metric, its iteration and name, or None |
 | recipe | the recipe as YAML |
 | metadata | class names, class list (`data/class_map.py`), versions, id of the run (`run_folder.py`), training images |
@@ -18,6 +19,7 @@ import copy
 import json
 import logging
 import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,14 @@ PERIODIC = re.compile(r"model_(\d{7,})\.pth")
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class SkipCount:
+    """Steps that were left out because a loss or a gradient was not finite: in all, and in a row up to now."""
+
+    total: int = 0
+    in_row: int = 0
+
+
 class RunState:
     """What a run saves and restores.
 
@@ -78,6 +88,7 @@ class RunState:
         self.averaged = averaged
         self.description = description or {}
         self.best: dict[str, Any] | None = None
+        self.skips = SkipCount()
 
     def weights(self) -> dict[str, Any]:
         """The content of a file for evaluation and fine-tuning only, on the main process; all ranks must call it."""
@@ -87,6 +98,7 @@ class RunState:
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """The content of a checkpoint after `iteration` iterations, on the main process; all ranks must call it."""
         state = {"iteration": iteration, "rng": all_gather_object(get_rng_state()), **self.weights()}
+        state["skipped"] = asdict(self.skips)
         if self.averaged is not None:
             state["training_model"] = full_tensor(self.model.state_dict())
         return state | {name: full_tensor(part.state_dict()) for name, part in self.parts.items()}
@@ -110,8 +122,11 @@ class RunState:
             self.averaged.load_state_dict(shard_state_dict(state["model"], own))
         parts = {**state, "optimizer": shard_optimizer_state_dict(state["optimizer"], self.parts["optimizer"])}
         for name, part in self.parts.items():
-            part.load_state_dict(copy.deepcopy(parts[name]))  # a copy: tensors may be mapped from the file
+            if parts[name]:  # that of the scaler is empty where the loss was not scaled: it begins anew
+                part.load_state_dict(copy.deepcopy(parts[name]))  # a copy: tensors may be mapped from the file
         self.best = state["best"]
+        skipped = state.get("skipped", {})  # 0.1.0 counted none
+        self.skips.total, self.skips.in_row = skipped.get("total", 0), skipped.get("in_row", 0)
 
     def _check_classes(self, state: dict[str, Any]) -> None:
         recorded, names = (content.get("metadata", {}).get("thing_classes") for content in (state, self.description))

@@ -52,8 +52,13 @@ class EMAHook(HookBase):
         self.decay = decay
         self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    @torch.no_grad()
     def after_step(self) -> None:
+        """Update the average, unless the step was left out."""
+        if not self.trainer.skipped:
+            self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
         """Move the average towards the weights."""
         for name, value in self.model.state_dict().items():
             if value.is_floating_point():
@@ -235,13 +240,15 @@ class PeriodicCheckpoint(HookBase):
     def after_step(self) -> None:
         """Save when a period is complete or the training is, or before the run stops."""
         done = self.trainer.iter + 1
-        if self._is_new and comm.is_main_process():
+        is_tried = not self.trainer.skipped
+        if self._is_new and is_tried and comm.is_main_process():
             self._delete_old(done)
         is_last = done == self.trainer.max_iter
         if is_last or self.trainer.stop_signal:
             self.trainer.check_weights()
-        self._is_new = not is_last and bool(is_due(done, self.period) or self.trainer.stop_signal)
-        if is_last or self._is_new:
+        is_saved = bool(is_last or is_due(done, self.period) or self.trainer.stop_signal)
+        self._is_new = not is_last and (is_saved or (self._is_new and not is_tried))
+        if is_saved:
             self._save(FINAL if is_last else periodic_name(done), done)
 
     def before_stop(self) -> None:

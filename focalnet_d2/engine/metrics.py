@@ -13,6 +13,7 @@ from focalnet_d2.utils.atomic_write import raise_with_file, write_atomically
 
 METRICS = "metrics.json"
 EVALUATED = "evaluated_after"  # iterations; in the line with the results
+SKIPPED = "skipped_steps"  # up to the iteration of the line, which has no losses if its own was left out
 WINDOW = 20  # iterations over which losses are smoothed by their median
 
 
@@ -35,7 +36,7 @@ class MetricsFile(EventWriter):
         self._start = start
         if start and self.path.is_file():
             lines = read_metrics(self.path)
-            final = [line for line in lines if line["iteration"] == start and "total_loss" not in line]
+            final = [line for line in lines if line["iteration"] == start and not line.keys() & {"total_loss", SKIPPED}]
             kept = [line for line in lines if line["iteration"] < start]
             _write(self.path, [*kept, *({**line, "iteration": start - 1} for line in final)])
 

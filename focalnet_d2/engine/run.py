@@ -160,13 +160,12 @@ def build_trainer(
     optimizer = build(recipe.optimizer, "optimizer", model=model)
     scheduler = LRMultiplier(optimizer, build_schedule(recipe, timetable.warmup), timetable.max_iter)
     averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
-    amp_dtype = resolve_amp(train.amp, device, training=True)
-    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16)
+    settings = step_settings(recipe, device)
     state = RunState(
         model,
         optimizer=optimizer,
         scheduler=scheduler,
-        scaler=scaler,
+        scaler=settings["scaler"],
         averaged=averaged,
         description=describe_run(recipe, model) if description is None else description,
     )
@@ -176,17 +175,27 @@ def build_trainer(
         build(recipe.dataloader.train, "dataloader.train", dataset=data.train, start_iteration=start),
         optimizer,
         device=device,
-        scaler=scaler,
-        amp_dtype=amp_dtype,
         clip_norm=train.clip_norm,
-        accumulation=train.accumulation,
-        microbatch_weights=build(train.microbatch_weights, "train.microbatch_weights"),
         output_dir=folder,
+        skip_nonfinite=train.skip_nonfinite,
+        state=state,
+        **settings,
     )
     if rng_state is not None:
         set_rng_state(rng_state)  # last: building things draws random numbers
     trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state, start))
     return trainer, start
+
+
+def step_settings(recipe: DictConfig, device: torch.device) -> dict[str, Any]:
+    """What decides the losses and gradients of a training step beside model and batch, as arguments of `Trainer`."""
+    amp_dtype = resolve_amp(recipe.train.amp, device, training=True)
+    return {
+        "amp_dtype": amp_dtype,
+        "scaler": torch.amp.GradScaler(device.type, enabled=amp_dtype is torch.float16),
+        "accumulation": recipe.train.accumulation,
+        "microbatch_weights": build(recipe.train.microbatch_weights, "train.microbatch_weights"),
+    }
 
 
 def _hooks(

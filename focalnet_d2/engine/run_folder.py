@@ -36,7 +36,7 @@ TRAINING = (LAST, BEST, METRICS)
 RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT)
 GENERATED = (
     *("*_counts.json", "*_examples.json", "*_predictions.json", "coco_instances_results.json"),
-    "events.out.tfevents.*",
+    *("events.out.tfevents.*", "nonfinite_*.pth"),
 )
 
 

@@ -29,18 +29,16 @@ from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, requested, s
 from focalnet_d2.utils.text import some_of
 
 from .accumulation import Accumulation, MicrobatchWeights, ModelTotals, without_trace
-from .checkpointing import distrust_checkpoint
+from .checkpointing import RunState, SkipCount, distrust_checkpoint
 from .distributed import all_gather_object, no_sync
+from .metrics import SKIPPED
+from .nonfinite import NonFiniteError, NonFiniteStep, StepRecorder
 from .precision import autocast
 from .sharding import local_shard, total_norm
 
 NAN_REPORT = "nan_batch.json"
 
 logger = logging.getLogger(__name__)
-
-
-class NonFiniteError(FloatingPointError):
-    """A loss or a gradient is infinite or not a number; names the terms, the iteration and the files."""
 
 
 class Trainer(TrainerBase):
@@ -57,6 +55,8 @@ class Trainer(TrainerBase):
         accumulation: number of parts in which a batch goes through the model.
         microbatch_weights: factors of the losses of the parts, by default `ModelTotals` (see `accumulation.py`).
         output_dir: where the report of a non-finite batch is written.
+        skip_nonfinite: steps in a row that may be left out because a loss or a gradient is not finite.
+        state: of the run, for what is kept of such a step; counts those that were left out.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Trainer(TrainerBase):
         accumulation: int = 1,
         microbatch_weights: MicrobatchWeights | None = None,
         output_dir: str | Path = ".",
+        skip_nonfinite: int = 0,
+        state: RunState | None = None,
     ) -> None:
         super().__init__()
         self.model = model.train()
@@ -88,6 +90,10 @@ class Trainer(TrainerBase):
         )
         self.output_dir = Path(output_dir)
         self.scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
+        self.skip_nonfinite = skip_nonfinite
+        self.skips = SkipCount() if state is None else state.skips
+        self.skipped = False  # whether the present step is left out
+        self._recorder = StepRecorder(self.network, state, self.output_dir)
         self.stop_signal = 0  # of any rank
         self.done = 0  # finished iterations
         self.ends_early = False  # a hook of all ranks has made the step before the next one the last
@@ -170,21 +176,16 @@ class Trainer(TrainerBase):
             self._stopped_in = "in the evaluation "
 
     def run_step(self) -> None:
-        """One update: every part forward and backward, then check, clip and step."""
+        """One update: every part forward and backward, then check, clip and step, or leave the step out."""
         start = time.perf_counter()
         batch = next(self._batches)
         data_time = time.perf_counter() - start
 
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.accumulation.step(batch) as parts:
-            terms = [
-                self.forward_backward(part, weight, is_last=index == len(parts) - 1)
-                for index, (part, weight) in enumerate(parts)
-            ]
-        self._last_part, _ = parts[-1]
+        self._recorder.begin(batch)
+        own_losses, last_part = self.compute_gradients(batch)
         ranks = all_gather_object(
             {
-                "losses": _sum_terms(terms),
+                "losses": own_losses,
                 "data_time": data_time,
                 "files": _files(batch),
                 "signal": requested(),
@@ -192,13 +193,31 @@ class Trainer(TrainerBase):
         )
         self.stop_signal = max(rank["signal"] for rank in ranks)
         losses = _mean_over_ranks([rank["losses"] for rank in ranks])
-        self.check_losses(losses, ranks)
-
-        self.scaler.unscale_(self.optimizer)
-        grad_norm = self.clip_gradients(ranks)
+        data_time = max(rank["data_time"] for rank in ranks)
+        try:
+            self.check_losses(losses, ranks)
+            self.scaler.unscale_(self.optimizer)
+            grad_norm = self.clip_gradients(ranks)
+        except NonFiniteStep as step:
+            self.skip(step, own_losses)
+            self.storage.put_scalar("data_time", data_time)
+            self.storage.put_scalar(SKIPPED, self.skips.total, smoothing_hint=False)
+            return
+        self._last_part = last_part
+        self.skipped, self.skips.in_row = False, 0
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.write_metrics(losses, grad_norm, max(rank["data_time"] for rank in ranks))
+        self.write_metrics(losses, grad_norm, data_time)
+
+    def compute_gradients(self, batch: Sequence[dict]) -> tuple[dict[str, float], list[dict]]:
+        """Every part forward and backward; returns this rank's losses and the last part."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.accumulation.step(batch) as parts:
+            terms = [
+                self.forward_backward(part, weight, is_last=index == len(parts) - 1)
+                for index, (part, weight) in enumerate(parts)
+            ]
+        return _sum_terms(terms), parts[-1][0]
 
     def forward_backward(self, part: list[dict], weight: float, *, is_last: bool) -> dict[str, Tensor]:
         """Losses of a microbatch times its weight, as detached scalars; their gradients join the parameters'."""
@@ -219,13 +238,24 @@ class Trainer(TrainerBase):
 
         One more forward pass, over the last part of the batch, which leaves no trace.
         """
-        with without_trace(self.network), fast_cpu_matmul(self.device):
-            terms = _sum_terms([self._compute_losses(self._last_part)])
+        if not self._last_part:  # every step since the start was left out
+            return
+        self._recorder.begin(self._last_part)
+        with without_trace(self.network):
+            terms = self.compute_losses(self._last_part)
         ranks = all_gather_object({"losses": terms, "files": _files(self._last_part)})
         bad, guilty = _not_finite(_mean_over_ranks([rank["losses"] for rank in ranks]), ranks)
         if bad:
             what = f"The step of iteration {self.iter} left weights whose losses are not finite: {', '.join(bad)}"
-            self.stop(what, bad, {}, guilty, "These weights are not saved.")
+            step = NonFiniteStep(what, bad, guilty, {}, is_loss=False)
+            kept = self._recorder.write(step, self.iter + 1, terms, is_check=True)
+            self.stop(step, f"These weights are not saved. {kept}")
+
+    @torch.no_grad()
+    def compute_losses(self, part: list[dict]) -> dict[str, float]:
+        """This rank's losses of a part; draws random numbers and may change buffers."""
+        with EventStorage(self.iter), fast_cpu_matmul(self.device):
+            return _sum_terms([self._compute_losses(part)])
 
     def clip_gradients(self, ranks: list[dict]) -> float:
         """Scale the gradients down to `clip_norm`; returns their L2 norm before that."""
@@ -236,39 +266,64 @@ class Trainer(TrainerBase):
             bad = [named[id(p)] for p in parameters if not local_shard(p.grad).isfinite().all()]
             bad = list(dict.fromkeys(name for names in all_gather_object(bad) for name in names))
             what = f"The gradients of {some_of(bad, 8)} are not finite, at iteration {self.iter}"
-            self.stop(what, bad, {}, ranks, "This iteration has changed no weight.")
+            raise NonFiniteStep(what, bad, ranks, {}, is_loss=False)
         if self.clip_norm > 0:
             clip_grads_with_norm_(parameters, self.clip_norm, norm)
         return float(norm)
 
     def check_losses(self, losses: dict[str, float], ranks: list[dict]) -> None:
-        """Stop when a loss is not finite on any rank; no weight has been changed by this iteration."""
+        """Raise `NonFiniteStep` when a loss is not finite on any rank; no weight was changed by this iteration."""
         bad, guilty = _not_finite(losses, ranks)
         if bad:
             verb = "loss term is" if len(bad) == 1 else "loss terms are"
             what = f"The {verb} not finite: {', '.join(bad)}, at iteration {self.iter}"
-            about = distrust_checkpoint(self.output_dir, self.iter) if comm.is_main_process() else ""
-            self.stop(what, bad, losses, guilty, f"This iteration has changed no weight. {all_gather_object(about)[0]}")
+            raise NonFiniteStep(what, bad, guilty, losses, is_loss=True)
 
-    def stop(self, what: str, terms: list[str], losses: dict[str, float], ranks: list[dict], state: str) -> NoReturn:
+    def skip(self, step: NonFiniteStep, own_losses: dict[str, float]) -> None:
+        """Leave the present step out: nothing but the number of iterations and random states has changed.
+
+        Raises:
+            NonFiniteError: so many before it were left out that the run ends.
+        """
+        self.skips.in_row += 1
+        if self.skips.in_row > self.skip_nonfinite:
+            kept = self._recorder.write(step, self.iter, own_losses)
+            about = self._distrust() if step.is_loss and comm.is_main_process() else ""
+            self.stop(step, f"This iteration has changed no weight. {all_gather_object(about)[0]} {kept}")
+        kept = self._recorder.write(step, self.iter, own_losses) if self._recorder.is_worth_keeping() else ""
+        self._recorder.restore_buffers()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.skipped, self.skips.total = True, self.skips.total + 1
+        count = f"{self.skips.in_row} in a row, of train.skip_nonfinite={self.skip_nonfinite}"
+        files = some_of(step.files, 8)
+        logger.warning("%s, with the files %s. The step is left out (%s). %s", step.what, files, count, kept)
+
+    def _distrust(self) -> str:
+        """Set aside the checkpoints whose weights this row of steps began with; what became of the last one."""
+        first = self.iter - self.skips.in_row + 1
+        return [distrust_checkpoint(self.output_dir, done) for done in range(self.iter, first - 1, -1)][-1]
+
+    def stop(self, step: NonFiniteStep, state: str) -> NoReturn:
         """Write the report of the bad batch and raise `NonFiniteError`.
 
         Args:
             state: sentences about what has become of the weights and the checkpoints.
         """
-        files = [name for rank in ranks for name in rank["files"]]
         report = self.output_dir / NAN_REPORT
         if comm.is_main_process():
-            values = {name: str(value) for name, value in losses.items()}
-            content = {"iteration": self.iter, "terms": terms, "losses": values, "files": files}
+            values = {name: str(value) for name, value in step.losses.items()}
+            content = {"iteration": self.iter, "terms": step.terms, "losses": values, "files": step.files}
             write_atomically(report, json.dumps(content, indent=1) + "\n")
-        raise NonFiniteError(f"{what}, with the files {some_of(files, 8)}. {state} {report} lists the batch.")
+        state = " ".join(state.split())
+        raise NonFiniteError(f"{step.what}, with the files {some_of(step.files, 8)}. {state} {report} lists the batch.")
 
     def write_metrics(self, losses: dict[str, float], grad_norm: float, data_time: float) -> None:
         """Put the losses (means over ranks), their sum and the step's other numbers into the event storage."""
         self.storage.put_scalars(total_loss=sum(losses.values()), data_time=data_time, **with_old_log_names(losses))
         if math.isfinite(grad_norm):
             self.storage.put_scalar("grad_norm", grad_norm)
+        if self.skips.total:
+            self.storage.put_scalar(SKIPPED, self.skips.total, smoothing_hint=False)
         if self.scaler.is_enabled():
             self.storage.put_scalar("loss_scale", self.scaler.get_scale(), smoothing_hint=False)
 

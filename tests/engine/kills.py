@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -117,8 +117,14 @@ class Killer:
         setattr(owner, name, wrapped)
 
 
-def start(arguments: list[str], log: Path, world_size: int, killers: dict[int, Killer]) -> bool:
-    """Train in forked processes; whether all ended well. When one did not, the others are killed, as torchrun does.
+def start(
+    arguments: list[str],
+    log: Path,
+    world_size: int,
+    killers: dict[int, Killer],
+    command: Callable[[list[str]], int | None] = train_net.main,
+) -> bool:
+    """Run a command in forked processes; whether all ended well. When one did not, the others are killed as well.
 
     Args:
         killers: by rank.
@@ -129,7 +135,7 @@ def start(arguments: list[str], log: Path, world_size: int, killers: dict[int, K
     for rank in range(world_size):
         child = os.fork()
         if not child:
-            _train(arguments, log, rank, world_size, port, killers.get(rank, Killer()))
+            _run(command, arguments, log, rank, world_size, port, killers.get(rank, Killer()))
         children.add(child)
     is_well = True
     while children:
@@ -143,7 +149,9 @@ def start(arguments: list[str], log: Path, world_size: int, killers: dict[int, K
     return is_well
 
 
-def _train(arguments: list[str], log: Path, rank: int, world_size: int, port: int, killer: Killer) -> None:
+def _run(
+    command: Callable, arguments: list[str], log: Path, rank: int, world_size: int, port: int, killer: Killer
+) -> None:
     """What a child process does; never returns."""
     status = 1
     try:
@@ -155,8 +163,7 @@ def _train(arguments: list[str], log: Path, rank: int, world_size: int, port: in
             os.environ.update({name: str(value) for name, value in names.items()})
             os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         killer.install()
-        train_net.main(arguments)
-        status = 0
+        status = command(arguments) or 0
     except BaseException:
         traceback.print_exc()
     finally:

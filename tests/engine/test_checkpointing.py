@@ -38,10 +38,18 @@ class Run:
         self.scaler.update()
         self.scheduler.step()
         if self.averaged:
-            self.averaged.after_step()
+            self.averaged.update()
 
     def everything(self):
         return [*self.model.state_dict().values(), *(self.averaged.state_dict() if self.averaged else {}).values()]
+
+
+def test_a_run_goes_on_with_a_scaled_loss_that_was_not_scaled(tmp_path):
+    run, other = Run(), Run()
+    run.state.parts["scaler"] = torch.amp.GradScaler("cpu", enabled=False)
+    save_run(tmp_path, "model_0000001.pth", run.state, 1)
+    resume_run(tmp_path, other.state)
+    assert other.scaler.get_scale() == 8.0
 
 
 @pytest.mark.parametrize("with_average", [False, True])
@@ -74,6 +82,7 @@ def test_the_file_loads_without_pickled_code_and_has_every_part(tmp_path):
     content = torch.load(tmp_path / "model_final.pth", weights_only=True)
     assert set(content) == {
         "model", "training_model", "optimizer", "scheduler", "scaler", "iteration", "rng", "best", "recipe", "metadata",
+        "skipped",
     }  # fmt: skip
     assert torch.equal(content["model"]["weight"], run.averaged.average["weight"])
     assert torch.equal(content["training_model"]["weight"], run.model.weight)

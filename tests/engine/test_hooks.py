@@ -57,8 +57,8 @@ def test_average_by_hand():
         model.weight.copy_(torch.tensor([5.0, 2.0]))
         model.mean.fill_(8.0)
         model.count.fill_(3)
-    averaged.after_step()
-    averaged.after_step()
+    averaged.update()
+    averaged.update()
     average = averaged.state_dict()
     share = 0.75**2
     torch.testing.assert_close(average["weight"], torch.tensor([5 - 4 * share, 2 - 4 * share]))
