@@ -309,7 +309,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     on_main_process(lambda: note_start(folder, iteration=start, device=device, data=data.summary))
     trainer.train(start, recipe.train.max_iter)
     if comm.is_main_process():
-        note_end(folder, iteration=recipe.train.max_iter)
+        note_end(folder, iteration=trainer.done)
         if job.report is not None and recipe.train.get("report", True):
             job.report(folder)
 

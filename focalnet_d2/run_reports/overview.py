@@ -71,6 +71,8 @@ def _state(run: RunFiles) -> str:
     total = run.setting("max_iter")
     if not run.lines:
         return f"There is no line in {METRICS} yet."
+    if run.ended_early:
+        return f"The training ended early, after {run.iterations:,} iterations: nothing was better any more."
     if not isinstance(total, int) or run.iterations >= total:
         return "The training is complete." if isinstance(total, int) else "It is not known how long the run was to be."
     last = datetime.fromtimestamp((run.folder / METRICS).stat().st_mtime, timezone.utc)

@@ -14,6 +14,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.engine.checkpointing import BEST
 from focalnet_d2.engine.environment import ENVIRONMENT
 from focalnet_d2.engine.metrics import EVALUATED, METRICS, read_metrics
+from focalnet_d2.engine.patience import STOPPED
 from focalnet_d2.engine.run_folder import RUN_FILE, RunIdentity, read_identity
 from focalnet_d2.evaluation.report import RESULTS
 
@@ -57,6 +58,11 @@ class RunFiles:
     def iterations(self) -> int:
         """How many are known to be done."""
         return max((int(line.get(EVALUATED) or line["iteration"] + 1) for line in self.lines), default=0)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the last line says that the metric was no longer better (`train.patience`)."""
+        return bool(self.lines) and self.lines[-1].get(STOPPED) == self.iterations
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The lines that have results; `EVALUATED` of each says after how many iterations."""

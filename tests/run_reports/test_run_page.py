@@ -152,6 +152,15 @@ def test_a_run_that_goes_on_says_how_far_it_is(run, tmp_path):
     assert "There is no evaluation yet" in page.sections["results"]
 
 
+def test_a_run_that_ended_early_is_complete(run, tmp_path):
+    folder = copied(run, tmp_path)
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()[:10]]
+    (folder / "metrics.json").write_text(
+        "\n".join(map(json.dumps, [*lines[:9], {**lines[9], "stopped_early_after": 20}]))
+    )
+    assert "The training ended early, after 20 iterations" in page_of(folder).sections[""]
+
+
 def test_the_command_writes_the_page_and_refuses_other_folders(run, tmp_path, capsys):
     folder = copied(run, tmp_path)
     assert main(["report", str(folder)]) == 0
