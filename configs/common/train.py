@@ -39,6 +39,8 @@ train = dict(
     eval_period=5000,  # iterations; 0 = only at the end
     best_metric="bbox/AP",  # of model_best.pth
     patience=0,  # evaluations in a row without a better one that end the run; 0 = none do
+    validation_loss=False,  # True: evaluations also give the losses on the test data
+    validation_loss_images=0,  # at most, from all over the test data; 0 = all
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
     report=True,  # write report.html at the end of the training

@@ -156,6 +156,7 @@ ADDED = {
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
         **{"warmup_epochs": 0, "warmup": None, "patience": 0},
+        **{"validation_loss": False, "validation_loss_images": 0},
     },
 }
 

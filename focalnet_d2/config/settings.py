@@ -101,7 +101,7 @@ BUILT = ("model", "optimizer", "lr_multiplier", *(f"dataloader.{name}" for name 
 OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
-    "train.patience",
+    *("train.patience", "train.validation_loss", "train.validation_loss_images"),
     *("train.freeze", "train.class_weights", "train.report"),
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
@@ -139,6 +139,8 @@ SETTINGS: dict[str, Setting] = {
     "train.eval_period": _whole(0),
     "train.best_metric": _TEXT,
     "train.patience": _whole(0),
+    "train.validation_loss": _FLAG,
+    "train.validation_loss_images": _whole(0),
     "train.test_time_augmentation": _GROUP,
     "train.test_time_augmentation.enabled": _FLAG,
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),

@@ -36,6 +36,8 @@ from .rng import set_rng_state
 from .sharding import gathered
 from .timetable import Timetable, build_schedule
 from .trainer import Trainer
+from .validation_loss import ValidationLoss
+from .watched_metric import VALIDATION
 
 LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
 
@@ -211,9 +213,12 @@ def _hooks(
     """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""
     train, folder, timetable = recipe.train, Path(recipe.train.output_dir), cast(Timetable, data.timetable)
 
+    validation_loss = ValidationLoss(recipe, data.test) if train.get("validation_loss") else None
+
     def evaluate_run() -> dict[str, Any]:
         with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
-            return evaluate(model, recipe, data)
+            results = evaluate(model, recipe, data)
+            return results if validation_loss is None else {**results, VALIDATION: validation_loss(model)}
 
     was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
     evaluation = Evaluation(evaluate_run, timetable.eval_period, was_interrupted=not was_evaluated)

@@ -72,12 +72,13 @@ def make_timetable(recipe: DictConfig, images: int) -> Timetable:
     if epochs and epoch:
         train.max_iter = _whole(epochs * epoch, f"train.epochs={train.epochs}")
     timetable = Timetable(
-        images,
-        batch,
-        epochs,
-        train.max_iter,
-        *(_period(train, name, epoch) for name in ("eval", "checkpoint")),
-        _warmup(train, epoch),
+        images=images,
+        batch=batch,
+        epochs=epochs,
+        max_iter=train.max_iter,
+        eval_period=_period(train, "eval", epoch),
+        checkpoint_period=_period(train, "checkpoint", epoch),
+        warmup=_warmup(train, epoch),
     )
     if timetable.warmup is not None and timetable.warmup >= timetable.max_iter:
         raise RecipeError(

@@ -9,6 +9,7 @@ from detectron2.utils import comm
 from torch import Tensor
 
 from focalnet_d2.layers.box_ops import box_xyxy_to_cxcywh
+from focalnet_d2.utils.one_process import is_alone
 from focalnet_d2.utils.step_totals import total
 
 
@@ -109,8 +110,10 @@ def note_targets(targets: Sequence[Sized]) -> int:
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a scalar () that every process has, without gradient."""
+    """The mean of a scalar () that every process has, without gradient; of a process alone its own."""
     total = value.detach().clone()
+    if is_alone():
+        return total
     if comm.get_world_size() > 1:
         torch.distributed.all_reduce(total)
     return total / comm.get_world_size()

@@ -232,7 +232,7 @@ class UPerNet(ImageModel):
         images = self.normalize_and_pad(batched_inputs)
         if not self.training:
             return images
-        if len(batched_inputs) * comm.get_world_size() == 1:
+        if len(batched_inputs) * comm.get_world_size() == 1 and takes_statistics(self):
             raise ValueError(
                 "UPerNet cannot train on one image at a time: batch norm needs several numbers, and pooling leaves one "
                 "an image. Raise dataloader.train.total_batch_size, or lower train.accumulation."
@@ -301,6 +301,11 @@ class UPerNet(ImageModel):
             {"sem_seg": self.inference(*image, image_size=image_size, output_size=output_size)}
             for image, image_size, output_size in zip(outputs, sizes.images, sizes.outputs, strict=True)
         ]
+
+
+def takes_statistics(model: nn.Module) -> bool:
+    """Whether a batch norm of the model takes the statistics of its batch, as in training."""
+    return any(module.training for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
 
 
 def check_labels(labels: Tensor | None, image_size: tuple[int, int], num_classes: int, ignore_label: int) -> None:
