@@ -10,7 +10,7 @@ It needs numpy, Pillow and the runtime of the file (onnxruntime or openvino), an
 
 import itertools
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -170,10 +170,13 @@ class ExportedModel:
         else:
             outputs, windows = [part.outputs for part in parts], [part.window for part in parts]
             fields = self._decoder.decode_windows(outputs, windows, settings, sizes)
-        fields["segments"] = tuple(
-            Segment(int(one["id"]), int(one["class_id"]), bool(one["isthing"])) for one in fields.get("segments", ())
-        )
+        fields["segments"] = tuple(map(_segment, fields.get("segments", ())))
         return Result(self.description.classes, (height, width), image.path, **above(fields, self.threshold))
+
+
+def _segment(found: Mapping[str, Any]) -> Segment:
+    score = float(found.get("score", 1.0))
+    return Segment(int(found["id"]), int(found["class_id"]), bool(found["isthing"]), score)
 
 
 @dataclass

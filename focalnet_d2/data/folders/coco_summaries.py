@@ -78,7 +78,10 @@ def _summary(listing: Listing, path: str) -> CocoSummary | None:
     file, seen = listing.root / path, _Seen()
     if file.stat().st_size < BIG:
         text = file.read_bytes()
-        if b'"images"' not in text or not (b'"annotations"' in text or b'"categories"' in text):
+        if b'"images"' not in text:
+            return None
+        if not (b'"annotations"' in text or b'"categories"' in text):
+            read_json(file)  # raises where it is the beginning of a file in one of COCO's formats
             return None
         found = _look_at_once(file, seen)
     else:

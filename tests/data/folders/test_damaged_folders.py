@@ -65,3 +65,14 @@ def test_one_odd_value(tmp_path, layout):
             refusals.append(reason)
     assert 20 < len(refusals) < fuzz_count(150)
     assert [reason for reason in refusals if not reason.rstrip().endswith((".", ")", "?"))] == []
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
+def test_a_validation_file_that_breaks_off_is_not_left_out(tmp_path, share):
+    for part in ("train", "val"):
+        write_coco(tmp_path, f"{part}.json", ["a.jpg", "b.jpg"])
+    text = (tmp_path / "val.json").read_text()
+    length = max(len('{"images": ['), int(share * len(text)))
+    (tmp_path / "val.json").write_text(text[:length])
+    with pytest.raises(ValueError, match=r"val\.json is not valid JSON"):
+        find_datasets(tmp_path)
