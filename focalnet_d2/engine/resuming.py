@@ -29,7 +29,8 @@ def log_changes(checkpoint_recipe: str, recipe: DictConfig) -> None:
     """
     if not checkpoint_recipe:
         return
-    changes = changed_settings(recipe_from_yaml(checkpoint_recipe, "The checkpoint's recipe"), recipe)
+    now = recipe_from_yaml(recipe_to_yaml(recipe))  # settings that came later stand in both
+    changes = changed_settings(recipe_from_yaml(checkpoint_recipe, "The checkpoint's recipe"), now)
     fixed = [line for line, values in changes.items() if _changes_groups(line, values)]
     if fixed:
         raise ValueError(
