@@ -202,6 +202,13 @@ def check_script(script: str, *arguments: str) -> None:
         check_recipe(options_of(lambda: runpy.run_path(str(ROOT / script), run_name="__main__")))
 
 
+def check_sbatch(arguments: Sequence[str]) -> None:
+    """`sbatch SCRIPT ...`, whose script hands all arguments to `focalnet-d2 train`."""
+    script, *others = arguments
+    assert '"$@"' in (ROOT / script).read_text(encoding="utf-8"), f"{script} hands on no arguments"
+    check_subcommand(["train", *others])
+
+
 def check_torchrun(arguments: Sequence[str]) -> None:
     """`torchrun ... SCRIPT ...`."""
     from torch.distributed.run import get_args_parser  # slow to import
@@ -290,6 +297,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {
     r"focalnet-d2-runtime": check_runtime,
     r"(\.venv/bin/)?python": check_python,
     r"torchrun": check_torchrun,
+    r"sbatch": check_sbatch,
     r"make": check_make,
     r"pytest": check_pytest,
     r"pip": check_pip,
