@@ -6,6 +6,7 @@ With `ModelTotals`, the default, our models divide the losses of a part by the n
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from detectron2.utils import comm
@@ -72,7 +73,7 @@ class Accumulation:
             return
         totals = StepTotals()
         with without_trace(self.network), autocast(self.device, self.amp_dtype), fast_cpu_matmul(self.device):
-            self.network.note_totals(parts, totals)
+            cast(Any, self.network).note_totals(parts, totals)
         with totals.in_force():
             yield [(part, 1.0) for part in parts]
 

@@ -4,7 +4,7 @@ import difflib
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -34,15 +34,18 @@ def weigh_classes(model: nn.Module, recipe: DictConfig, data: RunData) -> None:
     setting = recipe.train.get("class_weights", "")
     if setting is None or setting == "":
         return
-    if not hasattr(model, "weigh_classes"):
+    weigh_classes: Any = getattr(model, "weigh_classes", None)
+    if weigh_classes is None:
         raise ValueError(f"train.class_weights is set, but a {type(model).__name__} has no weights of classes.")
-    names = class_names(recipe.dataloader.train, read=False) or [str(index) for index in range(model.num_classes)]
+    names = class_names(recipe.dataloader.train, read=False) or [
+        str(index) for index in range(cast(int, model.num_classes))
+    ]
     if setting == AUTO:
         counts = on_main_process(lambda: class_frequencies(recipe, data, names))
         weights = balanced_weights(counts)
     else:
         counts, weights = None, typed_weights(setting, names)
-    model.weigh_classes(weights)
+    weigh_classes(weights)
     logger.info("Weights of classes in the class losses:\n%s", _table(names, counts, weights))
 
 
@@ -93,11 +96,12 @@ def class_frequencies(recipe: DictConfig, data: RunData, names: Sequence[str]) -
         FileNotFoundError, ValueError: a label file cannot be read.
         ValueError: the training data does not say which classes it holds.
     """
-    if data.train is not None and kind_of(data.train) == "semantic":
+    records = cast(Sequence[dict], data.train or ())
+    if kind_of(records) == "semantic":
         mapper = mapper_class(recipe)
         pixels = mapper is not None and issubclass(mapper, SemanticSegMapper)
-        logger.info("The %d label files are read to count their classes.", len(data.train))
-        return count_labels(data.train, len(names), pixels=pixels).tolist()
+        logger.info("The %d label files are read to count their classes.", len(records))
+        return count_labels(records, len(names), pixels=pixels).tolist()
     classes = data.summary.get("train", {}).get("classes")
     if classes is None:
         raise ValueError("train.class_weights=auto: the training data has no classes to count; type the weights.")

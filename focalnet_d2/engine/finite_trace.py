@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from detectron2.structures import Instances
@@ -44,7 +44,7 @@ class _Call:
         self.inputs = ranges(inputs)
         self.means_inf = False  # infinity is written in its code
         self.operation = ""  # the first whose result is not finite
-        self.start = self.end = torch.autograd._get_sequence_nr()
+        self.start = self.end = _sequence_number()
 
     def describe(self, outputs: list[Tensor]) -> str:
         """The finding, if this is the first module."""
@@ -115,7 +115,7 @@ class FiniteTrace(TorchFunctionMode):
 
     def _end(self, module: nn.Module, args: tuple, output: Any) -> None:
         call = self._calls.pop()
-        call.end = torch.autograd._get_sequence_nr()
+        call.end = _sequence_number()
         self._done.append(call)
         outputs = list(tensors_in(output))
         nan, inf = _nan_and_inf(outputs)
@@ -161,7 +161,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from tensors_in(vars(value))
     elif isinstance(getattr(value, "tensor", None), Tensor):
-        yield from tensors_in(value.tensor)
+        yield from tensors_in(cast(Any, value).tensor)
+
+
+def _sequence_number() -> int:
+    """What the next operation that has a gradient will have as its number in this thread."""
+    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
 def ranges(tensors: list[Tensor]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.engine import HookBase
@@ -54,7 +54,7 @@ class EMAHook(HookBase):
 
     def after_step(self) -> None:
         """Update the average, unless the step was left out."""
-        if not self.trainer.skipped:
+        if not cast(Trainer, self.trainer).skipped:
             self.update()
 
     @torch.no_grad()

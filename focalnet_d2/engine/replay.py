@@ -224,5 +224,5 @@ def _bad_inputs(batch: list[dict]) -> list[str]:
 
 
 def _fields(sample: dict) -> dict[str, Any]:
-    instances = sample.get("instances")
+    instances: Any = sample.get("instances")
     return instances.get_fields() if hasattr(instances, "get_fields") else {}

@@ -162,7 +162,7 @@ def read_status(folder: Path) -> RunStatus:
     settings = data_settings(recipe) if recipe is not None else None
     name, done, planned = _last_checkpoint(folder)
     max_iter = None if recipe is None else recipe.train.get("max_iter")
-    is_longer = None not in (max_iter, planned) and max_iter > planned  # it was resumed to train on
+    is_longer = max_iter is not None and planned is not None and max_iter > planned  # it was resumed to train on
     return RunStatus(
         folder,
         "" if identity is None else identity.recipe,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from detectron2.engine import TrainerBase
@@ -156,8 +156,9 @@ class Trainer(TrainerBase):
     def before_stop(self) -> None:
         """Hooks that have a method of this name save what has not been saved."""
         for hook in self._hooks:
-            if hasattr(hook, "before_stop"):
-                hook.before_stop()
+            before_stop: Any = getattr(hook, "before_stop", None)
+            if before_stop is not None:
+                before_stop()
 
     def after_train(self) -> None:
         """Hooks end their work, all of them, also if a signal stops one, an evaluation perhaps."""

@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -107,10 +107,10 @@ class CountingEvaluator(DatasetEvaluator):
             logger.warning("Not a single image of %s was processed.", self.dataset_name)
         total = self.new_tally()
         for share in tallies:
-            total.merge(share)
+            total.merge(cast(Any, share))
         if self.output_dir is not None and self.examples_task:
             joined = Examples()
-            for share in examples:
+            for share in cast(Sequence[Examples], examples):
                 joined.merge(share)
             joined.write(self.output_dir, self.examples_task)
         return self.report(total, submissions)

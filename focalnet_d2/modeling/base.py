@@ -9,7 +9,7 @@ Shapes: B images, H x W pixels of the padded batch.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +152,7 @@ class ImageModel(nn.Module):
         alike = all(weight == 1 for weight in weights)
         for module in self.modules():
             if hasattr(module, "weight_of_class"):
-                module.weight_of_class = None if alike else self.pixel_mean.new_tensor(list(weights))
+                cast(Any, module).weight_of_class = None if alike else self.pixel_mean.new_tensor(list(weights))
 
     def preprocess(self, batched_inputs: Sequence[Mapping[str, Any]]) -> ImageBatch:
         """Images of mapper dicts, normalized and padded to the largest height and width of the batch."""

@@ -168,8 +168,10 @@ def _at(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """`tensor[indices]`, where masks take part."""
     places: list[Tensor | None] = []
     for index in indices:
-        is_mask = index is not None and index.dtype == torch.bool
-        places += [tensor.new_empty(_count(index), dtype=torch.int64)] * index.dim() if is_mask else [index]
+        if index is not None and index.dtype == torch.bool:
+            places += [tensor.new_empty(_count(index), dtype=torch.int64)] * index.dim()
+        else:
+            places.append(index)
     return aten.index(tensor, places)
 
 

@@ -54,7 +54,7 @@ class Axis:
         return self._within(MaxNLocator(_TICKS, steps=[1, 2, 5, 10]))
 
     def _within(self, locator: Locator) -> list[float]:
-        found = locator.tick_values(self.low, self.high).tolist()
+        found = [float(x) for x in locator.tick_values(self.low, self.high)]
         if self.log:
             slack = (self.high / self.low) ** 1e-6  # for rounding
             return [x for x in found if self.low / slack <= x <= self.high * slack]

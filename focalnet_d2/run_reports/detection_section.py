@@ -206,7 +206,8 @@ def _labels(found: Detections) -> Iterator[dict[str, Any]]:
     for place in range(len(found)):
         label: dict[str, Any] = {"category_id": int(found.categories[place])}
         if found.masks is not None:
-            label |= {"segmentation": found.masks[place], "bbox": mask_codec.toBbox(found.masks[place]).tolist()}
+            mask: Any = found.masks[place]
+            label |= {"segmentation": mask, "bbox": mask_codec.toBbox(mask).tolist()}
         if found.boxes is not None:
             label["bbox"] = found.boxes[place].tolist()
         yield label

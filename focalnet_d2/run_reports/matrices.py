@@ -29,7 +29,7 @@ def confusion_table(
     """
     wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
     wrong = wrong + sum(rest_columns.values()) + sum(rest_rows.values())
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    shown: list[int] = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES]).tolist()
     totals = counts.sum(1) + sum(rest_columns.values())
     heads = "".join(f"<th>{escape(names[k])}</th>" for k in shown)
     heads += "".join(f"<th class={_apart(place)}>{escape(name)}</th>" for place, name in enumerate(rest_columns))
@@ -54,8 +54,8 @@ def top_confusions(counts: np.ndarray, names: Sequence[str]) -> list[tuple[str, 
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    pairs = zip(*np.unravel_index(order, wrong.shape))
-    return [(names[i], names[j], int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
+    pairs = zip(*(axis.tolist() for axis in np.unravel_index(order, wrong.shape)))
+    return [(str(names[i]), str(names[j]), int(wrong[i, j])) for i, j in pairs if wrong[i, j]]
 
 
 def _apart(place: int) -> str:

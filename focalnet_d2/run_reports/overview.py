@@ -175,7 +175,7 @@ def data(run: RunFiles) -> str:
     names = {"train": "to learn from", "test": "to score"}
     rows = [
         (
-            text_cell(names.get(part, part)),
+            text_cell(names.get(part, str(part))),
             *(number_cell(numbers.get(key)) for key in ("images", "objects")),
             number_cell(len(numbers["classes"]) if isinstance(numbers.get("classes"), dict) else None),
         )

@@ -56,7 +56,7 @@ class Pairs(Sequence[Pair]):
 
     def __getitem__(self, place: Any) -> Any:
         """A pair by its place."""
-        image, label = self.images[place], self.labels[place]
+        image, label = str(self.images[place]), str(self.labels[place])
         return Pair(image, label, _folder_part(label) or _folder_part(image))
 
     def chosen(self, places: Sequence[int]) -> "Pairs":

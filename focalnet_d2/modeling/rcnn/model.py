@@ -19,7 +19,7 @@ start from Detectron2's values.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -285,7 +285,7 @@ class BoxPredictor(FastRCNNOutputLayers):
             classes = torch.cat([image.gt_classes for image in proposals])  # (N,)
             each = F.cross_entropy(predictions[0], classes, reduction="none")
             weighted = (each * object_weights(self.weight_of_class, classes)).sum() / max(len(classes), 1)
-            losses["loss_cls"] = weighted * self.loss_weight.get("loss_cls", 1.0)
+            losses["loss_cls"] = weighted * cast(dict, self.loss_weight).get("loss_cls", 1.0)
         return {name: loss * part for name, loss in losses.items()}
 
 
