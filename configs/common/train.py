@@ -43,6 +43,7 @@ train = dict(
     validation_loss_images=0,  # at most, from all over the test data; 0 = all
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
+    loggers=["tensorboard"],  # beside metrics.json: csv, tensorboard, wandb, mlflow
     report=True,  # write report.html at the end of the training
     skip_nonfinite=0,  # steps in a row that may be left out because a loss or a gradient is not finite
 )

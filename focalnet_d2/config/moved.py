@@ -152,7 +152,7 @@ ADDED = {
         "freeze": [],
         "class_weights": "",
     },
-    ("train", "log_period"): {"report": True, "skip_nonfinite": 0},
+    ("train", "log_period"): {"loggers": ["tensorboard"], "report": True, "skip_nonfinite": 0},
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
         **{"warmup_epochs": 0, "warmup": None, "patience": 0},

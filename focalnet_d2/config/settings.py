@@ -145,6 +145,7 @@ SETTINGS: dict[str, Setting] = {
     "train.test_time_augmentation.enabled": _FLAG,
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),
     "train.log_period": _whole(1),
+    "train.loggers": Setting(frozenset({list})),
     "train.report": _FLAG,
     "train.skip_nonfinite": _whole(0),
     "optimizer.lr": _finite(),

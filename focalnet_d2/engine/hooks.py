@@ -1,9 +1,7 @@
-"""Hooks of a run: averaged weights, evaluation, best and periodic checkpoints, progress."""
+"""Hooks of a run: averaged weights, evaluation, best and periodic checkpoints, writers of numbers."""
 
-import datetime
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -15,24 +13,23 @@ from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter, get_event_storage
+from detectron2.utils.events import EventWriter
 from torch import Tensor, nn
 
-from focalnet_d2.config.moved import LOG_NAMES
 from focalnet_d2.utils.text import plural
 
 from .checkpointing import BEST_WEIGHTS, FINAL, RunState, periodic_checkpoints, periodic_name, save_best, save_run
+from .csv_file import CsvFile
 from .distributed import all_gather_object, on_main_process
 from .metrics import EVALUATED, MetricsFile
 from .patience import STOPPED, described_best, waited
 from .sharding import local_shard
 from .timetable import is_due
+from .trackers import Tracker
 from .trainer import Trainer
 from .watched_metric import is_better
 
 logger = logging.getLogger(__name__)
-_NOT_PRINTED = {"loss_scale", *LOG_NAMES.values()}  # the latter are old names of what is printed by its own
-_MAX_SECONDS = 86_400 * 999_999_999  # of a timedelta
 
 
 class EMAHook(HookBase):
@@ -276,7 +273,7 @@ class PeriodicCheckpoint(HookBase):
 
 
 class MetricsWriter(PeriodicWriter):
-    """Calls all writers every `period` iterations, and that of `metrics.json` also after each evaluation.
+    """Calls all writers every `period` iterations, those of files with lines or rows also after each evaluation.
 
     Args:
         metrics: writer of `metrics.json`.
@@ -289,58 +286,30 @@ class MetricsWriter(PeriodicWriter):
         self, metrics: MetricsFile, others: Sequence[EventWriter], period: int, evaluation: Evaluation
     ) -> None:
         super().__init__([metrics, *others], period=period)
-        self.metrics = metrics
         self.evaluation = evaluation
 
     def before_train(self) -> None:
-        """Take up the file of a run that goes on."""
-        self.metrics.begin(self.trainer.start_iter)
+        """Take up the files of a run that goes on, that of `metrics.json` first."""
+        for writer in self._writers:
+            if isinstance(writer, MetricsFile | CsvFile | Tracker):
+                writer.begin(self.trainer.start_iter)
         if self.evaluation.last >= 0:
-            self.metrics.write()
+            self._write_files()
 
     def after_step(self) -> None:
         """Write when a period is complete, after the last step, or when there are new results."""
         super().after_step()
         if self.evaluation.last == self.trainer.iter:
-            self.metrics.write()
+            self._write_files()
 
+    def _write_files(self) -> None:
+        for writer in self._writers:
+            if isinstance(writer, MetricsFile | CsvFile):
+                writer.write()
 
-class ProgressPrinter(EventWriter):
-    """One log line: iteration, time left, losses of the last decoder layer, times, learning rate, memory.
-
-    Args:
-        epoch: iterations of an epoch, where the run is counted in those.
-    """
-
-    def __init__(self, max_iter: int, epoch: Fraction | None = None, window: int = 20) -> None:
-        self.max_iter = max_iter
-        self.epoch = epoch
-        self.window = window
-
-    def write(self) -> None:
-        """Log the present state of the event storage."""
-        storage = get_event_storage()
-        if storage.iter >= self.max_iter:
-            return
-        histories = storage.histories()
-        parts = [f"iteration {storage.iter + 1}/{self.max_iter}"]
-        if self.epoch is not None:
-            parts.append(f"epoch {float((storage.iter + 1) / self.epoch):.2f}/{float(self.max_iter / self.epoch):.4g}")
-        if "time" in histories:
-            seconds = histories["time"].median(1000)
-            parts += [f"eta {time_left(seconds, self.max_iter - storage.iter - 1)}", f"{seconds:.3f} s/it"]
-        parts += [
-            f"{name} {history.median(self.window):.4g}"
-            for name, history in histories.items()
-            if re.fullmatch(r"total_loss|loss_[a-z]+|data_time|grad_norm", name) and name not in _NOT_PRINTED
-        ]
-        if "lr" in histories:
-            parts.append(f"lr {histories['lr'].latest():.3g}")
-        if torch.cuda.is_available():
-            parts.append(f"max_mem {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
-        logger.info("  ".join(parts))
-
-
-def time_left(seconds: float, iterations: int) -> datetime.timedelta:
-    """Time that iterations of so many seconds take, at most the longest that Python can write."""
-    return datetime.timedelta(seconds=int(min(seconds * iterations, _MAX_SECONDS)))
+    def after_train(self) -> None:
+        """Write the rest and close; trackers learn whether the training is complete."""
+        for writer in self._writers:
+            if isinstance(writer, Tracker):
+                writer.is_complete = self.trainer.iter >= self.trainer.max_iter
+        super().after_train()

@@ -24,6 +24,7 @@ from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
 from .distributed import launch, local_rank, on_main_process, process_count
 from .environment import note_end, note_start
+from .loggers import logger_names
 from .metrics import METRICS, is_evaluated
 from .own_data import apply_settings, read_settings, source_of, write_split
 from .patience import why_ended
@@ -292,6 +293,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     """
     folder = Path(recipe.train.output_dir)
     resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
+    logger_names(recipe.train)  # what is wrong with them is an error before the data are read
     data = read_data(recipe, to_train=True, metric_is_typed=job.is_typed("train.best_metric"))
     stop_if_asked(EARLY)
     model = build_model(recipe)

@@ -42,10 +42,7 @@ class MetricsFile(EventWriter):
 
     def write(self) -> None:
         """Write what has not been written yet."""
-        found: dict[int, dict[str, Any]] = defaultdict(dict)
-        for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(WINDOW).items():
-            if iteration > self._last:
-                found[iteration] |= {name: value, "iteration": iteration}
+        found = new_numbers(self._last)
         self._last = max([self._last, *found])
         earlier = [line for iteration, line in found.items() if iteration < self._start]
         if earlier:
@@ -61,6 +58,15 @@ class MetricsFile(EventWriter):
                 os.fsync(file.fileno())
         except OSError as error:
             raise_with_file(error, self.path)
+
+
+def new_numbers(last: int) -> dict[int, dict[str, Any]]:
+    """The numbers of the event storage of iterations after `last`, by iteration, which is among them."""
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
+    for name, (value, iteration) in get_event_storage().latest_with_smoothing_hint(WINDOW).items():
+        if iteration > last:
+            found[iteration] |= {name: value, "iteration": iteration}
+    return dict(found)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

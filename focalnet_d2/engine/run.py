@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from detectron2.engine.hooks import IterationTimer, LRScheduler
+from detectron2.engine.hooks import LRScheduler
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.events import TensorboardXWriter
 from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 from torch import nn
@@ -28,10 +27,12 @@ from .device import resolve_amp, resolve_device
 from .distributed import local_rank, on_main_process, wrap_model
 from .evaluation_loop import run_evaluation
 from .freezing import freeze
-from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicCheckpoint, ProgressPrinter
+from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicCheckpoint
+from .loggers import make_loggers
 from .metrics import METRICS, MetricsFile, is_evaluated
 from .own_data import class_changes
 from .preflight import RunData, check_tasks, read_data
+from .progress import ProgressPrinter, StepTimer
 from .rng import set_rng_state
 from .sharding import gathered
 from .timetable import Timetable, build_schedule
@@ -223,7 +224,7 @@ def _hooks(
     was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
     evaluation = Evaluation(evaluate_run, timetable.eval_period, was_interrupted=not was_evaluated)
     hooks = [
-        IterationTimer(),
+        StepTimer(timetable.batch),
         LRScheduler(optimizer, scheduler),
         averaged,
         PeriodicCheckpoint(state, folder, timetable.checkpoint_period, train.keep_checkpoints),
@@ -232,8 +233,8 @@ def _hooks(
     ]
     if comm.is_main_process():
         others = [
-            ProgressPrinter(train.max_iter, timetable.epoch if timetable.epochs else None),
-            TensorboardXWriter(str(folder)),
+            ProgressPrinter(train.max_iter, timetable.epoch if timetable.epochs else None, timetable.batch),
+            *make_loggers(recipe, state.description.get("metadata", {}).get("run", "")),
         ]
         hooks.append(MetricsWriter(MetricsFile(folder / METRICS), others, train.log_period, evaluation))
     return hooks

@@ -22,8 +22,10 @@ from focalnet_d2.utils.folder_lock import folder_lock
 from focalnet_d2.utils.text import some_of
 
 from .checkpointing import BEST, BEST_WEIGHTS, LAST
+from .csv_file import CSV
 from .environment import ENVIRONMENT
 from .metrics import METRICS
+from .trackers import TRACKED
 from .trainer import NAN_REPORT
 
 RUN_FILE = "run.json"
@@ -33,7 +35,7 @@ EVALUATION_FOLDER = "evaluation"  # of an evaluation whose folder holds a traini
 CHECKPOINT = re.compile(r"model_(\d{7,}|final|best)(\.suspect)?\.pth")
 TRAINING = (LAST, BEST, METRICS)
 # Of no worth without the rest: a start that failed leaves them, too.
-RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT)
+RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT, CSV, TRACKED)
 GENERATED = (
     *("*_counts.json", "*_examples.json", "*_predictions.json", "coco_instances_results.json"),
     *("events.out.tfevents.*", "nonfinite_*.pth"),

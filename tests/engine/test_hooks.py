@@ -3,6 +3,7 @@
 import json
 import signal
 from itertools import repeat
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,10 +18,9 @@ from focalnet_d2.engine.hooks import (
     Evaluation,
     MetricsWriter,
     PeriodicCheckpoint,
-    ProgressPrinter,
-    time_left,
 )
 from focalnet_d2.engine.metrics import MetricsFile, read_metrics
+from focalnet_d2.engine.progress import ProgressPrinter, StepTimer, time_left
 from focalnet_d2.engine.stopping import Stoppable
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
 from focalnet_d2.utils.stop_signals import RunStopped
@@ -171,13 +171,13 @@ def test_periodic_checkpoints_and_how_many_stay(tmp_path):
 
 def test_progress_line_has_the_last_layers_losses_and_the_time_left(monkeypatch):
     lines = []
-    monkeypatch.setattr("focalnet_d2.engine.hooks.logger.info", lines.append)
+    monkeypatch.setattr("focalnet_d2.engine.progress.logger.info", lines.append)
     with EventStorage(4) as storage:
         storage.put_scalars(loss_class=1.5, loss_class_0=9.0, loss_bbox_dn=9.0, total_loss=2.5, time=2.0)
         storage.put_scalar("lr", 1e-4, smoothing_hint=False)
-        ProgressPrinter(max_iter=10).write()
+        ProgressPrinter(max_iter=10, batch=6).write()
     (line,) = lines
-    assert line.startswith("iteration 5/10  eta 0:00:10  2.000 s/it")
+    assert line.startswith("iteration 5/10  eta 0:00:10  2.000 s/it  3 images/s")
     assert "loss_class 1.5" in line
     assert "lr 0.0001" in line
     assert "_0" not in line
@@ -186,7 +186,7 @@ def test_progress_line_has_the_last_layers_losses_and_the_time_left(monkeypatch)
 
 def test_the_old_name_of_a_loss_is_not_printed_beside_the_new_one(monkeypatch):
     lines = []
-    monkeypatch.setattr("focalnet_d2.engine.hooks.logger.info", lines.append)
+    monkeypatch.setattr("focalnet_d2.engine.progress.logger.info", lines.append)
     with EventStorage(4) as storage:
         storage.put_scalars(**with_old_log_names({"loss_centerness": 0.5}))
         ProgressPrinter(max_iter=10).write()
@@ -352,6 +352,16 @@ def test_results_are_written_at_once_and_every_iteration_has_one_line(tmp_path):
     found = {line["iteration"]: ("bbox/AP" in line, line.get("evaluated_after")) for line in read_metrics(metrics.path)}
     assert found == {1: (True, 2), 2: (False, None), 3: (True, 4), 4: (False, None), 5: (True, 5)}
     assert len(read_metrics(metrics.path)) == 5
+
+
+def test_speed_is_logged_once_at_the_end_without_the_first_steps(monkeypatch):
+    lines, clock = [], iter(range(0, 1000, 2))
+    monkeypatch.setattr("focalnet_d2.engine.progress.logger.info", lambda text, *values: lines.append(text % values))
+    monkeypatch.setattr("focalnet_d2.engine.progress.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    make_trainer(Toy(), [StepTimer(batch=4)]).train(0, 5)
+    assert lines == [
+        "5 iterations in 0:00:10, 2.000 s/it, 2 images/s; 0:00:12 more went to evaluations, checkpoints and files."
+    ]
 
 
 def test_time_left_is_never_more_than_can_be_written():
