@@ -157,7 +157,9 @@ def test_logged_numbers_have_both_names():
 
 
 def test_the_trainer_logs_both_names_and_counts_the_loss_once():
-    trainer = SimpleNamespace(storage=EventStorage(0), scaler=SimpleNamespace(is_enabled=lambda: False))
+    trainer = SimpleNamespace(
+        storage=EventStorage(0), scaler=SimpleNamespace(is_enabled=lambda: False), skips=SimpleNamespace(total=0)
+    )
     Trainer.write_metrics(trainer, {"loss_bbox": 1.0, "loss_centerness": 2.0}, grad_norm=4.0, data_time=0.5)
     logged = {name: value for name, (value, _) in trainer.storage.latest().items()}
     losses = {"loss_bbox": 1.0, "loss_centerness": 2.0, "loss_centreness": 2.0, "total_loss": 3.0}
