@@ -7,6 +7,7 @@ import pytest
 from focalnet_d2.commands import train
 from focalnet_d2.commands.main import COMMANDS, main
 from focalnet_d2.engine import jobs
+from focalnet_d2.run_reports.run_page import report_finished_run
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -69,8 +70,11 @@ def test_debug_shows_the_traceback_of_a_mistake(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "job"),
     [
-        (["train", "a", "x=1", "--resume", "y=2"], jobs.Job("a", ("x=1", "y=2"), resume=True)),
-        (["evaluate", "x/a.py", "x=1"], jobs.Job("x/a.py", ("x=1",), evaluate_only=True)),
+        (
+            ["train", "a", "x=1", "--resume", "y=2"],
+            jobs.Job("a", ("x=1", "y=2"), resume=True, report=report_finished_run),
+        ),
+        (["evaluate", "x/a.py", "x=1"], jobs.Job("x/a.py", ("x=1",), evaluate_only=True, report=report_finished_run)),
     ],
 )
 def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
