@@ -43,7 +43,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "yacs": ("backbone", "checkpoint", "config", "engine", "inference"),
         "model_zoo": ("backbone", "checkpoint", "config", "inference", "modeling", "utils"),
-        "planning": ("config", "data", "engine", "modeling", "modeling.rcnn", "set_prediction"),
+        "planning": ("config", "data", "engine", "modeling", "modeling.rcnn", "set_prediction", "utils"),
     },
     {
         "commands": (

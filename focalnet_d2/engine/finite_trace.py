@@ -1,18 +1,18 @@
 """Which module first makes a value that is not finite out of finite ones, in the forward and in the backward pass."""
 
-import dataclasses
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from detectron2.structures import Instances
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from focalnet_d2.utils.tensors import tensors_in
 
 _TORCH = os.path.dirname(torch.__file__)
 
@@ -106,18 +106,18 @@ class FiniteTrace(TorchFunctionMode):
                 outer.means_inf = True
             return
         call = self._calls[-1]
-        is_first = not call.operation and any(_nan_and_inf(list(tensors_in(result))))
-        if is_first and not any(_nan_and_inf(list(tensors_in(arguments)))):
+        is_first = not call.operation and any(_nan_and_inf(list(floats_in(result))))
+        if is_first and not any(_nan_and_inf(list(floats_in(arguments)))):
             call.operation = f"{getattr(function, '__name__', function)} at {_place()}"
 
     def _begin(self, name: str, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        self._calls.append(_Call(name, module, list(tensors_in((args, kwargs)))))
+        self._calls.append(_Call(name, module, list(floats_in((args, kwargs)))))
 
     def _end(self, module: nn.Module, args: tuple, output: Any) -> None:
         call = self._calls.pop()
         call.end = _sequence_number()
         self._done.append(call)
-        outputs = list(tensors_in(output))
+        outputs = list(floats_in(output))
         nan, inf = _nan_and_inf(outputs)
         has_made = (nan and not call.had_nan) or (inf and not (call.had_inf or call.had_nan or call.means_inf))
         if has_made and self.findings.forward is None:
@@ -145,23 +145,9 @@ class FiniteTrace(TorchFunctionMode):
             self.findings = self.findings._replace(backward=text)
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors of floating-point numbers in nested containers, of any shapes."""
-    if isinstance(value, Tensor):
-        if value.is_floating_point() and value.numel():
-            yield value.detach()
-    elif isinstance(value, Mapping):
-        for entry in value.values():
-            yield from tensors_in(entry)
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from tensors_in(entry)
-    elif isinstance(value, Instances):
-        yield from tensors_in(value.get_fields())
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from tensors_in(vars(value))
-    elif isinstance(getattr(value, "tensor", None), Tensor):
-        yield from tensors_in(cast(Any, value).tensor)
+def floats_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of floating-point numbers in nested containers, of any shapes, without those that hold none."""
+    return (tensor.detach() for tensor in tensors_in(value) if tensor.is_floating_point() and tensor.numel())
 
 
 def _sequence_number() -> int:

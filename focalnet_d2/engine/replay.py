@@ -23,7 +23,7 @@ from focalnet_d2.utils.text import some_of
 
 from .device import resolve_device
 from .distributed import all_gather_object, launch, local_rank
-from .finite_trace import FiniteTrace, tensors_in
+from .finite_trace import FiniteTrace, floats_in
 from .freezing import freeze
 from .nonfinite import FILES, kept_files
 from .plain_batch import from_plain
@@ -130,7 +130,7 @@ def replay(file: Path, *, trust: bool = False) -> Replay:
         done = [_do_again(content, recipe, rank) for rank in ranks][:1]
     else:
         done = _in_processes(file, trust, processes, use_cuda=device.type == "cuda")
-    bad = [name for name, value in content["model"].items() if any(not v.isfinite().all() for v in tensors_in(value))]
+    bad = [name for name, value in content["model"].items() if any(not v.isfinite().all() for v in floats_in(value))]
     return Replay(file, content["iteration"], content["what"], processes, content["device"], bad, done)
 
 
@@ -216,7 +216,7 @@ def _bad_inputs(batch: list[dict]) -> list[str]:
     for sample in batch:
         name = sample.get("file_name", f"image {sample.get('image_id', '?')}")
         for key, value in {**sample, **_fields(sample)}.items():
-            tensors = [] if key == "instances" else list(tensors_in(value))
+            tensors = [] if key == "instances" else list(floats_in(value))
             bad = sum(int((~tensor.isfinite()).sum()) for tensor in tensors)
             if bad:
                 found.append(f"{bad} numbers of {key} of {name}")

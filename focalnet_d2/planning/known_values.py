@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
-from .live_memory import tensors_in
+from focalnet_d2.utils.tensors import tensors_in
 
 MOST_ELEMENTS = 2**24  # of a tensor whose values are computed
 aten = torch.ops.aten

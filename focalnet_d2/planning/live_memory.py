@@ -1,22 +1,13 @@
 """Bytes of the tensors that are alive, at every moment of a computation."""
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors, of any shape, among the arguments or results of an operator, in nested lists, tuples and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from tensors_in(one)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
+from focalnet_d2.utils.tensors import tensors_in
 
 
 class LiveMemory(TorchDispatchMode):

@@ -16,6 +16,7 @@ from focalnet_d2.engine.device import resolve_amp
 from focalnet_d2.engine.hooks import EMAHook
 from focalnet_d2.engine.rng import preserved_rng
 from focalnet_d2.engine.trainer import Trainer
+from focalnet_d2.utils.tensors import tensors_in
 
 from .assumptions import assumed_matches
 from .known_values import KnownValues
@@ -77,7 +78,7 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
     )
     trainer.iter = 0
     with memory, EventStorage(0) as trainer.storage:
-        memory.add(leaf for sample in batch for leaf in _leaves(sample))
+        memory.add(tensors_in(batch))
         state = _state_of(optimizer, memory)
         memory.reset_peak()
         trainer.run_step()
@@ -100,16 +101,6 @@ def _state_of(optimizer: torch.optim.Optimizer, memory: LiveMemory) -> int:
 def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
     yield from model.parameters()
     yield from model.buffers()
-
-
-def _leaves(sample: dict) -> Iterator[Tensor]:
-    """The tensors of a sample, those of its instances included."""
-    for value in sample.values():
-        fields = value.get_fields().values() if hasattr(value, "get_fields") else [value]
-        for field in fields:
-            tensor = getattr(field, "tensor", field)
-            if isinstance(tensor, Tensor):
-                yield tensor
 
 
 def _without_pixels(sample: dict[str, Any], values: KnownValues) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from focalnet_d2.engine.finite_trace import FiniteTrace, ranges, tensors_in
+from focalnet_d2.engine.finite_trace import FiniteTrace, floats_in, ranges
 from tests.modeling.test_contract import sample
 from tests.recipes import recipe_named
 
@@ -115,9 +115,9 @@ class Pair(NamedTuple):
     other: list
 
 
-def test_tensors_in_every_container():
+def test_floats_in_every_container():
     instances = Instances((4, 4), gt_boxes=Boxes(torch.ones(1, 4)), gt_classes=torch.zeros(1, dtype=torch.int64))
-    found = list(tensors_in(Pair(torch.ones(2), [{"a": instances, "b": "text", "c": torch.zeros(0)}])))
+    found = list(floats_in(Pair(torch.ones(2), [{"a": instances, "b": "text", "c": torch.zeros(0)}])))
     assert [len(value.flatten()) for value in found] == [2, 4]
 
 
