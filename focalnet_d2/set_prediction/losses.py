@@ -38,17 +38,15 @@ def dice_loss(mask_logits: Tensor, target_masks: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / (probabilities.sum(-1) + target_masks.sum(-1) + 1)
 
 
-def object_weights(weight_of_class: Tensor | None, labels: Tensor) -> Tensor | float:
+def object_weights(weight_of_class: Tensor, labels: Tensor) -> Tensor:
     """Factor of the class loss of each element, by what it is trained on.
 
     Args:
-        weight_of_class: (K,); None weighs all alike.
+        weight_of_class: (K,).
         labels: of any shape; those that are no class, such as background, weigh 1.
 
     Returns:
-        Factors in the shape of the labels, or 1.
+        Factors in the shape of the labels.
     """
-    if weight_of_class is None:
-        return 1.0
     is_class = (labels >= 0) & (labels < len(weight_of_class))
     return torch.where(is_class, weight_of_class[labels.clamp(0, len(weight_of_class) - 1)], 1.0)

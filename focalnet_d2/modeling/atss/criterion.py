@@ -4,7 +4,6 @@ Shapes: B images, N anchors of all levels, P anchors with an object, K classes, 
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +125,7 @@ class ATSSCriterion(nn.Module):
         count, weight = self._divisors(positive, quality)
         focal = sigmoid_focal_loss(logits[judged], onehot[judged], self.alpha, self.gamma)
         if self.weight_of_class is not None:
-            focal = focal * cast(Tensor, object_weights(self.weight_of_class, labels[judged]))[:, None]
+            focal = focal * object_weights(self.weight_of_class, labels[judged])[:, None]
         return {
             "loss_class": self.class_weight * focal.sum() / count,
             "loss_bbox": self.bbox_weight * (quality * (1 - iou)).sum() / weight,

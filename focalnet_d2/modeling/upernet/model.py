@@ -334,4 +334,6 @@ def pixel_cross_entropy(
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     logits = resize(logits, labels.shape[-2:])  # (B, K, H, W)
     losses = F.cross_entropy(logits, labels, ignore_index=ignore_label, reduction="none")  # (B, H, W)
-    return (losses * object_weights(weight_of_class, labels)).mean()
+    if weight_of_class is not None:
+        losses = losses * object_weights(weight_of_class, labels)
+    return losses.mean()
