@@ -223,16 +223,28 @@ def periodic_checkpoints(folder: Path, below: int) -> list[Path]:
     return sorted((path for path in found if found[path] < below), key=lambda path: found[path])
 
 
+def last_name(folder: Path) -> str | None:
+    """Name of the checkpoint from which the run in a folder goes on; None where it has none."""
+    pointer = folder / LAST
+    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+
+
+def read_best(folder: Path, done: int) -> dict[str, Any] | None:
+    """Metric, value and iteration of the best weights of a run up to `done` iterations; None where it has none."""
+    file = folder / BEST
+    best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return best if best is not None and best["iteration"] <= done else None
+
+
 def distrust_checkpoint(folder: Path, iteration: int) -> str:
     """Set the checkpoint after `iteration` iterations aside, whose weights gave losses that are not finite.
 
     Returns:
         A sentence about the checkpoints of the folder.
     """
-    pointer, suspect = folder / LAST, folder / periodic_name(iteration)
-    if not pointer.is_file():
+    suspect, last = folder / periodic_name(iteration), last_name(folder)
+    if last is None:
         return "No checkpoint was saved."
-    last = pointer.read_text(encoding="utf-8").strip()
     if last != suspect.name:
         return f"The last checkpoint is {folder / last}."
     earlier = [path.name for path in periodic_checkpoints(folder, iteration)]
@@ -241,9 +253,9 @@ def distrust_checkpoint(folder: Path, iteration: int) -> str:
         earlier = sorted([*earlier, FINAL], key=lambda name: done if name == FINAL else int(name[6:-4]))
     aside = f"{suspect} has the weights that gave them and is now named {suspect.stem}{SUSPECT}"
     if earlier:
-        write_atomically(pointer, earlier[-1], sync=True)
+        write_atomically(folder / LAST, earlier[-1], sync=True)
     else:
-        pointer.unlink()
+        (folder / LAST).unlink()
     suspect.rename(folder / (suspect.stem + SUSPECT))
     return f"{aside}; --resume goes on from {earlier[-1]}." if earlier else f"{aside}; there is no earlier checkpoint."
 
@@ -262,13 +274,13 @@ def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) 
         FileNotFoundError: the folder has no checkpoint of a run.
         ValueError: the file cannot be read, or is not of this run.
     """
-    pointer = folder / LAST
-    if not pointer.is_file():
+    name = last_name(folder)
+    if name is None:
         raise FileNotFoundError(
             f"--resume found no checkpoint in {folder.absolute()}: start without it, or set train.output_dir to the "
             "folder of the run."
         )
-    path = folder / pointer.read_text(encoding="utf-8").strip()
+    path = folder / name
     content = read_checkpoint(path)
     try:
         if recipe is None:
@@ -281,8 +293,7 @@ def resume_run(folder: Path, state: RunState, recipe: DictConfig | None = None) 
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(f"Cannot resume from {path}: {error}") from error
     iteration, rng = content["iteration"], content["rng"]
-    best = folder / BEST  # the evaluation of the last iteration comes after its checkpoint
-    if best.is_file() and (known := json.loads(best.read_text(encoding="utf-8")))["iteration"] <= iteration:
+    if known := read_best(folder, iteration):  # the evaluation of the last iteration comes after its checkpoint
         state.best = known
     rate = max(group["lr"] for group in state.parts["optimizer"].param_groups)
     logger.info("Resumed %s after %d iterations, the next one has the learning rate %.3g.", path, iteration, rate)

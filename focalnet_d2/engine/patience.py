@@ -3,7 +3,6 @@
 What a run has waited already stands in `metrics.json` alone, so that a run that goes on ends where it would have ended.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from omegaconf import DictConfig
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.utils.text import plural
 
-from .checkpointing import BEST, BEST_WEIGHTS, FINAL, LAST
+from .checkpointing import BEST_WEIGHTS, FINAL, last_name, read_best
 from .metrics import METRICS, evaluations
 from .timetable import Timetable
 
@@ -35,7 +34,7 @@ def waited(folder: Path, metric: str, best: dict[str, Any] | None, done: int) ->
     Args:
         folder: of the run.
         metric: the watched one.
-        best: what `BEST` holds; None without any.
+        best: what `read_best` gives.
     """
     if best is not None and best["metric"] != metric:  # from now on another one is watched
         return 0
@@ -50,8 +49,8 @@ def why_ended(folder: Path, train: DictConfig, done: int) -> str:
         train: settings of the group, with which it is to go on.
         done: iterations of its last checkpoint.
     """
-    patience, pointer, best = train.get("patience", 0), folder / LAST, read_best(folder, done)
-    if not patience or not pointer.is_file() or pointer.read_text(encoding="utf-8").strip() != FINAL:
+    patience, best = train.get("patience", 0), read_best(folder, done)
+    if not patience or last_name(folder) != FINAL:
         return ""
     count = waited(folder, train.best_metric, best, done)
     if count < patience:
@@ -61,13 +60,6 @@ def why_ended(folder: Path, train: DictConfig, done: int) -> str:
         f"{plural(count, 'evaluation')}{described_best(folder, best)}. To train on, raise train.patience={patience} "
         f"above {count}, or set train.patience=0."
     )
-
-
-def read_best(folder: Path, done: int) -> dict[str, Any] | None:
-    """Metric, value and iteration of the best weights of a run up to `done` iterations; None where it has none."""
-    file = folder / BEST
-    best = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return best if best is not None and best["iteration"] <= done else None
 
 
 def described_best(folder: Path, best: dict[str, Any] | None) -> str:

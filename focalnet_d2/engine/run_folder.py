@@ -21,7 +21,7 @@ from focalnet_d2.utils.atomic_write import remove_unfinished, write_atomically
 from focalnet_d2.utils.folder_lock import folder_lock
 from focalnet_d2.utils.text import some_of
 
-from .checkpointing import BEST, BEST_WEIGHTS, LAST
+from .checkpointing import BEST, BEST_WEIGHTS, LAST, last_name
 from .csv_file import CSV
 from .environment import ENVIRONMENT
 from .metrics import METRICS
@@ -105,9 +105,8 @@ def weights_to_score(folder: Path) -> Path:
     Raises:
         FileNotFoundError: the run has left none.
     """
-    last = folder / LAST
-    names = [BEST_WEIGHTS, *([last.read_text(encoding="utf-8").strip()] if last.is_file() else [])]
-    if (found := next((folder / name for name in names if (folder / name).is_file()), None)) is None:
+    names = (BEST_WEIGHTS, last_name(folder))
+    if (found := next((folder / name for name in names if name and (folder / name).is_file()), None)) is None:
         raise FileNotFoundError(
             f"The run in {folder} has no checkpoint to evaluate: train on with --resume, or name weights by "
             "train.init_checkpoint=FILE."

@@ -20,7 +20,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.utils.folder_lock import FolderInUse
 from focalnet_d2.utils.text import plural
 
-from .checkpointing import FINAL, LAST
+from .checkpointing import FINAL, last_name
 from .metrics import METRICS, is_evaluated
 from .own_data import data_settings
 from .run_folder import holds_run, locked, read_identity, require_free
@@ -175,9 +175,9 @@ def read_status(folder: Path) -> RunStatus:
 
 def _last_checkpoint(folder: Path) -> tuple[str, int, int | None]:
     """Its name, its iterations, and `train.max_iter` of the run that wrote it."""
-    if not (folder / LAST).is_file():
+    name = last_name(folder)
+    if name is None:
         return "", 0, None
-    name = (folder / LAST).read_text(encoding="utf-8").strip()
     with suppress(Exception):  # whoever loads it will say what is wrong with it
         content = torch.load(folder / name, map_location="cpu", weights_only=True, mmap=True)
         return name, content["iteration"], recipe_from_yaml(content["recipe"]).train.get("max_iter")
