@@ -25,6 +25,15 @@ def containers(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from containers(child, f"{path}{name}.")
 
 
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """("train.ema.decay", value) of every value, those in lists counted; an empty group or list is a value."""
+    found = list(children(node))
+    if not found:
+        yield path, node
+    for name, child in found:
+        yield from leaves(child, f"{path}.{name}" if path else str(name))
+
+
 def raw_value(node: Any) -> Any:
     """A value as it was written, a link as its text."""
     return node._value() if hasattr(node, "_value") else node

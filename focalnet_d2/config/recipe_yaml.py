@@ -64,8 +64,13 @@ def recipe_from_yaml(text: str, source: str = "The recipe") -> DictConfig:
 
 def recipe_to_yaml(recipe: DictConfig) -> str:
     """A recipe as YAML text: callables by their full name, links between settings kept as links."""
-    content = _name_callables(OmegaConf.to_container(recipe, resolve=False))
+    content = plain_recipe(recipe)
     return yaml.safe_dump(content, default_flow_style=None, width=110, allow_unicode=True, sort_keys=False)
+
+
+def plain_recipe(recipe: DictConfig) -> dict[str, Any]:
+    """A recipe as what its YAML text says: plain groups, lists and values."""
+    return _name_callables(OmegaConf.to_container(recipe, resolve=False))
 
 
 def check_names(recipe: DictConfig, source: str) -> None:

@@ -4,11 +4,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import yaml
 from detectron2.utils.events import EventWriter, TensorboardXWriter
 from omegaconf import DictConfig
 
-from focalnet_d2.config.lazy import RecipeError, recipe_to_yaml
+from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.config.recipe_yaml import plain_recipe
 from focalnet_d2.utils.text import some_of
 
 from .csv_file import CSV, CsvFile
@@ -54,11 +54,7 @@ def make_loggers(recipe: DictConfig, run: str) -> list[EventWriter]:
     makers = {
         "csv": lambda: CsvFile(folder / CSV, folder / METRICS),
         "tensorboard": lambda: TensorboardXWriter(str(folder)),
-        "wandb": lambda: WandbLogger(folder, run, _settings(recipe)),
-        "mlflow": lambda: MlflowLogger(folder, run, _settings(recipe)),
+        "wandb": lambda: WandbLogger(folder, run, plain_recipe(recipe)),
+        "mlflow": lambda: MlflowLogger(folder, run, plain_recipe(recipe)),
     }
     return [makers[name]() for name in logger_names(recipe.train)]
-
-
-def _settings(recipe: DictConfig) -> dict:
-    return yaml.safe_load(recipe_to_yaml(recipe))

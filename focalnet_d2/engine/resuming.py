@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import yaml
 from omegaconf import DictConfig
 
 from focalnet_d2.config.lazy import recipe_from_yaml, recipe_to_yaml
+from focalnet_d2.config.nodes import leaves
+from focalnet_d2.config.recipe_yaml import plain_recipe
 
 _ABSENT = "not set"
 _NO_DECAY = (_ABSENT, 1)
@@ -58,16 +59,9 @@ def warn_of_other_images(before: Mapping[str, Any], now: Mapping[str, Any]) -> N
 
 def changed_settings(before: DictConfig, now: DictConfig) -> dict[str, tuple[Any, Any]]:
     """`key: old -> new` for each setting that differs between two recipes, with both values."""
-    old, new = (_flat(yaml.safe_load(recipe_to_yaml(recipe))) for recipe in (before, now))
+    old, new = (dict(leaves(plain_recipe(recipe))) for recipe in (before, now))
     pairs = {key: (old.get(key, _ABSENT), new.get(key, _ABSENT)) for key in {**old, **new}}
     return {f"{key}: {a} -> {b}": (a, b) for key, (a, b) in pairs.items() if a != b or type(a) is not type(b)}
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists as one dict by dotted key; empty ones stay."""
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    flat = {key: leaf for name, child in children for key, leaf in _flat(child, f"{prefix}{name}.").items()}
-    return flat or {prefix[:-1]: value}
 
 
 def _changes_groups(line: str, values: tuple[Any, Any]) -> bool:

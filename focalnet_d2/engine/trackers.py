@@ -10,12 +10,13 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.utils.events import EventWriter
 
+from focalnet_d2.config.nodes import leaves
 from focalnet_d2.utils.atomic_write import write_atomically
 
 from .metrics import new_numbers
@@ -137,7 +138,7 @@ class MlflowLogger(Tracker):
         if known is None:  # MLflow refuses to change parameters
             content = {"run": self.run, self.package: started.info.run_id}
             write_atomically(self.folder / TRACKED, json.dumps(content, indent=1) + "\n")
-            values = {_mlflow_name(key): str(value)[:_LONGEST_VALUE] for key, value in flat(self.settings)}
+            values = {_mlflow_name(key): str(value)[:_LONGEST_VALUE] for key, value in leaves(self.settings)}
             self._library.log_params(values)
 
     def _known_id(self) -> str | None:
@@ -155,16 +156,6 @@ class MlflowLogger(Tracker):
 
     def _end(self) -> None:
         self._library.end_run("FINISHED" if self.is_complete else "KILLED")
-
-
-def flat(settings: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys of settings with their values; those in lists are counted."""
-    if isinstance(settings, Mapping | list) and settings:
-        pairs = settings.items() if isinstance(settings, Mapping) else enumerate(settings)
-        for name, value in pairs:
-            yield from flat(value, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, settings
 
 
 def _mlflow_name(name: str) -> str:

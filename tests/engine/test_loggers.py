@@ -15,7 +15,7 @@ from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.engine.csv_file import CsvFile
 from focalnet_d2.engine.loggers import logger_names, make_loggers
 from focalnet_d2.engine.metrics import MetricsFile, read_metrics
-from focalnet_d2.engine.trackers import TRACKED, MlflowLogger, WandbLogger, flat
+from focalnet_d2.engine.trackers import TRACKED, MlflowLogger, WandbLogger
 
 
 def rows(path):
@@ -211,10 +211,6 @@ def test_a_damaged_id_and_a_tracker_that_refuses_are_one_error(tmp_path, mlflow)
     (tmp_path / TRACKED).write_text("[")
     with pytest.raises(ValueError, match="train.loggers has mlflow, which does not start: .*tracked.json is damaged"):
         MlflowLogger(tmp_path, "1f", {}).begin(0)
-
-
-def test_settings_are_flat_by_dotted_keys():
-    assert dict(flat({"a": {"b": [1, {"c": None}], "d": {}}})) == {"a.b.0": 1, "a.b.1.c": None, "a.d": {}}
 
 
 def test_loggers_of_a_recipe_touch_nothing_before_the_training(tmp_path, wandb):
