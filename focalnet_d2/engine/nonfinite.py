@@ -7,6 +7,7 @@
 | iteration, what, terms | of the step; what was not finite, as a sentence and by name |
 | is_check | no step, but the forward pass that looks at weights before they are saved |
 | model, averaged | weights and buffers before the step; the averaged ones, or None |
+| class_weights | of the class losses, see `class_weights.py`; None for none |
 | scaler, recipe, metadata | as in a checkpoint |
 | device, threads | kind of device, threads of a process |
 | ranks | for each process its batch, random state (`rng.py`), losses and file names |
@@ -115,6 +116,7 @@ class StepRecorder:
             content = {
                 **{"iteration": iteration, "what": step.what, "terms": step.terms, "is_check": is_check},
                 **{"model": weights, "averaged": averaged, "scaler": self.state.parts["scaler"].state_dict()},
+                **{"class_weights": getattr(self.network, "class_weights", None)},
                 **{"device": next(self.network.parameters()).device.type, "threads": torch.get_num_threads()},
                 **{"ranks": ranks, "recipe": "", "metadata": {}, **self.state.description},
             }

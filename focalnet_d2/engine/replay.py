@@ -193,8 +193,10 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def _trainer(content: dict[str, Any], recipe: DictConfig, batch: list[dict]) -> Trainer:
-    model = build_model(recipe)
+    model: Any = build_model(recipe)
     freeze(model, recipe.train.get("freeze", ()))
+    if content.get("class_weights"):
+        model.weigh_classes(content["class_weights"])
     device = resolve_device(recipe.train.device, local_rank())
     unused = torch.optim.SGD(model.parameters(), lr=0.0)
     trainer = Trainer(model, [batch], unused, device=device, **step_settings(recipe, device))

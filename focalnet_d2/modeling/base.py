@@ -73,11 +73,13 @@ class ImageModel(nn.Module):
         layouts: of the published files that fill the model, and of its own.
         tasks: what it is evaluated on, the main one first.
         export_decoder: the module of `focalnet_d2/export/decoding/` that makes results of `export_outputs`.
+        class_weights: what `weigh_classes` was given last, which no checkpoint of the model holds; None before.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
     tasks: tuple[Task, ...]
     export_decoder: ClassVar[str]
+    class_weights: Sequence[float] | None = None
     num_classes: int
     pixel_mean: Tensor
     pixel_std: Tensor
@@ -149,6 +151,7 @@ class ImageModel(nn.Module):
         """
         if len(weights) != self.num_classes:
             raise ValueError(f"There are {len(weights)} weights of classes for {self.num_classes} classes.")
+        self.class_weights = list(weights)
         alike = all(weight == 1 for weight in weights)
         for module in self.modules():
             if hasattr(module, "weight_of_class"):

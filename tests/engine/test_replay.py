@@ -67,6 +67,12 @@ def test_precision_and_accumulation_are_those_of_the_run(dataset, tmp_path, caps
     assert status == 0, lines
 
 
+def test_weights_of_classes_are_those_of_the_run(dataset, tmp_path, capsys):
+    diverge(tmp_path, "train.class_weights={left:3e38}", iteration=0)  # a sum of which is infinity
+    status, lines = lines_of(capsys, tmp_path)
+    assert status == 0, lines
+
+
 def test_a_planted_fault_is_found_in_a_recipe_that_is_trusted(dataset, tmp_path, capsys):
     target = "model.position_embedding._target_=tests.engine.planted.FailingEncoding"
     diverge(tmp_path, target, "--trust")
