@@ -15,7 +15,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,11 @@ def kept_files(folder: Path) -> list[Path]:
     """What is kept of steps of a run, in the order of iterations."""
     found = {path: int(name[1]) for path in folder.glob("nonfinite_*.pth") if (name := FILES.fullmatch(path.name))}
     return sorted(found, key=lambda path: found[path])
+
+
+def sample_name(sample: Mapping[str, Any]) -> str:
+    """What a sample of a batch is called: its file, or its number where it has none."""
+    return str(sample.get("file_name", f"image {sample.get('image_id', '?')}"))
 
 
 class StepRecorder:

@@ -25,7 +25,7 @@ from .device import resolve_device
 from .distributed import all_gather_object, launch, local_rank
 from .finite_trace import FiniteTrace, floats_in
 from .freezing import freeze
-from .nonfinite import FILES, kept_files
+from .nonfinite import FILES, kept_files, sample_name
 from .plain_batch import from_plain
 from .rng import set_rng_state
 from .run import build_model, step_settings
@@ -216,12 +216,11 @@ def _losses(trainer: Trainer, content: dict[str, Any], rank: int, batch: list[di
 def _bad_inputs(batch: list[dict]) -> list[str]:
     found = []
     for sample in batch:
-        name = sample.get("file_name", f"image {sample.get('image_id', '?')}")
         for key, value in {**sample, **_fields(sample)}.items():
             tensors = [] if key == "instances" else list(floats_in(value))
             bad = sum(int((~tensor.isfinite()).sum()) for tensor in tensors)
             if bad:
-                found.append(f"{bad} numbers of {key} of {name}")
+                found.append(f"{bad} numbers of {key} of {sample_name(sample)}")
     return found
 
 

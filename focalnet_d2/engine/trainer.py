@@ -32,7 +32,7 @@ from .accumulation import Accumulation, MicrobatchWeights, ModelTotals, without_
 from .checkpointing import RunState, SkipCount, distrust_checkpoint
 from .distributed import all_gather_object, no_sync
 from .metrics import SKIPPED
-from .nonfinite import NonFiniteError, NonFiniteStep, StepRecorder
+from .nonfinite import NonFiniteError, NonFiniteStep, StepRecorder, sample_name
 from .precision import autocast
 from .sharding import local_shard, total_norm
 
@@ -188,7 +188,7 @@ class Trainer(TrainerBase):
             {
                 "losses": own_losses,
                 "data_time": data_time,
-                "files": _files(batch),
+                "files": [*map(sample_name, batch)],
                 "signal": requested(),
             }
         )
@@ -244,7 +244,7 @@ class Trainer(TrainerBase):
         self._recorder.begin(self._last_part)
         with without_trace(self.network):
             terms = self.compute_losses(self._last_part)
-        ranks = all_gather_object({"losses": terms, "files": _files(self._last_part)})
+        ranks = all_gather_object({"losses": terms, "files": [*map(sample_name, self._last_part)]})
         bad, guilty = _not_finite(_mean_over_ranks([rank["losses"] for rank in ranks]), ranks)
         if bad:
             what = f"The step of iteration {self.iter} left weights whose losses are not finite: {', '.join(bad)}"
@@ -345,7 +345,3 @@ def _not_finite(losses: dict[str, float], ranks: list[dict]) -> tuple[list[str],
     """Names of the mean losses that are not finite, and the ranks whose losses are not."""
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     return bad, [rank for rank in ranks if not all(map(math.isfinite, rank["losses"].values()))]
-
-
-def _files(batch: Sequence[dict]) -> list[str]:
-    return [str(sample.get("file_name", f"image {sample.get('image_id', '?')}")) for sample in batch]
