@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.config.building import build
 from focalnet_d2.engine.device import resolve_amp
+from focalnet_d2.engine.freezing import freeze
 from focalnet_d2.engine.hooks import EMAHook
 from focalnet_d2.engine.rng import preserved_rng
 from focalnet_d2.engine.trainer import Trainer
@@ -49,7 +50,7 @@ def step_memory(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
     """Run one step of `engine.trainer.Trainer` on tensors without values, and count what is alive.
 
     Args:
-        recipe: model, optimizer, averaging, precision, accumulation and clipping are its.
+        recipe: model, what of it is frozen, optimizer, averaging, precision, accumulation and clipping are its.
         batch: samples of its mapper; images may be shared.
     """
     with preserved_rng(), _quiet(), KnownValues() as values, assumed_matches(values):
@@ -60,6 +61,7 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
     """The same with whatever tensors there are: on real ones it is what a CPU really allocates."""
     train, device = recipe.train, torch.device("cpu")
     model = build(recipe.model, "model").train()
+    freeze(model, train.get("freeze", ()))
     memory = LiveMemory()
     memory.add(_tensors_of(model))
     averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None

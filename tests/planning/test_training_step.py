@@ -51,6 +51,15 @@ def test_settings_of_the_training_are_in_it(settings, tolerance):
     assert planned.weights == real.weights
 
 
+def test_what_is_frozen_has_no_gradient_and_no_state_of_the_optimizer():
+    planned, real = both(small("classifier_focalnet_mini_folder", freeze=["backbone"]))
+    learning, _ = both(small("classifier_focalnet_mini_folder"))
+    assert planned == real
+    assert planned.weights == learning.weights
+    assert planned.gradients < 0.1 * learning.gradients
+    assert planned.optimizer < 0.1 * learning.optimizer
+
+
 def test_recomputing_needs_less_and_the_plan_knows_how_much():
     plain, switched = small("mask2former_focalnet_mini_coco"), small("mask2former_focalnet_mini_coco")
     for key in ("backbone", "pixel_decoder.encoder", "decoder"):
