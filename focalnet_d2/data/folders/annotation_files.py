@@ -9,7 +9,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import refusal
 from .layout import WantedParts
-from .listing import Listing
+from .listing import Listing, is_below
 from .part_names import grouped_by_part, in_order, part_of_path
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _wanted(
 ) -> str:
     """The candidate that a user named, by itself, its folder or the folder of its images."""
     path = relative_to_root(listing, part, value)
-    inside = [one for one in candidates if one == path or not path or one.startswith(f"{path}/")]
+    inside = [one for one in candidates if one == path or is_below(one, path)]
     if not inside and images_of is not None:
         inside = [one for one in candidates if f"{images_of(one, part)}/".startswith(f"{path}/")]
     named = [one for one in inside if part_of_path(one.removeprefix(path)) == part]

@@ -12,11 +12,11 @@ from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
 from ..image_reading import READ_ERRORS
 from .annotation_files import assign_parts, described_parts
-from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import LABEL_FOLDERS, LABEL_SUFFIXES
 from .layout import Found, Layout, WantedParts
-from .listing import Listing, ancestors
+from .listing import Listing, ancestors, is_below
 from .part_names import part_of_name
 
 _OF_PAIRS = "images"  # under which images are counted that lie in folders of images or labels within others
@@ -110,10 +110,10 @@ def _has_labels(listing: Listing, parent: str, name: str) -> bool:
         return False
     top = f"{parent}/{name}".lstrip("/")
     inside = listing.below(top, listing.images)
-    labels = ChosenTexts(inside, (place for place, path in enumerate(inside) if path.lower().endswith(LABEL_SUFFIXES)))
+    labels = choose_texts(inside, lambda path: path.lower().endswith(LABEL_SUFFIXES))
     by_stem = KeyedTexts(listing.images, _stem)
     paired = CompactTexts(
-        path for path in labels if not all(one.startswith(f"{top}/") for one in by_stem.found(_stem(path)).values())
+        path for path in labels if not all(is_below(one, top) for one in by_stem.found(_stem(path)).values())
     )
     if not paired or 2 * len(paired) < len(labels):
         return False
@@ -135,7 +135,7 @@ def read(part: Part, report: Report) -> ListedImages:
         ValueError: through `report`: images in no class folder, or in one that the first part lacks.
     """
     listing = Listing(part.annotations)
-    images = ChosenTexts(listing.images, (place for place, path in enumerate(listing.images) if "/" in path))
+    images = choose_texts(listing.images, lambda path: "/" in path)
     if loose := [path for path in listing.images if "/" not in path]:
         message = f"{len(loose)} images in {part.annotations} are in no class folder: {some_of(loose)}; move them."
         report(Fault("image-without-class", "error", part.annotations, message, tuple(loose), len(loose)))
@@ -157,7 +157,7 @@ def _of_known_classes(images: Sequence[str], part: Part, report: Report) -> Sequ
         "both a folder for every class."
     )
     report(Fault("unusable-class-folder", "error", part.annotations, message, tuple(new), len(new)))
-    return ChosenTexts(images, (place for place, path in enumerate(images) if _class_of(path) in known))
+    return choose_texts(images, lambda path: _class_of(path) in known)
 
 
 LAYOUT = Layout("class-folders", "classification", "a folder of images for each class, in each part", find, read)

@@ -69,6 +69,11 @@ class ChosenTexts(Sequence[str]):
         return map(self.__getitem__, range(len(self)))
 
 
+def choose_texts(texts: Sequence[str], is_chosen: Callable[[str], object]) -> ChosenTexts:
+    """Those of which a condition is true."""
+    return ChosenTexts(texts, (place for place, text in enumerate(texts) if is_chosen(text)))
+
+
 class KeyedTexts:
     """Finds texts of a sequence by something in them, such as the name of a file in its path, in eight bytes for each.
 

@@ -31,7 +31,7 @@ from .hotcoco_reading import ReadImage, read_cvat
 from .image_names import NameResolver, locate
 from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
-from .listing import Listing
+from .listing import Listing, is_below
 from .part_names import in_order, part_of_name, part_of_path
 from .shapes import Piece, Pixels, Polygon, Shapes, box_around, ellipse, objects_of, turned
 from .xml_file import Element, children_of, number_of, root_tag, text_of
@@ -192,7 +192,7 @@ def _places(listing: Listing, seen: Mapping[str, _Seen], wanted: WantedParts) ->
     for part, place in wanted.items():
         if place:
             folder = relative_to_root(listing, part, place)
-            chosen = [path for path in seen if path == folder or path in listing.below(folder, list(seen))]
+            chosen = [path for path in seen if path == folder or is_below(path, folder)]
             if not chosen:
                 raise ValueError(f"data.{part}={place} has no XML file of CVAT: name one, or a folder of them.")
             named |= dict.fromkeys(chosen, part)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts, choose_texts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
 MAX_DEPTH = 8  # folders below the root
@@ -42,8 +42,7 @@ class Listing:
 
     def with_suffix(self, *suffixes: str) -> Sequence[str]:
         """The files with one of these suffixes, which are in small letters and begin with a dot."""
-        places = (place for place, path in enumerate(self.files) if path.lower().endswith(suffixes))
-        return ChosenTexts(self.files, places)
+        return choose_texts(self.files, lambda path: path.lower().endswith(suffixes))
 
     @cached_property
     def images(self) -> Sequence[str]:
@@ -74,9 +73,7 @@ class Listing:
 
     def below(self, folder: str, paths: Sequence[str]) -> Sequence[str]:
         """Those of the relative paths that lie below a relative folder; "" is the root."""
-        if not folder:
-            return paths
-        return ChosenTexts(paths, (place for place, path in enumerate(paths) if path.startswith(f"{folder}/")))
+        return choose_texts(paths, lambda path: is_below(path, folder)) if folder else paths
 
     def absolute(self, path: str) -> str:
         """The absolute path of a relative one; "" is the root."""
@@ -86,6 +83,11 @@ class Listing:
         """How many files there are by suffix, for messages: "3 .jpg, 1 .txt"."""
         suffixes = Counter(PurePosixPath(path).suffix.lower() or "without suffix" for path in self.files)
         return ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(8)) or "no file"
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a relative path lies below a relative folder; "" is the root."""
+    return not folder or path.startswith(f"{folder}/")
 
 
 def common_folder(paths: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ Pixel values are the ids of the classes, or colors where the list of classes has
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +22,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report, refusal
 from .annotation_files import assign_parts, described_parts, relative_to_root
-from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import (
     LABEL_SUFFIXES,
@@ -35,7 +35,7 @@ from .label_pairs import (
     split_labels,
 )
 from .layout import Found, Layout, WantedParts
-from .listing import Listing, common_folder
+from .listing import Listing, common_folder, is_below
 from .part_names import grouped_by_part, in_order, part_of_name
 from .semantic_classes import classes_of_labels
 from .text_lines import filled_lines
@@ -72,7 +72,7 @@ def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: Wanted
     if _are_of_different_images(groups):
         return _joined(groups)
     values = [relative_to_root(listing, part, value) for part, value in wanted.items() if value]
-    named = [one for one in groups if any(_below(label, value) for label in one.pairs.labels for value in values)]
+    named = [one for one in groups if any(is_below(label, value) for label in one.pairs.labels for value in values)]
     if named and _are_of_different_images(named):
         return _joined(named)
     folders = [one.folder or f"*{one.ending}" for one in groups]
@@ -105,7 +105,9 @@ def _parts(listing: Listing, pairs: Pairs, wanted: WantedParts) -> dict[str, Pai
     for part, value in wanted.items():
         if value:
             folder = relative_to_root(listing, part, value)
-            inside = [one for one in left if any(_below(path, folder) for path in (pairs[one].label, pairs[one].image))]
+            inside = [
+                one for one in left if any(is_below(path, folder) for path in (pairs.labels[one], pairs.images[one]))
+            ]
             parts[part] = [one for one in inside if pairs[one].part == part] or inside
             if not inside:
                 raise ValueError(f"data.{part}={value} has no image with a label file that is not of another part.")
@@ -115,10 +117,6 @@ def _parts(listing: Listing, pairs: Pairs, wanted: WantedParts) -> dict[str, Pai
         logger.warning("%s: %d images left out, because no part is in their path.", listing.root, len(unnamed))
     parts = {**by_name, **parts}
     return {part: pairs.chosen(parts[part]) for part in in_order(parts)}
-
-
-def _below(path: str, folder: str) -> bool:
-    return not folder or path.startswith(f"{folder}/")
 
 
 def _part(listing: Listing, pairs: Pairs, options: dict[str, Any]) -> Part:
@@ -174,7 +172,9 @@ def _files(listing: Listing, part: Part) -> tuple[Sequence[str], Sequence[str]]:
         labels: Sequence[str] = CompactTexts(sorted(itertools.chain.from_iterable(groups.values())))
     else:
         labels = listing.below(label_root, listing.with_suffix(*LABEL_SUFFIXES))
-        images = _chosen(images, lambda path: not (_below(path, label_root) and path.lower().endswith(LABEL_SUFFIXES)))
+        images = choose_texts(
+            images, lambda path: not (is_below(path, label_root) and path.lower().endswith(LABEL_SUFFIXES))
+        )
     own_images = _inside(images, image_root, part.options.get("image_folders"))
     return own_images, _inside(labels, label_root, part.options.get("label_folders"))
 
@@ -184,11 +184,7 @@ def _inside(paths: Sequence[str], root: str, folders: Sequence[str] | None) -> S
     if folders is None:
         return paths
     places = {"/".join(filter(None, (root, folder))) for folder in folders}
-    return _chosen(paths, lambda path: path.rpartition("/")[0] in places)
-
-
-def _chosen(paths: Sequence[str], is_chosen: Callable[[str], bool]) -> Sequence[str]:
-    return ChosenTexts(paths, (place for place, path in enumerate(paths) if is_chosen(path)))
+    return choose_texts(paths, lambda path: path.rpartition("/")[0] in places)
 
 
 def _relative(folder: str, top: str) -> str:
@@ -202,8 +198,8 @@ def _listed(
     stems = {line.split()[0] for line in filled_lines(path)}
     stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}
     of_labels = {f"{stem}{ending}".lower() for stem in stems}
-    chosen = _chosen(labels, lambda label: PurePosixPath(label).stem.lower() in of_labels)
-    return _chosen(images, lambda image: PurePosixPath(image).stem in stems), chosen
+    chosen = choose_texts(labels, lambda label: PurePosixPath(label).stem.lower() in of_labels)
+    return choose_texts(images, lambda image: PurePosixPath(image).stem in stems), chosen
 
 
 def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], part: Part, report: Report) -> None:

@@ -26,7 +26,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
 from .class_files import check_complete
-from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts
+from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
@@ -49,8 +49,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     Raises:
         ValueError: a part that was named has no such file, or labels.txt lacks a class.
     """
-    paths = listing.with_suffix(".xml")
-    files = ChosenTexts(paths, (n for n, path in enumerate(paths) if root_tag(listing.absolute(path)) == "annotation"))
+    files = choose_texts(listing.with_suffix(".xml"), lambda path: root_tag(listing.absolute(path)) == "annotation")
     if not files:
         return None
     names, first_pixel = _names_and_first_pixel(listing, files)
