@@ -44,13 +44,14 @@ class JsonStream:
         self._chunk = chunk
         self._ends: dict[int, int] = {}  # of the lists that are taken, by their beginning
 
-    def take_all(self, lists: dict[str, Take], last: str) -> None:
-        """As `take`, of a file that has all of the lists.
+    def take_all(self, images: Take, categories: Take, annotations: Take) -> None:
+        """As `take`, of the three lists of COCO's formats, the annotations last.
 
         Raises:
             UnusualJsonError: see there, or a list is missing.
         """
-        if self.take(lists, last) != lists.keys():
+        lists = {"images": images, "categories": categories, "annotations": annotations}
+        if self.take(lists, last="annotations") != lists.keys():
             raise UnusualJsonError("a list is missing")
 
     def take(self, lists: dict[str, Take], last: str) -> set[str]:

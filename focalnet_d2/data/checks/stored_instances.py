@@ -144,8 +144,7 @@ class _Reading:
 
     def read(self, file: BinaryIO, report: Report) -> StoredInstances:
         """Reads the whole file."""
-        takes = (self._take_images, self._categories.extend, self._take_annotations)
-        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
+        JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
         return self._checked(report)
 
     def read_gathered(self, content: Mapping[str, Any], report: Report) -> StoredInstances:

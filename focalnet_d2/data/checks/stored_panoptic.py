@@ -68,8 +68,7 @@ class _Reading:
 
     def read(self, file: BinaryIO) -> StoredPanoptic:
         """Raises UnusualJsonError where the whole has to be read at once."""
-        takes = (self._take_images, self._categories.extend, self._take_annotations)
-        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
+        JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
         if self._is_seen is None or not self._is_seen.all():
             raise UnusualJsonError("an image has no annotation")
         return self._stored

@@ -106,8 +106,7 @@ class _Packing:
 
     def read(self, file: BinaryIO) -> None:
         """Reads the whole file."""
-        takes = (self._take_images, self._categories.extend, self._take_annotations)
-        JsonStream(file).take_all(dict(zip(("images", "categories", "annotations"), takes)), last="annotations")
+        JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
         oddities = self._findings.oddities
         if self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
             raise UnusualJsonError("there is nothing to find")
