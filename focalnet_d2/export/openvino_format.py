@@ -1,7 +1,6 @@
 """Files of OpenVINO, `NAME.xml` and `NAME.bin`, converted from ONNX."""
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -23,15 +22,14 @@ def write(model: nn.Module, path: Path, traced: Traced, description: Description
     """
     source = path.with_name("graph.onnx")  # not of a name that may be as long as names can be
     onnx_format.write(model, source, traced, description)
-    network = openvino_graph.convert(source)
-    save(network, path, description, half=half)
-    del network  # which reads weights from the ONNX file
+    save_converted(source, path, description, half=half)
     for file in path.parent.glob(f"{source.name}*"):
         file.unlink()
 
 
-def save(network: Any, path: Path, description: Description, *, half: bool = False) -> None:
-    """Write an `openvino.Model` with its description."""
+def save_converted(source: Path, path: Path, description: Description, *, half: bool = False) -> None:
+    """Write what an ONNX file has, with a description; afterwards nothing reads from that file."""
+    network = openvino_graph.convert(source)
     network.set_rt_info(description.to_json(), [KEY])
     optional("openvino").save_model(network, str(path), compress_to_fp16=half)
 

@@ -16,7 +16,7 @@ from focalnet_d2.data.image_sources import InputImage
 from focalnet_d2.data.pixels import READ_ERRORS
 from focalnet_d2.inference.image_files import image_files
 
-from . import onnx_format, openvino_format, openvino_graph
+from . import onnx_format, openvino_format
 from .checking import ANY
 from .description import Description
 from .exporting import Written, as_traced, checked, unfinished_files
@@ -62,9 +62,7 @@ def export_quantized(
         if format == "onnx":
             onnx_format.save(optional("onnx").load(integers), unfinished, about)
         else:
-            network = openvino_graph.convert(integers)
-            openvino_format.save(network, unfinished, about)
-            del network  # which reads weights from the ONNX file
+            openvino_format.save_converted(integers, unfinished, about)
         integers.unlink(missing_ok=True)
         for file in unfinished.parent.glob("float.*"):
             file.unlink()
