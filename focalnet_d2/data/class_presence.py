@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .class_metadata import IGNORE_LABEL
 from .semantic_labels import read_record_labels
-
-IGNORED = 255  # label of pixels without a class
 
 
 def classes_of(record: Mapping[str, Any]) -> set[int]:
@@ -24,7 +23,7 @@ def classes_of(record: Mapping[str, Any]) -> set[int]:
         return {record["class_id"]}
     if "sem_seg_file_name" in record:
         labels = np.unique(read_record_labels(record)).tolist()
-        return {label for label in labels if label >= 0 and label != IGNORED}
+        return {label for label in labels if label >= 0 and label != IGNORE_LABEL}
     return set()
 
 
