@@ -64,14 +64,14 @@ def tile_weights(tile: Tile, size: tuple[int, int], part: Tile | None = None) ->
         part: of the tile, whose pixels alone are asked for; None: all of them.
     """
     part = part or tile
-    rows = _edge_distance(tile.top, tile.bottom, size[0])[part.top - tile.top : part.bottom - tile.top]
-    columns = _edge_distance(tile.left, tile.right, size[1])[part.left - tile.left : part.right - tile.left]
+    rows = _edge_distance(np.arange(part.top, part.bottom), tile.top, tile.bottom, size[0])
+    columns = _edge_distance(np.arange(part.left, part.right), tile.left, tile.right, size[1])
     most = max(tile.bottom - tile.top, tile.right - tile.left)
     return (1 + PREFERENCE * np.minimum(np.minimum(rows[:, None], columns[None]), most) / most).astype(np.float32)
 
 
-def _edge_distance(start: int, stop: int, length: int) -> np.ndarray:
-    places = np.arange(start, stop)
+def _edge_distance(places: np.ndarray, start: int, stop: int, length: int) -> np.ndarray:
+    """(N,) pixels from places of a tile to its nearer edge that is not one of the image."""
     before = places - start + 1 if start else np.full(len(places), np.inf)
     behind = stop - places if stop < length else np.full(len(places), np.inf)
     return np.minimum(before, behind)
