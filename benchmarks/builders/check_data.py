@@ -103,7 +103,9 @@ def _decode(files: Sequence[str]) -> int:
     return len(files)
 
 
-class _Silent:
+class Silent:
+    """Shows no progress."""
+
     def begin(self, what: str, images: int) -> None:
         """Says nothing."""
 
@@ -114,6 +116,6 @@ class _Silent:
 def _check(root: Path, workers: int) -> int:
     """Number of images that were checked and are sound."""
     found = find_datasets(root)
-    findings = check_datasets(str(root), found, limits=RecipeLimits(), workers=workers, progress=_Silent())
+    findings = check_datasets(str(root), found, limits=RecipeLimits(), workers=workers, progress=Silent())
     assert findings.is_clean, findings.faults[:3]
     return findings.readings[0].parts["train"].images

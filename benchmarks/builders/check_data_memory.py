@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.builders.check_data import Silent
 from benchmarks.measuring import in_new_process, peak_memory, restart_peak_memory
 from benchmarks.work import Facts
 from focalnet_d2.data.checks.run import check_datasets
@@ -19,14 +20,6 @@ from focalnet_d2.reports.data_page import write_data_page
 from tests.data.checks.many_images import WRITERS
 
 SHARE = 10  # times as many images as the few
-
-
-class _Silent:
-    def begin(self, what: str, images: int) -> None:
-        """Says nothing."""
-
-    def advance(self, images: int) -> None:
-        """Says nothing."""
 
 
 def build(layouts: Sequence[str], images: int) -> Facts:
@@ -51,7 +44,7 @@ def check(root: str) -> dict[str, int]:
     restart_peak_memory()
     before = peak_memory()
     found = find_datasets(root)
-    findings = check_datasets(root, found, limits=RecipeLimits(), workers=1, progress=_Silent())
+    findings = check_datasets(root, found, limits=RecipeLimits(), workers=1, progress=Silent())
     assert findings.is_clean, findings.faults[:3]
     write_data_page(findings, Path(root, "check.html"))
     return {"bytes": peak_memory() - before}
