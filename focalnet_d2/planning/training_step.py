@@ -4,18 +4,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from focalnet_d2.config.building import build
-from focalnet_d2.engine.device import resolve_amp
 from focalnet_d2.engine.freezing import freeze
 from focalnet_d2.engine.hooks import EMAHook
 from focalnet_d2.engine.rng import preserved_rng
+from focalnet_d2.engine.run import step_settings
 from focalnet_d2.engine.trainer import Trainer
 from focalnet_d2.utils.tensors import tensors_in
 
@@ -60,10 +61,10 @@ def step_memory(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
 def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
     """The same with whatever tensors there are: on real ones it is what a CPU really allocates."""
     train, device = recipe.train, torch.device("cpu")
-    model = build(recipe.model, "model").train()
+    model = build(recipe.model, "model")
     freeze(model, train.get("freeze", ()))
     memory = LiveMemory()
-    memory.add(_tensors_of(model))
+    memory.add(chain(model.parameters(), model.buffers()))
     averaged = EMAHook(model, train.ema.decay) if train.ema.enabled else None
     memory.add([] if averaged is None else averaged.average.values())
     weights = memory.now
@@ -73,10 +74,8 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
         [list(batch)],
         optimizer,
         device=device,
-        amp_dtype=resolve_amp(train.amp, device, training=True),
         clip_norm=train.clip_norm,
-        accumulation=train.accumulation,
-        microbatch_weights=build(train.microbatch_weights, "train.microbatch_weights"),
+        **step_settings(recipe, device),
     )
     trainer.iter = 0
     with memory, EventStorage(0) as trainer.storage:
@@ -90,19 +89,12 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
 
 def _state_of(optimizer: torch.optim.Optimizer, memory: LiveMemory) -> int:
     """Bytes of the optimizer's state, which the first step makes."""
-    parameters = [one for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
-    for one in parameters:
-        one.grad = torch.zeros_like(one)
     before = memory.now
+    for one in chain.from_iterable(group["params"] for group in optimizer.param_groups):
+        one.grad = torch.zeros_like(one)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    gradients = sum(one.untyped_storage().nbytes() for one in parameters)
-    return memory.now - before + gradients
-
-
-def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.parameters()
-    yield from model.buffers()
+    return memory.now - before
 
 
 def _without_pixels(sample: dict[str, Any], values: KnownValues) -> dict[str, Any]:
