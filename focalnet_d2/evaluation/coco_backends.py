@@ -96,7 +96,6 @@ def find_backend(name: str) -> Backend:
     return BACKENDS[name]
 
 
-@paused_collection()
 def precision_and_recall(
     truth: GroundTruth, detections: Detections, iou_type: str, *, limits: list[int], backend: Backend
 ) -> Tables:
@@ -105,12 +104,21 @@ def precision_and_recall(
     T are the IoU thresholds 0.5 to 0.95, R recalls 0 to 1, K the classes of `truth`, A all, small, medium and large
     objects, D the `limits` of detections for an image and class, which must rise.
     """
+    evaluation = accumulated(truth, detections, iou_type, limits=limits, backend=backend)
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+@paused_collection()
+def accumulated(
+    truth: GroundTruth, detections: Detections, iou_type: str, *, limits: list[int], backend: Backend
+) -> Any:
+    """The evaluation object of a backend that has matched and summed up; arguments as of `precision_and_recall`."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = backend.evaluation(truth, detections, iou_type)
         evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return evaluation
 
 
 def matched_with_crowds(truth: GroundTruth, detections: Detections, iou_type: str, *, max_dets: int) -> np.ndarray:

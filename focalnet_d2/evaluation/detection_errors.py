@@ -4,16 +4,14 @@ hotcoco counts; what it ignores in scoring (detections in crowds, those beyond t
 also of the confusion matrix, for which hotcoco counts a detection in a crowd as a wrong one.
 """
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .average_precision import AT_50
-from .coco_backends import BACKENDS
+from .average_precision import ALL, AT_50
+from .coco_backends import BACKENDS, accumulated
 from .coco_files import Detections, GroundTruth, ImageId
 from .object_sizes import SIZES
 
@@ -100,7 +98,7 @@ def detection_errors(truth: GroundTruth, detections: Detections, iou_type: str, 
         iou_type: "bbox" or "segm".
         max_dets: detections that count for an image and class.
     """
-    evaluation = _evaluated(truth, detections, iou_type, max_dets)
+    evaluation = accumulated(truth, detections, iou_type, limits=[max_dets], backend=BACKENDS[HOTCOCO])
     diagnostics = evaluation.image_diagnostics(iou_thr=0.5, score_thr=DEFAULT_THRESHOLD)
     right, counts = _verdicts(diagnostics["dt_status"], len(detections))
     objects = [entry for entry in truth.objects(iou_type) if entry["id"] in diagnostics["gt_status"]]
@@ -108,15 +106,14 @@ def detection_errors(truth: GroundTruth, detections: Detections, iou_type: str, 
     shown = counts & (detections.scores >= point.threshold)
     found = {key for number, key in diagnostics["dt_match"].items() if shown[number - 1] and right[number - 1]}
     areas = {entry["id"]: entry["area"] for entry in truth.as_coco(iou_type)["annotations"]}
-    precision = np.asarray(evaluation.eval["precision"])[AT_50, :, :, 0, -1]  # (R, K), -1 for classes without objects
+    precision = np.asarray(evaluation.eval["precision"])[AT_50, :, :, ALL, 0]  # (R, K), -1 for classes without objects
+    defined = (precision > -1).all(0)  # (K,)
     tide, calibration = evaluation.tide_errors(), evaluation.calibration(n_bins=_BINS, iou_threshold=0.5)
     return DetectionErrors(
         class_names=truth.class_names,
         recalls=np.linspace(0, 1, len(precision)),
-        precisions={name: precision[:, k] for k, name in enumerate(truth.class_names) if (precision[:, k] > -1).all()},
-        mean_precision=precision[:, (precision > -1).all(0)].mean(1)
-        if (precision > -1).all(0).any()
-        else precision[:, 0],
+        precisions={name: precision[:, k] for k, name in enumerate(truth.class_names) if defined[k]},
+        mean_precision=precision[:, defined].mean(1) if defined.any() else precision[:, 0],
         point=point,
         confusion=_confusion(truth, detections[shown], iou_type),
         gains={name: 100 * value for name, value in tide["delta_ap"].items()},
@@ -146,15 +143,6 @@ def best_point(scores: np.ndarray, right: np.ndarray, objects: int) -> Operating
     return OperatingPoint(
         float(scores[order][best]), float(hits[best] / taken[best]), float(hits[best] / objects), float(f1[best])
     )
-
-
-def _evaluated(truth: GroundTruth, detections: Detections, iou_type: str, max_dets: int) -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = BACKENDS[HOTCOCO].evaluation(truth, detections, iou_type)
-        evaluation.params.maxDets = sorted({1, 10, max_dets})
-        evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation
 
 
 def _verdicts(status: Mapping[int, str], count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -82,6 +82,15 @@ def test_what_scores_below_the_best_point_does_not_count_as_wrong():
 
 
 @needs_hotcoco
+@pytest.mark.parametrize(("max_dets", "counted"), [(1, 1), (3, 3), (100, 12)])
+def test_what_lies_beyond_the_limit_is_in_no_number(max_dets, counted):
+    rows = [(1, 1, BOX, 0.9 - number / 20) for number in range(12)]
+    errors = errors_of([(1, 1, BOX, 0)], *rows, max_dets=max_dets)
+    assert errors.bins[:, 2].sum() == counted
+    assert errors.counts["Dupe"] == counted - 1
+
+
+@needs_hotcoco
 def test_without_any_detection_everything_is_missed():
     errors = errors_of([(1, 1, BOX, 0)])
     assert errors.point.threshold == DEFAULT_THRESHOLD
