@@ -64,7 +64,6 @@ class DetectionErrors:
         confusion: (K + 1, K + 1) objects at that point: row = true, column = predicted class, last = none.
         gains: by kind of error, percent points that AP50 would gain without it; counts: how many there are.
         bins: (10, 3) mean score, share that is right, number of the detections of each tenth of the scores.
-        calibration_error: mean distance of score and share, weighted by the numbers (ECE).
         objects_of_size: how many true objects are small, medium and large; found_of_size: those found at the point.
         images: outcome of each image.
         label_errors: the most striking ones.
@@ -79,7 +78,6 @@ class DetectionErrors:
     gains: Mapping[str, float]
     counts: Mapping[str, int]
     bins: np.ndarray
-    calibration_error: float
     objects_of_size: Mapping[str, int]
     found_of_size: Mapping[str, int]
     images: Mapping[ImageId, ImageOutcome]
@@ -119,7 +117,6 @@ def detection_errors(truth: GroundTruth, detections: Detections, iou_type: str, 
         gains={name: 100 * value for name, value in tide["delta_ap"].items()},
         counts=tide["counts"],
         bins=np.array([[one["avg_confidence"], one["avg_accuracy"], one["count"]] for one in calibration["bins"]]),
-        calibration_error=float(calibration["ece"]),
         objects_of_size=_by_size(areas[entry["id"]] for entry in objects),
         found_of_size=_by_size(areas[key] for key in found),
         images=_outcomes(truth, objects, detections.images[shown], right[shown]),

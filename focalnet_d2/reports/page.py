@@ -69,3 +69,8 @@ def number_cell(value: float | None, digits: int = 2, kind: str = "", more: str 
         return f"{_NUMBER} {kind}' data-value=-1>–</td>"
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
     return f"{_NUMBER} {kind}' data-value={value}>{text}{more}</td>"
+
+
+def meter_cell(share: float) -> str:
+    """A cell with a bar as long as a share from 0 to 1."""
+    return f"<td><span class=meter style='width:{100 * share:.1f}%'></span></td>"

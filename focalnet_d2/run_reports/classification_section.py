@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from focalnet_d2.evaluation.classification import CONFUSION, COUNTS, TASK
-from focalnet_d2.reports.charts import bar_chart
 from focalnet_d2.reports.label_pictures import draw_image
-from focalnet_d2.reports.line_chart import PALETTE, Line, line_chart
-from focalnet_d2.reports.page import figure, number_cell, table, text_cell
+from focalnet_d2.reports.page import number_cell, table, text_cell
 
+from .calibration import calibration_figures
 from .example_files import example_groups
 from .example_pictures import Example, example_sheets
 from .matrices import confusion_table, top_confusions
@@ -26,8 +25,9 @@ def classes(run: RunFiles) -> str:
     if not (run.folder / CONFUSION).is_file():
         return ""
     content = json.loads((run.folder / CONFUSION).read_text(encoding="utf-8"))
-    names, bins = content["classes"], np.array(content["bins"], float)
-    shown = f"<div class=charts>{_reliability(bins)}{_numbers(bins)}</div>"
+    names, (images, sums, right) = content["classes"], np.array(content["bins"], float).T
+    bins = np.stack([sums / np.maximum(images, 1), right / np.maximum(images, 1), images], axis=1)
+    shown = f"<div class=charts>{calibration_figures(bins, what='images', score='probability')}</div>"
     if len(names) > MOST_CLASSES:
         return shown
     counts = np.zeros((len(names), len(names)), np.int64)
@@ -42,24 +42,6 @@ def classes(run: RunFiles) -> str:
         f"{shown}<h3>Confused classes</h3>{matrix}<div class=columns>"
         f"<div><h3>Most frequent confusions</h3>{confused}</div><div><h3>Accuracy</h3>{_accuracy(run)}</div></div>"
     )
-
-
-def _reliability(bins: np.ndarray) -> str:
-    """Bins (10, 3): images, summed probability, right ones."""
-    filled = bins[bins[:, 0] > 0]
-    points = [(probability / images, right / images) for images, probability, right in filled.tolist()]
-    error = float(np.abs(filled[:, 1] - filled[:, 2]).sum() / max(1.0, filled[:, 0].sum()))
-    line = Line("share that is right", points, PALETTE[0])
-    chart = line_chart(
-        [line], x_title="mean probability", y_title="share right", x_range=(0, 1), y_range=(0, 1), diagonal=True
-    )
-    return figure("Reliability", chart, f"Expected calibration error {error:.3f}")
-
-
-def _numbers(bins: np.ndarray) -> str:
-    labels = [f"{place / len(bins):.1f}" for place in range(len(bins))]
-    series = {"images": bins[:, 0].astype(int).tolist()}
-    return figure("Images by probability", bar_chart(labels, series, x_title="probability from", y_title="images"))
 
 
 def _accuracy(run: RunFiles) -> str:

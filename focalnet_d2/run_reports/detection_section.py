@@ -13,11 +13,11 @@ from focalnet_d2.data.class_map import ClassMap, class_map
 from focalnet_d2.evaluation.coco_files import Detections, ImageId, read_results_of
 from focalnet_d2.evaluation.detection import SUBMISSION, DetectionEvaluator
 from focalnet_d2.evaluation.detection_errors import DetectionErrors, can_analyze, detection_errors
-from focalnet_d2.reports.charts import bar_chart
 from focalnet_d2.reports.label_pictures import draw_labels
 from focalnet_d2.reports.line_chart import PALETTE, Line, line_chart
-from focalnet_d2.reports.page import figure, number_cell, table, text_cell
+from focalnet_d2.reports.page import figure, meter_cell, number_cell, table, text_cell
 
+from .calibration import calibration_figures
 from .example_pictures import Example, example_sheets
 from .matrices import confusion_table
 from .run_files import RunFiles
@@ -63,11 +63,8 @@ def _section(errors: DetectionErrors, results: dict[str, float | None]) -> str:
         f"<p class=note>All at IoU 0.5. The best F1 is {point.f1:.3f}, at scores from {point.threshold:.3f} on "
         f"(precision {point.precision:.3f}, recall {point.recall:.3f}); the table of confused classes counts these.</p>"
     )
-    charts = [
-        figure("Precision over recall", _precision_chart(errors)),
-        figure("Reliability", _reliability_chart(errors), f"Expected calibration error {errors.calibration_error:.3f}"),
-        figure("Detections by score", _score_chart(errors)),
-    ]
+    charts = figure("Precision over recall", _precision_chart(errors))
+    charts += calibration_figures(errors.bins, what="detections", score="score")
     k = len(errors.class_names)
     matrix = confusion_table(
         errors.confusion[:k, :k],
@@ -77,7 +74,7 @@ def _section(errors: DetectionErrors, results: dict[str, float | None]) -> str:
     )
     below = f"<div><h3>Kinds of errors</h3>{_kinds(errors)}</div><div><h3>Sizes</h3>{_sizes(errors, results)}</div>"
     return (
-        f"{note}<div class=charts>{''.join(charts)}</div><div class=columns>{below}</div>"
+        f"{note}<div class=charts>{charts}</div><div class=columns>{below}</div>"
         f"<h3>Confused classes</h3>{matrix}"
     )
 
@@ -98,21 +95,6 @@ def _points(xs: np.ndarray, ys: np.ndarray) -> list[tuple[float, float]]:
     return [(x, y) for x, y in zip(xs.tolist(), ys.tolist()) if y > -1]
 
 
-def _reliability_chart(errors: DetectionErrors) -> str:
-    bins = errors.bins[errors.bins[:, 2] > 0]
-    line = Line("share that is right", [(score, share) for score, share, _ in bins.tolist()], PALETTE[0])
-    return line_chart(
-        [line], x_title="mean score", y_title="share right", x_range=(0, 1), y_range=(0, 1), diagonal=True
-    )
-
-
-def _score_chart(errors: DetectionErrors) -> str:
-    labels = [f"{place / len(errors.bins):.1f}" for place in range(len(errors.bins))]
-    return bar_chart(
-        labels, {"detections": errors.bins[:, 2].astype(int).tolist()}, x_title="score from", y_title="number"
-    )
-
-
 def _kinds(errors: DetectionErrors) -> str:
     most = max(max(errors.counts.values(), default=0), 1)
     rows = [
@@ -120,7 +102,7 @@ def _kinds(errors: DetectionErrors) -> str:
             text_cell(f"{name}: {KINDS[name]}"),
             number_cell(errors.counts[name]),
             number_cell(errors.gains[name]),
-            f"<td><span class=meter style='width:{100 * errors.counts[name] / most:.1f}%'></span></td>",
+            meter_cell(errors.counts[name] / most),
         )
         for name in KINDS
     ]

@@ -10,7 +10,7 @@ from focalnet_d2.evaluation.object_sizes import SIZES
 from focalnet_d2.evaluation.panoptic import CONFUSION, PanopticEvaluator
 from focalnet_d2.evaluation.panoptic_confusion import CONFUSED, MATCHED, PanopticConfusion
 from focalnet_d2.reports.label_pictures import LabelPicture, draw_map
-from focalnet_d2.reports.page import number_cell, table, text_cell
+from focalnet_d2.reports.page import meter_cell, number_cell, table, text_cell
 
 from .example_files import example_groups
 from .example_pictures import Example, example_sheets
@@ -64,7 +64,7 @@ def _fates(counts: dict[str, int], meanings: dict[str, str]) -> str:
             text_cell(f"{fate}: {meanings[fate]}"),
             number_cell(count),
             number_cell(100 * count / total, 1),
-            f"<td><span class=meter style='width:{100 * count / total:.1f}%'></span></td>",
+            meter_cell(count / total),
         )
         for fate, count in counts.items()
     ]
