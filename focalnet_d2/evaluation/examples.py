@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,10 @@ class Examples:
                     self._insert(mine, entry)
 
     def write(self, folder: Path, task: str) -> None:
-        """Write the file that `read_examples` reads."""
-        content = {name: [entry for *_, entry in kept] for name, kept in self._named()}
+        """Write the lists `worst` and `best` of what is kept, the most telling first, into a file of the task."""
+        groups = {"worst": self.lowest, "best": self.highest}
+        content = {name: [entry for *_, entry in kept] for name, kept in groups.items()}
         write_json(folder / EXAMPLES.format(task), content)
-
-    def _named(self) -> Iterable[tuple[str, list]]:
-        return ("worst", self.lowest), ("best", self.highest)
 
     def _insert(self, kept: list, entry: tuple[float, str, dict[str, Any]]) -> None:
         kept.append(entry)

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from .object_sizes import SIZES
-from .panoptic_counts import Segments, count_overlaps
+from .panoptic_counts import Segments
 
 TRUE_FATES = ("split", "merged", "void", "missed")  # besides matched and confused, which the pairs of classes count
 PREDICTED_FATES = ("void", "part", "merging", "hallucinated")
@@ -61,18 +61,11 @@ class SegmentFates:
     areas: np.ndarray
 
 
-def fates_in_maps(
-    truth_map: np.ndarray, predicted_map: np.ndarray, truth: Segments, predicted: Segments
-) -> SegmentFates:
-    """The fates from two maps (H, W) of ids and their G and P segments."""
-    return segment_fates(count_overlaps(truth_map, predicted_map, truth, predicted), truth, predicted)
-
-
 def segment_fates(overlaps: np.ndarray, truth: Segments, predicted: Segments) -> SegmentFates:
     """The fates of the segments of an image.
 
     Args:
-        overlaps: (G + 2, P + 2) of `count_overlaps`; every predicted segment has pixels.
+        overlaps: (G + 2, P + 2) of `panoptic_counts.count_overlaps`; every predicted segment has pixels.
     """
     shared, on_void = overlaps[1:-1, 1:-1], overlaps[0, 1:-1]  # (G, P), (P,)
     areas, predicted_areas = overlaps[1:-1].sum(1), overlaps[:, 1:-1].sum(0)  # (G,), (P,)

@@ -62,11 +62,6 @@ class Axis:
         return [x for x in found if self.low - slack <= x <= self.high + slack]
 
 
-def colored(names: Sequence[str]) -> dict[str, str]:
-    """A color for each name, in the order of the palette."""
-    return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
-
-
 def line_chart(
     lines: Sequence[Line],
     *,

@@ -73,10 +73,7 @@ def _section(errors: DetectionErrors, results: dict[str, float | None]) -> str:
         rest_rows={"nothing there": errors.confusion[k, :k]},
     )
     below = f"<div><h3>Kinds of errors</h3>{_kinds(errors)}</div><div><h3>Sizes</h3>{_sizes(errors, results)}</div>"
-    return (
-        f"{note}<div class=charts>{charts}</div><div class=columns>{below}</div>"
-        f"<h3>Confused classes</h3>{matrix}"
-    )
+    return f"{note}<div class=charts>{charts}</div><div class=columns>{below}</div><h3>Confused classes</h3>{matrix}"
 
 
 def _precision_chart(errors: DetectionErrors) -> str:

@@ -13,7 +13,7 @@ from focalnet_d2.evaluation.panoptic_confusion import (
     PREDICTED_FATES,
     TRUE_FATES,
     PanopticConfusion,
-    fates_in_maps,
+    segment_fates,
 )
 from focalnet_d2.evaluation.panoptic_counts import PanopticCounts, count_overlaps, read_segments, score_segments
 
@@ -25,6 +25,11 @@ def segments_of(ids, classes, crowds=()):
     present = [int(number) for number in np.unique(ids) if number]
     infos = [{"id": n, "category_id": classes[n], "iscrowd": int(n in crowds)} for n in present]
     return read_segments(infos, {index: index for index in range(CLASSES)}, "a test")
+
+
+def fates_in_maps(truth, predicted, *listed):
+    """From two maps (H, W) of ids and their segments."""
+    return segment_fates(count_overlaps(truth, predicted, *listed), *listed)
 
 
 def fates(truth, predicted, true_classes, predicted_classes, crowds=()):
