@@ -17,7 +17,7 @@ from torchvision.io import decode_png
 
 from focalnet_d2.utils.text import some_of
 
-from .panoptic_png import LARGEST_ID
+from .panoptic_png import join_colors
 from .pixels import READ_ERRORS, decoding_problem
 
 _PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
@@ -99,7 +99,7 @@ def _read_ids(file_name: str | Path) -> np.ndarray:
         # all if it was built without PNG, goes to Pillow, which says what is wrong.
         with contextlib.suppress(RuntimeError, AttributeError):
             decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8))  # (3, H, W)
-            return _join_colors(decoded.permute(1, 2, 0).numpy())
+            return join_colors(decoded.permute(1, 2, 0).numpy())
     image = open_label_image(file_name)
     if content.startswith(_PNG_SIGNATURE) and content[24] > 8:  # Pillow would drop the lower half without a word
         raise ValueError(f"The panoptic label file {file_name} has {content[24]} bits a colour; ids take 8 of each.")
@@ -108,7 +108,7 @@ def _read_ids(file_name: str | Path) -> np.ndarray:
             f"The panoptic label file {file_name} has pixels of Pillow's mode {image.mode!r}; segment ids are stored "
             "in the three colours of an 8-bit RGB image."
         )
-    return _join_colors(np.asarray(image)[..., :3])
+    return join_colors(np.asarray(image)[..., :3])
 
 
 def read_listed_ids(
@@ -136,17 +136,6 @@ def unlisted_ids_message(file_name: str | Path, ids: Iterable[int]) -> str:
         f"The panoptic label file {file_name} has the segment ids {some_of(ids, 5)}, which segments_info of the image "
         "does not list: take the PNG and the JSON of one version, or make the pixels 0 (unlabelled)."
     )
-
-
-def _join_colors(colors: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H, W) int32."""
-    octets = colors.reshape(-1)
-    ids = np.empty(colors.shape[:2], np.uint32)
-    # Numbers of four bytes that overlap by one are the fastest way to widen three bytes; the last has no fourth byte.
-    numbers = np.ndarray(ids.size - 1, "<u4", octets, strides=(3,))
-    np.bitwise_and(numbers, LARGEST_ID, out=ids.reshape(-1)[:-1])
-    ids[-1, -1] = int.from_bytes(octets[-3:].tobytes(), "little")
-    return ids.view(np.int32)
 
 
 def semantic_from_panoptic(ids: np.ndarray, segments_info: Sequence[dict], ignore_label: int = 255) -> np.ndarray:

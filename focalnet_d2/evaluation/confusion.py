@@ -114,9 +114,7 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
     Returns:
         Percent; nan for what the ground truth does not define.
     """
-    right = confusion.diagonal()[:-1].astype(float)
-    true_pixels = confusion[:, :-1].sum(0).astype(float)
-    union = true_pixels + confusion[:-1, :-1].sum(1) - right
+    right, true_pixels, union = _pixels_of_classes(confusion)
     occurs = true_pixels > 0
     counted = occurs if official else union > 0
     with np.errstate(invalid="ignore"):
@@ -136,10 +134,16 @@ def semantic_results(confusion: np.ndarray, names: Sequence[str], *, official: b
 
 def image_quality(confusion: np.ndarray) -> float:
     """Mean IoU of the classes that an image has or is predicted to have, of its matrix (K + 1, K + 1); nan without."""
-    right = confusion.diagonal()[:-1]
-    union = confusion[:, :-1].sum(0) + confusion[:-1, :-1].sum(1) - right
+    right, _, union = _pixels_of_classes(confusion)
     there = union > 0
     return float((right[there] / union[there]).mean()) if there.any() else float("nan")
+
+
+def _pixels_of_classes(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(K,) right pixels, true pixels, and those that are true or predicted, of each class."""
+    right = confusion.diagonal()[:-1].astype(float)
+    true_pixels = confusion[:, :-1].sum(0).astype(float)
+    return right, true_pixels, true_pixels + confusion[:-1, :-1].sum(1) - right
 
 
 def has_unfounded_classes(confusion: np.ndarray) -> bool:

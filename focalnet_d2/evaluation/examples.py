@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.panoptic_png import panoptic_image
+from focalnet_d2.data.panoptic_png import join_colors, panoptic_image
 
 from .coco_files import write_json
 
@@ -85,7 +85,7 @@ def map_from_text(text: str) -> np.ndarray:
         ValueError: something else.
     """
     try:
-        rgb = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"), np.int32)
+        image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
     except (OSError, TypeError) as error:
         raise ValueError(f"a map of an example cannot be read: {error}.") from error
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    return join_colors(np.asarray(image))
