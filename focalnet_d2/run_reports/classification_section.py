@@ -1,6 +1,5 @@
 """Which classes a classifier takes for which, how sure it is, and its most telling images."""
 
-import json
 from functools import partial
 from html import escape
 from typing import Any
@@ -22,9 +21,8 @@ MOST_CLASSES = 2000  # of which the matrix is made
 
 def classes(run: RunFiles) -> str:
     """Confusions, calibration and a table of the classes; "" where there is no evaluation of a classifier."""
-    if not (run.folder / CONFUSION).is_file():
+    if (content := run.written(CONFUSION)) is None:
         return ""
-    content = json.loads((run.folder / CONFUSION).read_text(encoding="utf-8"))
     names, (images, sums, right) = content["classes"], np.array(content["bins"], float).T
     bins = np.stack([sums / np.maximum(images, 1), right / np.maximum(images, 1), images], axis=1)
     shown = f"<div class=charts>{calibration_figures(bins, what='images', score='probability')}</div>"
@@ -45,7 +43,8 @@ def classes(run: RunFiles) -> str:
 
 
 def _accuracy(run: RunFiles) -> str:
-    content = json.loads((run.folder / COUNTS).read_text(encoding="utf-8"))
+    if (content := run.written(COUNTS)) is None:
+        return ""
     rows = [
         (
             text_cell(name),
@@ -59,10 +58,9 @@ def _accuracy(run: RunFiles) -> str:
 
 def classified_images(run: RunFiles) -> str:
     """The images with the surest wrong and the surest right class."""
-    if not (run.folder / CONFUSION).is_file():
+    if (content := run.written(CONFUSION)) is None:
         return ""
-    names = json.loads((run.folder / CONFUSION).read_text(encoding="utf-8"))["classes"]
-    groups = example_groups(run, TASK, partial(_example, names))
+    groups = example_groups(run, TASK, partial(_example, content["classes"]))
     note = "The wrong ones of which it is most sure, or of all right ones the least sure, and the surest right ones."
     return f"<p class=note>{escape(note)}</p>{example_sheets(groups)}" if groups else ""
 

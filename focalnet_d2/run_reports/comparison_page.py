@@ -13,7 +13,7 @@ from focalnet_d2.utils.atomic_write import write_atomically
 
 from .curves import Points, Progress, metric_curves, progress_of, series
 from .overview import duration, training_seconds
-from .page_frame import made, with_sections
+from .page_frame import made, notes, with_sections
 from .run_files import RunFiles, read_run
 from .settings import differences_between
 
@@ -56,9 +56,8 @@ def comparison_page(runs: Sequence[RunFiles]) -> str:
         }
     )
     title = f"{len(runs)} runs"
-    notes = [f"{name}: {note}" for name, run in named.items() for note in run.notes]
-    said = f"<div class=notes>{''.join(f'<p>{escape(note)}</p>' for note in notes)}</div>" if notes else ""
-    head = f"<h1>{title}</h1><p class=path>{escape(', '.join(named))}</p>{said}"
+    said = [f"{name}: {note}" for name, run in named.items() for note in run.notes]
+    head = f"<h1>{title}</h1><p class=path>{escape(', '.join(named))}</p>{notes(said)}"
     return html_page(f"{title}: comparison", with_sections(head, list(sections)), script=RUN_SCRIPT, style=RUN_STYLE)
 
 

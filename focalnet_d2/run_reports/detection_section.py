@@ -39,7 +39,7 @@ KINDS = {
 
 def detection_sections(run: RunFiles, data: ScoredData) -> Iterator[tuple[str, str]]:
     """A section for boxes and one for masks, and one with images, from the predictions of the last evaluation."""
-    evaluator = next((one for one in data.evaluators if isinstance(one, DetectionEvaluator)), None)
+    evaluator = data.evaluator(DetectionEvaluator)
     file = run.folder / SUBMISSION
     if evaluator is None or not file.is_file() or evaluator.truth.annotations is None:
         return

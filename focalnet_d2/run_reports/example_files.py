@@ -1,6 +1,5 @@
 """The examples that evaluations have written into the folder of a run."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +15,8 @@ def example_groups(run: RunFiles, task: str, make: Callable[[dict[str, Any]], Ex
     Args:
         make: of an entry of the file; KeyError for an image that is no longer there.
     """
-    file = run.folder / EXAMPLES.format(task)
-    if not file.is_file():
+    if (content := run.written(EXAMPLES.format(task))) is None:
         return {}
-    content = json.loads(file.read_text(encoding="utf-8"))
     seen: set[str] = set()
     groups: dict[str, list[Example]] = {}
     for title, name in (("Worst", "worst"), ("Best", "best")):

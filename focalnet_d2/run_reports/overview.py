@@ -11,6 +11,7 @@ from focalnet_d2.reports.line_chart import Line, line_chart
 from focalnet_d2.reports.page import figure, number_cell, table, text_cell, tiles
 
 from .curves import CurveGroup, Progress, curve_colors, curve_groups, progress_of
+from .page_frame import notes
 from .run_files import RunFiles, task_metrics
 from .settings import differences_from_shipped
 
@@ -20,11 +21,8 @@ MOST_CURVES = 10  # in a picture
 def head(run: RunFiles) -> str:
     """Name and state of the run, and its main numbers."""
     place = f"<p class=path>{escape(str(run.folder.absolute()))}</p>"
-    notes = "".join(f"<p>{escape(note)}</p>" for note in run.notes)
-    return (
-        f"<h1>{escape(run.name)}</h1>{place}{tiles(_main_numbers(run))}<p class=verdict>{escape(_state(run))}</p>"
-        + (f"<div class=notes>{notes}</div>" if notes else "")
-    )
+    state = f"<p class=verdict>{escape(_state(run))}</p>"
+    return f"<h1>{escape(run.name)}</h1>{place}{tiles(_main_numbers(run))}{state}{notes(run.notes)}"
 
 
 def _main_numbers(run: RunFiles) -> Iterator[tuple[str, str, str]]:

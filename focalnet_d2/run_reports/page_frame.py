@@ -25,6 +25,11 @@ def anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
+def notes(sentences: Sequence[str]) -> str:
+    """What the head of a page says about files that cannot be read; "" without any."""
+    return f"<div class=notes>{''.join(f'<p>{escape(one)}</p>' for one in sentences)}</div>" if sentences else ""
+
+
 def made(makers: Mapping[str, Callable[[], str]]) -> Iterator[Section]:
     """The sections that their makers give; one that gives "" has none."""
     for title, make in makers.items():

@@ -1,6 +1,5 @@
 """What becomes of panoptic segments, from the counts of an evaluation, and its best and worst images."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -34,10 +33,8 @@ _ON_VOID = "more than half lies where nothing is annotated: it does not count"
 
 def segments(run: RunFiles) -> str:
     """Tables of the fates of segments; "" where there is no panoptic evaluation."""
-    file = run.folder / CONFUSION
-    if not file.is_file():
+    if (content := run.written(CONFUSION)) is None:
         return ""
-    content = json.loads(file.read_text(encoding="utf-8"))
     confusion, names = PanopticConfusion.from_plain(content), content["classes"]
     matched = int(confusion.pairs.diagonal().sum())
     pairs = {MATCHED: matched, CONFUSED: int(confusion.pairs.sum()) - matched}
@@ -81,7 +78,7 @@ def _sizes(confusion: PanopticConfusion) -> str:
 
 def panoptic_images(run: RunFiles, data: ScoredData) -> Iterator[tuple[str, str]]:
     """A section with the best and worst images."""
-    evaluator = next((one for one in data.evaluators if isinstance(one, PanopticEvaluator)), None)
+    evaluator = data.evaluator(PanopticEvaluator)
     if evaluator is None:
         return
     records = {record["image_id"]: record for record in data.records}

@@ -64,6 +64,15 @@ class RunFiles:
         """Whether the last line says that the metric was no longer better (`train.patience`)."""
         return bool(self.lines) and self.lines[-1].get(STOPPED) == self.iterations
 
+    def written(self, name: str) -> dict[str, Any] | None:
+        """What the last evaluation has written into a JSON file; None where there is none.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or holds no JSON object.
+        """
+        path = self.folder / name
+        return _json_object(path) if path.is_file() else None
+
     def evaluations(self) -> list[dict[str, Any]]:
         """The lines that have results; `EVALUATED` of each says after how many iterations."""
         found = []

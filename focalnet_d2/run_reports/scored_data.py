@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from detectron2.evaluation import DatasetEvaluator
 
@@ -13,6 +13,8 @@ from focalnet_d2.engine.own_data import apply_settings, source_of
 from focalnet_d2.engine.preflight import members
 
 from .run_files import RunFiles
+
+Evaluator = TypeVar("Evaluator", bound=DatasetEvaluator)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class ScoredData:
 
     records: Sequence[dict[str, Any]]
     evaluators: list[DatasetEvaluator]
+
+    def evaluator(self, kind: type[Evaluator]) -> Evaluator | None:
+        """The first evaluator of a kind."""
+        return next((one for one in self.evaluators if isinstance(one, kind)), None)
 
 
 @contextmanager

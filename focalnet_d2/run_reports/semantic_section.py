@@ -1,6 +1,5 @@
 """Which classes of pixels are taken for which, and the best and worst images of a semantic evaluation."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -24,10 +23,8 @@ from .scored_data import ScoredData
 
 def pixels(run: RunFiles) -> str:
     """The confusion matrix of pixels; "" where there is no semantic evaluation."""
-    file = run.folder / COUNTS
-    if not file.is_file():
+    if (content := run.written(COUNTS)) is None:
         return ""
-    content = json.loads(file.read_text(encoding="utf-8"))
     counts = np.array(content["confusion"], np.int64)[:-1, :-1].T  # (K, K), rows = true classes
     note = "<p class=note>Shares of the pixels of each true class.</p>"
     return note + confusion_table(counts, content["classes"], rest_columns={}, rest_rows={}, in_percent=True)
@@ -35,8 +32,8 @@ def pixels(run: RunFiles) -> str:
 
 def semantic_images(run: RunFiles, data: ScoredData) -> Iterator[tuple[str, str]]:
     """A section with the best and worst images."""
-    evaluator = next((one for one in data.evaluators if isinstance(one, SemanticEvaluator)), None)
-    if evaluator is None or any(isinstance(one, PanopticEvaluator) for one in data.evaluators):
+    evaluator = data.evaluator(SemanticEvaluator)
+    if evaluator is None or data.evaluator(PanopticEvaluator) is not None:
         return  # panoptic images show the same regions
     records = {record["file_name"]: record for record in data.records}
     groups = example_groups(run, SemanticEvaluator.examples_task, partial(_example, evaluator, records))
