@@ -1,4 +1,4 @@
-"""What every test gets: fixed random numbers, and hypothesis without a clock; and which tests are slow."""
+"""What every test gets: fixed random numbers, and hypothesis without a clock; which tests are slow; a tiny data set."""
 
 import random
 from pathlib import Path
@@ -65,3 +65,12 @@ def fixed_random_numbers():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def tiny_data(tmp_path_factory):
+    """The data set of `tests.tiny_run`, in place of the generated one while the tests of a module run."""
+    from tests.tiny_run import tiny_dataset  # most tests do without what it imports
+
+    with tiny_dataset(tmp_path_factory.mktemp("datasets")) as root:
+        yield root

@@ -43,6 +43,11 @@ def write_boxes(root: Path, *, parts: tuple[str, ...] = ("train", "val"), masks:
     return root
 
 
+def write_masks(root: Path) -> Path:
+    """The boxes with masks."""
+    return write_boxes(root, masks=True)
+
+
 def _corners(x: float, y: float, w: float, h: float) -> list[float]:
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 

@@ -16,8 +16,15 @@ from focalnet_d2 import load_model
 from focalnet_d2.checkpoint import read_checkpoint
 from focalnet_d2.commands import evaluate, train
 from focalnet_d2.data.class_map import ClassMap
-from tests.own_data_folders import write_boxes, write_classes, write_labelled, write_panoptic, write_semantic
-from tests.registered_sets import forgotten_afterwards
+from tests.own_data_folders import (
+    write_boxes,
+    write_classes,
+    write_labelled,
+    write_masks,
+    write_panoptic,
+    write_semantic,
+)
+from tests.registered_sets import registered  # noqa: F401  autouse
 from tests.tiny_run import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,18 +54,6 @@ TINY_OF = {
     "upernet_focalnet_mini_ade20k": (*TINY_BACKBONE, "model.decode_head.dim=8"),
     "classifier_focalnet_mini_folder": (*TINY_BACKBONE, "dataloader.test.mapper.transform.size=32"),
 }
-
-
-def write_masks(root: Path) -> Path:
-    return write_boxes(root, masks=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    """What the runs register is gone after them."""
-    torch.set_num_threads(1)
-    with forgotten_afterwards():
-        yield
 
 
 @pytest.fixture(scope="module")

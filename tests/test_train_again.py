@@ -15,16 +15,10 @@ from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.engine.stopping import Stoppable
 from focalnet_d2.engine.trainer import Trainer
 from focalnet_d2.utils.stop_signals import EXIT_STATUS, RunStopped
-from tests.tiny_run import RECIPE, TINY, tiny_dataset
+from tests.tiny_run import RECIPE, TINY
 
 ROOT = Path(__file__).parents[1]
 TWO = ("train.max_iter=2", "optimizer.weight_decay=0.05")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    with tiny_dataset(tmp_path_factory.mktemp("datasets")) as root:
-        yield root
 
 
 def run(folder, *arguments, settings=TINY):
@@ -33,7 +27,7 @@ def run(folder, *arguments, settings=TINY):
 
 
 @pytest.fixture(scope="module")
-def folder(dataset, tmp_path_factory) -> Path:
+def folder(tiny_data, tmp_path_factory) -> Path:
     """A run of 2 iterations; the tests below go on with it one after the other."""
     folder = tmp_path_factory.mktemp("again")
     run(folder, *TWO)
@@ -124,7 +118,7 @@ def test_a_start_that_failed_does_not_lose_the_run_to_overwrite(folder):
     assert {**contents(folder), "log.txt": b""} == {**before, "log.txt": b""}
 
 
-def test_a_run_without_a_checkpoint_starts_again(dataset, tmp_path, monkeypatch):
+def test_a_run_without_a_checkpoint_starts_again(tiny_data, tmp_path, monkeypatch):
     def fail(self):
         raise KeyboardInterrupt
 
@@ -151,7 +145,7 @@ def interrupt(patch, signum: int, owner: object, name: str, when: Callable[[obje
     patch.setattr(owner, name, interrupted)
 
 
-def test_stopped_by_signals_and_resumed_equals_uninterrupted(dataset, tmp_path, monkeypatch):
+def test_stopped_by_signals_and_resumed_equals_uninterrupted(tiny_data, tmp_path, monkeypatch):
     """Twice by SIGTERM in a step, and by others in an evaluation that is made up for, in the last one, at the start."""
     settings = ("train.max_iter=4", "train.eval_period=2", "train.ema.enabled=True")
     run(tmp_path / "one", *settings)
@@ -179,7 +173,7 @@ def test_stopped_by_signals_and_resumed_equals_uninterrupted(dataset, tmp_path, 
         assert numbers.items() <= two[iteration].items()
 
 
-def test_several_processes_agree_to_stop(dataset, tmp_path):
+def test_several_processes_agree_to_stop(tiny_data, tmp_path):
     """Only the process that started them gets the signal, when it sees a checkpoint."""
     settings = ("train.max_iter=100000", "train.checkpoint_period=1", "train.keep_checkpoints=1")
     command = [sys.executable, "train_net.py", "--config-file", RECIPE, *TINY, *settings, "--num-processes", "2"]

@@ -18,12 +18,6 @@ TINY = (
 IN_EPOCHS = ("train.eval_epochs=1", "train.checkpoint_epochs=1", "train.warmup_epochs=0.5")
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    with tiny_dataset(tmp_path_factory.mktemp("datasets")) as root:
-        yield root
-
-
 def run(folder: Path, *arguments: str, recipe: str | Path = RECIPE, settings=TINY) -> None:
     torch.set_num_threads(1)
     train_net.main(["--config-file", str(recipe), *settings, f"train.output_dir={folder}", *arguments])
@@ -39,7 +33,7 @@ def have_same_weights(*folders: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def finished(dataset, tmp_path_factory) -> Path:
+def finished(tiny_data, tmp_path_factory) -> Path:
     """3 epochs of 4 images at batch 3."""
     folder = tmp_path_factory.mktemp("epochs") / "run"
     run(folder, "train.epochs=3", *IN_EPOCHS)
@@ -64,7 +58,7 @@ def test_recipe_yaml_keeps_what_was_typed_and_gives_the_same_run(finished, tmp_p
     assert have_same_weights(tmp_path, finished)
 
 
-def test_resuming_with_more_epochs_makes_the_run_longer(dataset, tmp_path):
+def test_resuming_with_more_epochs_makes_the_run_longer(tiny_data, tmp_path):
     long, step = tmp_path / "long", tmp_path / "step"
     rates = ("lr_multiplier.values=[1,1]",)  # a schedule would stretch with the run
     run(long, "train.epochs=3", "train.eval_period=0", *rates)
@@ -80,7 +74,7 @@ def test_resuming_with_more_epochs_makes_the_run_longer(dataset, tmp_path):
     assert "train.epochs" not in (step / "run.json").read_text()
 
 
-def test_resuming_on_other_images_says_so(dataset, tmp_path):
+def test_resuming_on_other_images_says_so(tiny_data, tmp_path):
     run(tmp_path / "run", "train.epochs=1", "train.eval_period=0")
     with tiny_dataset(tmp_path / "fewer") as root:
         file = root / "generated" / "annotations" / "instances_train.json"
@@ -94,7 +88,7 @@ def test_resuming_on_other_images_says_so(dataset, tmp_path):
     assert "6 epochs of 2 images at batch 3" in log
 
 
-def test_a_run_that_is_not_getting_better_ends_as_a_complete_one(dataset, tmp_path):
+def test_a_run_that_is_not_getting_better_ends_as_a_complete_one(tiny_data, tmp_path):
     """Its AP is 0 at each evaluation."""
     run(tmp_path, "train.epochs=6", "train.eval_epochs=1", "train.patience=1")
     log = (tmp_path / "log.txt").read_text()

@@ -10,13 +10,7 @@ from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.engine import jobs
 from focalnet_d2.engine.trainer import NAN_REPORT, NonFiniteError, Trainer
-from tests.tiny_run import RECIPE, TINY, tiny_dataset
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    with tiny_dataset(tmp_path_factory.mktemp("datasets")) as root:
-        yield root
+from tests.tiny_run import RECIPE, TINY
 
 
 def run(folder, *arguments, recipe=RECIPE):
@@ -25,7 +19,7 @@ def run(folder, *arguments, recipe=RECIPE):
 
 
 @pytest.fixture(scope="module")
-def finished(dataset, tmp_path_factory):
+def finished(tiny_data, tmp_path_factory):
     """A run of 6 iterations with checkpoints, evaluation and averaged weights on the way."""
     folder = tmp_path_factory.mktemp("finished")
     run(folder, *LONG)
@@ -90,7 +84,7 @@ def test_the_written_recipe_runs_again(finished, tmp_path):
     assert set(results) == {"bbox"}
 
 
-def test_interrupted_at_step_5_and_resumed_equals_uninterrupted(finished, dataset, tmp_path, monkeypatch):
+def test_interrupted_at_step_5_and_resumed_equals_uninterrupted(finished, tiny_data, tmp_path, monkeypatch):
     step = Trainer.run_step
 
     def interrupted(self):
@@ -113,13 +107,13 @@ def test_interrupted_at_step_5_and_resumed_equals_uninterrupted(finished, datase
     assert (one["iteration"], other["iteration"]) == (6, 6)
 
 
-def test_evaluation_on_the_way_changes_nothing(finished, dataset, tmp_path):
+def test_evaluation_on_the_way_changes_nothing(finished, tiny_data, tmp_path):
     run(tmp_path, *LONG, "train.eval_period=0")
     one, other = (torch.load(folder / "model_final.pth", weights_only=True)["model"] for folder in (finished, tmp_path))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(dataset, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(tiny_data, tmp_path, monkeypatch):
     forward = jobs.build_model
 
     def noised(recipe):
@@ -150,7 +144,7 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(dataset, tmp
     assert not (tmp_path / "model_final.pth").exists()
 
 
-def test_bf16_and_accumulation_on_the_cpu(dataset, tmp_path):
+def test_bf16_and_accumulation_on_the_cpu(tiny_data, tmp_path):
     run(tmp_path, "train.amp=bf16", "train.accumulation=4", "train.max_iter=1")
     saved = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert all(value.dtype is torch.float32 for value in saved.values() if value.is_floating_point())
@@ -163,12 +157,12 @@ def test_unknown_key_is_refused_before_anything_starts(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("--eval-only",), ()])
-def test_missing_weights_are_named(dataset, tmp_path, arguments):
+def test_missing_weights_are_named(tiny_data, tmp_path, arguments):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         run(tmp_path, *arguments, "train.init_checkpoint=nowhere.pth")
 
 
-def test_evaluation_without_weights_is_refused(dataset, tmp_path):
+def test_evaluation_without_weights_is_refused(tiny_data, tmp_path):
     with pytest.raises(RecipeError, match=r"train\.init_checkpoint=FILE"):
         run(tmp_path, "--eval-only")
 
@@ -180,7 +174,7 @@ def test_truncated_weights_are_named(finished, tmp_path):
         run(tmp_path, "--eval-only", f"train.init_checkpoint={path}")
 
 
-def test_a_backbone_alone_may_start_a_training_but_not_be_evaluated(finished, dataset, tmp_path):
+def test_a_backbone_alone_may_start_a_training_but_not_be_evaluated(finished, tiny_data, tmp_path):
     weights = read_checkpoint(finished / "model_final.pth")["model"]
     prefix = "backbone.bottom_up."
     backbone = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -192,17 +186,17 @@ def test_a_backbone_alone_may_start_a_training_but_not_be_evaluated(finished, da
     assert (tmp_path / "trained" / "model_final.pth").exists()
 
 
-def test_missing_data_are_named(dataset, tmp_path):
+def test_missing_data_are_named(tiny_data, tmp_path):
     with pytest.raises(FileNotFoundError, match="DETECTRON2_DATASETS"):
         run(tmp_path, "dataloader.train.dataset.names=balloon_train")
 
 
-def test_resume_without_a_checkpoint_is_refused(dataset, tmp_path):
+def test_resume_without_a_checkpoint_is_refused(tiny_data, tmp_path):
     with pytest.raises(FileNotFoundError, match="found no checkpoint"):
         run(tmp_path, "--resume")
 
 
-def test_settings_may_stand_between_the_options(dataset, tmp_path):
+def test_settings_may_stand_between_the_options(tiny_data, tmp_path):
     with pytest.raises(RecipeError, match=r"train\.nonsense"):
         train_net.main(["train.nonsense=1", "--config-file", RECIPE, "--eval-only", "train.seed=1"])
 

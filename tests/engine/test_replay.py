@@ -13,16 +13,10 @@ from focalnet_d2.checkpoint import read_checkpoint, save_checkpoint
 from focalnet_d2.commands import replay
 from focalnet_d2.engine.nonfinite import NonFiniteError, kept_files
 from focalnet_d2.engine.replay import find_kept
-from tests.tiny_run import RECIPE, TINY, tiny_dataset
+from tests.tiny_run import RECIPE, TINY
 
 ROOT = Path(__file__).parents[2]
 DIVERGING = ("optimizer.lr=1e30", "train.clip_norm=0")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    with tiny_dataset(tmp_path_factory.mktemp("datasets")) as root:
-        yield root
 
 
 def diverge(folder, *settings, iteration: int = 1) -> str:
@@ -43,7 +37,7 @@ def lines_of(capsys, *arguments) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def diverged(dataset, tmp_path_factory):
+def diverged(tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "diverged"
     message = diverge(folder, *DIVERGING)
     assert f"`focalnet-d2 replay {folder}` does it again" in message
@@ -60,20 +54,20 @@ def test_the_losses_come_again_bit_for_bit_and_the_first_module_is_named(diverge
     assert re.search(r"forward: backbone\S* \(\w+\) makes \w+ \(\d+ of \d+ numbers\) from inputs between ", lines)
 
 
-def test_precision_and_accumulation_are_those_of_the_run(dataset, tmp_path, capsys):
+def test_precision_and_accumulation_are_those_of_the_run(tiny_data, tmp_path, capsys):
     diverge(tmp_path, *DIVERGING, "train.amp=bf16", "train.accumulation=2", "train.ema.enabled=True")
     assert read_checkpoint(find_kept(tmp_path))["averaged"] is not None
     status, lines = lines_of(capsys, tmp_path, "--iteration", 1)
     assert status == 0, lines
 
 
-def test_weights_of_classes_are_those_of_the_run(dataset, tmp_path, capsys):
+def test_weights_of_classes_are_those_of_the_run(tiny_data, tmp_path, capsys):
     diverge(tmp_path, "train.class_weights={left:3e38}", iteration=0)  # a sum of which is infinity
     status, lines = lines_of(capsys, tmp_path)
     assert status == 0, lines
 
 
-def test_a_planted_fault_is_found_in_a_recipe_that_is_trusted(dataset, tmp_path, capsys):
+def test_a_planted_fault_is_found_in_a_recipe_that_is_trusted(tiny_data, tmp_path, capsys):
     target = "model.position_embedding._target_=tests.engine.planted.FailingEncoding"
     diverge(tmp_path, target, "--trust")
     status, lines = lines_of(capsys, tmp_path)

@@ -19,8 +19,11 @@ from focalnet_d2.engine.preflight import read_data
 from focalnet_d2.engine.run import build_model
 from focalnet_d2.engine.validation_loss import ValidationLoss, build_mapper, losses_mode
 from focalnet_d2.modeling.upernet.model import takes_statistics
-from tests.own_data_folders import write_boxes, write_classes, write_panoptic, write_semantic
-from tests.registered_sets import forgotten_afterwards
+from tests.own_data_folders import write_boxes, write_classes, write_masks, write_panoptic, write_semantic
+from tests.registered_sets import (
+    forgotten_afterwards,
+    registered,  # noqa: F401  autouse
+)
 from tests.test_own_data_runs import DINO, LOADERS, TINY_BACKBONE, TINY_OF
 
 MASK2FORMER, UPERNET = "mask2former_focalnet_mini_quickstart", "upernet_focalnet_mini_ade20k"
@@ -35,17 +38,6 @@ RUN = (
     *("train.device=cpu", "train.max_iter=3", "train.eval_period=1", "train.checkpoint_period=1", "train.log_period=1"),
     *("train.amp=off", "train.keep_checkpoints=0", "train.report=False"),
 )
-
-
-def write_masks(root: Path) -> Path:
-    return write_boxes(root, masks=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    torch.set_num_threads(1)
-    with forgotten_afterwards():
-        yield
 
 
 @pytest.fixture(scope="module")

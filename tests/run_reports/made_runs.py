@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from detectron2.structures import Boxes, Instances
+
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import load_recipe, recipe_to_yaml
 from focalnet_d2.engine.own_data import apply_settings
@@ -12,6 +15,7 @@ from focalnet_d2.engine.preflight import members
 from focalnet_d2.engine.run_folder import RunIdentity
 from focalnet_d2.evaluation.report import write_results
 from focalnet_d2.evaluation.streaming import CountingEvaluator
+from tests.own_data_folders import BOXES, SIZE
 
 ITERATIONS, PERIOD = 40, 20
 
@@ -35,6 +39,15 @@ def made_run(folder: Path, recipe_name: str, root: Path, predict: Callable[[dict
     best = {"metric": metric, "value": results[task][name], "iteration": PERIOD}
     (folder / "best.json").write_text(json.dumps(best))
     return folder
+
+
+def found_boxes(record: dict) -> dict[str, Any]:
+    """The first class is found in every image, the second in none: a box of the first class is there instead."""
+    (x, y, w, h), (x2, y2, w2, h2) = BOXES[4], BOXES[9]
+    result = Instances((SIZE, SIZE))
+    result.pred_boxes = Boxes(torch.tensor([[x, y, x + w, y + h], [x2, y2, x2 + w2, y2 + h2]], dtype=torch.float32))
+    result.scores, result.pred_classes = torch.tensor([0.9, 0.9]), torch.tensor([0, 0])
+    return {"instances": result}
 
 
 def evaluated(recipe: Any, predict: Callable[[dict], dict[str, Any]]) -> dict[str, dict[str, float]]:

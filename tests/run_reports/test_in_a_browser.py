@@ -1,24 +1,15 @@
 """Pages in a real browser: nothing to complain about, nothing asked for, pictures drawn, no scrolling sidewards."""
 
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
 
 from focalnet_d2.run_reports.comparison_page import write_comparison_page
 from focalnet_d2.run_reports.run_page import write_run_page
-from tests.own_data_folders import SIZE, write_boxes
+from tests.own_data_folders import write_boxes
 from tests.registered_sets import forgotten_afterwards
 from tests.run_reports.browser import PROGRAM, running_browser
-from tests.run_reports.made_runs import made_run
+from tests.run_reports.made_runs import found_boxes, made_run
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
-
-
-def found_boxes(record):
-    result = Instances((SIZE, SIZE))
-    result.pred_boxes = Boxes(torch.tensor([[4.0, 6.0, 24.0, 36.0], [30.0, 8.0, 60.0, 30.0]]))
-    result.scores, result.pred_classes = torch.tensor([0.9, 0.4]), torch.tensor([0, 0])
-    return {"instances": result}
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,11 @@ from focalnet_d2.data.semantic_labels import read_record_labels
 from focalnet_d2.run_reports.run_files import read_run
 from focalnet_d2.run_reports.run_page import run_page
 from tests.own_data_folders import BOXES, SIZE, write_classes, write_panoptic, write_semantic
-from tests.registered_sets import forgotten_afterwards
+from tests.registered_sets import registered  # noqa: F401  autouse
 from tests.run_reports.made_runs import made_run
 from tests.run_reports.pages import Page
 
 pytest.importorskip("hotcoco", reason="hotcoco counts kinds of errors")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    with forgotten_afterwards():
-        yield
 
 
 def page_of(folder):

@@ -6,27 +6,17 @@ import re
 import numpy as np
 import pytest
 import torch
-from detectron2.structures import Boxes, Instances
 
 from focalnet_d2.commands.main import main
 from focalnet_d2.engine.environment import note_end, note_start
 from focalnet_d2.run_reports.run_files import read_run
 from focalnet_d2.run_reports.run_page import report_finished_run, run_page, write_run_page
-from tests.own_data_folders import BOXES, SIZE, write_boxes
+from tests.own_data_folders import write_boxes
 from tests.registered_sets import forgotten_afterwards
-from tests.run_reports.made_runs import ITERATIONS, made_run
+from tests.run_reports.made_runs import ITERATIONS, found_boxes, made_run
 from tests.run_reports.pages import Page
 
 pytest.importorskip("hotcoco", reason="hotcoco counts kinds of errors")
-
-
-def found_boxes(record):
-    """The first class is found in every image, the second in none: a box of the first class is there instead."""
-    (x, y, w, h), (x2, y2, w2, h2) = BOXES[4], BOXES[9]
-    result = Instances((SIZE, SIZE))
-    result.pred_boxes = Boxes(torch.tensor([[x, y, x + w, y + h], [x2, y2, x2 + w2, y2 + h2]], dtype=torch.float32))
-    result.scores, result.pred_classes = torch.tensor([0.9, 0.9]), torch.tensor([0, 0])
-    return {"instances": result}
 
 
 @pytest.fixture(scope="module")
