@@ -32,8 +32,9 @@ def write_run_page(folder: str | Path, path: str | Path | None = None) -> Path:
         FileNotFoundError: the folder holds nothing of a run.
         OSError: the page cannot be written.
     """
-    path = Path(folder) / REPORT if path is None else Path(path)
-    write_atomically(path, run_page(read_run(folder)))
+    run = read_run(folder)
+    path = run.folder / REPORT if path is None else Path(path)
+    write_atomically(path, run_page(run))
     return path
 
 

@@ -120,6 +120,13 @@ def test_a_missing_or_damaged_file_leaves_the_rest(run, tmp_path, name, content)
         assert f"{ITERATIONS}" in page.sections[""]
 
 
+def test_the_page_of_a_folder_below_home_lies_in_it(run, tmp_path, monkeypatch):
+    folder = copied(run, tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write_run_page(f"~/{folder.name}") == folder / "report.html"
+    assert (folder / "report.html").is_file()
+
+
 def test_data_that_are_gone_leave_a_sentence(run, tmp_path):
     folder = copied(run, tmp_path)
     recipe = (folder / "recipe.yaml").read_text()
