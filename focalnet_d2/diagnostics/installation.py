@@ -5,7 +5,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -136,13 +136,17 @@ def check_recipes() -> list[Check]:
     return [Check("recipes", OK, f"{len(names)} in {recipe_folder()}")]
 
 
+# What each extra is for; those that only this project's own tests and checks need are left out.
 EXTRAS = {
     "predict": "pictures of predictions, videos",
     "tracking": "numbers of objects through videos",
     "geo": "georeferenced images",
     "export": "ONNX and OpenVINO files",
+    "runtime": "exported models without torch",
     "fast-eval": "faster reading and scoring",
     "classification": "augmentation of classifiers",
+    "wandb": "train.loggers=[wandb]",
+    "mlflow": "train.loggers=[mlflow]",
     "test-time-augmentation": "fusion of boxes of several scales",
 }
 
@@ -154,11 +158,15 @@ def check_extras() -> list[Check]:
     except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
         return []
     optional = [one for one in map(Requirement, lines) if one.marker and not one.marker.evaluate({"extra": ""})]
-    return [_check_extra(extra, purpose, optional) for extra, purpose in EXTRAS.items()]
+    wanted = {
+        extra: [one.name for one in optional if one.marker and one.marker.evaluate({"extra": extra})] for extra in EXTRAS
+    }
+    # An editable install may be older than an extra.
+    return [_check_extra(extra, names) for extra, names in wanted.items() if names]
 
 
-def _check_extra(extra: str, purpose: str, optional: Iterable[Requirement]) -> Check:
-    names = [one.name for one in optional if one.marker and one.marker.evaluate({"extra": extra})]
+def _check_extra(extra: str, names: Sequence[str]) -> Check:
+    purpose = EXTRAS[extra]
     if absent := [name for name in names if not installed_version(name)]:
         without = f"{', '.join(absent)} missing: no {purpose}"
         return Check(extra, FALLBACK, without, f"pip install 'focalnet-d2[{extra}]'")

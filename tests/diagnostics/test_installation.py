@@ -1,5 +1,8 @@
 """Checks of what is installed, each on a made-up installation."""
 
+import configparser
+from pathlib import Path
+
 import pytest
 from packaging.requirements import Requirement
 
@@ -78,3 +81,9 @@ def test_an_extra_that_is_missing_is_said_with_its_command(monkeypatch):
     assert (checks["geo"].status, checks["predict"].status) == (FALLBACK, OK)
     assert checks["geo"].detail == "rasterio missing: no georeferenced images"
     assert checks["geo"].fix == "pip install 'focalnet-d2[geo]'"
+
+
+def test_every_extra_of_users_is_looked_at():
+    parser = configparser.ConfigParser()
+    parser.read(Path(__file__).parents[2] / "setup.cfg", encoding="utf-8")
+    assert set(parser["options.extras_require"]) == {*installation.EXTRAS, "test", "lint"}
