@@ -158,11 +158,12 @@ def check_extras() -> list[Check]:
     except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
         return []
     optional = [one for one in map(Requirement, lines) if one.marker and not one.marker.evaluate({"extra": ""})]
-    wanted = {
-        extra: [one.name for one in optional if one.marker and one.marker.evaluate({"extra": extra})] for extra in EXTRAS
-    }
-    # An editable install may be older than an extra.
-    return [_check_extra(extra, names) for extra, names in wanted.items() if names]
+    wanted = {extra: _names(optional, extra) for extra in EXTRAS}
+    return [_check_extra(extra, names) for extra, names in wanted.items() if names]  # an old install may lack some
+
+
+def _names(optional: Iterable[Requirement], extra: str) -> list[str]:
+    return [one.name for one in optional if one.marker and one.marker.evaluate({"extra": extra})]
 
 
 def _check_extra(extra: str, names: Sequence[str]) -> Check:
