@@ -13,15 +13,15 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.image_sources import ONE_IMAGE, InputImage, image_in_memory
+from focalnet_d2.data.image_sources import InputImage, image_in_memory
 from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
 from focalnet_d2.data.result_documents import Segment
-from focalnet_d2.inference.image_files import file_path, image_files, refuse_folder
+from focalnet_d2.inference.given_images import image_path, results_of
 from focalnet_d2.inference.options import check_options
 from focalnet_d2.utils.attempts import raising
 
@@ -84,12 +84,7 @@ class ExportedModel:
         Raises:
             FileNotFoundError, ValueError, TypeError: an image cannot be read; the message names it.
         """
-        if isinstance(images, str | os.PathLike):
-            files = image_files(images)
-            return next(self.stream(files)) if files == [file_path(images)] else list(self.stream(files))
-        if isinstance(images, ONE_IMAGE) or not isinstance(images, Iterable):
-            return next(self.stream([cast(ImageSource, images)]))
-        return list(self.stream(images))
+        return results_of(images, self.stream)
 
     def stream(self, images: Iterable[ImageSource]) -> Iterator[Result]:
         """Results one after another, in the order of the images, for more of them than fit into memory.
@@ -208,8 +203,7 @@ def read_image(source: ImageSource, channel_order: str) -> InputImage:
     """
     if not isinstance(source, str | os.PathLike):
         return image_in_memory(source, channel_order)
-    path = file_path(source)
-    refuse_folder(path)
+    path = image_path(source)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

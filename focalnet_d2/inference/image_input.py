@@ -25,8 +25,7 @@ from focalnet_d2.data.image_sources import (
     image_in_memory,
 )
 
-from .image_files import file_path, refuse_folder
-from .video import is_video
+from .given_images import image_path
 
 ImageSource = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
 
@@ -44,10 +43,7 @@ def read_input(source: ImageSource, channel_order: str = "RGB") -> InputImage:
     """
     check_channel_order(channel_order)
     if isinstance(source, str | os.PathLike):
-        path = file_path(source)
-        refuse_folder(path)
-        if is_video(path):
-            raise ValueError(f"{path} is a video where one image is wanted: name an image, or give the video alone.")
+        path = image_path(source)
         return InputImage(read_image(str(path)), str(path), path)
     if isinstance(source, Tensor):
         return _from_tensor(source, channel_order)

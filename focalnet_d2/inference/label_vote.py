@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .tile_grid import Tile, tile_weights
 
@@ -29,13 +30,14 @@ class LabelVote:
 
     Args:
         size: (H, W) of the image.
+        dtype: of the result.
 
     Attributes:
-        labels: (H, W) int16; complete after `finish`. Label 0 is none; it wins only where every vote is for it.
+        labels: (H, W); complete after `finish`. Label 0 is none; it wins only where every vote is for it.
     """
 
-    def __init__(self, size: tuple[int, int]):
-        self.labels = np.zeros(size, np.int16)
+    def __init__(self, size: tuple[int, int], dtype: DTypeLike = np.int16):
+        self.labels = np.zeros(size, dtype)
         self._size = size
         self._decided = 0  # rows
         self._open: list[_Ballot] = []
@@ -50,7 +52,7 @@ class LabelVote:
         self._open.append(_Ballot(tile, labels.astype(np.int16), scores))
 
     def finish(self) -> np.ndarray:
-        """Decide what is left: (H, W) int16."""
+        """Decide what is left: (H, W)."""
         self._decide(self.labels.shape[0])
         return self.labels
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import ImageFont
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects
 
 Place = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 WIDEST = 0.35  # of the width of the picture, for the text of one label
@@ -87,8 +87,10 @@ def middles_of_regions(regions: np.ndarray, count: int) -> list[tuple[float, flo
     first_row, first_column = (min(step // 2, side - 1) for side in regions.shape)  # of an image thinner than a step
     small = regions[first_row::step, first_column::step]
     middles = []
-    for index in range(count):
-        depth = cast(np.ndarray, distance_transform_edt(np.pad(small == index, 1)))[1:-1, 1:-1]
+    for index, place in enumerate(find_objects(small + 1, count)):
+        rows, columns = place or (slice(0, 1), slice(0, 1))
+        depth = cast(np.ndarray, distance_transform_edt(np.pad(small[rows, columns] == index, 1)))[1:-1, 1:-1]
         y, x = np.unravel_index(depth.argmax(), depth.shape)
-        middles.append(((x + 0.5) * step, (y + 0.5) * step, max(float(depth[y, x]) - 0.5, 0.0) * step))
+        middle = ((columns.start + x + 0.5) * step, (rows.start + y + 0.5) * step)
+        middles.append((*middle, max(float(depth[y, x]) - 0.5, 0.0) * step))
     return middles

@@ -22,6 +22,7 @@ from focalnet_d2.utils.folder_lock import folder_lock
 
 from .image_files import LOCK_FILE, named_files, names_too_long
 from .output_kinds import Kind, choose_kinds
+from .prediction import Prediction
 from .prediction_counts import PredictionCounts
 from .predictor import Predictor
 from .tiles import TileSettings
@@ -174,17 +175,22 @@ class _Work:
 
     def _images(self, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
         attempts = self.predictor.attempts(files.values())
-        for name, attempt in zip(self.progress(files, len(files), "images"), attempts):
-            if isinstance(attempt, Exception):
-                yield name, str(attempt)
-                continue
-            try:
-                for kind in self.kinds:
-                    kind.save(attempt, self.job.out / name)
-            except OSError as error:
-                yield name, names_too_long(error, files[name])
-            else:
-                self.counts.add(attempt)
+        for name in self.progress(files, len(files), "images"):
+            # Nothing here refers to the results of an image while the next one, which may be as large, is predicted.
+            if failure := self._save(next(attempts), name, files[name]):
+                yield name, failure
+
+    def _save(self, attempt: Prediction | Exception, name: str, file: Path) -> str | None:
+        """Write the results of an image; where that cannot be done, why."""
+        if isinstance(attempt, Exception):
+            return str(attempt)
+        try:
+            for kind in self.kinds:
+                kind.save(attempt, self.job.out / name)
+        except OSError as error:
+            return names_too_long(error, file)
+        self.counts.add(attempt)
+        return None
 
     def _videos(self, files: dict[str, Path]) -> Iterator[tuple[str, str]]:
         job = self.job

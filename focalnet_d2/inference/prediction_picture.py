@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # prediction.py imports this module
 SHORTEST, LONGEST = 400, 2000  # pixels: a smaller image is enlarged to the first, unless it gets longer than the second
 OPACITY = 0.45  # of the color that a region is filled with
 BEST_CLASSES = 3  # of a classifier
+_ROWS = 256  # that are filled at a time: supervision takes 60 bytes for each pixel
 BRIGHT = 140  # of 255: on colors above it, text is dark
 INK: Color = (20, 22, 28)
 PAPER: Color = (255, 255, 255)
@@ -55,12 +56,10 @@ def draw_prediction(prediction: "Prediction", font: str | os.PathLike | None = N
 
 
 def _places_in(ids: np.ndarray, panoptic_map: np.ndarray) -> np.ndarray:
-    """(H, W) places of the segment ids in their list, -1 for those that are not in it."""
-    if not len(ids):
-        return np.full(panoptic_map.shape, -1)
-    order = np.argsort(ids)
-    found = np.searchsorted(ids[order], panoptic_map).clip(max=len(ids) - 1)
-    return np.where(ids[order][found] == panoptic_map, order[found], -1)
+    """(H, W) int32 places of the segment ids in their list, -1 for those that are not in it."""
+    places = np.full(max(panoptic_map.max(), ids.max(initial=0)) + 1, -1, np.int32)
+    places[ids] = np.arange(len(ids))
+    return places[panoptic_map]
 
 
 class _Label(NamedTuple):
@@ -147,7 +146,7 @@ class _Canvas:
         boxes = found.boxes.astype(np.float64) * self.scale
         order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
         if found.masks is not None:
-            regions = np.full(found.size, -1)
+            regions = np.full(found.size, -1, np.int32)
             for index in order.tolist():
                 regions[np.asarray(found.masks[index])] = index
             self._fill(regions, class_ids)
@@ -168,7 +167,7 @@ class _Canvas:
     def _fill(self, regions: np.ndarray, class_ids: Sequence[int]) -> np.ndarray:
         """Fill and outline the regions of (H, W); their XYXY boxes (N, 4) in pixels of the canvas."""
         sv = self.library
-        enlarged = Image.fromarray(regions.astype(np.int32)).resize(self.size, Image.Resampling.NEAREST)
+        enlarged = Image.fromarray(regions.astype(np.int32, copy=False)).resize(self.size, Image.Resampling.NEAREST)
         numbers = np.asarray(enlarged) + 1
         palette = sv.ColorPalette(self.colors)
         edges = _edges(numbers, max(1, round(self.line / 2)))
@@ -178,12 +177,14 @@ class _Canvas:
             if place is None:
                 continue
             rows, columns = place
-            inside = numbers[place] == index + 1
-            around, class_id = np.array([[0, 0, *inside.shape[::-1]]], np.float32), np.array([class_ids[index]])
-            for annotator, mask in ((fill, inside), (outline, inside & edges[place])):
-                region = sv.Detections(around, mask[None], class_id=class_id)
-                self.pixels[place] = annotator.annotate(self.pixels[place].copy(), region)
             boxes[index] = columns.start, rows.start, columns.stop, rows.stop
+            for top in range(rows.start, rows.stop, _ROWS):
+                part = (slice(top, min(top + _ROWS, rows.stop)), columns)
+                inside = numbers[part] == index + 1
+                around, class_id = np.array([[0, 0, *inside.shape[::-1]]], np.float32), np.array([class_ids[index]])
+                for annotator, mask in ((fill, inside), (outline, inside & edges[part])):
+                    region = sv.Detections(around, mask[None], class_id=class_id)
+                    self.pixels[part] = annotator.annotate(self.pixels[part].copy(), region)
         return boxes
 
     def _outline_boxes(self, boxes: np.ndarray, class_ids: np.ndarray) -> None:

@@ -10,20 +10,20 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
-from focalnet_d2.data.image_sources import ONE_IMAGE
 from focalnet_d2.data.pixels import in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 from focalnet_d2.utils.attempts import raising
 
-from .image_files import file_path, image_files
+from .given_images import results_of
+from .image_files import file_path
 from .image_input import ImageSource, InputImage, read_input
 from .options import check_options
 from .prediction import Prediction, read_result
@@ -111,14 +111,7 @@ class Predictor:
         """
         if isinstance(images, str | os.PathLike) and is_video(images):
             return list(self.video(images))
-        if isinstance(images, str | os.PathLike):
-            files = image_files(images)
-            if files != [file_path(images)]:
-                return list(self.stream(files))
-            return next(self.stream(files))
-        if isinstance(images, (*ONE_IMAGE, Tensor)) or not isinstance(images, Iterable):
-            return next(self.stream([cast(ImageSource, images)]))
-        return list(self.stream(images))
+        return results_of(images, self.stream)
 
     def stream(self, images: Iterable[ImageSource | InputImage]) -> Iterator[Prediction]:
         """Predictions one after another, in the order of the images, for more of them than fit into memory.

@@ -21,7 +21,7 @@ from .stitching import Box, TileObject, margin, stitch
 from .tile_grid import Tile, tile_grid
 
 VISIBLE = 0.5  # share of a thing that others, painted before, must leave free, or it is seen as one of them again
-_ROWS = 1024  # of a map that are counted at a time
+_ROWS = 256  # of a map that are counted at a time
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Collected:
             self.has_boxes, self.has_masks = True, prediction.masks is not None
             self.objects += self._objects(tile, prediction)
         if prediction.panoptic_map is not None:
-            self.stuff = self.stuff or LabelVote(self.size)
+            self.stuff = self.stuff or LabelVote(self.size, np.int32)  # becomes the panoptic map
             self.stuff.add(tile, *_stuff_votes(prediction))
             self.things += self._things(tile, prediction)
         if prediction.semantic_map is not None:
@@ -130,8 +130,7 @@ class _Collected:
             found = replace(found, **self._stitched_objects())
         if self.stuff is not None:
             things = stitch(self.things, self.tiles, self.size)
-            stuff, self.stuff = self.stuff.finish().astype(np.int32), None
-            labels, segments = compose_panoptic(stuff, things, len(classes.classes))
+            labels, segments = compose_panoptic(self.stuff.finish(), things, len(classes.classes))
             found = replace(found, panoptic_map=labels, segments=segments)
         if self.semantic is not None:
             semantic = self.semantic.finish()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from focalnet_d2.commands.main import main
 from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.export.formats import FORMATS
-from focalnet_d2.inference import trained
+from focalnet_d2.inference import predictor, trained
 from focalnet_d2.inference.image_files import LOCK_FILE
 from focalnet_d2.inference.predictor import Predictor
 from focalnet_d2.utils import warnings_once
@@ -286,3 +287,17 @@ def test_names_that_differ_in_capital_letters_alone(images, tmp_path, capsys):
     assert "where small and capital letters are the same" in printed
     (tmp_path / "out" / LOCK_FILE.upper()).unlink()
     assert main(command) == 0
+
+
+def test_results_are_let_go_before_those_of_the_next_image_are_made(checkpoint, images, tmp_path, monkeypatch):
+    read_result, made, still_there = predictor.read_result, [], []
+
+    def reading(*arguments, **options):
+        still_there.append([one() for one in made if one() is not None])
+        found = read_result(*arguments, **options)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(predictor, "read_result", reading)
+    assert main(["predict", checkpoint, str(images), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert still_there == [[], []]

@@ -1,10 +1,7 @@
-"""What comes as images, and what a runtime gives that is no number, with a network that is made up."""
-
-import io
+"""What a runtime gives that is no number, with a network that is made up."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.export import runtime
@@ -31,18 +28,3 @@ def test_values_that_are_no_numbers_are_an_error_of_their_image_alone(monkeypatc
     assert found[0].class_scores.argmax() == 1
     with pytest.raises(ValueError, match="NaN or infinite"):
         model(black)
-
-
-def test_several_images_come_as_a_list_a_folder_or_a_pattern(monkeypatch, tmp_path):
-    monkeypatch.setattr(runtime, "open_session", lambda path, **options: Session())
-    model = runtime.ExportedModel("m.onnx")
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (6, 4), "white").save(tmp_path / name)
-    for several in (tmp_path, str(tmp_path / "*.png"), [tmp_path / "a.png", tmp_path / "b.png"]):
-        assert [found.path.name for found in model(several)] == ["a.png", "b.png"]
-    content = (tmp_path / "a.png").read_bytes()
-    for one in (tmp_path / "a.png", content, bytearray(content), memoryview(content)):
-        assert model(one).size == (4, 6)
-    for wrong in ({str(tmp_path / "a.png"): 1}, 3, io.BytesIO(content)):
-        with pytest.raises(TypeError, match="is no image: give a path"):
-            model(wrong)

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
+from scipy.ndimage import distance_transform_edt
 
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.inference.picture_labels import (
@@ -153,6 +155,26 @@ def test_the_middle_of_a_region_is_its_deepest_point():
     assert depth == pytest.approx(10, abs=1)
     assert (x_small, y_small) == (31.5, 31.5)
     assert missing[2] == 0
+
+
+def test_middles_are_those_of_each_region_in_the_whole_map():
+    draws = np.random.default_rng(0)
+    regions = draws.integers(-1, 6, (6, 9)).repeat(5, 0).repeat(4, 1)
+    for index, found in enumerate(middles_of_regions(regions, 8)):
+        depth = distance_transform_edt(np.pad(regions == index, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        assert found == (x + 0.5, y + 0.5, max(depth[y, x] - 0.5, 0))
+
+
+@pytest.mark.parametrize("kind", ["masks", "panoptic", "semantic"])
+def test_drawing_takes_few_bytes_for_each_pixel(kind):
+    side, found = 1000, prediction_of(kind, (1000, 1000))
+    found.plot()  # what is imported and loaded once does not count
+    tracemalloc.start()
+    found.plot()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / side**2 < 45  # supervision alone takes 60 for a region in one piece
 
 
 @pytest.mark.parametrize("size", [(3000, 2), (2, 3000), (1, 1)])

@@ -1,7 +1,5 @@
 """`Predictor`: from a checkpoint alone, one by one as in batches, and one sentence about what cannot be used."""
 
-import io
-
 import numpy as np
 import pytest
 import torch
@@ -216,14 +214,3 @@ def test_a_mapper_that_takes_no_image_alone_is_refused(tmp_path):
     path = write(tmp_path / "model.pth", recipe)
     with pytest.raises(RecipeError, match="MapDataset, which has no image_tensor"):
         Predictor(path, device="cpu")
-
-
-@pytest.mark.parametrize("source", [None, 3, {"a": 1}, io.BytesIO(b"one\ntwo")])
-def test_what_is_neither_an_image_nor_several_is_said(source, detector):
-    with pytest.raises(TypeError, match=f"A {type(source).__name__} is no image: give a path"):
-        Predictor(detector, device="cpu")(source)
-
-
-def test_an_empty_path_is_not_the_current_folder(detector):
-    with pytest.raises(ValueError, match="'' is no path"):
-        Predictor(detector, device="cpu")("")

@@ -1,5 +1,6 @@
 """Tiles: grids, votes and stitched objects, against brute force and against a predictor that is always right."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -248,6 +249,27 @@ def test_a_second_sight_of_a_thing_is_no_second_thing():
     labels, segments = compose_panoptic(np.full((6, 9), 2, np.int32), things, 3)
     assert [(one.class_id, one.is_thing) for one in segments] == [(1, False), (0, True)]
     assert np.array_equal(labels == segments[1].id, whole.within(0, 0, 6, 9))
+
+
+def test_of_a_large_image_little_more_than_its_maps_is_in_memory():
+    side, tile = 2000, 200
+
+    def sky(images):
+        for image in images:
+            labels = np.ones(image.pixels.shape[:2], np.int32)
+            yield Prediction(
+                image.pixels, CLASSES, panoptic_map=labels, segments=(Segment(1, SKY, False),), semantic_map=labels
+            )
+
+    image = InputImage(np.zeros((side, side, 3), np.uint8), "scene")
+    tracemalloc.start()
+    found = predict_tiled(sky, image, CLASSES, TileSettings(tile))
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    maps = found.panoptic_map.nbytes + found.semantic_map.nbytes
+    assert found.segments == (Segment(SKY + 1, SKY, False),)
+    assert kept < 1.1 * maps
+    assert peak < 1.5 * maps
 
 
 def test_a_classifier_takes_no_tiles():
