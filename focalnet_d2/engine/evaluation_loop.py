@@ -14,6 +14,7 @@ from torch import nn
 from focalnet_d2.evaluation.report import RESULTS, results_table, write_results
 
 from .precision import inference_precision
+from .progress_bar import progress_bar
 from .rng import preserved_rng
 from .stopping import Batches, Stoppable
 
@@ -55,9 +56,12 @@ def run_evaluation(
 
     def predict(batch: Sequence[Mapping]) -> Any:
         with inference_precision(device, amp):
-            return model(batch)
+            outputs = model(batch)
+        bar.update()
+        return outputs
 
-    with preserved_rng(), evaluation_mode(model):
+    shown = progress_bar(len(loader), desc="evaluation", unit=" batches", leave=False)
+    with preserved_rng(), evaluation_mode(model), shown as bar:
         results = inference_on_dataset(predict, Stoppable(loader, "the evaluation"), evaluator)
     if comm.is_main_process() and results:
         logger.info("Results:\n%s", results_table(results))

@@ -1,9 +1,11 @@
-"""What a training says about its progress: a log line now and then, and its speed at the end."""
+"""What a training says about its progress: a log line now and then, a bar on a terminal, and its speed at the end."""
 
 import datetime
 import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +14,9 @@ from detectron2.engine import HookBase
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from focalnet_d2.config.moved import LOG_NAMES
+
+from .environment import peak_memory
+from .progress_bar import Bar, progress_bar
 
 logger = logging.getLogger(__name__)
 _NOT_PRINTED = {"loss_scale", *LOG_NAMES.values()}  # the latter are old names of what is printed by its own
@@ -45,7 +50,7 @@ class ProgressPrinter(EventWriter):
         histories = storage.histories()
         parts = [f"iteration {storage.iter + 1}/{self.max_iter}"]
         if self.epoch is not None:
-            parts.append(f"epoch {float((storage.iter + 1) / self.epoch):.2f}/{float(self.max_iter / self.epoch):.4g}")
+            parts.append(epochs(storage.iter + 1, self.max_iter, self.epoch))
         if "time" in histories:
             seconds = histories["time"].median(1000)
             parts += [f"eta {time_left(seconds, self.max_iter - storage.iter - 1)}", *speed(seconds, self.batch)]
@@ -59,6 +64,52 @@ class ProgressPrinter(EventWriter):
         if torch.cuda.is_available():
             parts.append(f"max_mem {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
         return parts
+
+
+class TrainingBar(HookBase):
+    """A bar of the iterations, on a terminal; stands behind those hooks whose numbers it shows.
+
+    Args:
+        epoch, batch: see `ProgressPrinter`.
+    """
+
+    trainer: Any
+    FORMAT = "{percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt}{postfix}"
+
+    def __init__(self, epoch: Fraction | None = None, batch: int | None = None) -> None:
+        self.epoch = epoch
+        self.batch = batch
+        self._stack = ExitStack()
+        self._bar: Bar
+
+    def before_train(self) -> None:
+        """Show it."""
+        bar = progress_bar(self.trainer.max_iter, initial=self.trainer.start_iter, bar_format=self.FORMAT)
+        self._bar = self._stack.enter_context(bar)
+
+    def after_step(self) -> None:
+        """Show the numbers of a step."""
+        if not self._bar.disable:
+            self._bar.set_postfix_str(", ".join(self._parts(self.trainer.storage)), refresh=False)
+            self._bar.update()
+
+    def after_train(self) -> None:
+        """Leave it as it is, below everything that was logged so far."""
+        self._stack.close()
+
+    def _parts(self, storage: Any) -> Iterator[str]:
+        histories, max_iter = storage.histories(), self.trainer.max_iter
+        if self.epoch is not None:
+            yield epochs(storage.iter + 1, max_iter, self.epoch)
+        if "time" in histories:
+            yield f"eta {time_left(histories['time'].median(1000), max_iter - storage.iter - 1)}"
+        if "total_loss" in histories:
+            yield f"loss {histories['total_loss'].median(20):.4g}"
+        if "lr" in histories:
+            yield f"lr {histories['lr'].latest():.3g}"
+        if "time" in histories:
+            yield from speed(histories["time"].median(1000), self.batch)[-1:]
+        yield from (f"{mebibytes / 1024:.1f} GiB" for mebibytes in list(peak_memory().values())[:1])
 
 
 class StepTimer(HookBase):
@@ -105,6 +156,11 @@ class StepTimer(HookBase):
             "%d iterations in %s%s; %s more went to evaluations, checkpoints and files.",
             *(self._steps, datetime.timedelta(seconds=int(self._all_seconds)), mean, others),
         )
+
+
+def epochs(done: int, max_iter: int, epoch: Fraction) -> str:
+    """Epochs after so many iterations, and of the whole run."""
+    return f"epoch {float(done / epoch):.2f}/{float(max_iter / epoch):.4g}"
 
 
 def speed(seconds: float, batch: int | None) -> list[str]:

@@ -32,7 +32,7 @@ from .loggers import make_loggers
 from .metrics import METRICS, MetricsFile, is_evaluated
 from .own_data import class_changes
 from .preflight import RunData, check_tasks, read_data
-from .progress import ProgressPrinter, StepTimer
+from .progress import ProgressPrinter, StepTimer, TrainingBar
 from .rng import set_rng_state
 from .sharding import gathered
 from .timetable import Timetable, build_schedule
@@ -223,9 +223,11 @@ def _hooks(
 
     was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
     evaluation = Evaluation(evaluate_run, timetable.eval_period, was_interrupted=not was_evaluated)
+    counted = timetable.epoch if timetable.epochs else None
     hooks = [
         StepTimer(timetable.batch),
         LRScheduler(optimizer, scheduler),
+        TrainingBar(counted, timetable.batch),
         averaged,
         PeriodicCheckpoint(state, folder, timetable.checkpoint_period, train.keep_checkpoints),
         evaluation,
@@ -233,7 +235,7 @@ def _hooks(
     ]
     if comm.is_main_process():
         others = [
-            ProgressPrinter(train.max_iter, timetable.epoch if timetable.epochs else None, timetable.batch),
+            ProgressPrinter(train.max_iter, counted, timetable.batch),
             *make_loggers(recipe, state.description.get("metadata", {}).get("run", "")),
         ]
         hooks.append(MetricsWriter(MetricsFile(folder / METRICS), others, train.log_period, evaluation))

@@ -33,6 +33,7 @@ from .device import resolve_amp
 from .distributed import all_gather_object
 from .evaluation_loop import evaluation_mode
 from .precision import autocast
+from .progress_bar import progress_bar
 from .rng import preserved_rng
 from .stopping import Stoppable
 
@@ -89,12 +90,14 @@ class ValidationLoss:
         position = rank_share(len(self.images), comm.get_rank(), comm.get_world_size()).start
         device = next(model.parameters()).device
         amp_dtype = resolve_amp(self.recipe.train.amp, device, training=True)
-        for batch in Stoppable(loader, "the losses on the test data"):
-            _seed(self.recipe.train.seed, position)
-            with autocast(device, amp_dtype), fast_cpu_matmul(device):
-                losses = model(batch)
-            yield len(batch), {name: float(loss) for name, loss in losses.items()}
-            position += len(batch)
+        with progress_bar(len(loader), desc="validation loss", unit=" batches", leave=False) as bar:
+            for batch in Stoppable(loader, "the losses on the test data"):
+                _seed(self.recipe.train.seed, position)
+                with autocast(device, amp_dtype), fast_cpu_matmul(device):
+                    losses = model(batch)
+                yield len(batch), {name: float(loss) for name, loss in losses.items()}
+                position += len(batch)
+                bar.update()
 
 
 def build_mapper(recipe: DictConfig) -> Any:
