@@ -44,11 +44,12 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
         "yacs": ("backbone", "checkpoint", "config", "engine", "inference"),
         "model_zoo": ("backbone", "checkpoint", "config", "inference", "modeling", "utils"),
         "planning": ("config", "data", "engine", "modeling", "modeling.rcnn", "set_prediction", "utils"),
+        "verification": ("checkpoint", "config", "data", "engine", "evaluation", "export", "inference", "utils"),
     },
     {
         "commands": (
             *("checkpoint", "config", "data", "diagnostics", "engine", "evaluation", "export", "inference"),
-            *("model_zoo", "planning", "reports", "run_reports", "utils", "version"),
+            *("model_zoo", "planning", "reports", "run_reports", "utils", "verification", "version"),
         )
     },
 ]

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": Command("focalnet_d2.commands.train", "trains a recipe"),
     "replay": Command("focalnet_d2.commands.replay", "does a step again whose losses were not finite, and says why"),
     "evaluate": Command("focalnet_d2.commands.evaluate", "evaluates weights on a recipe's test data"),
+    "verify": Command("focalnet_d2.commands.verify", "checks that runs of a recipe are what they promise"),
     "plan": Command("focalnet_d2.commands.plan", "tells how much memory a training takes, and what fits"),
     "predict": Command("focalnet_d2.commands.predict", "predicts from a checkpoint: JSON, PNGs and pictures"),
     "explain": Command("focalnet_d2.commands.explain", "shows why an image is predicted as it is"),

@@ -1,0 +1,182 @@
+"""Verifies recipes: one training each, and everything that has to come out as it did."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from focalnet_d2.config.data_group import is_of_data
+from focalnet_d2.engine.checkpointing import FINAL
+from focalnet_d2.engine.distributed import launch
+from focalnet_d2.engine.jobs import Job
+from focalnet_d2.engine.recipe_filling import mapper_class, uses_of
+from focalnet_d2.export.from_checkpoint import export_checkpoint
+from focalnet_d2.export.runtime import ExportedModel
+from focalnet_d2.inference.predictor import Predictor
+
+from . import comparing, runs
+from .comparing import Finding, Tolerance
+from .example_data import CLASSES, LABELLED, PAIRED, write_examples
+from .offline import score_files
+from .processes import GRADIENTS, SAMPLES, Shared, share
+from .small_form import SAVED_AFTER, STEPS, paired_settings, small_settings
+
+EXPORTED = "model.onnx"
+WRITTEN = Tolerance(metric=1e-6, score=1e-6, box=1e-3, overlap=1.0, share=1e-6)  # files hold decimal numbers
+EXPORT = Tolerance(metric=0.1, score=1e-3, box=0.1, overlap=0.9, share=0.02)
+ROUNDING = 1e-3  # of sums in another order, as shares of the size of losses and gradients
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        recipe: as it was typed.
+        check: what has to equal what.
+        held: None: it was not checked.
+        finding: how near, or what differs.
+    """
+
+    recipe: str
+    check: str
+    held: bool | None
+    finding: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe on its way.
+
+    Attributes:
+        name: as it was typed.
+        job: its small form; paired: the same on one image and its mirror image, or None.
+        folder: of all its runs.
+        device: of the predictor.
+    """
+
+    name: str
+    job: Job
+    paired: Job | None
+    folder: Path
+    device: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """What the first run has learned."""
+        return self.folder / "first" / FINAL
+
+
+def verify(jobs: Sequence[Job], root: Path, *, device: str = "cpu") -> Iterator[Row]:
+    """Rows for every recipe.
+
+    Args:
+        jobs: recipes with their overrides; without `data=DIR` among these, they learn from generated images.
+        root: an empty folder for everything that is written.
+        device: of the runs; those of two processes are on the CPU.
+
+    Raises:
+        RecipeError, ValueError, FileNotFoundError: a recipe that cannot be run.
+    """
+    write_examples(root / "data")
+    cases = [make_case(job, root, number, device) for number, job in enumerate(jobs)]
+    shared = [Shared(case.job, case.paired, case.folder) for case in cases]
+    with ProcessPoolExecutor(1, get_context("spawn")) as another:
+        for case in cases:
+            runs.train(case.job, case.folder / "first")
+            again = another.submit(runs.train_and_evaluate, case.job, case.folder)
+            for check in CHECKS:
+                yield check(case, again)
+    share(shared, "one")
+    launch(share, num_processes=2, args=(shared, "two"))
+    for case in cases:
+        yield from of_two_processes(case)
+
+
+def make_case(job: Job, root: Path, number: int, device: str) -> Case:
+    recipe = job.source
+    uses = uses_of(mapper_class(recipe))
+    is_classifier = bool(uses) and uses[0].kind == "classification"
+    data, small = root / "data", (*small_settings(recipe), f"train.device={device}")
+    named = any(map(is_of_data, job.overrides))
+    own = () if named or not uses else (f"data={data / (CLASSES if is_classifier else LABELLED)}",)
+    folder = root / str(number)
+    folder.mkdir()
+    paired = None
+    if uses:
+        kept = [one for one in job.overrides if not is_of_data(one)]
+        pair = f"data={data / (CLASSES if is_classifier else PAIRED)}"
+        settings = (pair, *small, *kept, *paired_settings(recipe), "train.device=cpu")
+        paired = Job(job.recipe, settings, trust=job.trust)
+    return Case(
+        str(job.recipe), Job(job.recipe, (*own, *small, *job.overrides), trust=job.trust), paired, folder, device
+    )
+
+
+def second_run(case: Case, again: Future) -> Row:
+    again.result()
+    found = _compare_runs(case, "second")
+    return Row(case.name, "a second run, in another process", *found)
+
+
+def resumed(case: Case, _: Future) -> Row:
+    runs.go_on(case.job, case.folder / "first", case.folder / "resumed")
+    found = _compare_runs(case, "resumed")
+    return Row(case.name, f"a run that went on after {SAVED_AFTER} of {STEPS} steps", *found)
+
+
+def _compare_runs(case: Case, other: str) -> Finding:
+    """Everything that the first run and another one have left, bit for bit."""
+    first, second = case.folder / "first", case.folder / other
+    weights = comparing.compare_checkpoints(first / FINAL, second / FINAL)
+    return comparing.joined([weights, comparing.compare_evaluations(first, second, Tolerance())])
+
+
+def evaluated_alone(case: Case, again: Future) -> Row:
+    again.result()
+    found = comparing.compare_evaluations(case.folder / "first", case.folder / "alone", Tolerance())
+    return Row(case.name, "evaluation alone, in another process", *found)
+
+
+def predicted(case: Case, _: Future) -> Row:
+    predictor = Predictor(case.checkpoint, device=case.device, threshold=0.0, trust=case.job.trust)
+    return Row(case.name, "Predictor, files scored", *_scored(case, predictor.stream, "predictor", WRITTEN))
+
+
+def exported(case: Case, _: Future) -> Row:
+    check = "ONNX in onnxruntime, files scored"
+    try:
+        with runs.quiet():
+            file = export_checkpoint(case.checkpoint, case.folder / EXPORTED, threshold=0.0, trust=case.job.trust).path
+        stream = ExportedModel(file, threshold=0.0, threads=1).stream
+    except ImportError as error:
+        return Row(case.name, check, None, str(error))
+    except ValueError as error:
+        return Row(case.name, check, False, str(error))
+    return Row(case.name, check, *_scored(case, stream, "exported", EXPORT))
+
+
+def _scored(case: Case, stream: Callable, name: str, tolerance: Tolerance) -> Finding:
+    """Results of the first run's weights against the evaluation in it."""
+    recipe = runs.in_folder(case.job, case.folder / name).read_recipe()
+    with runs.quiet():
+        score_files(stream, recipe)
+    return comparing.compare_evaluations(case.folder / "first", case.folder / name, tolerance)
+
+
+CHECKS = (second_run, resumed, evaluated_alone, predicted, exported)
+
+
+def of_two_processes(case: Case) -> Iterator[Row]:
+    one, two = case.folder / "one", case.folder / "two"
+    yield Row(case.name, "samples of two processes", *comparing.compare_samples(one / SAMPLES, two / SAMPLES))
+    check = "training of two processes"
+    if case.paired is None:
+        yield Row(case.name, check, None, "the mapper of the training data is not one of this library")
+        return
+    parts = [
+        comparing.compare_steps(one, two, ROUNDING),
+        comparing.compare_gradients(one / GRADIENTS, two / GRADIENTS, ROUNDING),
+    ]
+    yield Row(case.name, check, *comparing.joined(parts))

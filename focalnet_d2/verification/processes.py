@@ -1,0 +1,98 @@
+"""What two processes do, and one process for comparison: the samples of their steps, and two steps without chance."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from focalnet_d2.config.building import build
+from focalnet_d2.engine.distributed import all_gather_object
+from focalnet_d2.engine.jobs import Job
+from focalnet_d2.engine.preflight import read_data
+from focalnet_d2.engine.run import build_model, build_trainer, start_run
+from focalnet_d2.utils.atomic_write import write_atomically
+
+from .fixed_draws import FixedDraws
+from .runs import in_folder, quiet
+from .small_form import STEPS
+
+SAMPLES, GRADIENTS = "samples.json", "gradients.pth"
+
+
+class Shared(NamedTuple):
+    """What some processes do together.
+
+    Attributes:
+        job: the small form, whose samples are compared.
+        paired: the same on an image and its mirror image, which is trained; None: not known how.
+        folder: of the results.
+    """
+
+    job: Job
+    paired: Job | None
+    folder: Path
+
+
+def share(work: Sequence[Shared], place: str) -> None:
+    """Do it in each process of a run; the main process writes into `place` in the folders."""
+    torch.set_num_threads(1)
+    with quiet():
+        for job, paired, folder in work:
+            _write_samples(job, folder / place)
+            if paired is not None:
+                _train_paired(in_folder(paired, folder / place).read_recipe())
+
+
+def _write_samples(job: Job, folder: Path) -> None:
+    """Digests of the samples of each step, in the order in which one process has them."""
+    recipe = in_folder(job, folder).read_recipe()
+    start_run(recipe)
+    data = read_data(recipe, to_train=True)
+    loader = build(recipe.dataloader.train, "dataloader.train", dataset=data.train)
+    own = [[_digest(sample) for sample in batch] for batch in itertools.islice(loader, STEPS)]
+    ranks = all_gather_object(own)
+    if comm.is_main_process():
+        steps = [list(itertools.chain.from_iterable(parts)) for parts in zip(*ranks, strict=True)]
+        write_atomically(folder / SAMPLES, json.dumps(steps))
+
+
+def _digest(sample: dict[str, Any]) -> str:
+    """Of the file, the pixels and the boxes."""
+    found = hashlib.sha256(str(sample.get("file_name")).encode())
+    instances = sample.get("instances")
+    boxes = [instances.gt_boxes.tensor] if instances is not None and instances.has("gt_boxes") else []
+    for values in [sample["image"], *boxes]:
+        found.update(torch.as_tensor(values).contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _train_paired(recipe: DictConfig) -> None:
+    """Steps whose random numbers are fixed, from weights that the seed decides; batch norms take no statistics."""
+    folder = start_run(recipe)
+    model = build_model(recipe)
+    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    recipe.train.freeze = [*recipe.train.get("freeze", ()), *norms]
+    trainer, start = build_trainer(model, recipe, resume=False)
+    with FixedDraws():
+        trainer.train(start, recipe.train.max_iter)
+    if comm.is_main_process():
+        torch.save(mean_gradients(model, trainer.optimizer), folder / GRADIENTS)
+
+
+def mean_gradients(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's averages of the gradients, of the same shapes, by the names of the parameters.
+
+    They tell more than the weights: AdamW divides gradients by their size, so that a weight whose gradient is nothing
+    but rounding moves as far as any other.
+    """
+    state = {name: optimizer.state.get(parameter, {}) for name, parameter in model.named_parameters()}
+    found = {name: values.get("exp_avg", values.get("momentum_buffer")) for name, values in state.items()}
+    return {name: value.detach().clone() for name, value in found.items() if value is not None}
