@@ -30,7 +30,9 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {"checkpoint": ("backbone", "data", "utils")},
     {
         "diagnostics": ("config", "data", "kernels", "registration"),
-        "engine": ("checkpoint", "config", "data", "evaluation", "kernels", "structures", "utils", "version"),
+        "engine": (
+            *("backbone", "checkpoint", "config", "data", "evaluation", "kernels", "structures", "utils", "version"),
+        ),
         "export": ("config", "data", "inference", "kernels", "utils", "version"),
         "inference": (
             *("backbone", "checkpoint", "config", "data", "engine", "evaluation", "kernels", "reports", "structures"),

@@ -41,6 +41,7 @@ from .layout import (
 from .reading import read_checkpoint
 from .report import LoadReport
 from .selection import UNNAMED, Weights, how_to_choose, select_weights
+from .stem_inflation import inflate_stem
 from .values import nonfinite_names
 
 
@@ -51,6 +52,7 @@ class Options:
     keep_settings: bool = False
     backbone_only: bool = False
     classes: ClassChoice = field(default_factory=ClassChoice)
+    new_channels: Sequence[int] | None = None
 
 
 def load_checkpoint(
@@ -63,6 +65,7 @@ def load_checkpoint(
     class_names: Sequence[str] | None = None,
     other_class_names: str = "by_name",
     class_changes: ClassChanges | None = None,
+    new_channels: Sequence[int] | None = None,
     ema: bool = False,
     entry: str = "",
     allow_nonfinite: bool = False,
@@ -85,6 +88,9 @@ def load_checkpoint(
             of the model's classes, if the file has all of them; "by_position" takes the rows as they are.
         class_changes: classes of the file that the model has under another name, has as one, or has no more; see
             `match_rows`.
+        new_channels: the images have other channels than red, green and blue, and the stem of a file for these becomes
+            one for them (`stem_inflation.py`): where the three are among them, () where that is unknown; None: the
+            file must be for the model's channels.
         ema: take the averaged weights of the file.
         entry: the entry of the file that holds the weights, or what their names begin with, where there are several.
         allow_nonfinite: load weights that are NaN or infinite, too; the report names them.
@@ -98,7 +104,7 @@ def load_checkpoint(
     weights = _weights(model, checkpoint, ema, entry, source)
     _refuse_meta(model, weights)
     classes = ClassChoice(class_names, new_classes, other_class_names, class_changes or ClassChanges())
-    tensors, report = _plan(model, weights, Options(keep_settings, backbone_only, classes))
+    tensors, report = _plan(model, weights, Options(keep_settings, backbone_only, classes, new_channels))
     if complete and report.missing:
         raise ValueError(
             f"The checkpoint {weights.source} ({report.layout}) holds only a part of the model: "
@@ -279,6 +285,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     report.resized |= layout.prepare(tensors)
     check_types(tensors, state, weights.source, layout.name)
     report.content = ", ".join(layout.describe(tensors))
+    inflate_stem(tensors, state, focalnet_prefix(model), options.new_channels, report)
     _compare_architectures(layout.checks, tensors, state, weights.source)
     settings = layout.settings(model, tensors, weights.metadata)
     report.notes += _check_settings(settings, model, weights.source, layout.name, options)

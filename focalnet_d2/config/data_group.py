@@ -22,9 +22,15 @@ DEFAULTS: dict[str, Any] = {
     "rename": {},  # new name of a class by its name in the files
     "merge": {},  # names of the files that become one class, by the name of that class
     "drop": [],  # names of the files whose objects are left out
+    "channels": None,  # of images that are not 8-bit RGB: their number, or the numbers of those that are used, from 0
+    "rgb": [],  # the numbers of red, green and blue among them; [] = unknown
+    "mean": [],  # of each of them, in the files' units; [] = counted over the training images
+    "std": [],
+    "found_channels": None,  # what a run found in the images; they are not looked at again
     "found": None,  # what a run found in the folder; it is not looked at again
 }
 CHANGES = ("rename", "merge", "drop")  # of the class list; the others say what is looked for
+CHANNELS = ("channels", "rgb", "mean", "std", "found_channels")  # of the images, whatever is looked for
 
 
 def is_of_data(override: str) -> bool:
@@ -66,8 +72,33 @@ def check_data_group(recipe: DictConfig) -> None:
     lists = [names if isinstance(names, list) else [None] for names in merge.values()]
     _check("merge", "{new:[old,old]}", [*merge, *(name for names in lists for name in names)])
     _check("drop", "[name,name]", drop)
+    _check_channels(content)
 
 
 def _check(key: str, form: str, names: Iterable[Any]) -> None:
     if not all(isinstance(name, str) for name in names):
         raise RecipeError(f"{GROUP}.{key} takes names of classes: write it as {GROUP}.{key}={form}.")
+
+
+def _check_channels(content: dict[str, Any]) -> None:
+    """Whether the settings of channels fit each other; the images are not looked at."""
+    channels = content.get("channels")
+    numbers = list(range(channels)) if isinstance(channels, int) else channels or []
+    for key, given in (("channels", numbers), ("rgb", content.get("rgb") or [])):
+        if not all(isinstance(one, int) and one >= 0 for one in given) or len(set(given)) < len(given):
+            raise RecipeError(f"{GROUP}.{key} is {given}: it lists numbers of channels, each once, the first being 0.")
+    if channels is not None and not numbers:
+        raise RecipeError(f"{GROUP}.channels is {channels}: it is a number of channels, or a list of some.")
+    for key in ("rgb", "mean", "std"):
+        if content.get(key) and channels is None:
+            raise RecipeError(f"{GROUP}.{key} is about channels of images: name them, too, as in {GROUP}.channels=5.")
+    rgb = content.get("rgb") or []
+    if rgb and (len(rgb) != 3 or not set(rgb) <= set(numbers) or len(numbers) == 3):
+        raise RecipeError(
+            f"{GROUP}.rgb is {rgb}: it lists red, green and blue among more than three channels ({numbers}); of three, "
+            f"{GROUP}.channels gives the order."
+        )
+    if bool(content.get("mean")) != bool(content.get("std")) or any(
+        len(content.get(key) or numbers) != len(numbers) for key in ("mean", "std")
+    ):
+        raise RecipeError(f"{GROUP}.mean and {GROUP}.std are both lists of {len(numbers)} numbers, or both empty.")

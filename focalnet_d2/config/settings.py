@@ -161,7 +161,9 @@ SETTINGS: dict[str, Setting] = {
     "data.rename": _GROUP,
     "data.merge": _GROUP,
     "data.drop": Setting(frozenset({list})),
-    "data.found": _GROUP.also(NoneType),
+    "data.channels": _whole(1).also(list, NoneType),
+    **dict.fromkeys((f"data.{name}" for name in ("rgb", "mean", "std")), Setting(frozenset({list}))),
+    **dict.fromkeys(("data.found", "data.found_channels"), _GROUP.also(NoneType)),
 }
 
 

@@ -36,13 +36,13 @@ _TURNS = {  # by which an orientation is undone
 _CONVERTED_MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"}
 _ALPHA_MODES = {"RGBA", "LA", "PA", "La", "RGBa"}
 _DARK = 4096  # 16-bit values below it become at most 16 of 255
-_ORIENTATION = 0x0112  # EXIF's tag
+ORIENTATION = 0x0112  # the tag of EXIF and of TIFF
 READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _warned_of: list[str] = []  # the file that the warning of darkness has named in this process
 
 
 class UnusablePixelsError(ValueError):
-    """An image file can be decoded, but its pixels have no 8-bit meaning."""
+    """An image file can be decoded, but its pixels have no meaning that a network could be given."""
 
 
 class TooLargeError(ValueError):
@@ -119,7 +119,7 @@ def decoding_problem(error: Exception) -> str:
 def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation of an image; `UPRIGHT` where it says none, or none that there is."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+        orientation = image.getexif().get(ORIENTATION, UPRIGHT)
     except Exception:  # of many kinds: EXIF data that are damaged say nothing
         return UPRIGHT
     return orientation if orientation in range(1, 9) else UPRIGHT

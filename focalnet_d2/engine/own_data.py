@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from detectron2.data import DatasetCatalog
 from omegaconf import DictConfig, OmegaConf
 
-from focalnet_d2.config.data_group import CHANGES, DEFAULTS, FOUND, GROUP, is_of_data
+from focalnet_d2.config.data_group import CHANGES, CHANNELS, DEFAULTS, FOUND, GROUP, is_of_data
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, find_recipe, load_recipe, recipe_from_yaml
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.datasets.folders import register_dataset
@@ -21,8 +22,10 @@ from focalnet_d2.data.folders.dataset import PARTS, FolderDataset, Split
 from focalnet_d2.data.folders.finding import FoundDatasets, choose_dataset, find_datasets
 from focalnet_d2.data.folders.image_lists import write_lists
 from focalnet_d2.data.folders.layouts import LAYOUTS
+from focalnet_d2.data.record_choice import file_names
 from focalnet_d2.utils.atomic_write import write_atomically
 
+from .channel_filling import find_channels, set_channels
 from .distributed import on_main_process
 from .object_counts import lower_results
 from .recipe_advice import no_use
@@ -160,8 +163,13 @@ def _apply_data(recipe: DictConfig, known: Settings | None, *, is_filled: bool, 
             f"{dataset.root} has no training part, only {', '.join(names)}: name one by data.train=PART, or add "
             "--eval-only."
         )
+    if settings.get("channels") is not None:
+        settings["found_channels"] = _known_channels(settings, known) or _look_at_channels(settings, names)
+        recipe[GROUP] = settings
     if settings != known or not is_filled:
         fill_recipe(recipe, _use(recipe, dataset), classes, names)
+        if settings.get("channels") is not None:
+            set_channels(recipe, settings["found_channels"])
     if evaluate_only and settings["test"]:
         score_part(recipe, names["test"])
 
@@ -178,7 +186,20 @@ def _known(settings: Settings, known: Settings | None) -> dict[str, Any] | None:
 
 def _search(settings: Settings) -> Settings:
     """The settings that say what is looked for."""
-    return {name: value for name, value in settings.items() if name not in (*CHANGES, "found")}
+    return {name: value for name, value in settings.items() if name not in (*CHANGES, *CHANNELS, "found")}
+
+
+def _known_channels(settings: Settings, known: Settings | None) -> dict[str, Any] | None:
+    """What was found before in the same images with the same settings, unless `data.found_channels=null`."""
+    is_same = known and all(known.get(name) == settings[name] for name in CHANNELS) and _known(settings, known)
+    return settings["found_channels"] if is_same else None
+
+
+def _look_at_channels(settings: Settings, names: dict[str, str]) -> dict[str, Any]:
+    """What the training images hold, as the main process sees it."""
+    if "train" not in names:
+        raise RecipeError("data.channels needs training images, whose values are looked at: name a part by data.train.")
+    return on_main_process(lambda: find_channels(settings, file_names(DatasetCatalog.get(names["train"]))))
 
 
 def _look(recipe: DictConfig, settings: Settings) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ImageBatch(NamedTuple):
     """Images as the network gets them, and the way back to where they came from.
 
     Attributes:
-        tensor: (B, 3, H, W) normalized, zeros where there is no image.
+        tensor: (B, C, H, W) normalized, zeros where there is no image.
         padding_mask: (B, H, W) bool, True = padding.
         sizes: of the images and of their results.
     """
@@ -53,7 +53,7 @@ class ImageBatch(NamedTuple):
 
     @classmethod
     def without_padding(cls, tensor: Tensor) -> "ImageBatch":
-        """Images (B, 3, H, W) that are normalized already and fill the batch."""
+        """Images (B, C, H, W) that are normalized already and fill the batch."""
         size = (tensor.shape[-2], tensor.shape[-1])
         mask = torch.zeros(len(tensor), *size, dtype=torch.bool, device=tensor.device)
         return cls(tensor, mask, ImageSizes(size, [size] * len(tensor), [size] * len(tensor)))
@@ -64,10 +64,10 @@ class ImageModel(nn.Module):
 
     Args:
         num_classes: classes K.
-        pixel_mean, pixel_std: of RGB images in 0..255.
+        pixel_mean, pixel_std: of RGB images in 0..255, or of the C channels of others.
 
     Raises:
-        ValueError: mean or std are not three finite numbers, or a std is not positive.
+        ValueError: mean and std are not as many finite numbers, or a std is not positive.
 
     Attributes:
         layouts: of the published files that fill the model, and of its own.
@@ -100,8 +100,8 @@ class ImageModel(nn.Module):
         """Detectron2's interface: mapper dicts -> weighted losses in training, results in evaluation.
 
         Args:
-            batched_inputs: per image `image` (3, h, w) RGB in 0..255; in training what `prepare_targets` reads; in
-                evaluation `height` and `width` of the result, by default the image's own.
+            batched_inputs: per image `image` (C, h, w), RGB in 0..255 or other channels; in training what
+                `prepare_targets` reads; in evaluation `height` and `width` of the result, by default the image's own.
 
         Returns:
             Scalars by name, or a dict for each image.
@@ -189,7 +189,7 @@ class ImageModel(nn.Module):
         """The model as a function of tensors, which exported graphs hold; it is the same for all models.
 
         Args:
-            images: (B, 3, H, W) RGB in 0..255; what is right of and below an image is not looked at.
+            images: (B, C, H, W), RGB in 0..255 or other channels; what is right of and below an image is not looked at.
             image_sizes: (B, 2) int64, (height, width) of each image in it.
 
         Returns:
@@ -203,7 +203,7 @@ class ImageModel(nn.Module):
         return self.export_outputs(ImageBatch(normalized, padding_mask, ImageSizes((height, width), [], [])))
 
     def export_outputs(self, images: ImageBatch) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> tensors (B, ...) by name, of which `export_decoder` makes results.
+        """(B, C, H, W) -> tensors (B, ...) by name, of which `export_decoder` makes results.
 
         Only operators that other runtimes have are called, and no shape depends on the values of a tensor. The sizes of
         the single images are missing in `images`: where an image ends is in its `padding_mask` alone.
@@ -218,7 +218,7 @@ class ImageModel(nn.Module):
         """Normalizes images and pads them with zeros, right and below, to one size.
 
         Args:
-            batched_inputs: per image `image` (3, h, w) in 0..255, and perhaps `height` and `width` of its result.
+            batched_inputs: per image `image` (C, h, w) in 0..255, and perhaps `height` and `width` of its result.
             divisor: the largest height and width are rounded up to a multiple of it.
         """
         tensor, image_sizes = batch_images(batched_inputs, self.pixel_mean, self.pixel_std, divisor)
@@ -230,10 +230,15 @@ class ImageModel(nn.Module):
 
 
 def check_pixel_statistics(pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
-    """Raises ValueError unless both are three finite numbers, those of `pixel_std` above 0."""
+    """Raises ValueError unless both are finite numbers, as many as each other, those of `pixel_std` above 0."""
     for name, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
-        if len(values) != 3 or not all(map(math.isfinite, values)):
-            raise ValueError(f"{name} is {list(values)}: it must be three finite numbers, for red, green and blue.")
+        if not values or not all(map(math.isfinite, values)):
+            raise ValueError(f"{name} is {list(values)}: it must be a finite number for each channel of the images.")
+    if len(pixel_mean) != len(pixel_std):
+        raise ValueError(
+            f"pixel_mean is {list(pixel_mean)} and pixel_std {list(pixel_std)}: both must be numbers for each channel "
+            "of the images, which are three of red, green and blue."
+        )
     if min(pixel_std) <= 0:
         raise ValueError(f"pixel_std is {list(pixel_std)}: pixels are divided by it, so it must be above 0.")
 
@@ -244,12 +249,12 @@ def batch_images(
     """Normalizes images and pads them with zeros, right and below, to one size.
 
     Args:
-        batched_inputs: per image `image` (3, h, w) in 0..255.
-        pixel_mean, pixel_std: (3, 1, 1); their type and device are those of the batch.
+        batched_inputs: per image `image` (C, h, w).
+        pixel_mean, pixel_std: (C, 1, 1); their type and device are those of the batch.
         divisor: the largest height and width are rounded up to a multiple of it.
 
     Returns:
-        (B, 3, H, W), and each image's (h, w).
+        (B, C, H, W), and each image's (h, w).
 
     Raises:
         ValueError: no images, or something else than dicts with images of this shape.
@@ -278,7 +283,7 @@ def note_sides(images: Sequence[Tensor]) -> tuple[int, int]:
 
 def check_image(sample: Any, channels: int) -> None:
     """Raises ValueError unless an input is a dict with `image` (channels, h, w), a tensor that is not empty."""
-    wanted = f"A model takes dicts with a tensor `image` ({channels}, H, W) in 0..255"
+    wanted = f"A model takes dicts with a tensor `image` ({channels}, H, W)" + " in 0..255" * (channels == 3)
     image = sample.get("image") if isinstance(sample, Mapping) else None
     if not isinstance(image, Tensor):
         raise ValueError(f"{wanted}, and not a {type(sample if image is None else image).__name__}.")

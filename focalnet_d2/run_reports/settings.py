@@ -51,7 +51,7 @@ def differences_between(runs: Sequence[RunFiles]) -> list[Difference]:
 def flat(recipe: DictConfig) -> dict[str, str]:
     """The settings of a recipe by their full names, as texts; links stay links."""
     plain: Any = OmegaConf.to_container(recipe, resolve=False)
-    found = {key: value for key, value in _leaves(plain, "") if key not in _PLACES and not key.startswith(f"{FOUND}.")}
+    found = {key: value for key, value in _leaves(plain, "") if key not in _PLACES and not key.startswith(FOUND)}
     return {key: _shown(value) for key, value in found.items()}
 
 

@@ -56,9 +56,10 @@ def test_what_is_no_batch_of_images_is_refused_in_a_sentence(inputs, words):
     [
         ("pixel_std", (0, 0, 0), "pixel_std .* above 0"),
         ("pixel_std", (1, -1, 1), "pixel_std .* above 0"),
-        ("pixel_std", (float("nan"), 1, 1), "pixel_std .* three finite numbers"),
-        ("pixel_mean", (0, 0), "pixel_mean .* three finite numbers"),
-        ("pixel_mean", (0, 0, float("inf")), "pixel_mean .* three finite numbers"),
+        ("pixel_std", (float("nan"), 1, 1), "pixel_std .* a finite number for each"),
+        ("pixel_mean", (0, 0), "pixel_mean .* three of red, green and blue"),
+        ("pixel_mean", (), "pixel_mean .* a finite number for each"),
+        ("pixel_mean", (0, 0, float("inf")), "pixel_mean .* a finite number for each"),
     ],
 )
 def test_numbers_that_cannot_normalize_are_refused(name, values, message):

@@ -8,6 +8,8 @@ from detectron2.data import transforms as T
 from detectron2.data.detection_utils import check_image_size
 from detectron2.structures import BitMasks, Boxes, Instances
 
+from ..channel_transforms import EightBitsOnlyError, ImageInput
+from ..channels import ImageFormat
 from ..image_reading import read_image
 
 GROUND_TRUTH = (
@@ -24,10 +26,10 @@ class ImageMapper:
     Args:
         is_train: add targets in place of the ground truth of the dataset dict.
         augmentations: applied in this order.
-        image_format: "RGB" or "BGR", whichever the model normalises.
+        image_format: "RGB" or "BGR", whichever the model normalises, or other channels.
     """
 
-    def __init__(self, is_train: bool, *, augmentations: Sequence[T.Augmentation], image_format: str = "RGB"):
+    def __init__(self, is_train: bool, *, augmentations: Sequence[T.Augmentation], image_format: ImageFormat = "RGB"):
         self.is_train = is_train
         self.augmentations = T.AugmentationList(list(augmentations))
         self.image_format = image_format
@@ -36,9 +38,9 @@ class ImageMapper:
         """Maps one dataset dict; the argument stays unchanged.
 
         Returns:
-            The dict with height and width of the file and image, (3, H, W) uint8 after augmentation. In training
-            `targets` are added and the ground truth is left out; otherwise "annotations" are, and the names of label
-            files stay for the evaluators.
+            The dict with height and width of the file and image, (3, H, W) uint8 after augmentation, or (N, H, W)
+            of other channels. In training `targets` are added and the ground truth is left out; otherwise "annotations"
+            are, and the names of label files stay for the evaluators.
 
         Raises:
             FileNotFoundError, ValueError: the image cannot be read or has another size than the dict says, or the
@@ -57,7 +59,7 @@ class ImageMapper:
         return sample
 
     def image_tensor(self, image: np.ndarray, name: str) -> torch.Tensor:
-        """What the model gets of an image alone: (H, W, 3) in `image_format` -> (3, h, w), after the augmentations.
+        """What the model gets of an image alone: (H, W, C) in `image_format` -> (C, h, w), after the augmentations.
 
         Args:
             name: of the image, for messages.
@@ -65,13 +67,13 @@ class ImageMapper:
         Raises:
             ValueError: an augmentation fails.
         """
-        aug_input = T.AugInput(image)
+        aug_input = ImageInput(image, self.image_format)
         self.augment(aug_input, name)
         return _channels_first(aug_input.image)
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
-        """What the augmentations see and change: (H, W, 3) alone, unless a subclass has them look at labels."""
-        return T.AugInput(image)
+        """What the augmentations see and change: (H, W, C) alone, unless a subclass has them look at labels."""
+        return ImageInput(image, self.image_format)
 
     def augment(self, aug_input: T.AugInput, file_name: str) -> T.Transform:
         """Changes the input, (H, W, 3) and what belongs to it, by all augmentations, and returns what was done.
@@ -82,6 +84,8 @@ class ImageMapper:
         height, width = aug_input.image.shape[:2]
         try:
             return self.augmentations(aug_input)
+        except EightBitsOnlyError:
+            raise
         except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
             raise ValueError(
                 f"The image {file_name} of {width} x {height} pixels cannot be augmented ({str(e) or repr(e)}): it may "
@@ -113,8 +117,9 @@ class ImageMapper:
 
 
 def _channels_first(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) -> (3, H, W)."""
-    return torch.from_numpy(np.require(image.transpose(2, 0, 1), requirements=["C", "W"]))
+    """(H, W, C) -> (C, H, W): uint8, or float32 of all other values."""
+    dtype = None if image.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.require(image.transpose(2, 0, 1), dtype, requirements=["C", "W"]))
 
 
 def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:

@@ -8,6 +8,7 @@ import pycocotools.mask as mask_codec
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
+from ..channels import ImageFormat
 from .base import ImageMapper, mask_targets
 
 
@@ -27,7 +28,7 @@ class InstanceMapper(ImageMapper):
         is_train: bool,
         *,
         augmentations: Sequence[T.Augmentation],
-        image_format: str = "RGB",
+        image_format: ImageFormat = "RGB",
         drop_empty: bool = True,
     ):
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)

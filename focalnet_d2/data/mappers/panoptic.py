@@ -6,6 +6,7 @@ import numpy as np
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
+from ..channels import ImageFormat
 from ..label_maps import check_label_size, transform_labels
 from ..panoptic_labels import read_listed_ids, semantic_from_panoptic
 from .base import ImageMapper, mask_targets
@@ -25,7 +26,7 @@ class PanopticMapper(ImageMapper):
         is_train: bool,
         *,
         augmentations: Sequence[T.Augmentation],
-        image_format: str = "RGB",
+        image_format: ImageFormat = "RGB",
         drop_empty: bool = False,
     ):
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)

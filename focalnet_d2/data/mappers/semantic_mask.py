@@ -6,6 +6,7 @@ import numpy as np
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
+from ..channels import ImageFormat
 from ..label_maps import check_label_size, transform_labels
 from ..panoptic_labels import label_runs, semantic_from_panoptic
 from ..semantic_labels import read_record_labels, unknown_labels_message
@@ -30,7 +31,7 @@ class SemanticMaskMapper(ImageMapper):
         *,
         augmentations: Sequence[T.Augmentation],
         num_classes: int,
-        image_format: str = "RGB",
+        image_format: ImageFormat = "RGB",
         ignore_label: int = 255,
     ):
         super().__init__(is_train, augmentations=augmentations, image_format=image_format)

@@ -4,15 +4,21 @@ import numpy as np
 import torch
 from detectron2.data import transforms as T
 
+from ..channel_transforms import ImageInput
+from ..channels import ImageFormat
 from ..label_maps import transform_labels
 from .semantic_mask import SemanticMaskMapper
 
 
-class LabeledInput(T.AugInput):
+class LabeledInput(ImageInput):
     """An image and its labels; augmentations may ask for `sem_seg`, (H, W) int32, to choose what they do."""
 
+    def __init__(self, image: np.ndarray, image_format: ImageFormat, sem_seg: np.ndarray):
+        super().__init__(image, image_format)
+        self.sem_seg = sem_seg
+
     def transform(self, tfm: T.Transform) -> None:
-        self.image = tfm.apply_image(self.image)
+        super().transform(tfm)
         self.sem_seg = transform_labels(tfm, self.sem_seg)
 
 
@@ -24,11 +30,12 @@ class SemanticSegMapper(SemanticMaskMapper):
     """
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
-        """Image (H, W, 3) and labels (H, W); raises ValueError or FileNotFoundError where the labels cannot be used."""
+        """Image (H, W, C) and labels (H, W); raises ValueError or FileNotFoundError where the labels cannot be used."""
         if not self.is_train:
             return super().augmentation_input(dataset_dict, image)
         height, width = image.shape[:2]
-        return LabeledInput(image, sem_seg=self.read_labels(dataset_dict, (height, width)).astype(np.int32))
+        labels = self.read_labels(dataset_dict, (height, width)).astype(np.int32)
+        return LabeledInput(image, self.image_format, labels)
 
     def targets(
         self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
