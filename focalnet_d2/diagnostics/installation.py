@@ -141,6 +141,7 @@ EXTRAS = {
     "predict": "pictures of predictions, videos",
     "tracking": "numbers of objects through videos",
     "geo": "georeferenced images",
+    "tiff": "images of other channels in TIFF",
     "export": "ONNX and OpenVINO files",
     "runtime": "exported models without torch",
     "fast-eval": "faster reading and scoring",
