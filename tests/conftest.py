@@ -34,6 +34,7 @@ SLOW = (
     "kernels/test_deformable_attention_triton.py",
     "kernels/test_focal_context_triton.py",
     "kernels/test_triton_compiling.py",
+    "planning/test_batch_choice.py",
     "planning/test_training_step.py",
     "test_front_door.py",
     "test_model_zoo.py",

@@ -45,7 +45,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     {
         "yacs": ("backbone", "checkpoint", "config", "engine", "inference"),
         "model_zoo": ("backbone", "checkpoint", "config", "inference", "modeling", "utils"),
-        "planning": ("config", "data", "engine", "modeling", "modeling.rcnn", "set_prediction", "utils"),
+        "planning": ("config", "data", "engine", "kernels", "modeling", "modeling.rcnn", "set_prediction", "utils"),
         "verification": ("checkpoint", "config", "data", "engine", "evaluation", "export", "inference", "utils"),
     },
     {

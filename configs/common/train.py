@@ -30,6 +30,7 @@ train = dict(
     freeze=[],  # modules or parameters that do not learn: [backbone], ["*.norm*"], ...
     class_weights="",  # of the class losses: auto (rarer classes weigh more), [1,2,...] or {name:2}; "" = all alike
     parallel="ddp",  # several processes: ddp, or fsdp (weights and optimizer state cut into one part each)
+    batch=None,  # auto, or a size such as 24GB: sets accumulation and use_checkpoint so that a batch fits into memory
     accumulation=1,  # parts in which a batch goes through the model
     microbatch_weights=L(ModelTotals)(),  # the losses of the parts add up to those of the batch
     checkpoint_epochs=0,  # 0 = checkpoint_period counts

@@ -8,32 +8,19 @@ Images are as large as the augmentations of the recipe make them, and objects as
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from focalnet_d2.config.memory_size import RESERVE, gib, memory_size
+
 from .arguments import at_least_one
 from .errors import run_command
 
-UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
 if TYPE_CHECKING:
     from focalnet_d2.planning.planner import Way  # not at the top: --help does without torch
-
-
-def memory_size(text: str) -> int:
-    """Bytes of a size such as 24GB or 7.5GiB.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT]I?B)", text.strip().upper())
-    if found is None or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of memory: write it as 24GB or 23.5GiB.")
-    return int(float(found[1]) * UNITS[found[2]])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,15 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="focalnet-d2 plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", metavar="RECIPE", help="path or name of a recipe, or the folder of a run")
-    parser.add_argument("--memory", type=memory_size, required=True, metavar="SIZE", help="of a device, e.g. 24GB")
+    parser.add_argument("--memory", type=_size, required=True, metavar="SIZE", help="of a device, e.g. 24GB")
     parser.add_argument(
-        "--reserve", type=_share, default=0.1, metavar="SHARE", help="of it that is left free (default: 0.1)"
+        "--reserve", type=_share, default=RESERVE, metavar="SHARE", help=f"of it that is left free (default: {RESERVE})"
     )
     parser.add_argument("--processes", type=at_least_one, default=1, help="devices that share the batch")
     parser.add_argument("--objects", type=at_least_one, default=20, help="of an image, without data (default: 20)")
     parser.add_argument("--trust", action="store_true", help="a YAML recipe may build anything, as a program may")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, e.g. data=path/to/data")
     return run_command(parser, _plan, arguments, parse=argparse.ArgumentParser.parse_intermixed_args)
+
+
+def _size(text: str) -> int:
+    if (size := memory_size(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of memory: write it as 24GB or 23.5GiB.")
+    return size
 
 
 def _share(text: str) -> float:
@@ -98,9 +91,9 @@ def _sizes(way: "Way") -> list[int | None]:
 def verdict(way: "Way", budget: int) -> str:
     """What to type, or that nothing fits."""
     if way.fits:
-        return f"Fits into {_gib(budget)} GiB with: " + " ".join(way.settings)
+        return f"Fits into {gib(budget)} GiB with: " + " ".join(way.settings)
     return (
-        f"Nothing fits into {_gib(budget)} GiB: one image with these settings needs {_gib(way.peak)} GiB. Take a "
+        f"Nothing fits into {gib(budget)} GiB: one image with these settings needs {gib(way.peak)} GiB. Take a "
         "smaller model, smaller images (dataloader.train.mapper.augmentations), or train.parallel=fsdp."
     )
 
@@ -111,7 +104,7 @@ def _short(overrides: Sequence[str]) -> list[str]:
 
 
 def _gib(size: int | None) -> str:
-    return "" if size is None else f"{size / 2**30:.2f}"
+    return "" if size is None else gib(size)
 
 
 if __name__ == "__main__":

@@ -152,6 +152,7 @@ ADDED = {
         "freeze": [],
         "class_weights": "",
     },
+    ("train", "accumulation"): {"batch": None},
     ("train", "log_period"): {"loggers": ["tensorboard"], "report": True, "skip_nonfinite": 0},
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from .data_group import check_data_group
+from .memory_size import check_batch
 from .nodes import children, containers, target_name
 from .recipe_files import RecipeError
 from .setting_values import check
@@ -27,6 +28,7 @@ def check_recipe(recipe: DictConfig) -> None:
         if isinstance(parent, DictConfig) and name in dict(children(parent)):
             check(key, _value(parent, name, key), setting)
     check_data_group(recipe)
+    check_batch(recipe)
 
 
 def check_complete(recipe: DictConfig) -> None:

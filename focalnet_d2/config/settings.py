@@ -102,7 +102,7 @@ OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     *("train.patience", "train.validation_loss", "train.validation_loss_images"),
-    *("train.freeze", "train.class_weights", "train.report"),
+    *("train.freeze", "train.class_weights", "train.report", "train.batch"),
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -130,6 +130,7 @@ SETTINGS: dict[str, Setting] = {
     "train.freeze": Setting(frozenset({list})),
     "train.class_weights": Setting(frozenset({str, list, dict, NoneType})),
     "train.parallel": _one_of(*PARALLEL_MODES),
+    "train.batch": Setting(frozenset({str, int, float, NoneType})),  # see `memory_size.check_batch`
     "train.accumulation": _whole(1),
     "train.microbatch_weights": _GROUP.also(NoneType),
     "train.checkpoint_epochs": _finite(),

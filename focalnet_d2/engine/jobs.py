@@ -19,6 +19,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE, default_folder
 from focalnet_d2.utils.stop_signals import StopSignals
 from focalnet_d2.utils.text import some_of
 
+from .batch_parts import Planner, fit_batch
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
 from .device import resolve_device
@@ -66,6 +67,7 @@ class Job:
         overwrite: remove the run in `train.output_dir` and start another.
         report: called with the folder when a training is complete and wants one (`train.report`), on the main process
             alone, while the folder is still locked; a function of a module, and one that raises nothing.
+        planner: chooses settings for `train.batch`; a function of a module.
     """
 
     recipe: str | Path
@@ -75,6 +77,7 @@ class Job:
     trust: bool = False
     overwrite: bool = False
     report: Callable[[Path], None] | None = None
+    planner: Planner | None = None
 
     @cached_property
     def written(self) -> DictConfig:
@@ -296,6 +299,8 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     logger_names(recipe.train)  # what is wrong with them is an error before the data are read
     data = read_data(recipe, to_train=True, metric_is_typed=job.is_typed("train.best_metric"))
     stop_if_asked(EARLY)
+    chosen = fit_batch(recipe, job.planner, data.train or (), resume=job.resume, trust=job.trust)
+    stop_if_asked(EARLY)
     model = build_model(recipe)
     if not resume:
         load_initial_weights(model, recipe, to_train=True)
@@ -305,7 +310,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     if on_main_process(lambda: _nothing_left(folder, start, recipe.train)):
         return
     stop_if_asked(EARLY)
-    on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start))
+    on_main_process(lambda: _begin(recipe, job, RunIdentity(run, str(job.recipe)), start, chosen))
     description["recipe"] = recipe_to_yaml(recipe)  # which has the lists of a split now
     device = resolve_device(recipe.train.device, local_rank())
     on_main_process(lambda: note_start(folder, iteration=start, device=device, data=data.summary))
@@ -338,8 +343,12 @@ def _nothing_left(folder: Path, start: int, train: DictConfig) -> bool:
     return is_complete
 
 
-def _begin(recipe: DictConfig, job: Job, identity: RunIdentity, start: int) -> None:
-    """Make the folder the run's, once everything is built that could still be refused."""
+def _begin(recipe: DictConfig, job: Job, identity: RunIdentity, start: int, chosen: Sequence[str]) -> None:
+    """Make the folder the run's, once everything is built that could still be refused.
+
+    Args:
+        chosen: settings of `fit_batch`, which count as if they were typed.
+    """
     folder = Path(recipe.train.output_dir)
     if job.overwrite:
         remove_run(folder, spare=recipe.train.init_checkpoint)
@@ -348,7 +357,7 @@ def _begin(recipe: DictConfig, job: Job, identity: RunIdentity, start: int) -> N
             logger.warning("%s has no checkpoint yet: the run starts again.", folder)
         (folder / METRICS).unlink(missing_ok=True)
     earlier = read_identity(folder) if job.resume else None
-    (earlier or identity).continued(job.overrides).write(folder)
+    (earlier or identity).continued(job.overrides).continued(chosen).write(folder)
     write_split(recipe, folder)
     write_recipe(recipe)
 

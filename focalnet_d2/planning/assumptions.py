@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from focalnet_d2.modeling.rcnn.proposal_sampling import MaxIoUMatcher
 from focalnet_d2.set_prediction.matcher import HungarianAssignment, Pairs
@@ -12,6 +13,17 @@ from focalnet_d2.set_prediction.matcher import HungarianAssignment, Pairs
 from .known_values import KnownValues
 
 POSITIVE = 4  # every fourth proposal overlaps an object, as those of a trained detector do
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process is the only one of the run, so that no tensor without values is sent to others."""
+    is_initialized = dist.is_initialized
+    dist.is_initialized = lambda: False  # which Detectron2's count of processes asks
+    try:
+        yield
+    finally:
+        dist.is_initialized = is_initialized
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.config.memory_size import BATCH
 from focalnet_d2.config.nodes import children, containers, raw_value
 from focalnet_d2.config.settings import known_target
 
@@ -14,7 +16,6 @@ from .example_batch import largest_batch
 from .training_step import StepMemory, step_memory
 
 SWITCH = "use_checkpoint"
-BATCH = "dataloader.train.total_batch_size"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def ways_to_fit(
     processes: int = 1,
     objects: int = 20,
     records: Sequence[dict] | None = None,
+    lower_precision: bool = True,
 ) -> Iterator[Way]:
     """Try the recipe as it is, then more parts of its batch, then recomputed activations, then bf16, until one fits.
 
@@ -59,6 +61,7 @@ def ways_to_fit(
         budget: bytes.
         processes: that share the batch.
         objects, records: of the images, see `largest_batch`.
+        lower_precision: whether bf16 is tried.
 
     Yields:
         What was tried, the recipe as it is first; the last one fits if any does.
@@ -73,17 +76,17 @@ def ways_to_fit(
         )
     share = batch // processes
     search = _Search(recipe, budget, share, largest_batch(recipe, share, objects, records))
-    for number, overrides in enumerate(_variants(recipe)):
-        single = search.measured(overrides, 1)
+    for number, overrides in enumerate(_variants(recipe, lower_precision)):
+        smallest = search.smallest(overrides)
         if number == 0:
-            as_it_is = search.measured(overrides, share // parts, single)
+            as_it_is = search.measured(overrides, share // parts, smallest)
             yield as_it_is
             if as_it_is.fits:
                 return
-        if single.fits:
-            yield search.with_fewest_parts(single)
+        if smallest.fits:
+            yield search.with_fewest_parts(smallest)
             return
-        yield single
+        yield smallest
 
 
 @dataclass(frozen=True)
@@ -95,37 +98,44 @@ class _Search:
     share: int
     samples: list[dict]
 
-    def measured(self, overrides: Sequence[str], images: int, single: Way | None = None) -> Way:
-        """A step with so many images at once, which is not run where that of one image shows that it is far too much.
+    def smallest(self, overrides: Sequence[str]) -> Way:
+        """A step with as few images at once as the model takes: one, or two that it mixes or takes statistics of."""
+        for images in (number for number in range(1, self.share) if self.share % number == 0):
+            with suppress(ValueError):  # of the model
+                return self.measured(overrides, images)
+        return self.measured(overrides, self.share)
+
+    def measured(self, overrides: Sequence[str], images: int, smallest: Way | None = None) -> Way:
+        """A step with so many images at once, which is not run where the smallest shows that it is far too much.
 
         A step of two images may hold one that is tall beside one that is wide, and then takes more than two of one.
         """
-        if single is not None and single.memory is not None:
-            if images == 1:
-                return single
-            least = single.peak + (images - 1) * single.memory.activations
+        if smallest is not None and smallest.memory is not None:
+            if images == smallest.images:
+                return smallest
+            least = smallest.peak + (images / smallest.images - 1) * smallest.memory.activations
             if least > self.budget:
-                return Way(tuple(overrides), self.share // images, images, least, False, None)
+                return Way(tuple(overrides), self.share // images, images, int(least), False, None)
         memory = step_memory(_changed(self.recipe, overrides), self.samples[:images])
         return Way(tuple(overrides), self.share // images, images, memory.peak, memory.peak <= self.budget, memory)
 
-    def with_fewest_parts(self, single: Way) -> Way:
-        """The way with the largest parts that fits, from one that fits with a single image in each."""
-        for images in (number for number in range(self.share, 1, -1) if self.share % number == 0):
-            if (way := self.measured(single.overrides, images, single)).fits:
-                return way
-        return single
+    def with_fewest_parts(self, smallest: Way) -> Way:
+        """The way with the largest parts that fits, from one that fits with as few images as can be."""
+        for images in (number for number in range(self.share, smallest.images, -1) if self.share % number == 0):
+            with suppress(ValueError):  # of a model that takes no odd number
+                if (way := self.measured(smallest.overrides, images, smallest)).fits:
+                    return way
+        return smallest
 
 
-def _variants(recipe: DictConfig) -> Iterator[tuple[str, ...]]:
+def _variants(recipe: DictConfig, lower_precision: bool) -> Iterator[tuple[str, ...]]:
     """Settings that need less memory, each more than the one before."""
     recomputing = tuple(f"{key}=True" for key in _switches(recipe))
-    half = () if recipe.train.amp in ("bf16", "fp16") else ("train.amp=bf16",)
     yield ()
     if recomputing:
         yield recomputing
-    if half:
-        yield (*recomputing, *half)
+    if lower_precision and recipe.train.amp not in ("bf16", "fp16"):
+        yield (*recomputing, "train.amp=bf16")
 
 
 def _switches(recipe: DictConfig) -> list[str]:

@@ -1,12 +1,11 @@
 """The planner finds the first way that fits, and its command says what to type."""
 
-import argparse
-
 import pytest
 from omegaconf import OmegaConf
 
-from focalnet_d2.commands.plan import main, memory_size
+from focalnet_d2.commands.plan import main
 from focalnet_d2.config.lazy import RecipeError, load_recipe
+from focalnet_d2.config.memory_size import memory_size
 from focalnet_d2.planning import planner
 from focalnet_d2.planning.planner import ways_to_fit
 from focalnet_d2.planning.training_step import StepMemory
@@ -88,6 +87,7 @@ def test_sizes_of_memory(text, size):
 
 
 @pytest.mark.parametrize("text", ["24", "GB", "0GB", "-1GB", "1e3GB", "lots"])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="write it as 24GB"):
-        memory_size(text)
+def test_what_is_no_size_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["mask2former_focalnet_mini_coco", f"--memory={text}"])
+    assert "write it as 24GB" in capsys.readouterr().err

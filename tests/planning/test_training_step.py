@@ -1,10 +1,13 @@
 """The memory of a step without values is what the same step allocates on real tensors."""
 
+from functools import cache
+
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.kernels import cpu_matmul
 from focalnet_d2.planning.assumptions import assumed_matches
 from focalnet_d2.planning.example_batch import largest_batch
 from focalnet_d2.planning.training_step import run_step, step_memory
@@ -70,10 +73,15 @@ def test_recomputing_needs_less_and_the_plan_knows_how_much():
     assert planned == run_step(switched, batch)
 
 
-def test_a_plan_allocates_nothing_and_draws_no_random_number():
+def test_a_plan_leaves_no_trace_and_draws_no_random_number(monkeypatch, tmp_path):
+    probed = []
+    monkeypatch.setattr(cpu_matmul, "choice", cache(cpu_matmul.choice.__wrapped__))
+    monkeypatch.setattr(cpu_matmul, "_memory", lambda: tmp_path / "choice.json")
+    monkeypatch.setattr(cpu_matmul, "_probe", lambda: probed.append(type(torch.zeros(1))) or (1.0, 0.0, 1.0, 0.0))
     recipe = small("dino_focalnet_mini_coco")
     batch = largest_batch(recipe, 1, 6)
     state = torch.get_rng_state()
     step_memory(recipe, batch)
     assert torch.equal(state, torch.get_rng_state())
     assert type(torch.zeros(1)) is torch.Tensor  # tensors after it have values again
+    assert probed == [torch.Tensor]  # what is kept for later processes was not found out by tensors without values
