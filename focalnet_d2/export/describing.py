@@ -41,7 +41,7 @@ def describe(
         settings=exported.export_settings(),
         classes=classes,
         steps=tuple(steps_of(mapper)),
-        color_order="RGB" if channels else mapper.image_format,
+        color_order="RGB" if channels else str(mapper.image_format),
         channels=channels,
         divisor=divisor_of(model),
         threshold=threshold,

@@ -103,7 +103,7 @@ class TTA(nn.Module):
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(h, w, C) -> (*size, C)."""
     if image.dtype == np.uint8 and image.shape[2] == 3:
-        return T.ResizeTransform(*image.shape[:2], *size).apply_image(image)
+        return T.ResizeTransform(image.shape[0], image.shape[1], *size).apply_image(image)
     return resize_channels(image, size, Image.Resampling.BILINEAR)
 
 
