@@ -13,6 +13,8 @@ transparent pixels, all without a word. Here:
 import io
 import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 import numpy as np
@@ -90,6 +92,16 @@ def decode_image(content: bytes, file_name: str) -> Image.Image:
     return load_pixels(image, file_name)
 
 
+@contextmanager
+def any_number_of_pixels() -> Iterator[None]:
+    """Lets Pillow decode images of any size meanwhile, for those who say that they have large ones."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def load_pixels(image: Image.Image, file_name: str) -> Image.Image:
     """The image, whose pixels Pillow has read from its file by now.
 
@@ -107,7 +119,9 @@ def unreadable(file_name: str, error: Exception) -> ValueError:
     """The error of an image file that cannot be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return TooLargeError(f"The image file {file_name} has more than {limit} pixels: cut it into pieces.")
+        return TooLargeError(
+            f"The image file {file_name} has more than {limit} pixels: cut it into pieces, or predict it by tiles."
+        )
     return ValueError(f"The image file {file_name} cannot be read ({decoding_problem(error)}); it may be damaged.")
 
 

@@ -18,7 +18,7 @@ def resolve_device(device: str = "auto", local_rank: int = 0) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"Unknown device '{device}': use auto, cpu, cuda, cuda:N or mps.") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Device '{device}' was asked for, but torch sees no CUDA device: use train.device=cpu.")
+        raise ValueError(f"Device '{device}' was asked for, but torch sees no CUDA device: take cpu or auto.")
     if resolved.type == "cuda" and resolved.index is None:
         return torch.device("cuda", local_rank)
     return resolved

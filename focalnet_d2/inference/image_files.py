@@ -18,10 +18,13 @@ def file_path(source: str | os.PathLike) -> Path:
     """The path that a user names, `~` being the home folder.
 
     Raises:
-        ValueError: it is empty, which `Path` takes for the current folder, or can be the name of no file.
+        ValueError: it is empty, which `Path` takes for the current folder, can be the name of no file, or is an address
+            on the net.
     """
     if not os.fspath(source) or "\0" in os.fspath(source):
         raise ValueError(f"{os.fspath(source)!r} is no path: name an image, a video, a folder or a pattern.")
+    if "://" in os.fspath(source):
+        raise ValueError(f"{source} is an address on the net: download what it names, and give the path of the file.")
     return Path(os.path.expanduser(source))
 
 

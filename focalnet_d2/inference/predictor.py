@@ -17,7 +17,7 @@ from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
-from focalnet_d2.data.image_sources import network_values
+from focalnet_d2.data.pixels import any_number_of_pixels, in_format
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 from focalnet_d2.utils.attempts import raising
@@ -162,7 +162,8 @@ class Predictor:
             readers.shutdown(wait=False, cancel_futures=True)
 
     def _by_tiles(self, source: ImageSource | InputImage, tiles: TileSettings) -> Prediction | OSError | ValueError:
-        image = self._read_input(source)
+        with any_number_of_pixels():
+            image = self._read_input(source)
         if isinstance(image, Exception):
             return image
         try:
@@ -206,11 +207,7 @@ class Predictor:
 
     def _read_input(self, source: ImageSource | InputImage) -> InputImage | OSError | ValueError:
         try:
-            return (
-                source
-                if isinstance(source, InputImage)
-                else read_input(source, self.channel_order, self._mapper.image_format)
-            )
+            return source if isinstance(source, InputImage) else read_input(source, self.channel_order)
         except (OSError, ValueError) as error:
             return error
 
@@ -218,8 +215,8 @@ class Predictor:
         if isinstance(image, Exception):
             return image
         try:
-            values = network_values(image, self._mapper.image_format)
-            return _Prepared(image, self._mapper.image_tensor(values, image.name))
+            pixels = in_format(image.pixels, self._mapper.image_format)
+            return _Prepared(image, self._mapper.image_tensor(pixels, image.name))
         except ValueError as error:
             return error
 

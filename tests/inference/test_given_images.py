@@ -79,6 +79,7 @@ REFUSED = {
     "open file": (lambda _: io.BytesIO(png()), "A BytesIO is no image"),
     "list in a list": (lambda _: [[PIXELS]], "A list is no image"),
     "empty path": (lambda _: "", "'' is no path"),
+    "address": (lambda _: "https://example.org/a.jpg", "https://example.org/a.jpg is an address on the net"),
     "missing file": (lambda folder: folder / "none.jpg", "none.jpg does not exist"),
     "empty folder": (lambda folder: folder / "empty", "There is no image in"),
     "pattern without a match": (lambda folder: str(folder / "*.tif"), "There is no image in"),

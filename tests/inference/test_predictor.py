@@ -11,6 +11,7 @@ from focalnet_d2.checkpoint import checkpoint_metadata, read_checkpoint, save_we
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
 from focalnet_d2.inference.prediction import Prediction
 from focalnet_d2.inference.predictor import Predictor
+from focalnet_d2.inference.tiles import TileSettings
 from focalnet_d2.inference.trained import classes_of
 from tests.inference.checkpoints import RECIPES, small_recipe, write
 
@@ -214,3 +215,13 @@ def test_a_mapper_that_takes_no_image_alone_is_refused(tmp_path):
     path = write(tmp_path / "model.pth", recipe)
     with pytest.raises(RecipeError, match="MapDataset, which has no image_tensor"):
         Predictor(path, device="cpu")
+
+
+def test_tiles_are_for_images_of_more_pixels_than_pillow_decodes(detector, images, tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    Image.fromarray(images[0]).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # 2000 and more are refused
+    with pytest.raises(ValueError, match=r"large.png has more than 2000 pixels: .* predict it by tiles"):
+        Predictor(detector, device="cpu")(path)
+    assert Predictor(detector, device="cpu", tiles=TileSettings(50))(path).size == (40, 60)
+    assert Image.MAX_IMAGE_PIXELS == 1000

@@ -129,4 +129,4 @@ def test_an_image_with_too_many_pixels_is_to_be_cut(tmp_path, monkeypatch):
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     (fault,) = look_at_image(str(tmp_path / "a.png"), Said("x.json", "7")).faults
     assert (fault.kind, fault.ids) == ("too-large-image", ("7",))
-    assert fault.message.endswith("a.png has more than 200 pixels: cut it into pieces.")
+    assert fault.message.endswith("a.png has more than 200 pixels: cut it into pieces, or predict it by tiles.")
