@@ -3,7 +3,8 @@
 One network, three sets of names. FocalNet-DINO stores its shared heads once per decoder layer and again inside the
 decoder, numbers the decoder's norms by their place in the code (`norm1` follows cross attention), has a class row for
 every COCO category id from 0 to 90 and one label row more. detrex numbers the norms in order of use and counts the
-encoder's heads as those of one more decoder layer. Both differ in what no shape shows: `_settings`.
+encoder's heads as those of one more decoder layer. Both differ in what no shape shows: `_settings`. Stable-DINO's files
+are detrex's with the memory fusion in addition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -137,7 +138,49 @@ def _detrex_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
         rename(f"neck.extra_convs.0.conv.{_WB}", f"backbone.input_proj.{extra}.0.<>"),
         rename(f"neck.extra_convs.0.norm.{_WB}", f"backbone.input_proj.{extra}.1.<>"),
     )
-    return extra_level + _DETREX_RULES + heads
+    return extra_level + _DETREX_RULES + _fusion_rules(model, names) + heads
+
+
+# Stable-DINO: detrex's names, and those of the memory fusion that the model has
+
+_FUSION, _SIMPLE = "encoder.fusion.", "transformer.fusion_run"
+_NO_FUSION = (
+    "no memory fusion",
+    "model.encoder.fusion=null, or model.encoder.fusion.start_from_memory=True to train one from here",
+)
+
+
+def _fusion_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
+    """The table of the dense fusion, or of a simple one with or without a norm; see `MemoryFusion`."""
+    fusion = model.encoder.fusion
+    is_simple = any(name.startswith(_SIMPLE) for name in names) or (not names and fusion and fusion.sources == "ends")
+    if not is_simple:
+        modules = {"transformer.encoder.fusion_layer.0": "linear", "transformer.encoder.fusion_layer.1": "norm"}
+    elif f"{_SIMPLE}.weight" in names or not (names or fusion.has_norm):
+        modules = {_SIMPLE: "linear"}
+    else:
+        modules = {f"{_SIMPLE}.0": "linear", f"{_SIMPLE}.1": "norm"}
+    return tuple(rename(f"{theirs}.{_WB}", f"{_FUSION}{ours}.<>") for theirs, ours in modules.items())
+
+
+def _fusion(state: State) -> tuple[str, str] | None:
+    """What a message calls the memory fusion, and what to type for the like."""
+    weight = state.get(f"{_FUSION}linear.weight")
+    if weight is None:
+        return _NO_FUSION if "encoder.layers.0.norm2.weight" in state else None
+    norm = "with" if f"{_FUSION}norm.weight" in state else "without"
+    return f"a memory fusion of {weight.shape[1] // weight.shape[0]} stages {norm} a norm", "a recipe of Stable-DINO"
+
+
+def _start_fusion(model: Any, tensors: dict[str, Tensor]) -> dict[str, str]:
+    """Lets a file without a memory fusion into a model that starts one from the memory."""
+    fusion, last = model.encoder.fusion, f"encoder.layers.{len(model.encoder.layers) - 1}.norm2."
+    is_there = f"{_FUSION}linear.weight" in tensors
+    if fusion is None or not fusion.start_from_memory or is_there or f"{last}weight" not in tensors:
+        return {}
+    passing = fusion.passing_memory(tensors[f"{last}weight"], tensors[f"{last}bias"])
+    tensors |= {_FUSION + name: value for name, value in passing.items()}
+    return {_FUSION + name: "starts so that the memory stays what it is without a fusion" for name in passing}
 
 
 # What shapes tell
@@ -164,6 +207,7 @@ CHECKS = (
     ArchitectureCheck(
         length_of("query_selection.tgt_embed.weight"), "{} queries", "model.query_selection.num_queries={}"
     ),
+    ArchitectureCheck(_fusion, "{0[0]}", "{0[1]}", usual=_NO_FUSION),
     ArchitectureCheck(_shared_heads, "heads shared by all decoder layers: {}", "model.shared_heads={}"),
 )
 
@@ -275,6 +319,7 @@ LAYOUTS = (
         checks=CHECKS,
         settings=_focalnet_dino_settings,
         prepare=_drop_spare_labels,
+        fill=_start_fusion,
         classes=ClassRows(_CLASS_TENSORS, _focalnet_dino_names, _SELECTIONS),
         restore=_add_rows,
     ),
@@ -284,6 +329,7 @@ LAYOUTS = (
         rules=_detrex_rules,
         checks=CHECKS,
         settings=_detrex_settings,
+        fill=_start_fusion,
         classes=ClassRows(_CLASS_TENSORS, _detrex_names),
     ),
     replace(
@@ -296,5 +342,6 @@ LAYOUTS = (
             others=(_TEMPERATURE, _TEMPERATURE_WIDTH, *_OWN_SETTINGS),
         ),
         settings=_own_settings,
+        fill=_start_fusion,
     ),
 )

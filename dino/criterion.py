@@ -1,11 +1,13 @@
 """DINO's losses: class, L1 and generalised IoU for every decoder layer, the proposals and the denoising queries."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from focalnet_d2.set_prediction.criterion import SetCriterion, by_layer, suffixed
+from focalnet_d2.set_prediction.matcher import HungarianMatcher
 from focalnet_d2.set_prediction.targets import Targets, count_targets
 
 from .denoising import DenoisingQueries
@@ -17,7 +19,15 @@ class DINOCriterion(SetCriterion):
     No suffix: the last decoder layer; `_0`, `_1`, ...: the layers before it; `_enc`: proposals; `_dn`, `_dn_0`, ...:
     denoising queries, which know their objects. All are divided by the number of objects of the batch, denoising also
     by that of groups.
+
+    Args:
+        matcher, class_weight, ...: see `SetCriterion`.
+        denoising_class_weight: weight of the class loss of denoising queries; `class_weight` by default.
     """
+
+    def __init__(self, matcher: HungarianMatcher, *, denoising_class_weight: float | None = None, **settings: Any):
+        super().__init__(matcher, **settings)
+        self.denoising_class_weight = denoising_class_weight
 
     def forward(
         self, outputs: Mapping, targets: Sequence[Targets], denoising: DenoisingQueries | None = None
@@ -40,8 +50,9 @@ class DINOCriterion(SetCriterion):
             if denoising is not None:
                 noisy = by_layer(outputs["dn_outputs"])
                 known = [denoising.indices(targets)] * len(noisy)
+                divisor = num_targets * denoising.num_groups
                 denoising_losses = self.compute_losses(
-                    list(noisy.values()), targets, known, num_targets * denoising.num_groups
+                    list(noisy.values()), targets, known, divisor, self.denoising_class_weight
                 )
                 losses |= suffixed({f"_dn{layer}": one for layer, one in zip(noisy, denoising_losses, strict=True)})
         return losses

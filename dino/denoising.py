@@ -85,9 +85,13 @@ class ContrastiveDenoising(nn.Module):
         num_classes: classes K; one embedding each.
         dim: channels C.
         dn_number: queries of a kind (to restore, to reject) to aim at in all groups together; G = dn_number // M,
-            at least 1. As published, 1 to 49 is read as half the number of groups instead. 0: no denoising.
+            at least 1. 0: no denoising.
         label_noise_ratio: half of it is the chance that a label is replaced.
-        box_noise_scale: most that a corner moves, in half box sides; objects to reject move by one to two of these.
+        box_noise_scale: most that a corner moves, in half box sides.
+        rejected_step: how many of these the corners of objects to reject move in addition; 0, as Stable-DINO has it,
+            makes them as near as those to restore.
+        small_number_is_groups: True reads a `dn_number` of 1 to 49 as half the number of groups (FocalNet-DINO), False
+            as any other (detrex, Stable-DINO).
     """
 
     def __init__(
@@ -98,19 +102,23 @@ class ContrastiveDenoising(nn.Module):
         dn_number: int = 100,
         label_noise_ratio: float = 0.5,
         box_noise_scale: float = 1.0,
+        rejected_step: float = 1.0,
+        small_number_is_groups: bool = True,
     ):
         super().__init__()
         self.num_classes = num_classes
         self.dn_number = dn_number
         self.label_noise_ratio = label_noise_ratio
         self.box_noise_scale = box_noise_scale
+        self.rejected_step = rejected_step
+        self.small_number_is_groups = small_number_is_groups
         self.label_enc = nn.Embedding(num_classes, dim)
 
     def count_groups(self, most_objects: int) -> int:
         """G for a batch whose fullest image has `most_objects` objects."""
         if most_objects == 0 or self.dn_number == 0:
             return 1
-        if self.dn_number < 50:
+        if self.dn_number < 50 and self.small_number_is_groups:
             return 2 * self.dn_number
         return max(1, self.dn_number // most_objects)
 
@@ -133,7 +141,7 @@ class ContrastiveDenoising(nn.Module):
         replaced = noise.label_chance < 0.5 * self.label_noise_ratio
         labels = torch.where(replaced, noise.new_labels, labels)
         half_sides = (boxes[:, 2:] / 2).repeat(1, 2)  # (2GT, 4)
-        share = noise.box_sign * (noise.box_share + rejected[:, None])
+        share = noise.box_sign * (noise.box_share + self.rejected_step * rejected[:, None])
         corners = box_cxcywh_to_xyxy(boxes) + share.to(boxes.dtype) * half_sides * self.box_noise_scale
         return labels, box_xyxy_to_cxcywh(corners.clamp(0.0, 1.0))
 

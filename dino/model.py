@@ -86,7 +86,7 @@ class DINO(ImageModel):
         shared_heads: one class and one box head for all decoder layers (FocalNet-DINO) or one each (detrex).
         num_select: detections an image.
         mask_padding_in_eval: False reads the batch's padding as image in evaluation, as detrex does.
-        clip_boxes: see `select_detections`.
+        clip_boxes, nms_threshold: see `select_detections`.
         pixel_mean, pixel_std: of RGB images in 0..255.
 
     Raises:
@@ -112,6 +112,7 @@ class DINO(ImageModel):
         num_select: int = 300,
         mask_padding_in_eval: bool = True,
         clip_boxes: bool = False,
+        nms_threshold: float | None = None,
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
     ):
@@ -132,6 +133,7 @@ class DINO(ImageModel):
         self.num_select = num_select
         self.mask_padding_in_eval = mask_padding_in_eval
         self.clip_boxes = clip_boxes
+        self.nms_threshold = nms_threshold
         self.level_embed = nn.Parameter(torch.randn(len(backbone.output_shape()), decoder.dim))
         heads = 1 if shared_heads else len(decoder.layers)
         self.class_embed = nn.ModuleList(class_head(decoder.dim, num_classes) for _ in range(heads))
@@ -249,7 +251,7 @@ class DINO(ImageModel):
 
     def export_settings(self) -> dict[str, Any]:
         """What `query_boxes` decodes with."""
-        return {"num_select": self.num_select, "clip_boxes": self.clip_boxes}
+        return {"num_select": self.num_select, "clip_boxes": self.clip_boxes, "nms_threshold": self.nms_threshold}
 
     def postprocess(self, outputs: DINOOutputs, sizes: ImageSizes) -> list[dict[str, Instances]]:
         """`instances` of each image: the best `num_select` detections, scaled to its output size."""
@@ -259,6 +261,7 @@ class DINO(ImageModel):
             sizes.outputs,
             num_select=self.num_select,
             clip_boxes=self.clip_boxes,
+            nms_threshold=self.nms_threshold,
         )
         return [{"instances": image} for image in detections]
 

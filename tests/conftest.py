@@ -41,6 +41,7 @@ SLOW = (
     "test_old_files.py",
     "test_packaging.py",
     "test_torch_compile.py",
+    "test_train_channels.py",
     "test_train_again.py",
     "test_train_classifier.py",
     "test_train_epochs.py",

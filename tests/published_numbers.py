@@ -33,6 +33,15 @@ WITHOUT_NUMBER += [
     "dino_focalnet_tiny_lrf_4scale_12ep_detrex",
 ]
 
+# Stable-DINO
+
+PUBLISHED |= {"stable_dino_focalnet_huge": {"bbox/AP": 64.6, "bbox/AP (test-dev)": 64.8}}
+WITHOUT_NUMBER += [
+    "stable_dino_focalnet_huge_objects365",
+    *(f"stable_dino_focalnet_large_{levels}_4scale_12ep" for levels in ("fl3", "fl4")),
+    *(f"stable_dino_focalnet_{size}_lrf_4scale_12ep" for size in ("tiny", "small", "base")),
+]
+
 # Mask2Former
 
 PUBLISHED |= {

@@ -39,7 +39,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
             "utils",
         ),
         "reports": ("data", "evaluation", "structures", "utils"),
-        "run_reports": ("config", "data", "engine", "evaluation", "reports", "utils"),
+        "run_reports": ("config", "data", "engine", "evaluation", "inference", "reports", "utils"),
     },
     {"modeling": ("checkpoint", "kernels", "utils"), **dict.fromkeys(_MODELS, _HEAD)},
     {

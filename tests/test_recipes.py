@@ -33,14 +33,14 @@ from focalnet_d2.model_zoo.weights import WEIGHT_FILES
 from tests.published_numbers import PUBLISHED, WITHOUT_NUMBER
 from tests.recipes import RECIPES, evaluators, meta_model, rates_and_decays, recipe_named, source_of
 
-DINO_RECIPES = [name for name in RECIPES if name.startswith("dino_")]
+DINO_RECIPES = [name for name in RECIPES if name.startswith(("dino_", "stable_dino_"))]
 TASKS = {
     "DetectionEvaluator": ["bbox"],
     "PanopticEvaluator": ["panoptic_seg"],
     "SemanticEvaluator": ["sem_seg"],
     "ClassificationEvaluator": ["classification"],
 }
-SLOW_BACKBONE = ("dino_", "mask2former_")  # the others train all parts at one rate
+SLOW_BACKBONE = ("dino_", "stable_dino_", "mask2former_")  # the others train all parts at one rate
 
 
 def _with_names(value):

@@ -46,6 +46,7 @@ train = dict(
     log_period=20,
     loggers=["tensorboard"],  # beside metrics.json: csv, tensorboard, wandb, mlflow
     report=True,  # write report.html at the end of the training
+    sample_predictions=8,  # test images that every evaluation draws beside their truth; 0 = none
     skip_nonfinite=0,  # steps in a row that may be left out because a loss or a gradient is not finite
 )
 

@@ -222,6 +222,7 @@ class Layout:
         checks: what to compare first, so that a mismatch is named by its cause.
         settings: (model, renamed state, metadata of the file) -> what the weights need beyond shapes.
         prepare: changes the renamed state in place where the layout stores something differently; name -> what.
+        fill: adds to the renamed state what the file lacks and the model starts with: (model, state) -> name and what.
         classes: the tensors with a row for every class.
         backbone_only: the file fills the FocalNet alone, with growth of kernels and levels; heads stay fresh.
         recorded_settings: attributes of the model that our own files note down.
@@ -237,6 +238,7 @@ class Layout:
     checks: tuple[ArchitectureCheck, ...] = ()
     settings: Callable[[nn.Module, State, Mapping[str, Any]], Sequence[RequiredSetting]] = lambda *_: ()
     prepare: Callable[[dict[str, Tensor]], dict[str, str]] = lambda _: {}
+    fill: Callable[[Any, dict[str, Tensor]], dict[str, str]] = lambda *_: {}
     classes: ClassRows | None = None
     backbone_only: bool = False
     recorded_settings: tuple[str, ...] = ()

@@ -282,7 +282,7 @@ def _plan(model: nn.Module, weights: Weights, options: Options) -> tuple[dict[st
     report = LoadReport(
         weights.source, layout.name, skipped={**weights.skipped, **renamed.skipped}, taken=weights.taken
     )
-    report.resized |= layout.prepare(tensors)
+    report.resized |= layout.prepare(tensors) | layout.fill(model, tensors)
     check_types(tensors, state, weights.source, layout.name)
     report.content = ", ".join(layout.describe(tensors))
     inflate_stem(tensors, state, focalnet_prefix(model), options.new_channels, report)

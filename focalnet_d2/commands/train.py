@@ -108,6 +108,7 @@ def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
     from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
     from focalnet_d2.planning.batch_choice import settings_that_fit  # not at the top, for the same reason
     from focalnet_d2.run_reports.run_page import report_finished_run  # not at the top, for the same reason
+    from focalnet_d2.run_reports.training_pictures import TrainingPictures  # not at the top, for the same reason
 
     recipe, folder = recipe_and_folder(options)
     job = Job(
@@ -119,6 +120,7 @@ def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
         overwrite=options.overwrite,
         report=report_finished_run,
         planner=settings_that_fit,
+        pictures=TrainingPictures(),
     )
     return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
 

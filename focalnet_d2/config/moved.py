@@ -153,7 +153,9 @@ ADDED = {
         "class_weights": "",
     },
     ("train", "accumulation"): {"batch": None},
-    ("train", "log_period"): {"loggers": ["tensorboard"], "report": True, "skip_nonfinite": 0},
+    ("train", "log_period"): {
+        **{"loggers": ["tensorboard"], "report": True, "sample_predictions": 8, "skip_nonfinite": 0},
+    },
     ("train", "max_iter"): {
         **{"epochs": 0, "eval_epochs": 0, "checkpoint_epochs": 0},
         **{"warmup_epochs": 0, "warmup": None, "patience": 0},

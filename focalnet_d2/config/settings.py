@@ -102,7 +102,7 @@ OPTIONAL = (
     *("train.weights_entry", "train.allow_nonfinite"),
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     *("train.patience", "train.validation_loss", "train.validation_loss_images"),
-    *("train.freeze", "train.class_weights", "train.report", "train.batch"),
+    *("train.freeze", "train.class_weights", "train.report", "train.batch", "train.sample_predictions"),
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -148,6 +148,7 @@ SETTINGS: dict[str, Setting] = {
     "train.log_period": _whole(1),
     "train.loggers": Setting(frozenset({list})),
     "train.report": _FLAG,
+    "train.sample_predictions": _whole(0),
     "train.skip_nonfinite": _whole(0),
     "optimizer.lr": _finite(),
     "optimizer.weight_decay": _finite(),

@@ -28,6 +28,7 @@ INSTALL = "pip install 'focalnet-d2[tiff]'"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
 BYTES_OF_TIFF = 4  # at the beginning of a file, which tell that it is one
 _MOST_LAST = 64  # channels of an array whose axes nobody has named and that has its channels last
+_NO_AMOUNTS = ("P", "PA", "1", "La", "RGBa")  # modes of Pillow: palettes, and colors times their alpha
 _PALETTE = 3  # of TIFF's photometric interpretations
 
 
@@ -50,24 +51,27 @@ def decode_channels(content: bytes, file_name: str) -> np.ndarray:
     if is_tiff(content):
         return _decode_tiff(content, file_name)
     image = decode_image(content, file_name)
-    kind = pixel_format(image, content)
-    if kind is PixelFormat.DEEP_COLOR:
+    if pixel_format(image, content) is PixelFormat.DEEP_COLOR:
         raise UnusablePixelsError(
             f"The image file {file_name} has colors of 16 bits, of which Pillow reads the upper 8 alone: save it as "
             "TIFF."
         )
-    if image.mode in ("P", "PA", "1", "La", "RGBa") or kind is PixelFormat.UNUSABLE:
+    return channels_of_pillow(image, file_name)
+
+
+def channels_of_pillow(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W, C) of a decoded image, turned upright.
+
+    Raises:
+        ValueError: its values mean something else than the amount of a channel, or have a type that is not known.
+    """
+    if image.mode in _NO_AMOUNTS:
         raise UnusablePixelsError(
-            f"The image file {file_name} has pixels of Pillow's mode {image.mode!r}, which are no values of channels: "
-            "save it in gray or in colors of 8 bits, or as TIFF."
+            f"The image {name} has pixels of Pillow's mode {image.mode!r}, which are no values of channels: save it in "
+            "gray or in colors of 8 bits, or as TIFF."
         )
-    return from_pillow(image, file_name)
-
-
-def from_pillow(image: Image.Image, name: str) -> np.ndarray:
-    """(H, W, C) of a decoded image, turned upright; raises ValueError for a type that is not known."""
     values = np.array(turned_upright(image))
-    if image.mode == "I":  # of a 16-bit PNG, before Pillow 11.3
+    if image.mode == "I" and image.format == "PNG":  # of 16 bits, before Pillow 11.3
         values = values.astype(np.uint16)
     return in_known_type(values[..., None] if values.ndim == 2 else values, name)
 

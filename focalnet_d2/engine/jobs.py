@@ -29,6 +29,7 @@ from .loggers import logger_names
 from .metrics import METRICS, is_evaluated
 from .own_data import apply_settings, read_settings, source_of, write_split
 from .patience import why_ended
+from .pictures import Pictures
 from .preflight import check_tasks, read_data
 from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
 from .run_folder import (
@@ -68,6 +69,7 @@ class Job:
         report: called with the folder when a training is complete and wants one (`train.report`), on the main process
             alone, while the folder is still locked; a function of a module, and one that raises nothing.
         planner: chooses settings for `train.batch`; a function of a module.
+        pictures: draws those of a training.
     """
 
     recipe: str | Path
@@ -78,6 +80,7 @@ class Job:
     overwrite: bool = False
     report: Callable[[Path], None] | None = None
     planner: Planner | None = None
+    pictures: Pictures | None = None
 
     @cached_property
     def written(self) -> DictConfig:
@@ -306,7 +309,9 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
         load_initial_weights(model, recipe, to_train=True)
     stop_if_asked(EARLY)
     description = describe_run(recipe, model, run, images=len(data.train or ()))
-    trainer, start = build_trainer(model, recipe, resume=resume, data=data, description=description)
+    trainer, start = build_trainer(
+        model, recipe, resume=resume, data=data, description=description, pictures=job.pictures
+    )
     if on_main_process(lambda: _nothing_left(folder, start, recipe.train)):
         return
     stop_if_asked(EARLY)

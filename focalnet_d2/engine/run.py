@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from detectron2.engine.hooks import LRScheduler
+from detectron2.evaluation import DatasetEvaluators
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
@@ -32,6 +33,7 @@ from .hooks import BestCheckpoint, EMAHook, Evaluation, MetricsWriter, PeriodicC
 from .loggers import make_loggers
 from .metrics import METRICS, MetricsFile, is_evaluated
 from .own_data import class_changes
+from .pictures import FirstBatchPicture, Pictures, SamplePredictions, make_studio
 from .preflight import RunData, check_tasks, read_data
 from .progress import ProgressPrinter, StepTimer, TrainingBar
 from .rng import set_rng_state
@@ -114,8 +116,13 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
     logger.info("%s", report)
 
 
-def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, Any]:
+def evaluate(
+    model: nn.Module, recipe: DictConfig, data: RunData, samples: SamplePredictions | None = None
+) -> dict[str, Any]:
     """Score the model on the recipe's test data; the numbers also go to `results.json`.
+
+    Args:
+        samples: also sees the predictions.
 
     Raises:
         ValueError: `train.test_time_augmentation` is enabled and the recipe has none.
@@ -128,8 +135,9 @@ def evaluate(model: nn.Module, recipe: DictConfig, data: RunData) -> dict[str, A
         loader = loader.copy()
         loader.mapper.augmentations = []  # the wrapper resizes images, and from their full size
     images, folder = build(loader, "dataloader.test", dataset=data.test), Path(recipe.train.output_dir)
+    evaluator = data.evaluator if samples is None else DatasetEvaluators([samples, data.evaluator])
     try:
-        return run_evaluation(model, images, data.evaluator, folder, recipe.train.amp)
+        return run_evaluation(model, images, evaluator, folder, recipe.train.amp)
     finally:
         data.evaluator.reset()  # which forgets the predictions; the training goes on without them in memory
 
@@ -141,6 +149,7 @@ def build_trainer(
     resume: bool,
     data: RunData | None = None,
     description: dict[str, Any] | None = None,
+    pictures: Pictures | None = None,
 ) -> tuple[Trainer, int]:
     """The trainer with all hooks and the iteration to start with.
 
@@ -150,6 +159,7 @@ def build_trainer(
         resume: go on from the last checkpoint in `train.output_dir`.
         data: of `read_data` with this recipe, if it was read before.
         description: of `describe_run`, which every checkpoint gets as it is when that is written.
+        pictures: draws the first batch, and predictions of every evaluation.
 
     Raises:
         RecipeError: the model does not predict what is evaluated.
@@ -188,7 +198,7 @@ def build_trainer(
     )
     if rng_state is not None:
         set_rng_state(rng_state)  # last: building things draws random numbers
-    trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state, start))
+    trainer.register_hooks(_hooks(model, recipe, data, optimizer, scheduler, averaged, state, start, pictures))
     return trainer, start
 
 
@@ -212,15 +222,18 @@ def _hooks(
     averaged: EMAHook | None,
     state: RunState,
     start: int,
+    pictures: Pictures | None,
 ) -> list:
     """Hooks in the order in which they run: a checkpoint comes before the evaluation of the same iteration."""
     train, folder, timetable = recipe.train, Path(recipe.train.output_dir), cast(Timetable, data.timetable)
 
     validation_loss = ValidationLoss(recipe, data.test) if train.get("validation_loss") else None
+    studio = make_studio(pictures, recipe)
+    samples = SamplePredictions(studio, data.test, recipe) if studio and train.get("sample_predictions") else None
 
     def evaluate_run() -> dict[str, Any]:
         with nullcontext() if averaged is None else averaged.swapped_in(), gathered(model):
-            results = evaluate(model, recipe, data)
+            results = evaluate(model, recipe, data, samples)
             return results if validation_loss is None else {**results, VALIDATION: validation_loss(model)}
 
     was_evaluated = on_main_process(lambda: is_evaluated(folder / METRICS, start))
@@ -230,6 +243,7 @@ def _hooks(
         StepTimer(timetable.batch),
         LRScheduler(optimizer, scheduler),
         TrainingBar(counted, timetable.batch),
+        FirstBatchPicture(studio) if studio else None,
         averaged,
         PeriodicCheckpoint(state, folder, timetable.checkpoint_period, train.keep_checkpoints),
         evaluation,

@@ -25,6 +25,7 @@ from .checkpointing import BEST, BEST_WEIGHTS, LAST, last_name
 from .csv_file import CSV
 from .environment import ENVIRONMENT
 from .metrics import METRICS
+from .pictures import FIRST_BATCH, SAMPLES
 from .trackers import TRACKED
 from .trainer import NAN_REPORT
 
@@ -35,10 +36,10 @@ EVALUATION_FOLDER = "evaluation"  # of an evaluation whose folder holds a traini
 CHECKPOINT = re.compile(r"model_(\d{7,}|final|best)(\.suspect)?\.pth")
 TRAINING = (LAST, BEST, METRICS)
 # Of no worth without the rest: a start that failed leaves them, too.
-RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT, CSV, TRACKED)
+RECORDS = (RUN_FILE, RUN_RECIPE, NAN_REPORT, ENVIRONMENT, REPORT, CSV, TRACKED, FIRST_BATCH)
 GENERATED = (
     *("*_counts.json", "*_examples.json", "*_predictions.json", "coco_instances_results.json"),
-    *("events.out.tfevents.*", "nonfinite_*.pth"),
+    *("events.out.tfevents.*", "nonfinite_*.pth", f"{SAMPLES}/*.jpg"),
 )
 
 

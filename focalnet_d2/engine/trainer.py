@@ -155,10 +155,13 @@ class Trainer(TrainerBase):
 
     def before_stop(self) -> None:
         """Hooks that have a method of this name save what has not been saved."""
+        self._call_hooks("before_stop")
+
+    def _call_hooks(self, name: str, *arguments: Any) -> None:
+        """Call a method that only some of the hooks have."""
         for hook in self._hooks:
-            before_stop: Any = getattr(hook, "before_stop", None)
-            if before_stop is not None:
-                before_stop()
+            if (method := getattr(hook, name, None)) is not None:
+                method(*arguments)
 
     def after_train(self) -> None:
         """Hooks end their work, all of them, also if a signal stops one, an evaluation perhaps."""
@@ -182,6 +185,8 @@ class Trainer(TrainerBase):
         batch = next(self._batches)
         data_time = time.perf_counter() - start
 
+        if self.iter == self.start_iter:
+            self._call_hooks("first_batch", batch)
         self._recorder.begin(batch)
         own_losses, last_part = self.compute_gradients(batch)
         ranks = all_gather_object(

@@ -10,7 +10,7 @@ are the means over the same images.
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -140,8 +140,12 @@ def _some_of(dataset: SharedMemoryDataset, most: int) -> SharedMemoryDataset:
     """At most so many images, from all over the data set; 0 = all."""
     if not 0 < most < len(dataset):
         return dataset
-    places: Sequence[int] = np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist()
-    return SharedMemoryDataset([dataset[place] for place in places])
+    return SharedMemoryDataset([dataset[place] for place in evenly(len(dataset), most)])
+
+
+def evenly(size: int, most: int) -> list[int]:
+    """At most so many of the places 0 to size - 1, rising, from all over them."""
+    return np.linspace(0, size - 1, min(size, most)).round().astype(int).tolist()
 
 
 def _seed(*key: int) -> None:

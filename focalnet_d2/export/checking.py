@@ -11,6 +11,7 @@ from focalnet_d2.kernels.dispatch import portable_operators
 
 from .description import Description
 from .formats import Traced
+from .graph import channels_of
 from .preprocessing import padded_size
 from .sessions import Arrays, Session
 
@@ -43,17 +44,26 @@ def check_file(session: Session, model: nn.Module, traced: Traced, description: 
 
 
 def check_inputs(model: nn.Module, traced: Traced, description: Description) -> tuple[np.ndarray, np.ndarray]:
-    """Random images (B, 3, H, W), partly padded where the model pads, and their sizes (B, 2)."""
+    """Random images (B, C, H, W), partly padded where the model pads, and their sizes (B, 2)."""
     batch_size, (height, width) = traced.batch_size, traced.size
     if traced.dynamic:
         batch_size += 1
         height, width = (int(side * share) for side, share in zip(traced.size, _OTHER_SIZE, strict=True))
         height, width = padded_size((height, width), description.divisor)
-    images = np.random.default_rng(0).uniform(0, 255, (batch_size, 3, height, width)).astype(np.float32)
+    values = np.random.default_rng(0).uniform(0, 255, (batch_size, channels_of(model), height, width))
+    images = _in_range(values, description).astype(np.float32)
     image_sizes = np.array([[height, width]] * batch_size, np.int64)
     if not description.settings.get("same_size", False):
         image_sizes[0] = height - height // 8, width - width // 8
     return images, image_sizes
+
+
+def _in_range(values: np.ndarray, description: Description) -> np.ndarray:
+    """(B, C, H, W) from 0 to 255 as the values that images of the network's channels have."""
+    if description.channels is None:
+        return values
+    mean, std = (np.reshape(description.channels[name], (-1, 1, 1)) for name in ("mean", "std"))
+    return mean + (values / 127.5 - 1) * 2 * std
 
 
 def largest_difference(found: Arrays, expected: Arrays, tolerance: float, *, flips: float = 0.0) -> float:

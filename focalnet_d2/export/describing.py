@@ -1,6 +1,7 @@
 """The description of a model that is exported: from its recipe's test mapper, its classes and its own settings."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -9,10 +10,12 @@ from detectron2.data import transforms as T
 from torch import nn
 from torchvision.transforms import CenterCrop, PILToTensor, Resize
 
+from focalnet_d2.data.channels import ChannelFormat
 from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.version import __version__
 
 from .description import Description
+from .graph import channels_of
 from .preprocessing import Step, apply_steps
 
 _PROBES = ((37, 53), (61, 40), (48, 48))  # (height, width) of images that show whether the steps are the mapper's
@@ -31,13 +34,15 @@ def describe(
         ValueError: the mapper does what an exported file cannot describe.
     """
     exported = cast(Any, model)
+    channels = asdict(mapper.image_format) if isinstance(mapper.image_format, ChannelFormat) else None
     description = Description(
         model=type(model).__name__,
         decoder=exported.export_decoder,
         settings=exported.export_settings(),
         classes=classes,
         steps=tuple(steps_of(mapper)),
-        color_order=mapper.image_format,
+        color_order="RGB" if channels else str(mapper.image_format),
+        channels=channels,
         divisor=divisor_of(model),
         threshold=threshold,
         tasks=tuple(exported.tasks),
@@ -50,7 +55,7 @@ def describe(
 def divisor_of(model: nn.Module) -> int:
     """The number that a model pads heights and widths to a multiple of: the sides of a padded image of one pixel."""
     with torch.no_grad():
-        padded = cast(Any, model).preprocess([{"image": torch.zeros(3, 1, 1)}]).sizes.padded
+        padded = cast(Any, model).preprocess([{"image": torch.zeros(channels_of(model), 1, 1)}]).sizes.padded
     return int(max(padded))
 
 
@@ -95,9 +100,10 @@ def _step_of_transform(transform: Any) -> Step:
 
 def _check_steps(steps: tuple[Step, ...], mapper: Any) -> None:
     """Raises ValueError unless the steps give the mapper's pixels, bit for bit."""
-    generator = np.random.default_rng(0)
+    generator, channels = np.random.default_rng(0), mapper.image_format
+    count, dtype = (len(channels.mean), channels.dtype) if isinstance(channels, ChannelFormat) else (3, "uint8")
     for height, width in _PROBES:
-        image = generator.integers(0, 256, (height, width, 3), np.uint8)
+        image = generator.integers(0, 256, (height, width, count), np.uint8).astype(dtype)
         expected = mapper.image_tensor(image, "of a test").numpy().transpose(1, 2, 0)
         if not np.array_equal(apply_steps(image, steps, "of a test"), expected):
             raise ValueError(f"The steps {list(steps)} give other pixels than the test mapper {mapper}.")

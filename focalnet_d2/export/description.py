@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from focalnet_d2.data.channels import ChannelFormat, ImageFormat
 from focalnet_d2.data.class_map import ClassMap
 
 KEY = "focalnet_d2"  # of the metadata entry
@@ -30,6 +31,7 @@ class Description:
             classes, or one for each.
         batch_size, size: images, and (height, width), of which the file takes no others; None where it takes any.
         tasks: of the model, the main one first.
+        channels: of images that are not 8-bit RGB, the fields of a `ChannelFormat`; None for those that are.
         precision: of the weights: float32, float16 or int8.
         producer: name and version of what has written the file.
     """
@@ -46,11 +48,19 @@ class Description:
     size: tuple[int, int] | None = None
     tasks: tuple[str, ...] = ()
     precision: str = "float32"
+    channels: Mapping[str, Any] | None = None
     producer: str = field(default="focalnet-d2")
 
+    @property
+    def image_format(self) -> ImageFormat:
+        """What the network takes: an order of colors, or other channels."""
+        return self.color_order if self.channels is None else ChannelFormat(**self.channels)
+
     def to_json(self) -> str:
-        """The text that a file holds."""
+        """The text that a file holds; `channels` only where there are some, which older runtimes do not know."""
         values = {name: value for name, value in asdict(self).items() if name != "classes"}
+        if self.channels is None:
+            del values["channels"]
         return json.dumps({"schema": SCHEMA, **values, "classes": self.classes.to_plain()}, ensure_ascii=False)
 
     @classmethod

@@ -60,7 +60,7 @@ def trace(model: nn.Module, batch_size: int, size: tuple[int, int], *, dynamic: 
     shapes = {"images": {0: auto, 2: auto, 3: auto}, "image_sizes": {0: auto}} if dynamic else None
     with _tracing():
         return torch.export.export(
-            ExportedNetwork(model), example_inputs(batch_size, size), dynamic_shapes=shapes, strict=False
+            ExportedNetwork(model), example_inputs(model, batch_size, size), dynamic_shapes=shapes, strict=False
         )
 
 
@@ -72,7 +72,7 @@ def trace_script(model: nn.Module, batch_size: int, size: tuple[int, int]) -> to
     with _tracing(), _without_tracer_warnings():
         network = _TupleNetwork(model).eval()
         return cast(
-            torch.jit.ScriptModule, torch.jit.trace(network, example_inputs(batch_size, size), check_trace=False)
+            torch.jit.ScriptModule, torch.jit.trace(network, example_inputs(model, batch_size, size), check_trace=False)
         )
 
 
@@ -88,7 +88,7 @@ def write_onnx(model: nn.Module, path: Path, batch_size: int, size: tuple[int, i
     with _tracing(), _without_tracer_warnings():
         torch.onnx.export(
             _TupleNetwork(model).eval(),
-            example_inputs(batch_size, size),
+            example_inputs(model, batch_size, size),
             path,
             dynamo=False,
             opset_version=ONNX_OPSET,
@@ -121,12 +121,17 @@ def _without_tracer_warnings() -> Iterator[None]:
         yield
 
 
-def example_inputs(batch_size: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Black images (B, 3, H, W) without padding, and their sizes (B, 2)."""
-    return torch.zeros(batch_size, 3, *size), torch.tensor([size] * batch_size)
+def channels_of(model: nn.Module) -> int:
+    """How many channels the images of a model have."""
+    return len(cast(Any, model).pixel_mean)
+
+
+def example_inputs(model: nn.Module, batch_size: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Black images (B, C, H, W) of a model without padding, and their sizes (B, 2)."""
+    return torch.zeros(batch_size, channels_of(model), *size), torch.tensor([size] * batch_size)
 
 
 def output_names(model: nn.Module, batch_size: int, size: tuple[int, int]) -> list[str]:
     """Names of the tensors that the graph returns, in their order."""
     with _tracing():
-        return list(ExportedNetwork(model)(*example_inputs(batch_size, size)))
+        return list(ExportedNetwork(model)(*example_inputs(model, batch_size, size)))

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from focalnet_d2.data.channels import resize_channels
+
 Size = tuple[int, int]  # height, width
 Step = Mapping[str, Any]
 
 
 def apply_steps(pixels: np.ndarray, steps: Iterable[Step], name: str) -> np.ndarray:
-    """(H, W, 3) uint8 -> (h, w, 3) uint8.
+    """(H, W, C) -> (h, w, C) of the same type.
 
     Args:
         name: of the image, for messages.
@@ -44,7 +46,7 @@ def apply_steps(pixels: np.ndarray, steps: Iterable[Step], name: str) -> np.ndar
 
 
 def fit_into(pixels: np.ndarray, size: Size, resampling: int = Image.Resampling.BILINEAR) -> np.ndarray:
-    """(H, W, 3) uint8 made smaller, if need be, so that it fits into a fixed size; the aspect ratio stays."""
+    """(H, W, C) made smaller, if need be, so that it fits into a fixed size; the aspect ratio stays."""
     height, width = pixels.shape[:2]
     scale = min(size[0] / height, size[1] / width, 1.0)
     if scale == 1.0:
@@ -54,8 +56,8 @@ def fit_into(pixels: np.ndarray, size: Size, resampling: int = Image.Resampling.
 
 
 def batch_of(images: Sequence[np.ndarray], size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Images (h, w, 3) uint8 -> (B, 3, H, W) float32 in 0..255, zeros right of and below them, and (B, 2) int64."""
-    batch = np.zeros((len(images), 3, *size), np.float32)
+    """Images (h, w, C) -> (B, C, H, W) float32, zeros right of and below them, and (B, 2) int64."""
+    batch = np.zeros((len(images), images[0].shape[2], *size), np.float32)
     for padded, image in zip(batch, images, strict=True):
         padded[:, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
     return batch, np.array([image.shape[:2] for image in images], np.int64)
@@ -100,6 +102,8 @@ def _center_crop(pixels: np.ndarray, step: Step) -> np.ndarray:
 
 def _resized(pixels: np.ndarray, size: Size, resampling: int) -> np.ndarray:
     height, width = size
+    if pixels.dtype != np.uint8 or pixels.shape[2] != 3:
+        return resize_channels(pixels, size, resampling)
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling(resampling)))
 
 

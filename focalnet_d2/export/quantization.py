@@ -81,7 +81,7 @@ def calibration_inputs(images: Path, description: Description) -> Iterator[dict[
     count = 0
     for file in files[::step][:LARGEST_NUMBER]:
         try:
-            image: InputImage = read_image(file, "RGB")
+            image: InputImage = read_image(file, "RGB", description.image_format)
         except READ_ERRORS:
             continue
         pixels = network_pixels(image, description)

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from focalnet_d2.data.image_sources import InputImage, image_in_memory
-from focalnet_d2.data.pixels import decode_image, in_format, unreadable, upright_pixels
+from focalnet_d2.data.channel_reading import decode_channels
+from focalnet_d2.data.channels import ChannelFormat, ImageFormat
+from focalnet_d2.data.image_sources import InputImage, image_in_memory, image_of_channels, network_values
+from focalnet_d2.data.pixels import decode_image, unreadable, upright_pixels
 from focalnet_d2.data.result_documents import Segment
 from focalnet_d2.inference.given_images import image_path, results_of
 from focalnet_d2.inference.options import check_options
@@ -114,7 +116,7 @@ class ExportedModel:
 
     def _prepare(self, source: ImageSource) -> "Sequence[Part] | OSError | ValueError":
         try:
-            return self._check_size(self._parts(read_image(source, self.channel_order)))
+            return self._check_size(self._parts(read_image(source, self.channel_order, self.description.image_format)))
         except (OSError, ValueError) as error:
             return error
 
@@ -180,7 +182,7 @@ class Part:
 
     Attributes:
         image: that it belongs to.
-        pixels: (h, w, 3) uint8 of the part.
+        pixels: (h, w, C) of the part.
         size: (height, width) of the whole image at the network's scale.
         window: place of the part in it; None where it is all of it.
         padded: (height, width) of the batch that it went through the network in.
@@ -195,14 +197,17 @@ class Part:
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def read_image(source: ImageSource, channel_order: str) -> InputImage:
+def read_image(source: ImageSource, channel_order: str, image_format: ImageFormat = "RGB") -> InputImage:
     """An image from a path or from memory, as training reads it.
+
+    Args:
+        image_format: what the network takes.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: it cannot be read; the message names it.
     """
     if not isinstance(source, str | os.PathLike):
-        return image_in_memory(source, channel_order)
+        return image_in_memory(source, channel_order, image_format)
     path = image_path(source)
     try:
         content = path.read_bytes()
@@ -210,16 +215,18 @@ def read_image(source: ImageSource, channel_order: str) -> InputImage:
         raise FileNotFoundError(f"The image file {path} does not exist.") from None
     except OSError as error:
         raise unreadable(str(path), error) from error
+    if isinstance(image_format, ChannelFormat):
+        return image_of_channels(decode_channels(content, str(path)), image_format, str(path), path)
     return InputImage(upright_pixels(decode_image(content, str(path)), str(path)), str(path), path)
 
 
 def network_pixels(image: InputImage, description: Description) -> np.ndarray:
-    """(h, w, 3) uint8 of the size and in the order of colors that the network takes.
+    """(h, w, C) of the size and with the channels that the network takes, in their order.
 
     Raises:
         ValueError: the image is too thin to be resized.
     """
-    pixels = in_format(apply_steps(image.pixels, description.steps, image.name), description.color_order)
+    pixels = apply_steps(network_values(image, description.image_format), description.steps, image.name)
     size = None if description.settings.get("same_size", False) else description.size
     return pixels if size is None else fit_into(pixels, size)
 

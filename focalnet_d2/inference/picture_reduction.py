@@ -15,9 +15,9 @@ LARGEST = 4000  # pixels of the longer side of a picture, but for those that are
 _ROWS = 256  # of the smaller image that are made at a time
 
 
-def reduced(prediction: "Prediction") -> "Prediction":
-    """The prediction, or where a side has more than `LARGEST` pixels, every second, third, ... pixel of it."""
-    step = -(-max(prediction.size) // LARGEST)
+def reduced(prediction: "Prediction", largest: int = LARGEST) -> "Prediction":
+    """The prediction, or where a side has more than `largest` pixels, every second, third, ... pixel of it."""
+    step = -(-max(prediction.size) // largest)
     if step == 1:
         return prediction
     masks = prediction.masks

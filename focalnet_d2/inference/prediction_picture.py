@@ -50,8 +50,11 @@ def draw_prediction(prediction: "Prediction", font: str | os.PathLike | None = N
     elif prediction.semantic_map is not None:
         present = np.unique(prediction.semantic_map)
         canvas.draw_regions(np.searchsorted(present, prediction.semantic_map), present.tolist())
-    elif prediction.class_scores is not None:
-        canvas.write_classes(prediction.class_scores)
+    elif (scores := prediction.class_scores) is not None:
+        best = np.argsort(-scores, kind="stable")[:BEST_CLASSES].tolist()
+        canvas.list_classes(best, [f" {100 * scores[index]:.0f}" for index in best])
+    elif prediction.class_ids is not None:
+        canvas.list_classes(prediction.class_ids.tolist(), [""])
     return canvas.rgb()
 
 
@@ -152,17 +155,14 @@ class _Canvas:
             self._fill(regions, class_ids)
         self._outline_boxes(boxes[order], found.class_ids[order])
         tracks = [-1] * len(boxes) if found.track_ids is None else found.track_ids.tolist()
-        endings = [
-            f" {100 * score:.0f}" + (f" #{track}" if track >= 0 else "")
-            for score, track in zip(found.scores.tolist(), tracks)
-        ]
+        scores = [""] * len(boxes) if found.scores is None else [f" {100 * score:.0f}" for score in found.scores]
+        endings = [score + (f" #{track}" if track >= 0 else "") for score, track in zip(scores, tracks)]
         self._write([_Label(*item) for item in zip(class_ids, endings, boxes)])
 
-    def write_classes(self, scores: np.ndarray) -> None:
-        """Name the best classes of (K,) probabilities, one below the other."""
-        best = np.argsort(-scores, kind="stable")[:BEST_CLASSES].tolist()
+    def list_classes(self, class_ids: Sequence[int], endings: Sequence[str]) -> None:
+        """Name classes of the whole image, one below the other."""
         everywhere = np.array([0, 0, *self.size], np.float64)
-        self._write([_Label(index, f" {100 * scores[index]:.0f}", everywhere, is_listed=True) for index in best])
+        self._write([_Label(*item, everywhere, is_listed=True) for item in zip(class_ids, endings)])
 
     def _fill(self, regions: np.ndarray, class_ids: Sequence[int]) -> np.ndarray:
         """Fill and outline the regions of (H, W); their XYXY boxes (N, 4) in pixels of the canvas."""

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from focalnet_d2.config.building import build
 from focalnet_d2.config.lazy import RecipeError
-from focalnet_d2.data.pixels import any_number_of_pixels, in_format
+from focalnet_d2.data.image_sources import network_values
+from focalnet_d2.data.pixels import any_number_of_pixels
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.precision import predict_in
 from focalnet_d2.utils.attempts import raising
@@ -207,7 +208,11 @@ class Predictor:
 
     def _read_input(self, source: ImageSource | InputImage) -> InputImage | OSError | ValueError:
         try:
-            return source if isinstance(source, InputImage) else read_input(source, self.channel_order)
+            return (
+                source
+                if isinstance(source, InputImage)
+                else read_input(source, self.channel_order, self._mapper.image_format)
+            )
         except (OSError, ValueError) as error:
             return error
 
@@ -215,8 +220,8 @@ class Predictor:
         if isinstance(image, Exception):
             return image
         try:
-            pixels = in_format(image.pixels, self._mapper.image_format)
-            return _Prepared(image, self._mapper.image_tensor(pixels, image.name))
+            values = network_values(image, self._mapper.image_format)
+            return _Prepared(image, self._mapper.image_tensor(values, image.name))
         except ValueError as error:
             return error
 

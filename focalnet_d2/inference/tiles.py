@@ -72,7 +72,7 @@ def predict_tiled(
 
 
 def _crop(image: InputImage, tile: Tile) -> InputImage:
-    return image._replace(pixels=image.pixels[tile.top : tile.bottom, tile.left : tile.right])
+    return image.window(tile.top, tile.bottom, tile.left, tile.right)
 
 
 @dataclass

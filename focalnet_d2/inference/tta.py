@@ -14,8 +14,10 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.logger import log_first_n
+from PIL import Image
 from torch import Tensor, nn
 
+from focalnet_d2.data.channels import ImageFormat, resize_channels
 from focalnet_d2.data.image_reading import read_image
 
 from .box_fusion import BoxFusion
@@ -51,7 +53,7 @@ class TTA(nn.Module):
         short_sides: Sequence[int],
         max_size: int,
         flip: bool = True,
-        image_format: str = "RGB",
+        image_format: ImageFormat = "RGB",
     ):
         super().__init__()
         self.model = model
@@ -85,17 +87,24 @@ class TTA(nn.Module):
         given = {"height": height, "width": width, **image_dict}
         for short_side in self.short_sides:
             size = T.ResizeShortestEdge.get_output_shape(height, width, short_side, self.max_size)
-            resized = T.ResizeTransform(height, width, *size).apply_image(image)
+            resized = _resized(image, size)
             copy = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
             yield ImageCopy({**given, "image": copy}, mirrored=False)
             if self.flip:
                 yield ImageCopy({**given, "image": copy.flip(-1)}, mirrored=True)
 
     def _image(self, image_dict: Mapping) -> np.ndarray:
-        """(h, w, 3) uint8."""
+        """(h, w, 3) uint8, or (h, w, N) of other channels."""
         if "image" in image_dict:
             return image_dict["image"].permute(1, 2, 0).cpu().numpy()
         return read_image(image_dict["file_name"], self.image_format)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, C) -> (*size, C)."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return T.ResizeTransform(image.shape[0], image.shape[1], *size).apply_image(image)
+    return resize_channels(image, size, Image.Resampling.BILINEAR)
 
 
 class SemanticTTA(TTA):
@@ -157,7 +166,7 @@ class DetectionTTA(TTA):
         fusion: BoxFusion,
         top_k: int,
         flip: bool = True,
-        image_format: str = "RGB",
+        image_format: ImageFormat = "RGB",
     ):
         super().__init__(model, short_sides=short_sides, max_size=max_size, flip=flip, image_format=image_format)
         self.fusion = fusion

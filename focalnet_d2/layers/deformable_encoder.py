@@ -89,6 +89,8 @@ class DeformableEncoder(nn.Module):
         ffn_dim: hidden width of the feed-forward networks.
         dropout: rate behind attention and in the feed-forward networks.
         use_checkpoint: recompute the layers in the backward pass instead of keeping their activations.
+        fusion: makes the memory of the tokens that come in and of what each layer leaves, (B, N, C) each; None takes
+            what the last layer leaves.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class DeformableEncoder(nn.Module):
         ffn_dim: int = 2048,
         dropout: float = 0.0,
         use_checkpoint: bool = False,
+        fusion: nn.Module | None = None,
     ):
         super().__init__()
         self.num_levels = num_levels
@@ -112,6 +115,7 @@ class DeformableEncoder(nn.Module):
         for layer in layers:
             for linear in (layer.linear1, layer.linear2):
                 nn.init.xavier_uniform_(linear.weight)
+        self.fusion = fusion
 
     def forward(
         self,
@@ -133,7 +137,10 @@ class DeformableEncoder(nn.Module):
             memory (B, N, C).
         """
         reference_points = get_encoder_reference_points(spatial_shapes, valid_ratios)
+        stages = [tokens]
         for layer in self.layers:
             arguments = (tokens, position, reference_points, spatial_shapes, padding_mask)
             tokens = maybe_checkpoint(layer, *arguments, recompute=self.use_checkpoint)
-        return tokens
+            if self.fusion is not None:
+                stages.append(tokens)
+        return tokens if self.fusion is None else maybe_checkpoint(self.fusion, *stages, recompute=self.use_checkpoint)

@@ -16,6 +16,7 @@ _BOXES_ON_BOTH_SETS = (
     "box AP {bbox/AP} val2017 and {bbox/AP (test-dev)} test-dev; {bbox/AP (TTA)} and {bbox/AP (test-dev, TTA)} with "
     "test-time augmentation"
 )
+_BOXES_WITHOUT_TTA = "box AP {bbox/AP} val2017 and {bbox/AP (test-dev)} test-dev (no test-time augmentation)"
 _BOXES_BY_OVERLAP = "box AP {bbox/AP} (AP50 {bbox/AP50}, AP75 {bbox/AP75}), val2017"
 _BOXES_AND_MASKS = "box AP {bbox/AP}, mask AP {segm/AP} (val2017, no test-time augmentation)"
 _PANOPTIC = "PQ {panoptic_seg/PQ}, AP {segm/AP} of masks, mIoU {sem_seg/mIoU} (val2017, no test-time augmentation)"
@@ -104,6 +105,13 @@ FAMILIES = (
         _COCO,
         f"FLOPs without denoising queries. {_UNPRINTED}",
         (_BOXES, _BOXES_ON_BOTH_SETS),
+    ),
+    Family(
+        "Stable-DINO on COCO and Objects365",
+        "stable_dino_*",
+        _COCO,
+        "FLOPs without denoising queries. With FocalNet only the huge one was published, without weights.",
+        (_BOXES_WITHOUT_TTA,),
     ),
 )
 

@@ -10,6 +10,8 @@ from detectron2.structures import Instances
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt
 
+from focalnet_d2.utils.atomic_write import atomic_open
+
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
@@ -166,14 +168,16 @@ def comparison_grid(
     path: str | Path,
     *,
     titles: Sequence[str] = ("ground truth", "prediction"),
+    captions: Sequence[str] = (),
     groups_per_line: int = 2,
 ) -> Path:
     """Writes a picture of groups of images, such as the truth and a prediction.
 
     Args:
         groups: in each, one (H, W, 3) uint8 RGB image for every title; sizes may differ.
-        path: image file to write; its folder is made.
+        path: image file to write, complete or not at all; its folder is made.
         titles: above the images of a group.
+        captions: one below each group, or none at all.
         groups_per_line: groups beside each other.
 
     Returns:
@@ -192,11 +196,13 @@ def comparison_grid(
     width = max(image.shape[1] for group in groups for image in group)
     group_width = len(titles) * (width + _MARGIN) + _MARGIN
     header = 2 * _MARGIN + round(width / 18)
-    size = (columns * group_width + _MARGIN, header + sum(heights) + len(lines) * _MARGIN)
+    footer = 2 * _MARGIN + round(width / 30) if captions else _MARGIN
+    size = (columns * group_width + _MARGIN, header + sum(heights) + len(lines) * footer)
     sheet = Image.new("RGB", size, (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=max(12, round(width / 20)))
-    top = header
+    small = ImageFont.load_default(size=max(12, round(width / 30)))
+    top, shown = header, iter(captions)
     for line, height in zip(lines, heights, strict=True):
         for position, image in enumerate(image for group in line for image in group):
             group, place = divmod(position, len(titles))
@@ -205,8 +211,11 @@ def comparison_grid(
                 draw.text((x + width / 2, header / 2), titles[place], fill=_INK, font=font, anchor="mm")
             corner = (x + (width - image.shape[1]) // 2, top + (height - image.shape[0]) // 2)
             sheet.paste(Image.fromarray(image), corner)
-        top += height + _MARGIN
+        for group, caption in zip(range(len(line)), shown):
+            place = (2 * _MARGIN + group * group_width, top + height + footer / 2 - _MARGIN / 2)
+            draw.text(place, caption, fill=_INK, font=small, anchor="lm")
+        top += height + footer
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    with atomic_open(path, sync=False) as file:
+        sheet.save(file, Image.registered_extensions()[path.suffix.lower()])
     return path

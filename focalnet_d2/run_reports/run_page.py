@@ -14,6 +14,7 @@ from .classification_section import classes, classified_images
 from .detection_section import detection_sections
 from .page_frame import Section, failure, made, with_sections
 from .panoptic_section import panoptic_images, segments
+from .picture_section import pictures
 from .run_files import RunFiles, read_run
 from .scored_data import scored_data
 from .semantic_section import pixels, semantic_images
@@ -62,6 +63,7 @@ def _sections(run: RunFiles) -> Iterator[Section]:
             "Pixels": lambda: pixels(run),
             "Confusions": lambda: classes(run),
             "Classified images": lambda: classified_images(run),
+            "Pictures": lambda: pictures(run),
         }
     )
     yield from _analyses(run)

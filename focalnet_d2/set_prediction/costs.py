@@ -11,11 +11,15 @@ from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, generalized_box_iou
 
 
 def pairwise_focal_cost(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss of calling a prediction the target's class minus that of denying it: (Q, K), (M,) -> (Q, M)."""
-    probability = logits.sigmoid()
+    """`focal_cost` of each prediction for each target's class: (Q, K), (M,) -> (Q, M)."""
+    return focal_cost(logits.sigmoid(), alpha, gamma)[:, labels]
+
+
+def focal_cost(probability: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss of calling a prediction a class minus that of denying it, of any shape."""
     positive = alpha * (1 - probability) ** gamma * -(probability + 1e-8).log()
     negative = (1 - alpha) * probability**gamma * -(1 - probability + 1e-8).log()
-    return (positive - negative)[:, labels]
+    return positive - negative
 
 
 def pairwise_l1_cost(boxes: Tensor, target_boxes: Tensor) -> Tensor:

@@ -10,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .losses import giou_loss, l1_loss, sigmoid_focal_loss
+from focalnet_d2.layers.box_ops import box_cxcywh_to_xyxy, box_iou
+
+from .losses import giou_loss, l1_loss, negative_focal_loss, sigmoid_focal_loss, soft_focal_loss
 from .matcher import HungarianMatcher, Indices
 from .outputs import LayerOutputs
+from .position import PositionSupervision
 from .targets import Targets, count_targets
 
 
@@ -25,6 +28,7 @@ class SetCriterion(nn.Module):
         matcher: assigns queries to objects; boxes are judged by its `box_metric` too.
         class_weight, bbox_weight, giou_weight: weights of the three losses.
         alpha: weight of positives in the focal loss; gamma: its focusing exponent.
+        position_supervision: trains class scores towards the overlap with the object instead of 1.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class SetCriterion(nn.Module):
         giou_weight: float = 2.0,
         alpha: float = 0.25,
         gamma: float = 2.0,
+        position_supervision: PositionSupervision | None = None,
     ):
         super().__init__()
         self.matcher = matcher
@@ -44,6 +49,7 @@ class SetCriterion(nn.Module):
         self.giou_weight = giou_weight
         self.alpha = alpha
         self.gamma = gamma
+        self.position_supervision = position_supervision
         self.weight_of_class: Tensor | None
         self.register_buffer("weight_of_class", None, persistent=False)
 
@@ -53,6 +59,7 @@ class SetCriterion(nn.Module):
         targets: Sequence[Targets],
         assignments: Sequence[Indices],
         num_targets: float,
+        class_weight: float | None = None,
     ) -> list[dict[str, Tensor]]:
         """Losses of S sets of predictions of one shape, all at once.
 
@@ -61,6 +68,7 @@ class SetCriterion(nn.Module):
             targets: objects of each image.
             assignments: the matched pairs of each set, as its matcher returns them.
             num_targets: what the losses are divided by.
+            class_weight: weight of the class loss in place of the criterion's.
 
         Returns:
             The named losses of each set.
@@ -72,26 +80,42 @@ class SetCriterion(nn.Module):
         labels = torch.cat([image.labels for image in targets])[objects]
         target_boxes = torch.cat([image.boxes for image in targets])[objects].to(boxes.dtype)  # (P, 4)
 
-        onehot = torch.zeros_like(logits)
-        onehot.flatten(0, 2)[matched, labels] = 1.0
-        focal = sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma)  # (S, B, Q, K)
+        matched_boxes, metric = boxes.flatten(0, 2)[matched], self.matcher.box_metric  # (P, 4)
+        focal = self._class_loss(logits, matched, labels, matched_boxes, target_boxes)  # (S, B, Q, K)
         if self.weight_of_class is not None:
             weights = logits.new_ones(logits.shape[:-1])  # (S, B, Q)
             weights.flatten()[matched] = self.weight_of_class.to(weights)[labels]
             focal = focal * weights[..., None]
         focal = focal.flatten(1).sum(1)  # (S,)
-        matched_boxes, metric = boxes.flatten(0, 2)[matched], self.matcher.box_metric
         distance = l1_loss(metric.coordinates(matched_boxes), metric.coordinates(target_boxes)).split(counts)
         giou = giou_loss(matched_boxes, target_boxes, metric.giou_eps).split(counts)
-        scale = 1.0 / num_targets
+        scale, class_weight = 1.0 / num_targets, self.class_weight if class_weight is None else class_weight
         return [
             {
-                "loss_class": self.class_weight * scale * of_class,
+                "loss_class": class_weight * scale * of_class,
                 "loss_bbox": self.bbox_weight * scale * of_distance.sum(),
                 "loss_giou": self.giou_weight * scale * of_giou.sum(),
             }
             for of_class, of_distance, of_giou in zip(focal, distance, giou, strict=True)
         ]
+
+    def _class_loss(
+        self, logits: Tensor, matched: Tensor, labels: Tensor, matched_boxes: Tensor, target_boxes: Tensor
+    ) -> Tensor:
+        """(S, B, Q, K) logits, (P,) places of the matched queries and their classes, (P, 4) boxes -> (S, B, Q, K)."""
+        position = self.position_supervision
+        if position is None:
+            onehot = torch.zeros_like(logits)
+            onehot.flatten(0, 2)[matched, labels] = 1.0
+            return sigmoid_focal_loss(logits, onehot, self.alpha, self.gamma)
+        sets, images, queries, _ = logits.shape
+        matched_logits = logits.flatten(0, 2)[matched, labels]  # (P,)
+        corners = box_cxcywh_to_xyxy(matched_boxes), box_cxcywh_to_xyxy(target_boxes)
+        overlap = box_iou(*corners, self.matcher.box_metric.giou_eps)
+        soft = position.targets(matched_logits.sigmoid(), overlap, matched // queries, sets * images)
+        of_pairs = soft_focal_loss(matched_logits, soft, self.alpha, self.gamma)
+        of_others = negative_focal_loss(logits, self.alpha, self.gamma)
+        return of_others.flatten(0, 2).index_put((matched, labels), of_pairs).view_as(logits)
 
     def match_and_compute_losses(
         self, predictions: Mapping[str, LayerOutputs], targets: Sequence[Targets], num_targets: float

@@ -16,6 +16,26 @@ def sigmoid_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gam
     return weight * miss**gamma * cross_entropy
 
 
+def soft_focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss of positives whose targets are any numbers in [0, 1] (arXiv:2304.13027, equation 2): of one shape.
+
+    The logarithm of the probability is that of the logit, so that it stays finite where the probability rounds to 0.
+    """
+    probability = logits.sigmoid()
+    cross_entropy = -targets * F.logsigmoid(logits) - (1 - targets) * _log_of_rest(logits)
+    return alpha * (targets - probability).abs() ** gamma * cross_entropy
+
+
+def negative_focal_loss(logits: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss of what belongs to no object, as Stable-DINO rounds it, of any shape."""
+    return (1 - alpha) * logits.sigmoid() ** gamma * -_log_of_rest(logits)
+
+
+def _log_of_rest(logits: Tensor) -> Tensor:
+    """Logarithm of 1 - probability, which ends at that of 1e-8."""
+    return ((-logits).sigmoid() + 1e-8).log()
+
+
 def l1_loss(boxes: Tensor, target_boxes: Tensor) -> Tensor:
     """Sum of absolute coordinate differences of each pair: (P, 4), (P, 4) -> (P,)."""
     return (boxes - target_boxes).abs().sum(-1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .box_metric import BoxMetric, CxcywhBoxMetric
 from .costs import (
+    focal_cost,
     pairwise_class_cost,
     pairwise_dice_cost,
     pairwise_focal_cost,
@@ -17,6 +18,7 @@ from .costs import (
     pairwise_mask_cost,
 )
 from .outputs import LayerOutputs
+from .position import PositionModulation
 from .targets import Targets
 
 Pairs = tuple[Tensor, Tensor]  # predictions, targets (P,) each
@@ -60,6 +62,7 @@ class HungarianMatcher(HungarianAssignment):
         class_weight, bbox_weight, giou_weight: weights of the three costs.
         alpha: weight of positives in the focal cost; gamma: its focusing exponent.
         box_metric: how boxes are compared, here and by the criterion that uses the matcher; default: DETR's.
+        position_modulation: lowers the probabilities in the class cost of queries that are far from the object.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class HungarianMatcher(HungarianAssignment):
         alpha: float = 0.25,
         gamma: float = 2.0,
         box_metric: BoxMetric | None = None,
+        position_modulation: PositionModulation | None = None,
     ):
         super().__init__()
         self.class_weight = class_weight
@@ -79,14 +83,19 @@ class HungarianMatcher(HungarianAssignment):
         self.alpha = alpha
         self.gamma = gamma
         self.box_metric = CxcywhBoxMetric() if box_metric is None else box_metric
+        self.position_modulation = position_modulation
 
-    def cost(self, logits: Tensor, boxes: Tensor, targets: Targets) -> Tensor:
-        """(Q, K) logits, (Q, 4) boxes, M targets -> (Q, M)."""
+    def cost(self, logits: Tensor, boxes: Tensor, targets: Targets, factors: Tensor | None = None) -> Tensor:
+        """(Q, K) logits, (Q, 4) boxes, M targets, (Q, M) factors of the probabilities -> (Q, M)."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
         logits, boxes, target_boxes = logits.to(dtype), boxes.to(dtype), targets.boxes.to(dtype)
         metric = self.box_metric
+        if factors is None:
+            class_cost = pairwise_focal_cost(logits, targets.labels, self.alpha, self.gamma)
+        else:
+            class_cost = focal_cost(logits.sigmoid()[:, targets.labels] * factors, self.alpha, self.gamma)
         return (
-            self.class_weight * pairwise_focal_cost(logits, targets.labels, self.alpha, self.gamma)
+            self.class_weight * class_cost
             + self.bbox_weight * pairwise_l1_cost(metric.coordinates(boxes), metric.coordinates(target_boxes))
             + self.giou_weight * pairwise_giou_cost(boxes, target_boxes, metric.giou_eps)
         )
@@ -106,15 +115,24 @@ class HungarianMatcher(HungarianAssignment):
         sets, _, queries, _ = boxes.shape
         with torch.autocast(boxes.device.type, enabled=False):
             costs = [
-                self.cost(logits[:, i].flatten(0, 1), boxes[:, i].flatten(0, 1), image)  # (S * Q, M)
+                self.cost(
+                    logits[:, i].flatten(0, 1), boxes[:, i].flatten(0, 1), image, self._factors(boxes, i, targets)
+                )
                 for i, image in enumerate(targets)
-            ]
+            ]  # B times (S * Q, M)
         copied = torch.cat([cost.flatten() for cost in costs]).cpu().split([cost.numel() for cost in costs])
         by_image = [
             [self.assign(cost) for cost in part.view(sets, queries, len(image))]
             for part, image in zip(copied, targets, strict=True)
         ]
         return [list(indices) for indices in zip(*by_image, strict=True)]
+
+    def _factors(self, boxes: Tensor, image: int, targets: Sequence[Targets]) -> Tensor | None:
+        """Of the probabilities of an image's queries: (S, B, Q, 4) -> (S * Q, M)."""
+        if self.position_modulation is None:
+            return None
+        boxes = boxes[:, image].to(torch.promote_types(boxes.dtype, torch.float32))  # (S, Q, 4)
+        return self.position_modulation.factors(boxes, image, targets, self.box_metric.giou_eps).flatten(0, 1)
 
 
 class MaskMatcher(HungarianAssignment):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
@@ -15,14 +16,16 @@ def select_detections(
     *,
     num_select: int,
     clip_boxes: bool = False,
+    nms_threshold: float | None = None,
 ) -> list[Instances]:
-    """The best pairs of query and class of each image, best first; no threshold, no suppression.
+    """The best pairs of query and class of each image, best first; no threshold.
 
     Args:
         pred_logits: (B, Q, K); pred_boxes: (B, Q, 4) cxcywh in [0, 1].
         image_sizes: (h, w) to scale the boxes to.
         num_select: detections an image.
         clip_boxes: cut boxes at the image's borders and drop empty ones, as detrex does and FocalNet-DINO does not.
+        nms_threshold: IoU above which the worse of two boxes of one class goes, before boxes are cut; None keeps all.
 
     Returns:
         Per image `pred_boxes` (XYXY pixels), `scores`, `pred_classes`, `query_indices`.
@@ -40,6 +43,8 @@ def select_detections(
             pred_classes=classes[index],
             query_indices=queries[index],
         )
+        if nms_threshold is not None:
+            result = result[batched_nms(result.pred_boxes.tensor, result.scores, result.pred_classes, nms_threshold)]
         if clip_boxes:
             result.pred_boxes.clip((height, width))
             result = result[result.pred_boxes.nonempty()]

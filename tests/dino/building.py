@@ -30,6 +30,8 @@ def build_dino(
     position: tuple[float, ...] = (20.0, 0.0),
     denoising: dict | None = None,
     use_checkpoint: bool = False,
+    fusion: nn.Module | None = None,
+    criterion: DINOCriterion | None = None,
     **model,
 ) -> DINO:
     """`layers`: of encoder and decoder; `position`: temperature, offset, the width's temperature if it has its own."""
@@ -39,11 +41,11 @@ def build_dino(
         position_embedding=SinePositionEncoding(
             num_feats=dim // 2, **dict(zip(("temperature", "offset", "temperature_width"), position, strict=False))
         ),
-        encoder=DeformableEncoder(dim, num_layers=layers[0], **transformer),
+        encoder=DeformableEncoder(dim, num_layers=layers[0], fusion=fusion, **transformer),
         query_selection=QuerySelection(num_queries, dim=dim, num_classes=num_classes),
         decoder=DINODecoder(dim, num_layers=layers[1], **transformer),
         denoising=ContrastiveDenoising(num_classes, dim=dim, **(denoising or {})),
-        criterion=DINOCriterion(HungarianMatcher()),
+        criterion=criterion or DINOCriterion(HungarianMatcher()),
         num_classes=num_classes,
         **{"num_select": min(300, num_queries * num_classes), **model},
     )

@@ -22,6 +22,7 @@ RECIPE = re.compile(r"(?!focalnet)[a-z0-9_]+_focalnet_\w+")
 VARIABLE = re.compile(r"\$?((FOCALNET_D2|GOLDEN|DETECTRON2)_[A-Z_]+)(=\S*)?")
 # A recipe of each kind that the pages speak of: a setting has to be one of some of them.
 SPOKEN_OF = (
+    "stable_dino_focalnet_huge",
     "dino_focalnet_huge",
     "dino_focalnet_mini_quickstart",
     "mask2former_focalnet_mini_demo",

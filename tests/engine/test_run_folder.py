@@ -52,11 +52,15 @@ def test_only_the_files_of_a_run_are_removed(tmp_path):
         checkpoint(tmp_path / name, "ab")
     for name in ("last_checkpoint", "best.json", "metrics.json", "results.json", "recipe.yaml", "bbox_counts.json"):
         (tmp_path / name).write_text("1")
-    stay = ["log.txt", "model_day.pth", "model_final.pth.bak", "notes.txt", "results"]
-    for name in stay:
+    stay = ["log.txt", "model_day.pth", "model_final.pth.bak", "notes.txt", "results", "samples"]
+    for name in stay[:-1]:
+        (tmp_path / name).write_text("1")
+    (tmp_path / "samples").mkdir()
+    for name in ("first_batch.jpg", "samples/0000005.jpg", "samples/mine.png"):
         (tmp_path / name).write_text("1")
     remove_run(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == stay
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["mine.png"]
 
 
 def test_the_weights_to_start_from_are_not_removed(tmp_path):

@@ -68,7 +68,7 @@ def focalnet_errors(case: dict) -> dict[str, float]:
 def dino_errors(case: dict) -> dict[str, float]:
     """Features, logits and boxes of the evaluation."""
     model = dino_cases.loaded_model(case["name"], torch.float32).eval()
-    order = arrays("dino", f"{case['name']}_eval.npz")["topk_idx"]
+    order = arrays(case["kind"], f"{case['name']}_eval.npz")["topk_idx"]
     inputs = dino_cases.mapper_dicts(case, case.get("eval", case))
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ def dino_errors(case: dict) -> dict[str, float]:
 def dino_training_errors(case: dict) -> dict[str, float]:
     """Losses and gradients of the step with the recorded noise."""
     model = dino_cases.loaded_model(case["name"], torch.float32).train()
-    order = arrays("dino", f"{case['name']}_train.npz")["topk_idx"]
+    order = arrays(case["kind"], f"{case['name']}_train.npz")["topk_idx"]
     targets = dino_cases.recorded_targets(case, torch.float32)
     noise = dino_cases.recorded_noise(case, model.denoising.label_noise_ratio, torch.float32)
     images, padding_mask, _ = model.preprocess(dino_cases.mapper_dicts(case, case["train"]))

@@ -56,10 +56,20 @@ def focalnet_cases(kind: str | None = None) -> list[dict]:
     return [case for case in read_json("focalnet", "cases.json") if kind in (None, case["kind"])]
 
 
-def dino_cases(section: str | None = None, layout: str | None = None) -> list[dict]:
-    """Entries of `dino/cases.json` with their `name`, those that have `section` ("train") and come in `layout`."""
-    cases = [{"name": name, **case} for name, case in read_json("dino", "cases.json").items()]
+def dino_cases(section: str | None = None, layout: str | None = None, kinds=("dino", "stable_dino")) -> list[dict]:
+    """Entries of `dino/cases.json` and `stable_dino/cases.json` with their `name` and the `kind` of their folder.
+
+    Those that have `section` ("train") and come in `layout`.
+    """
+    cases = [
+        {"name": name, "kind": kind, **case} for kind in kinds for name, case in read_json(kind, "cases.json").items()
+    ]
     return [c for c in cases if section in (None, *c) and layout in (None, c["layout"])]
+
+
+def dino_case_id(case: dict) -> str:
+    """What pytest calls a case of `dino_cases`."""
+    return f"{case['kind']}-{case['name']}"
 
 
 def normal(seed: int, shape) -> np.ndarray:

@@ -7,10 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dino.criterion import DINOCriterion
 from dino.denoising import NoiseSamples
+from dino.memory_fusion import MemoryFusion
 from dino.model import DINO
 from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.checkpoint.layout import apply_table
+from focalnet_d2.set_prediction.matcher import HungarianMatcher
+from focalnet_d2.set_prediction.position import PositionModulation, PositionSupervision
 from focalnet_d2.set_prediction.targets import Targets
 from tests.dino.building import build_dino
 from tests.golden.cases import arrays, device, dino_cases, dino_image, dino_weight, tensor
@@ -32,7 +36,7 @@ BACKBONE_SETTINGS = (
 
 def build(case: dict) -> DINO:
     """An empty model of a case, with the settings of the code base it comes from."""
-    config, detrex = case["backbone"], case["layout"] == "detrex"
+    config, detrex = case["backbone"], case["layout"] != "focalnet_dino"
     stages = config.get("out_indices", range(5 - case["num_feature_levels"], 4))
     bottom_up = FocalNet(
         **{name: config[name] for name in BACKBONE_SETTINGS}, out_features=tuple(f"res{i + 2}" for i in stages)
@@ -50,7 +54,11 @@ def build(case: dict) -> DINO:
             dn_number=case.get("dn_number", 100),
             box_noise_scale=case.get("dn_box_noise_scale", 1.0),
             label_noise_ratio=case.get("dn_label_noise_ratio", 0.5),
+            rejected_step=0.0 if case.get("dn_neg_step_type") == "none" else 1.0,
+            small_number_is_groups=not detrex,
         ),
+        fusion=MemoryFusion(num_layers=case["enc_layers"]) if case["layout"] == "stable_dino" else None,
+        criterion=stable_criterion(case["criterion"]) if "criterion" in case else None,
         shared_heads=not detrex,
         mask_padding_in_eval=not detrex,
         clip_boxes=detrex,
@@ -59,9 +67,20 @@ def build(case: dict) -> DINO:
     )
 
 
+def stable_criterion(settings: dict) -> DINOCriterion:
+    """The losses and the matcher of a case of Stable-DINO."""
+    weights = settings["weights"]
+    return DINOCriterion(
+        HungarianMatcher(position_modulation=PositionModulation(exponent=settings["cec_beta"])),
+        class_weight=weights["loss_class"],
+        denoising_class_weight=weights["loss_class_dn"],
+        position_supervision=PositionSupervision(score_exponent=settings["ta_alpha"], iou_exponent=settings["ta_beta"]),
+    )
+
+
 def num_select(case: dict) -> int:
     """Detections an image."""
-    return case["select_box_nums"] if case["layout"] == "detrex" else case.get("eval", {}).get("num_select", 300)
+    return case["select_box_nums"] if case["layout"] != "focalnet_dino" else case.get("eval", {}).get("num_select", 300)
 
 
 def case_named(name: str) -> dict:
@@ -103,7 +122,7 @@ def mapper_dicts(case: dict, images: dict) -> list[dict]:
     sizes = zip(images["image_key"], images["image_hw"], originals, images["image_sum"], strict=True)
     for key, (h, w), (height, width), total in sizes:
         image = dino_image(key, h, w)
-        if case["layout"] == "detrex":  # a picture in 0..255
+        if case["layout"] != "focalnet_dino":  # a picture in 0..255
             image = np.clip(np.round(50 * image + 120), 0, 255)
         assert abs(image.sum(dtype=np.float64) - total) < 1e-2, f"image {key} is not the one the numbers come from"
         dicts.append({"image": tensor(image), "height": height, "width": width, "file_name": key})
@@ -111,7 +130,7 @@ def mapper_dicts(case: dict, images: dict) -> list[dict]:
 
 
 def recorded_targets(case: dict, dtype: torch.dtype) -> list[Targets]:
-    stored, targets = arrays("dino", f"{case['name']}_train.npz"), []
+    stored, targets = arrays(case["kind"], f"{case['name']}_train.npz"), []
     while f"tgt{len(targets)}_labels" in stored:
         i = len(targets)
         labels = tensor(stored[f"tgt{i}_labels"]).long().to(device())
@@ -121,7 +140,9 @@ def recorded_targets(case: dict, dtype: torch.dtype) -> list[Targets]:
 
 def recorded_noise(case: dict, label_noise_ratio: float, dtype: torch.dtype) -> NoiseSamples | None:
     """The published code draws new labels only for the places it replaces; here every place has one."""
-    stored = {k: tensor(v) for k, v in arrays("dino", f"{case['name']}_train.npz").items() if k.startswith("draw_")}
+    stored = {
+        k: tensor(v) for k, v in arrays(case["kind"], f"{case['name']}_train.npz").items() if k.startswith("draw_")
+    }
     if not stored:  # a batch without objects
         return None
     replaced = stored["draw_p"] < label_noise_ratio / 2

@@ -10,7 +10,7 @@ HIDDEN, HEADS, POINTS = 256, 8, 4
 
 def official_dino_names(case: dict) -> dict[str, tuple[tuple[int, ...], str]]:
     """Every entry of the state dict of a case of `dino/cases.json`, in the layout the case names."""
-    return {"focalnet_dino": _focalnet_dino, "detrex": _detrex}[case["layout"]](case)
+    return {"focalnet_dino": _focalnet_dino, "detrex": _detrex, "stable_dino": _stable_dino}[case["layout"]](case)
 
 
 def focalnet_names(config: dict, prefix: str = "") -> dict[str, tuple[int, ...]]:
@@ -85,6 +85,13 @@ def _detrex(case: dict) -> dict:
         ):
             names |= _aliased(entries, head, head) | _aliased(entries, head, f"transformer.decoder.{head}")
     return names
+
+
+def _stable_dino(case: dict) -> dict:
+    """detrex's names and those of the dense fusion."""
+    fusion = _linear("transformer.encoder.fusion_layer.0", HIDDEN, HIDDEN * (case["enc_layers"] + 1))
+    fusion |= _norm("transformer.encoder.fusion_layer.1", HIDDEN)
+    return _detrex(case) | {name: (shape, name) for name, shape in fusion.items()}
 
 
 def _detrex_name(name: str) -> str:

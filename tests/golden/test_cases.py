@@ -52,8 +52,8 @@ def test_another_folder_replaces_only_what_it_has(tmp_path, monkeypatch):
     assert golden_dir("dino") == tmp_path / "dino"
     assert golden_dir("focalnet") == SHIPPED / "focalnet"
     assert golden_file("dino", "components.npz") == SHIPPED / "dino" / "components.npz"
-    assert [case["name"] for case in dino_cases()] == ["mine"]
-    assert dino_cases("train") == dino_cases(layout="focalnet_dino") == []
+    assert [case["name"] for case in dino_cases(kinds=["dino"])] == ["mine"]
+    assert dino_cases("train", kinds=["dino"]) == dino_cases(layout="focalnet_dino") == []
     monkeypatch.delenv("GOLDEN_DIR")
     assert golden_dir("dino") == SHIPPED / "dino"
 
@@ -105,7 +105,7 @@ def test_every_shipped_case_has_its_data(monkeypatch):
     assert all((SHIPPED / "focalnet" / case["npz"]).exists() for case in focalnet_cases())
     assert {case["model"] for case in mm_cases()} == set(RECIPES)
     assert all((SHIPPED / case["model"] / case["npz"]).exists() for case in mm_cases())
-    assert all((SHIPPED / "dino" / f"{case['name']}_eval.npz").exists() for case in dino_cases())
+    assert all((SHIPPED / case["kind"] / f"{case['name']}_eval.npz").exists() for case in dino_cases("eval"))
 
 
 def test_errors_by_hand():

@@ -7,14 +7,14 @@ import re
 import pytest
 import torch
 
-from tests.golden.cases import dino_cases, golden_dir, skip_without
+from tests.golden.cases import dino_case_id, dino_cases, golden_dir, skip_without
 from tests.golden.dino_cases import build
 from tests.golden.loading import check_shapes
 from tests.golden.official_names import official_dino_names
 
 
 def manifests() -> list:
-    return sorted(golden_dir("dino").glob("manifest_*.json"))
+    return [path for kind in ("dino", "stable_dino") for path in sorted(golden_dir(kind).glob("manifest_*.json"))]
 
 
 def case_of_manifest(shapes: dict) -> dict:
@@ -24,7 +24,7 @@ def case_of_manifest(shapes: dict) -> dict:
         found = {int(match.group(1)) for name in shapes if (match := re.match(pattern, name))}
         return sorted(found)
 
-    detrex = "neck.convs.0.conv.weight" in shapes
+    detrex, fused = "neck.convs.0.conv.weight" in shapes, "transformer.encoder.fusion_layer.0.weight" in shapes
     prefix = "backbone." if detrex else "backbone.0."
     blocks = [numbers(rf"{re.escape(prefix)}layers\.{i}\.blocks\.(\d+)\.") for i in range(4)]
     first = f"{prefix}layers.0.blocks.0."
@@ -44,7 +44,7 @@ def case_of_manifest(shapes: dict) -> dict:
         "normalize_modulator": not detrex and levels == 4 and first + "modulation.ln.weight" not in shapes,
     }
     return {
-        "layout": "detrex" if detrex else "focalnet_dino",
+        "layout": "stable_dino" if fused else "detrex" if detrex else "focalnet_dino",
         "backbone": backbone,
         "num_classes": len_of(shapes, "class_embed.0.bias"),
         "num_queries": len_of(shapes, "transformer.tgt_embed.weight"),
@@ -87,7 +87,7 @@ def test_the_rule_for_official_names_gives_the_manifest(path):
     assert {name: other for name, (_, other) in names.items() if other != name} == manifest["shared"]
 
 
-@pytest.mark.parametrize("case", dino_cases(), ids=lambda case: case["name"])
+@pytest.mark.parametrize("case", dino_cases(), ids=dino_case_id)
 def test_the_rule_for_official_names_gives_as_many_as_the_case_counts(case):
     skip_without({"state_dict_entries", "parameters"} <= case.keys(), f"The count of {case['name']}")
     names = official_dino_names(case)

@@ -1,6 +1,7 @@
 """Pages in a real browser: nothing to complain about, nothing asked for, pictures drawn, no scrolling sidewards."""
 
 import pytest
+from PIL import Image
 
 from focalnet_d2.run_reports.comparison_page import write_comparison_page
 from focalnet_d2.run_reports.run_page import write_run_page
@@ -19,6 +20,9 @@ def pages(tmp_path_factory):
     with forgotten_afterwards():
         recipe, data = "dino_focalnet_mini_quickstart", write_boxes(folder / "data")
         runs = [made_run(folder / name, recipe, data, found_boxes) for name in ("first", "second")]
+        (runs[0] / "samples").mkdir()
+        for name in ("first_batch.jpg", "samples/0000020.jpg", "samples/0000040.jpg"):
+            Image.linear_gradient("L").resize((1990, 1000)).save(runs[0] / name)
         yield write_run_page(runs[0]), write_comparison_page(runs, folder / "comparison.html")
 
 
@@ -37,7 +41,7 @@ def test_a_page_is_whole_at_any_width(browser, pages, place, width, dark):
     assert browser.value("innerWidth") == width
     assert browser.value("document.documentElement.scrollWidth") <= width
     sizes = browser.value("[...document.images].map(image => [image.naturalWidth, image.clientWidth])")
-    assert len(sizes) == (8 if place == 0 else 0)
+    assert len(sizes) == (8 + 2 if place == 0 else 0)
     assert all(min(size) > 20 for size in sizes)
     charts = browser.value("[...document.querySelectorAll('svg')].map(svg => svg.getBoundingClientRect().height)")
     assert len(charts) > 4

@@ -1,11 +1,14 @@
 """The report of a run: all sections and pictures, the numbers of its files, and whatever is missing or damaged."""
 
+import base64
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from focalnet_d2.commands.main import main
 from focalnet_d2.engine.environment import note_end, note_start
@@ -42,6 +45,18 @@ def test_the_page_has_every_section_and_asks_for_nothing_else(run):
     assert re.findall(r"(?:src|href)=(?!['\"](?:data:|#))", text) == []
     assert not re.search(r"https?:", text)
     assert len(text) < 2**20
+
+
+def test_the_first_batch_and_the_last_samples_are_shown(run, tmp_path):
+    shutil.copytree(run, tmp_path / "mine")
+    (tmp_path / "mine" / "samples").mkdir()
+    files = ["first_batch.jpg", "samples/0000020.jpg", "samples/0000040.jpg"]
+    for number, name in enumerate(files):
+        Image.new("L", (20, 10), 100 * number).save(tmp_path / "mine" / name)
+    page = page_of(tmp_path / "mine")
+    assert "beside their truth" in page.sections["pictures"]
+    shown = [base64.b64decode(source.partition(",")[2]) for source in page.sources[:2]]
+    assert shown == [(tmp_path / "mine" / name).read_bytes() for name in (files[0], files[2])]
 
 
 def test_numbers_are_those_of_the_results(run):

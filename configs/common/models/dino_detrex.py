@@ -7,3 +7,4 @@ model.position_embedding.temperature = 10000.0
 model.position_embedding.offset = -0.5
 model.mask_padding_in_eval = False
 model.clip_boxes = True
+model.denoising.small_number_is_groups = False
