@@ -5,7 +5,7 @@ it takes a fourth channel of 8 bits for transparency, by which it weighs the oth
 """
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any
 
 import numpy as np
 from detectron2.data import transforms as T
@@ -22,9 +22,11 @@ from fvcore.transforms.transform import (
 from .channels import ChannelFormat, ImageFormat, in_type, resize_channels
 from .color_jitter import ColorTransform
 from .geometry import GeometricTransform
+from .pixel_transform import PixelTransform
 
 _STD_OF_PHOTOGRAPHS = 57  # of a color from 0 to 255, in which shifts of brightness are drawn
-_OF_ANY_VALUES = (CropTransform, HFlipTransform, VFlipTransform, NoOpTransform)  # which move values only
+# They move values only, or have been drawn for the image that they change.
+_OF_ANY_VALUES = (CropTransform, HFlipTransform, VFlipTransform, NoOpTransform, PixelTransform)
 
 
 class EightBitsOnlyError(ValueError):
@@ -32,17 +34,28 @@ class EightBitsOnlyError(ValueError):
 
 
 class ImageInput(T.AugInput):
-    """What augmentations see and change: an image (H, W, 3), or (H, W, N) of other channels."""
+    """What augmentations see and change: an image (H, W, 3), or (H, W, N) of other channels, and boxes.
 
-    def __init__(self, image: np.ndarray, image_format: ImageFormat):
-        super().__init__(image)
+    Args:
+        image: (H, W, C).
+        image_format: of the image.
+        boxes: (M, 4) XYXY pixels.
+    """
+
+    image: Any  # Detectron2 says that they may be None
+    boxes: Any
+    sem_seg: Any
+
+    def __init__(self, image: np.ndarray, image_format: ImageFormat, boxes: np.ndarray | None = None):
+        super().__init__(image, boxes=boxes)
         self.image_format = image_format
 
     def transform(self, tfm: Transform) -> None:
-        """Changes the image, (H, W, C) to (h, w, C)."""
-        image = cast(np.ndarray, self.image)
+        """Changes the image, (H, W, C) to (h, w, C), and the boxes, where there are any."""
         channels = self.image_format if isinstance(self.image_format, ChannelFormat) else None
-        self.image = tfm.apply_image(image) if channels is None else transform_channels(tfm, image, channels)
+        self.image = tfm.apply_image(self.image) if channels is None else transform_channels(tfm, self.image, channels)
+        if self.boxes is not None:
+            self.boxes = tfm.apply_box(self.boxes)
 
 
 def transform_channels(transform: Transform, image: np.ndarray, channels: ChannelFormat) -> np.ndarray:

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from focalnet_d2.utils.child_processes import leave_signals_to_parent
 
+from .albumentations_adapter import Albumentations
 from .class_presence import repeat_factors
 from .shared_memory_dataset import SharedMemoryDataset
 
@@ -37,6 +39,7 @@ def build_train_loader(
     seed: int = 0,
     start_iteration: int = 0,
     repeat_threshold: float = 0.0,
+    albumentations: str | dict[str, Any] | None = None,
 ) -> DataLoader:
     """An endless loader of this rank's batches, each a list of mapped dicts.
 
@@ -50,12 +53,18 @@ def build_train_loader(
         start_iteration: iterations already done.
         repeat_threshold: images that show a class that is in a smaller share of them come more often, and others less
             often in turn (see `repeat_factors`); an epoch has as many images as before. 0: all come alike.
+        albumentations: a pipeline that images go through before the augmentations of the mapper: the file that
+            albumentations' `save` wrote, or what its `to_dict` gives (see `Albumentations`).
 
     Raises:
-        ValueError: no images, a batch that cannot be shared equally among the ranks, or no such threshold.
+        ValueError: no images, a batch that cannot be shared equally among the ranks, no such threshold, or a pipeline
+            that cannot be used.
+        ImportError, FileNotFoundError: as `Albumentations`.
     """
     if len(dataset) == 0:
         raise ValueError("The training data set has no images.")
+    if albumentations:
+        mapper = _augmented_first(mapper, Albumentations(albumentations))
     stream = SampleStream(
         len(dataset),
         total_batch_size=total_batch_size,
@@ -103,6 +112,15 @@ def build_test_loader(
         pin_memory=torch.cuda.is_available(),
         generator=_own_generator(0),
     )
+
+
+def _augmented_first(mapper: Mapper, augmentation: Albumentations) -> Mapper:
+    if not hasattr(mapper, "augmented_first"):
+        raise ValueError(
+            "dataloader.train.albumentations is for the mappers of focalnet_d2.data.mappers, and "
+            f"{type(mapper).__name__} is none: put the pipeline into your own mapper."
+        )
+    return mapper.augmented_first(augmentation)
 
 
 def _factors(dataset: Sequence[dict] | SharedMemoryDataset, threshold: float) -> np.ndarray | None:

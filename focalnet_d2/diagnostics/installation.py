@@ -138,6 +138,7 @@ def check_recipes() -> list[Check]:
 
 # What each extra is for; those that only this project's own tests and checks need are left out.
 EXTRAS = {
+    "albumentations": "pipelines of augmentations",
     "predict": "pictures of predictions, videos",
     "tracking": "numbers of objects through videos",
     "geo": "georeferenced images",

@@ -19,6 +19,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE, default_folder
 from focalnet_d2.utils.stop_signals import StopSignals
 from focalnet_d2.utils.text import some_of
 
+from .augmentation_files import keep_pipeline
 from .batch_parts import Planner, fit_batch
 from .checkpointing import LAST, describe_run
 from .data_report import log_data, warn_of_changed_folder
@@ -299,6 +300,7 @@ def do_train(recipe: DictConfig, job: Job, run: str = "") -> None:
     """
     folder = Path(recipe.train.output_dir)
     resume = job.resume and on_main_process(lambda: (folder / LAST).is_file())
+    keep_pipeline(recipe)
     logger_names(recipe.train)  # what is wrong with them is an error before the data are read
     data = read_data(recipe, to_train=True, metric_is_typed=job.is_typed("train.best_metric"))
     stop_if_asked(EARLY)

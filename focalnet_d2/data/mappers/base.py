@@ -1,6 +1,7 @@
 """What all mappers do: read the image, augment it, make a tensor; and targets with masks."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -51,12 +52,18 @@ class ImageMapper:
         image = read_image(sample["file_name"], self.image_format)
         check_image_size(sample, image)
         aug_input = self.augmentation_input(dataset_dict, image)
-        transforms = self.augment(aug_input, sample["file_name"])
+        transforms = augment(self.augmentations, aug_input, sample["file_name"])
         sample["image"] = _channels_first(aug_input.image)
         if self.is_train:
             height, width = image.shape[:2]
             sample |= self.targets(dataset_dict, transforms, aug_input, (height, width))
         return sample
+
+    def augmented_first(self, augmentation: T.Augmentation) -> "ImageMapper":
+        """The same mapper with one more augmentation, before its own."""
+        changed = copy(self)
+        changed.augmentations = T.AugmentationList([augmentation, *self.augmentations.augs])
+        return changed
 
     def image_tensor(self, image: np.ndarray, name: str) -> torch.Tensor:
         """What the model gets of an image alone: (H, W, C) in `image_format` -> (C, h, w), after the augmentations.
@@ -68,32 +75,15 @@ class ImageMapper:
             ValueError: an augmentation fails.
         """
         aug_input = ImageInput(image, self.image_format)
-        self.augment(aug_input, name)
+        augment(self.augmentations, aug_input, name)
         return _channels_first(aug_input.image)
 
-    def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> T.AugInput:
-        """What the augmentations see and change: (H, W, C) alone, unless a subclass has them look at labels."""
+    def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> ImageInput:
+        """What the augmentations see and change: (H, W, C) alone, unless a subclass has boxes or labels move along."""
         return ImageInput(image, self.image_format)
 
-    def augment(self, aug_input: T.AugInput, file_name: str) -> T.Transform:
-        """Changes the input, (H, W, 3) and what belongs to it, by all augmentations, and returns what was done.
-
-        Raises:
-            ValueError: an augmentation fails; the message names the file.
-        """
-        height, width = aug_input.image.shape[:2]
-        try:
-            return self.augmentations(aug_input)
-        except EightBitsOnlyError:
-            raise
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            raise ValueError(
-                f"The image {file_name} of {width} x {height} pixels cannot be augmented ({str(e) or repr(e)}): it may "
-                "be too thin to be resized; crop it, leave it out, or change the augmentations."
-            ) from e
-
     def targets(
-        self, dataset_dict: dict, transforms: T.Transform, aug_input: T.AugInput, file_size: tuple[int, int]
+        self, dataset_dict: dict, transforms: T.Transform, aug_input: ImageInput, file_size: tuple[int, int]
     ) -> dict:
         """What training gets beside the image: "instances", see `make_targets`.
 
@@ -114,6 +104,24 @@ class ImageMapper:
             image_size: (h, w) after them.
         """
         raise NotImplementedError
+
+
+def augment(augmentation: T.Augmentation, aug_input: ImageInput, file_name: str) -> T.Transform:
+    """Changes an image, (H, W, C), and what belongs to it, and returns what was done.
+
+    Raises:
+        ValueError: the augmentation fails; the message names the file.
+    """
+    height, width = aug_input.image.shape[:2]
+    try:
+        return augmentation(aug_input)
+    except EightBitsOnlyError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise ValueError(
+            f"The image {file_name} of {width} x {height} pixels cannot be augmented ({str(e) or repr(e)}): it may "
+            "be too thin to be resized; crop it, leave it out, or change the augmentations."
+        ) from e
 
 
 def _channels_first(image: np.ndarray) -> torch.Tensor:

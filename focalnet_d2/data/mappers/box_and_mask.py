@@ -1,41 +1,48 @@
 """From COCO's instance annotations to boxes and masks for the R-CNNs: the annotated boxes, not those of the masks."""
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Instances
+from detectron2.structures import BitMasks
 
-from .base import ImageMapper
-from .detection import box_targets
+from ..channel_transforms import ImageInput
+from ..pixel_transform import moves_pixels
+from .base import mask_targets
+from .detection import BoxMapper, box_targets, has_area, without_crowds
 from .instance import draw_mask
 
 
-class BoxAndMaskMapper(ImageMapper):
+class BoxAndMaskMapper(BoxMapper):
     """Targets as in mmdetection: annotated boxes clipped to the image, each with its mask.
 
     Crowds are no targets, and neither are boxes that the crop left empty; M may be 0. A box is not drawn anew around
     the part of a mask that a crop leaves, and may hold a mask without pixels. Unlike mmdetection's masks, polygons are
-    transformed before they are drawn, so their outline stays sharp at any scale.
+    transformed before they are drawn, so their outline stays sharp at any scale. Behind a pipeline of albumentations,
+    which may turn and bend an image, boxes are those of the masks that are left.
     """
 
-    def make_targets(
-        self, dataset_dict: dict, transforms: T.Transform, file_size: tuple[int, int], image_size: tuple[int, int]
-    ) -> Instances:
-        """Instances with gt_boxes (M, 4) XYXY pixels, gt_classes (M,) and gt_masks (M, H, W) bool.
+    def targets(
+        self, dataset_dict: dict, transforms: T.Transform, aug_input: ImageInput, file_size: tuple[int, int]
+    ) -> dict:
+        """ "instances" with gt_boxes (M, 4) XYXY pixels, gt_classes (M,) and gt_masks (M, H, W) bool.
 
         Raises:
-            ValueError: an annotation with a box that is not finite, without a mask, or with a damaged one.
+            ValueError: an annotation without a mask, or with a damaged one.
         """
-        file_name = dataset_dict["file_name"]
-        annotations = dataset_dict.get("annotations", [])
-        boxes = [box_targets([annotation], transforms, image_size, file_name) for annotation in annotations]
-        kept = [annotation for annotation, box in zip(annotations, boxes, strict=True) if len(box)]
-        masks = np.zeros((len(kept), *image_size), bool)
-        for annotation, mask in zip(kept, masks, strict=True):
+        image_size, annotations = aug_input.image.shape[:2], without_crowds(dataset_dict)
+        targets = box_targets(annotations, aug_input.boxes, image_size)
+        kept = has_area(targets)
+        targets = targets[cast(Any, kept)]
+        masks = np.zeros((len(targets), *image_size), bool)
+        for place, mask in zip(kept.nonzero()[:, 0].tolist(), masks, strict=True):
             try:
-                draw_mask(annotation.get("segmentation"), transforms, file_size, mask)
+                draw_mask(annotations[place].get("segmentation"), transforms, file_size, mask)
             except ValueError as error:
-                raise ValueError(f"An annotation of {file_name} {error}.") from error
-        targets = Instances.cat(boxes) if boxes else box_targets([], transforms, image_size, file_name)
+                raise ValueError(f"An annotation of {dataset_dict['file_name']} {error}.") from error
+        if moves_pixels(transforms):
+            left = masks.any(axis=(1, 2))
+            return {"instances": mask_targets(masks[left], targets.gt_classes[torch.from_numpy(left)].tolist())}
         targets.gt_masks = BitMasks(torch.from_numpy(masks))
-        return targets
+        return {"instances": targets}

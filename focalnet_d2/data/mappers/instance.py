@@ -9,13 +9,15 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from ..channels import ImageFormat
+from ..pixel_transform import moves_pixels
 from .base import ImageMapper, mask_targets
 
 
 class InstanceMapper(ImageMapper):
     """Targets: every object that is no crowd, in the order of the annotations; boxes are those of the masks.
 
-    Polygons are transformed before they are drawn, so their outline stays sharp at any scale.
+    Polygons are transformed before they are drawn, so their outline stays sharp at any scale; where a pipeline of
+    albumentations moves pixels, they are drawn before.
 
     Args:
         is_train, augmentations, image_format: see `ImageMapper`.
@@ -75,7 +77,14 @@ def draw_mask(
     if not segmentation:
         raise ValueError("has no segmentation, only a box; this mapper needs masks")
     if not isinstance(segmentation, dict):
-        draw_polygons([_transformed_polygon(polygon, transforms) for polygon in segmentation], mask)
+        corners = [_corners(polygon) for polygon in segmentation]
+        if not moves_pixels(transforms):
+            moved: list[Any] = [transforms.apply_coords(one) for one in corners]
+            draw_polygons(moved, mask)
+            return
+        drawn = np.zeros(file_size, bool)
+        draw_polygons(corners, drawn)
+        _move(drawn.view(np.uint8), transforms, mask)
         return
     if tuple(segmentation["size"]) != tuple(file_size):
         height, width = segmentation["size"]
@@ -84,8 +93,12 @@ def draw_mask(
         if (total := sum(segmentation["counts"])) != file_size[0] * file_size[1]:
             raise ValueError(f"has run lengths of {total} pixels, but the image has {file_size[0] * file_size[1]}")
         segmentation = mask_codec.frPyObjects(cast(Any, segmentation), *file_size)
-    moved = transforms.apply_segmentation(np.ascontiguousarray(mask_codec.decode(cast(Any, segmentation))))
-    np.equal(moved, 1, out=mask)  # padding with 255 is no object
+    _move(np.ascontiguousarray(mask_codec.decode(cast(Any, segmentation))), transforms, mask)
+
+
+def _move(drawn: np.ndarray, transforms: T.Transform, mask: np.ndarray) -> None:
+    """(h, w) of 0 and 1 -> (H, W) bool, the second argument; padding with 255 is no object."""
+    np.equal(transforms.apply_segmentation(drawn), 1, out=mask)
 
 
 def draw_polygons(polygons: Sequence[np.ndarray], mask: np.ndarray) -> None:
@@ -104,9 +117,9 @@ def draw_polygons(polygons: Sequence[np.ndarray], mask: np.ndarray) -> None:
         mask[top:bottom, left:right] = mask_codec.decode(window)
 
 
-def _transformed_polygon(polygon: Sequence[float], transforms: T.Transform) -> np.ndarray:
-    """Corners (N, 2) after the transforms; parts outside the image are cut off when it is drawn."""
+def _corners(polygon: Sequence[float]) -> np.ndarray:
+    """Corners (N, 2) as (x, y); parts outside the image are cut off when it is drawn."""
     corners = np.array(polygon, np.float64)
     if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
         raise ValueError(f"has a polygon that is not a list of three or more pairs x, y of finite numbers: {polygon}")
-    return transforms.apply_coords(corners.reshape(-1, 2))
+    return corners.reshape(-1, 2)

@@ -1,0 +1,38 @@
+"""A pipeline that is named by its file goes into the recipe of the run."""
+
+import pytest
+
+from focalnet_d2.config.lazy import apply_overrides, load_recipe, recipe_to_yaml
+from focalnet_d2.engine.augmentation_files import keep_pipeline
+
+A = pytest.importorskip("albumentations")
+
+
+def recipe_with(setting):
+    return apply_overrides(load_recipe("dino_focalnet_mini_quickstart"), [setting])
+
+
+def test_the_recipe_of_a_run_has_the_pipeline_and_needs_no_trust(tmp_path):
+    pipeline = A.Compose([A.HorizontalFlip(p=0.5), A.Affine(rotate=(-10, 10))])
+    A.save(pipeline, tmp_path / "pipeline.yaml", data_format="yaml")
+    recipe = recipe_with(f"dataloader.train.albumentations={tmp_path}/pipeline.yaml")
+    keep_pipeline(recipe)
+    (tmp_path / "pipeline.yaml").unlink()
+    (tmp_path / "recipe.yaml").write_text(recipe_to_yaml(recipe))
+    again = load_recipe(tmp_path / "recipe.yaml")
+    names = [one["__class_fullname__"] for one in again.dataloader.train.albumentations.transform.transforms]
+    assert names == ["HorizontalFlip", "Affine"]
+    keep_pipeline(again)  # a run that goes on
+    assert again == load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_a_pipeline_that_cannot_be_used_ends_the_start(tmp_path):
+    A.save(A.Compose([A.MaskDropout()]), tmp_path / "pipeline.json")
+    with pytest.raises(ValueError, match="MaskDropout of albumentations cannot be used"):
+        keep_pipeline(recipe_with(f"dataloader.train.albumentations={tmp_path}/pipeline.json"))
+
+
+def test_recipes_without_one_stay_as_they_are():
+    recipe = load_recipe("dino_focalnet_mini_quickstart")
+    keep_pipeline(recipe)
+    assert recipe == load_recipe("dino_focalnet_mini_quickstart")
