@@ -72,6 +72,13 @@ def test_what_was_found_is_in_the_recipe_of_the_run(finished):
     assert weights(finished)[STEM].shape[1] == 5
 
 
+def test_the_pictures_of_a_training_show_three_channels_in_their_range(finished):
+    assert list((finished / "samples").glob("*.jpg"))
+    with Image.open(finished / "first_batch.jpg") as image:
+        pixels = np.asarray(image).reshape(-1, 3)
+    assert 30 < pixels.std() < 120  # neither black nor white
+
+
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(finished, folder, tmp_path):
     assert run(folder, tmp_path, "data.channels=5", "train.max_iter=1") == 0
     assert train.main([str(tmp_path), "--resume", "train.max_iter=2"]) == 0

@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--val-share", type=float, default=Split.share, help="as data.val_share of the run to come")
     parser.add_argument("--split-seed", type=int, default=Split.seed, help="as data.split_seed")
     parser.add_argument("--split-groups", default=Split.groups, metavar="PATTERN", help="as data.split_groups")
+    parser.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="N|[N,N]",
+        help="as data.channels: number of channels, or those to learn from",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     parser.add_argument("--fix", metavar="OUT", help="write a mended copy, and a list of its changes, to a new folder")
     parser.add_argument("--out", type=Path, default=Path("output/check-data"), help=f"folder of {PAGE}")
@@ -67,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
     return parser
+
+
+def _channels(text: str) -> int | tuple[int, ...]:
+    """5, or (3, 2, 1) of `[3,2,1]`."""
+    numbers = tuple(int(one) for one in text.strip("[]").split(","))
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers) or text == "0":
+        raise argparse.ArgumentTypeError(
+            f"{text} must be a number of channels, or a list of numbers from 0 such as [3,2,1]"
+        )
+    return numbers if text.startswith("[") or len(numbers) > 1 else numbers[0]
 
 
 def _cores() -> int:
@@ -78,7 +94,7 @@ def _check(options: argparse.Namespace) -> int:
     from focalnet_d2.data.fixing.copy import place_of_copy, write_mended_copy  # needs torch, --help does not
     from focalnet_d2.reports.data_page import write_data_page  # needs torch, --help does not
 
-    limits = _limits(options.recipe)
+    limits = replace(_limits(options.recipe), channels=options.channels)
     root = str(Path(options.dir).resolve())
     if not os.path.isdir(root):
         raise FileNotFoundError(f"There is no folder {options.dir}: name the folder of the data.")

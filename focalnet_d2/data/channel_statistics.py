@@ -93,6 +93,24 @@ class ChannelStatistics:
         )
 
 
+def chosen_channels(channels: int | Sequence[int], statistics: ChannelStatistics, root: str) -> list[int]:
+    """The numbers of the channels that `data.channels` means, among those of the images in a folder.
+
+    Raises:
+        ValueError: the images have others; says what to set.
+    """
+    stored = len(statistics.mean)
+    numbers = list(range(channels)) if isinstance(channels, int) else list(channels)
+    if max(numbers) >= stored or (isinstance(channels, int) and channels != stored):
+        given, some = (str(one).replace(" ", "") for one in (channels, list(range(stored))[: len(numbers)]))
+        raise ValueError(
+            f"data.channels is {given}, but the images in {root} have {channel_words(stored, statistics.dtype)}, such "
+            f"as {statistics.first}: set data.channels={stored}, or list the numbers of those that are wanted, as in "
+            f"data.channels={some}."
+        )
+    return numbers
+
+
 def rounded(values: np.ndarray) -> list[float]:
     """(C,) as numbers with six digits, as recipes keep them."""
     return [float(f"{value:.6g}") for value in values]

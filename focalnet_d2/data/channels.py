@@ -51,6 +51,14 @@ class ChannelFormat:
         if self.rgb and (len(self.rgb) != 3 or not set(self.rgb) <= set(self.channels)):
             raise ValueError(f"Red, green and blue are {list(self.rgb)}: they must be three of {list(self.channels)}.")
 
+    @classmethod
+    def of_image(cls, values: np.ndarray) -> "ChannelFormat":
+        """That of an image (H, W, C) alone, so that it can be looked at."""
+        pixels = values.reshape(-1, values.shape[2])
+        std = np.maximum(pixels.std(axis=0, dtype=np.float64), 1e-9)
+        mean = pixels.mean(axis=0, dtype=np.float64)
+        return cls(values.dtype.name, values.shape[2], range(values.shape[2]), mean.tolist(), std.tolist())
+
     def __str__(self) -> str:
         used = "" if self.channels == tuple(range(self.stored)) else f", of which {list(self.channels)} are used"
         return f"{channel_words(self.stored, self.dtype)}{used}"

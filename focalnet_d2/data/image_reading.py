@@ -25,6 +25,7 @@ from .pixels import (
 )
 
 _TIFF_SIZE = (256, 257)  # tags of width and height; what Pillow calls the size of a TIFF may be turned already
+_OF_CHANNELS = "If it has other channels than 8-bit red, green and blue, set data.channels."
 _PNG_EXIF = {"exif", "Raw profile type exif"}
 
 
@@ -45,7 +46,34 @@ def read_image(file_name: str, image_format: ImageFormat = "RGB") -> np.ndarray:
         return image_format.select(read_channels(file_name), file_name)
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format={image_format!r} must be one of {', '.join(IMAGE_FORMATS)}.")
-    return in_format(upright_pixels(decode_image(read_image_file(file_name), file_name), file_name), image_format)
+    return in_format(_colors(read_image_file(file_name), file_name), image_format)
+
+
+def _colors(content: bytes, file_name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    try:
+        return upright_pixels(decode_image(content, file_name), file_name)
+    except ValueError as error:
+        if is_tiff(content):
+            raise type(error)(f"{error} {_OF_CHANNELS}") from error
+        raise
+
+
+def read_picture(file_name: str) -> np.ndarray:
+    """An image file to be looked at: (H, W, 3) uint8 RGB, or three of other channels, stretched by its own values.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+    content = read_image_file(file_name)
+    try:
+        return _colors(content, file_name)
+    except ValueError as error:
+        with suppress(ValueError):
+            values = decode_channels(content, file_name)
+            return ChannelFormat.of_image(values).picture(values)
+        raise error
 
 
 def read_channels(file_name: str) -> np.ndarray:

@@ -23,6 +23,8 @@ from PIL import Image, UnidentifiedImageError
 from .image_pages import warn_of_other_images
 
 logger = logging.getLogger(__name__)
+# Of a file of more channels, which is refused here in our words, or read as what it is by another reader.
+logging.getLogger("PIL.TiffImagePlugin").addFilter(lambda record: "More samples per pixel" not in str(record.msg))
 
 IMAGE_FORMATS = ("RGB", "BGR")
 UPRIGHT, FIRST_TURN = 1, 5  # of EXIF's orientations 1 to 8; from 5 on, width and height change places

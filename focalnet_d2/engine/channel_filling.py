@@ -4,15 +4,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.config.data_group import GROUP
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.config.nodes import containers, full_name
 from focalnet_d2.config.settings import known_target
-from focalnet_d2.data.channel_statistics import MOST_IMAGES, ChannelStatistics, channel_statistics, rounded
-from focalnet_d2.data.channels import ChannelFormat, channel_words
+from focalnet_d2.data.channel_statistics import MOST_IMAGES, channel_statistics, chosen_channels, rounded
+from focalnet_d2.data.channels import ChannelFormat
 
 from .recipe_filling import LOADERS
 
@@ -27,18 +27,19 @@ def find_channels(settings: Mapping[str, Any], files: Sequence[str]) -> dict[str
         files: the training images.
 
     Raises:
-        RecipeError: the images have other channels than the settings say, or one that is the same everywhere.
-        FileNotFoundError, ValueError: an image cannot be read, or they have different channels.
+        RecipeError: a channel is the same everywhere.
+        FileNotFoundError, ValueError: an image cannot be read, or they have different channels or others than the
+            settings say.
     """
     is_given = bool(settings["mean"])
     statistics = channel_statistics(files, _TO_KNOW_THE_TYPE if is_given else MOST_IMAGES)
-    channels = _chosen(settings["channels"], statistics, settings["root"])
+    channels = chosen_channels(settings["channels"], statistics, settings["root"])
     mean, std = rounded(statistics.mean[channels]), rounded(statistics.std[channels])
     if not is_given and (constant := [one for one, spread in zip(channels, std) if spread == 0]):
         others = [one for one in channels if one not in constant]
         raise RecipeError(
             f"The channels {constant} of the images in {settings['root']} have the same value everywhere, from which "
-            f"nothing can be learned: leave them out, as by {GROUP}.channels={_plain(others)}."
+            f"nothing can be learned: leave them out, as by {GROUP}.channels={str(others).replace(' ', '')}."
         )
     return {
         "dtype": statistics.dtype,
@@ -48,23 +49,6 @@ def find_channels(settings: Mapping[str, Any], files: Sequence[str]) -> dict[str
         "std": list(map(float, settings["std"])) or std,
         "rgb": list(settings["rgb"]),
     }
-
-
-def _chosen(channels: int | list[int], statistics: ChannelStatistics, root: str) -> list[int]:
-    stored = len(statistics.mean)
-    numbers = list(range(channels)) if isinstance(channels, int) else list(channels)
-    if max(numbers) >= stored or (isinstance(channels, int) and channels != stored):
-        example = _plain(list(range(stored))[: len(numbers)])
-        raise RecipeError(
-            f"{GROUP}.channels is {_plain(channels)}, but the images in {root} have "
-            f"{channel_words(stored, statistics.dtype)}, such as {statistics.first}: set {GROUP}.channels={stored}, or "
-            f"list the numbers of those that are wanted, as in {GROUP}.channels={example}."
-        )
-    return numbers
-
-
-def _plain(value: Any) -> str:
-    return str(value).replace(" ", "")
 
 
 def set_channels(recipe: DictConfig, found: Mapping[str, Any]) -> None:
@@ -95,10 +79,10 @@ def _builds_focalnet(node: Any) -> bool:
     return inspect.isclass(target) and issubclass(target, FocalNet)
 
 
-def new_channels(recipe: DictConfig) -> list[int] | None:
-    """Where red, green and blue are among the channels of a recipe's images, [] where that is unknown; None where these
-    are the channels."""
-    image_format = recipe.dataloader.train.mapper.get("image_format")
-    if not isinstance(image_format, DictConfig):
+def channel_format(recipe: DictConfig) -> ChannelFormat | None:
+    """The channels of a recipe's images; None where these are red, green and blue."""
+    node = recipe.dataloader.train.mapper.get("image_format")
+    if not isinstance(node, DictConfig):
         return None
-    return [list(image_format["channels"]).index(one) for one in image_format.get("rgb", ())]
+    fields = {name: value for name, value in OmegaConf.to_container(node).items() if name != "_target_"}  # type: ignore[union-attr]
+    return ChannelFormat(**fields)  # type: ignore[arg-type]

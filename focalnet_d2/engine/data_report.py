@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 
 from focalnet_d2.config.data_group import GROUP
 from focalnet_d2.config.nodes import containers, target_name
-from focalnet_d2.data.channels import ChannelFormat
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.datasets.folders import PREFIX
 from focalnet_d2.data.folders.dataset import FolderDataset
 from focalnet_d2.utils.text import some_of
 
+from .channel_filling import channel_format
 from .checkpointing import first_name
 from .object_counts import result_limits
 from .own_data import class_changes, data_settings, find_for, found_dataset
@@ -47,8 +47,7 @@ def _described(recipe: DictConfig, dataset: FolderDataset) -> Iterator[str]:
     classes = changes.changed(dataset.classes)
     named = (f"{index} {entry.name} (id {entry.dataset_id})" for index, entry in enumerate(classes.classes))
     yield f"classes: {some_of(named, _SHOWN)}"
-    if (found := (data_settings(recipe) or {}).get("found_channels")) is not None:
-        channels = ChannelFormat(**found)
+    if (channels := channel_format(recipe)) is not None:
         yield f"the images: {channels}; means {list(channels.mean)}, standard deviations {list(channels.std)}"
     mapper = mapper_class(recipe)
     settings = [f"{key}={number}" for key, number in class_counts(recipe).items()]

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from omegaconf import DictConfig
 
+from focalnet_d2.data.channels import ChannelFormat, ImageFormat
 from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.loader import rank_share
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import plural
 
+from .channel_filling import channel_format
 from .checkpointing import class_list
 from .rng import preserved_rng
 from .validation_loss import build_mapper, evenly
@@ -61,16 +64,19 @@ class Studio(NamedTuple):
         pictures: draws them.
         classes: of the data.
         folder: of the run.
-        image_format: of the samples, "RGB" or "BGR".
+        image_format: of the samples, "RGB", "BGR" or other channels.
     """
 
     pictures: Pictures
     classes: ClassMap
     folder: Path
-    image_format: str
+    image_format: ImageFormat
 
     def prepared(self, sample: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The sample with its image (3, H, W) in RGB."""
+        """The sample with its image (3, H, W) in RGB, to be looked at."""
+        if isinstance(self.image_format, ChannelFormat):
+            picture = self.image_format.picture(sample["image"].permute(1, 2, 0).numpy())
+            return {**sample, "image": torch.from_numpy(picture).permute(2, 0, 1)}
         return {**sample, "image": sample["image"].flip(0)} if self.image_format == "BGR" else sample
 
 
@@ -143,7 +149,7 @@ def make_studio(pictures: Pictures | None, recipe: DictConfig) -> Studio | None:
     """What draws the pictures of a run; None on other processes than the main one, and where classes have no names."""
     if pictures is None or not comm.is_main_process() or (classes := class_list(recipe.dataloader.train)) is None:
         return None
-    image_format = recipe.dataloader.train.mapper.get("image_format", "RGB")
+    image_format = channel_format(recipe) or recipe.dataloader.train.mapper.get("image_format", "RGB")
     return Studio(pictures, classes, Path(recipe.train.output_dir), image_format)
 
 

@@ -22,7 +22,7 @@ from focalnet_d2.config.recipe_files import RUN_RECIPE
 from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.utils.atomic_write import write_atomically
 
-from .channel_filling import new_channels
+from .channel_filling import channel_format
 from .checkpointing import RunState, class_names, describe_run, resume_run
 from .class_weights import weigh_classes
 from .device import resolve_amp, resolve_device
@@ -99,6 +99,7 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         return
     new_classes = to_train and train.new_classes
     loader = recipe.dataloader.train if to_train else recipe.dataloader.test
+    channels = channel_format(recipe) if to_train else None
     report = load_checkpoint(
         model,
         train.init_checkpoint,
@@ -111,7 +112,7 @@ def load_initial_weights(model: nn.Module, recipe: DictConfig, *, to_train: bool
         complete=not to_train,
         other_class_names="by_name" if to_train else train.get("other_class_names", "refuse"),
         class_changes=class_changes(recipe),
-        new_channels=new_channels(recipe) if to_train else None,
+        new_channels=channels and channels.rgb_places,
     )
     logger.info("%s", report)
 

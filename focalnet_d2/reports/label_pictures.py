@@ -14,7 +14,7 @@ from pycocotools import mask as mask_codec
 from focalnet_d2.data.annotations.masks import compressed, usable_mask
 from focalnet_d2.data.checks.tasks import LabelTask
 from focalnet_d2.data.class_map import ClassEntry, ClassMap
-from focalnet_d2.data.image_reading import read_image
+from focalnet_d2.data.image_reading import read_picture
 from focalnet_d2.data.panoptic_labels import read_panoptic_ids
 from focalnet_d2.data.semantic_labels import read_label_values
 
@@ -75,7 +75,7 @@ def draw_image(image_file: str) -> LabelPicture:
 
 
 def _canvas(image_file: str) -> Image.Image:
-    image = Image.fromarray(read_image(image_file))
+    image = Image.fromarray(read_picture(image_file))
     scale = min(1.0, LONGEST_SIDE / max(image.size))
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
 

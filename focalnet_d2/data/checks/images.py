@@ -18,6 +18,8 @@ from PIL import Image
 from ..annotations.faults import Fault
 from ..annotations.files import misspelled
 from ..annotations.masks import Size
+from ..channel_reading import decode_channels, has_tiff_reader, is_tiff
+from ..channels import ChannelFormat, channel_words
 from ..image_reading import read_image_file
 from ..pixels import (
     FIRST_TURN,
@@ -33,6 +35,7 @@ from ..pixels import (
     turned_upright,
 )
 
+UNUSABLE = "unusable-pixels"  # kind of fault
 ELONGATED = 20  # times as long as wide
 _FORMATS_OF_JPEG = {"JPEG", "MPO"}
 _COMMON = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}  # Pillow imports all of its formats to know the others
@@ -53,12 +56,14 @@ class Said(NamedTuple):
         image_id: as faults name the image.
         size: height and width; None where they say none, or need not.
         must_have_size: whether they have to say it.
+        has_channels: whether it is read with the channels that it has, and not as 8-bit colors.
     """
 
     source: str
     image_id: str
     size: Size | None = None
     must_have_size: bool = False
+    has_channels: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class LookedAt:
     Attributes:
         faults: of the file.
         image: RGB and upright; None where it cannot be read.
-        content: pixel format, a value of `PixelFormat`.
+        content: pixel format, a value of `PixelFormat`, or the number and type of other channels.
         checksum: 32 bits of all bytes of the file.
     """
 
@@ -93,14 +98,29 @@ def look_at_image(file_name: str, said: Said) -> LookedAt:
         message = f"The image file {file_name} is empty (0 bytes): copy it again."
         return LookedAt([Fault("empty-image-file", "error", file_name, message, ids)])
     try:
+        if said.has_channels:
+            return _of_channels(content, file_name, said)
         stored = decode_image(content, file_name)
         image = to_rgb(turned_upright(stored), file_name)
     except ValueError as error:
-        return LookedAt([_undecodable(error, file_name, ids)])
+        return LookedAt([_undecodable(error, content, file_name, ids)])
     kind, turn = pixel_format(stored, content), orientation_of(stored)
     of_size = size_fault(file_name, said, (image.height, image.width), turn)
     faults = [*_of_format(stored, kind, file_name, ids), *([of_size] if of_size else _of_turn(file_name, said, turn))]
     return LookedAt([*faults, *_of_shape(image, file_name, ids)], image, kind.value, zlib.crc32(content))
+
+
+def _of_channels(content: bytes, file_name: str, said: Said) -> LookedAt:
+    """What is wrong with a file whose channels are read as they are; raises ValueError where it has none."""
+    ids, values = (said.image_id,), decode_channels(content, file_name)
+    if not np.isfinite(values).all():
+        message = f"{file_name} has pixels that are NaN or infinite: fill them, with 0 for example."
+        return LookedAt([Fault("nonfinite-pixels", "error", file_name, message, ids)])
+    image = Image.fromarray(ChannelFormat.of_image(values).picture(values))
+    of_size = size_fault(file_name, said, (image.height, image.width), UPRIGHT)
+    faults = [*([of_size] if of_size else []), *_of_shape(image, file_name, ids)]
+    words = channel_words(values.shape[2], values.dtype.name)
+    return LookedAt(faults, image, words, zlib.crc32(content))
 
 
 def size_fault(file_name: str, said: Said, size: Size, turn: int) -> Fault | None:
@@ -134,11 +154,20 @@ def size_fault(file_name: str, said: Said, size: Size, turn: int) -> Fault | Non
     return Fault("swapped-image-size", "error", file_name, message, ids)
 
 
-def _undecodable(error: ValueError, file_name: str, ids: tuple[str, ...]) -> Fault:
-    if isinstance(error, UnusablePixelsError):
-        return Fault("unusable-pixels", "error", file_name, str(error), ids)
+def _undecodable(error: ValueError, content: bytes, file_name: str, ids: tuple[str, ...]) -> Fault:
     if isinstance(error, TooLargeError):
         return Fault("too-large-image", "error", file_name, str(error), ids)
+    try:
+        values = decode_channels(content, file_name)
+    except ValueError as other:
+        if is_tiff(content) and not has_tiff_reader():
+            return Fault("unreadable-image", "error", file_name, str(other), ids)
+    else:
+        words = channel_words(values.shape[2], values.dtype.name)
+        message = f"{file_name} has {words} and no 8-bit colors: learn from them by data.channels={values.shape[2]}."
+        return Fault(UNUSABLE, "error", file_name, message, ids)
+    if isinstance(error, UnusablePixelsError):
+        return Fault(UNUSABLE, "error", file_name, str(error), ids)
     kind = "truncated-image" if "truncated" in str(error).lower() else "unreadable-image"  # so says Pillow
     return Fault(kind, "error", file_name, f"{error} Copy it again, or remove it from the data.", ids)
 
@@ -148,14 +177,17 @@ def _of_format(image: Image.Image, kind: PixelFormat, file_name: str, ids: tuple
     if kind is PixelFormat.DEEP_GRAY and is_dark(highest := int(np.array(image).max())):
         message = (
             f"{file_name} is gray with 16 bits and has no value above {highest}: it is read as almost black, since "
-            "65535 is white; scale the values, or save 8 bits."
+            "65535 is white; scale the values, save 8 bits, or learn from them as they are by data.channels=1."
         )
         yield Fault("dark-16-bit-image", "warning", file_name, message, ids)
     elif kind in _CONVERTED:
         name, has, happens = _CONVERTED[kind]
         yield Fault(name, "note", file_name, f"{file_name} {has}: {happens} on reading; nothing has to be done.", ids)
     elif kind is PixelFormat.ALPHA and np.array(image.convert("RGBA").getchannel("A")).min() < 255:
-        message = f"{file_name} has transparent pixels: it is laid over white on reading; else save it without alpha."
+        message = (
+            f"{file_name} has transparent pixels: it is laid over white on reading; else save it without alpha, or "
+            "learn from it as a fourth channel by data.channels=4."
+        )
         yield Fault("transparent-image", "note", file_name, message, ids)
     extension = os.path.splitext(file_name)[1].lower()
     named = _COMMON.get(extension) or Image.registered_extensions().get(extension)

@@ -13,8 +13,9 @@ from ..folders.compact_texts import CompactTexts
 from ..folders.contents import ImageFile
 from ..folders.dataset import FolderDataset, image_name
 from ..folders.image_lists import split_known
+from .channels import channel_faults
 from .duplicates import Fingerprints, difference_hash
-from .images import Said, look_at_image
+from .images import UNUSABLE, Said, look_at_image
 from .labels import check_file, check_image_labels
 from .processes import Crew
 from .repeated_images import Tasks, repeated_images
@@ -100,6 +101,9 @@ def _check_dataset(
     repeated = repeated_images(prints, part_of, tasks, threads=crew.workers, drawn=drawn)
     reading.alike = repeated.alike
     faults.extend(repeated.faults)
+    if tasks and (limits.channels is not None or any(fault.kind == UNUSABLE for fault in faults.faults())):
+        learned = tasks.get("train", next(iter(tasks.values())))
+        faults.extend(channel_faults(dataset.root, learned(), limits.channels))
     sources = {name: part.annotations for name, part in dataset.parts.items()}
     is_semantic = dataset.kind == "semantic"
     faults.extend(statistical_faults(reading.parts, dataset.classes, sources, of_pixels=is_semantic))
@@ -161,7 +165,8 @@ def _look_at(task: LabelTask, looked: Looked) -> list[Fault]:
     height, width = task.image.get("height"), task.image.get("width")
     must_have_size = task.kind in ("instances", "panoptic")
     size = None if height is None or width is None or not must_have_size else (height, width)
-    seen = look_at_image(task.image_file, Said(task.source, str(task.image_id), size, must_have_size))
+    has_channels = task.limits.channels is not None
+    seen = look_at_image(task.image_file, Said(task.source, str(task.image_id), size, must_have_size, has_channels))
     looked.fingerprints.append(None if seen.image is None else (seen.checksum, difference_hash(seen.image)))
     task = replace(task, size=None if seen.image is None else seen.image.size[::-1])
     labels = check_image_labels(task)

@@ -31,12 +31,14 @@ class RecipeLimits:
         short_side, long_side: pixels of the image in evaluation: the short side gets that length unless the long one
             would exceed its own.
         masks: whether it learns masks of objects.
+        channels: as `data.channels` of a run says; None for 8-bit colors.
     """
 
     queries: int | None = None
     short_side: int | None = None
     long_side: int | None = None
     masks: bool | None = None
+    channels: int | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PIL import Image
 from focalnet_d2.utils.atomic_write import atomic_open
 
 from ..annotations.masks import Size
+from ..channel_reading import decode_channels
 from ..image_reading import read_image_file
 from ..pixels import (
     FIRST_TURN,
@@ -72,8 +73,11 @@ class ImageFolder:
 
     def _place(self, file_name: str, said: Size | None, exactly: bool) -> PlacedImage:
         content = read_image_file(file_name)
-        stored = decode_image(content, file_name)
-        rgb = to_rgb(stored, file_name)  # refuses what has no meaning
+        try:
+            stored = decode_image(content, file_name)
+            rgb = to_rgb(stored, file_name)  # refuses what has no meaning in 8 bits
+        except ValueError as error:
+            return self._place_channels(content, error, file_name, said if exactly else None)
         changes = []
         image, turn = stored, orientation_of(stored)
         if turn >= FIRST_TURN and said is not None and said == stored.size[::-1] != said[::-1]:
@@ -93,6 +97,18 @@ class ImageFolder:
         name = self._free_name(file_name, ".png")
         _write(rgb if image is stored else to_rgb(image, file_name), self.folder / name)
         return PlacedImage(name, size, f"{', '.join(changes)}; written as {name}")
+
+    def _place_channels(self, content: bytes, error: ValueError, file_name: str, said: Size | None) -> PlacedImage:
+        """An image of other channels stays as it is; raises the error of one that has none either."""
+        try:
+            height, width, _ = decode_channels(content, file_name).shape
+        except ValueError:
+            raise error from None
+        if said is not None and (height, width) != said:
+            raise ValueError(f"{file_name} has the height and width {(height, width)}, its labels have {said}")
+        name = self._free_name(file_name, PurePosixPath(file_name).suffix)
+        link_or_copy(file_name, self.folder / name)
+        return PlacedImage(name, (height, width))
 
     def _free_name(self, file_name: str, suffix: str) -> str:
         """The name of an original, or one beside it that is not taken; names that lead out of the folder are cut."""
