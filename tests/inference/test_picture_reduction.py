@@ -32,8 +32,8 @@ def prediction(height: int, width: int, seed: int) -> Prediction:
 def test_maps_and_masks_are_those_of_every_nth_pixel(height, width, largest, seed):
     found = prediction(height, width, seed)
     step = -(-max(height, width) // largest)
-    with patch.object(picture_reduction, "LARGEST", largest), patch.object(picture_reduction, "_ROWS", 2):
-        small = reduced(found)
+    with patch.object(picture_reduction, "_ROWS", 2):
+        small = reduced(found, largest)
     assert (small is found) == (step == 1)
     assert max(small.size) <= largest
     assert np.array_equal(small.panoptic_map, found.panoptic_map[::step, ::step])
@@ -48,7 +48,6 @@ def test_maps_and_masks_are_those_of_every_nth_pixel(height, width, largest, see
 
 def test_what_a_model_does_not_predict_stays_none():
     found = Prediction(np.zeros((9, 3, 3), np.uint8), CLASSES)
-    with patch.object(picture_reduction, "LARGEST", 4):
-        small = reduced(found)
+    small = reduced(found, 4)
     assert small.size == (3, 1)
     assert small.boxes is small.masks is small.panoptic_map is small.semantic_map is None
