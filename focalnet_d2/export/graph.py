@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from focalnet_d2.kernels.dispatch import portable_operators
+from focalnet_d2.kernels.linear import FEED_FORWARD
 
 from .onnx_loops import stack_results_of_loops
 
@@ -76,16 +77,20 @@ def trace_script(model: nn.Module, batch_size: int, size: tuple[int, int]) -> to
         )
 
 
-def write_onnx(model: nn.Module, path: Path, batch_size: int, size: tuple[int, int], *, dynamic: bool) -> None:
+def write_onnx(
+    model: nn.Module, path: Path, batch_size: int, size: tuple[int, int], *, dynamic: bool, loops: bool = False
+) -> None:
     """Writes the graph of a model in evaluation mode on the CPU as ONNX file, without metadata.
 
     Args:
         batch_size, size: images and (height, width) that it is traced with.
         dynamic: the file takes any number and size of images, not only these.
+        loops: feed-forward networks are loops over some rows: faster in onnxruntime, whose passes over their hidden
+            values stay in the cache, slower in OpenVINO, and not for 8-bit integers.
     """
     names = output_names(model, batch_size, size)
     axes = {**_OPEN_AXES, **{name: {0: "batch"} for name in names}} if dynamic else None
-    with _tracing(), _without_tracer_warnings():
+    with _tracing(), _without_tracer_warnings(), FEED_FORWARD.only("in_loop" if loops else "by_layers"):
         torch.onnx.export(
             _TupleNetwork(model).eval(),
             example_inputs(model, batch_size, size),

@@ -15,18 +15,27 @@ LARGEST_FILE = 2**31 - 2**20  # bytes; protobuf holds less than 2 GiB
 STANDARD = ("", "ai.onnx")  # names of the domain
 
 
-def write(model: nn.Module, path: Path, traced: Traced, description: Description, *, half: bool = False) -> None:
+def write(
+    model: nn.Module,
+    path: Path,
+    traced: Traced,
+    description: Description,
+    *,
+    half: bool = False,
+    loops: bool = True,
+) -> None:
     """Write a model as ONNX; weights that make it 2 GB or more go into `NAME.data` beside it.
 
     Args:
         half: store the weights in 16 bits; inputs, outputs and what would lose too much stay float32.
+        loops: see `write_onnx`.
 
     Raises:
         ImportError: onnx is missing.
         ValueError: the graph has operators that are not of the standard.
     """
     onnx = optional("onnx")
-    write_onnx(model, path, traced.batch_size, traced.size, dynamic=traced.dynamic)
+    write_onnx(model, path, traced.batch_size, traced.size, dynamic=traced.dynamic, loops=loops)
     file = onnx.load(path)
     check_portable(file, path)
     for node in file.graph.node:

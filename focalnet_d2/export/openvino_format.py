@@ -21,7 +21,7 @@ def write(model: nn.Module, path: Path, traced: Traced, description: Description
         ImportError: onnx or openvino is missing.
     """
     source = path.with_name("graph.onnx")  # not of a name that may be as long as names can be
-    onnx_format.write(model, source, traced, description)
+    onnx_format.write(model, source, traced, description, loops=False)
     save_converted(source, path, description, half=half)
     for file in path.parent.glob(f"{source.name}*"):
         file.unlink()

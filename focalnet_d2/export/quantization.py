@@ -56,7 +56,7 @@ def export_quantized(
     samples = list(calibration_inputs(images, about))
     with unfinished_files(path) as unfinished:
         source = unfinished.with_name("float.onnx")
-        onnx_format.write(model, source, traced, about)
+        onnx_format.write(model, source, traced, about, loops=False)
         integers = unfinished.with_name("integers.onnx")
         quantize(model, source, integers, samples, format)
         if format == "onnx":

@@ -34,7 +34,7 @@ class Exported:
     def __init__(self, model: ImageModel, folder: Path, *, batch_size: int = 2, size: tuple[int, int] = (64, 96)):
         self.model = model.eval()
         self.path = folder / "model.onnx"
-        write_onnx(self.model, self.path, batch_size, size, dynamic=True)
+        write_onnx(self.model, self.path, batch_size, size, dynamic=True, loops=True)
         self.names = output_names(self.model, batch_size, size)
         self.runs: dict[str, Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]] = {
             "onnxruntime": _in_onnxruntime(self.path),

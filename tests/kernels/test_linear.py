@@ -125,6 +125,24 @@ def test_feed_forward_in_parts_is_the_network(network, monkeypatch, shape, fast)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("traced", [True, False])
+def test_feed_forward_in_a_loop_is_the_network(network, monkeypatch, traced, activation):
+    linear1, linear2, dropout = (layer.requires_grad_(False) for layer in network)
+    monkeypatch.setattr(module, "ROWS_OF_A_STEP", 4)
+
+    def in_loop(x):
+        with module.FEED_FORWARD.only("in_loop"):
+            return feed_forward(linear1, linear2, x, dropout, activation)
+
+    if traced:
+        in_loop = torch.jit.trace(in_loop, torch.randn(1, 3, 6))
+    for shape in [(1, 3, 6), (2, 5, 6), (1, 4, 6), (1, 1, 6), (3, 0, 6), (1, 17, 6)]:
+        x = torch.randn(shape)
+        expected = nn.Sequential(linear1, ACTIVATIONS[activation], linear2)(x)
+        torch.testing.assert_close(in_loop(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("shape", [(2, 5, 24), (3, 24)])
 def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, shape):
