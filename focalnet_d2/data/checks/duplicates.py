@@ -1,20 +1,24 @@
 """Images that are there twice, and images of one part that stand in another, too.
 
-Of every image 16 bytes are kept: checksums of its file and of its name, and 64 bits that say where its brightness rises
-from left to right. Equal files: the same image. Nearly equal bits: both files are read again and compared, which says
-whether their pixels are the same, or nearly so.
+Of every image a row is kept in a temporary file: checksums of its file and of its name, and 64 bits that say where its
+brightness rises from left to right. Equal files: the same image. Nearly equal bits: both files are read again and
+compared, which says whether their pixels are the same, or nearly so.
 """
 
 import os
 import zlib
-from array import array
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
+from itertools import chain, groupby, islice, starmap
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from focalnet_d2.utils.temporary_table import TemporaryTable
 
 from ..image_reading import read_image_file
 from ..pixels import decode_image, to_rgb, turned_upright
@@ -23,6 +27,8 @@ DIFFERENT_BITS = 6  # of 64, up to which two images are compared
 MOST_COMPARED = 2000  # pairs of images that are read again
 _BANDS, _BITS = 7, 9  # of the 64 bits: with 6 different ones, one band of bits at least is equal
 _NEIGHBORS = 256  # images with an equal band that one image is looked at beside
+_CHUNK = 10_000  # images whose hashes are compared at once
+_MIDDLE = 1 << 63
 _SIDE, _POINTS, _SMALL = 8, 160, 32
 _DIFFERENCE = 3.0  # mean difference of gray values from 0 to 255 of images that are nearly the same,
 _SHARE = 0.15  # and its share of their contrast, so that dim images are not all alike
@@ -38,21 +44,75 @@ class Pair(NamedTuple):
 
 
 class Fingerprints:
-    """Checksums and hashes of images in the order in which they were seen."""
+    """Checksums and hashes of images in the order in which they were seen, by which they have places."""
 
     def __init__(self) -> None:
-        self.checksums = array("I")
-        self.hashes = array("Q")
-        self.names = array("I")
+        columns = ("part", "own_part", "name", "checksum", "hash")
+        self._table = TemporaryTable(*(f"{column} INTEGER" for column in columns))
 
-    def __len__(self) -> int:
-        return len(self.hashes)
+    def add(self, part: int, file_name: str, fingerprint: tuple[int, int] | None) -> None:
+        """Adds those of one image; None for one that cannot be read, which keeps its place and is like no other.
 
-    def add(self, file_name: str, fingerprint: tuple[int, int] | None) -> None:
-        """Adds those of one image; None for one that cannot be read, which keeps its place and is like no other."""
-        self.names.append(zlib.crc32(os.path.basename(file_name).encode("utf-8", "surrogateescape")))
-        self.checksums.append(0 if fingerprint is None else fingerprint[0])
-        self.hashes.append(0 if fingerprint is None else fingerprint[1])
+        Args:
+            part: number of its part.
+        """
+        checksum, hashed = fingerprint or (0, 0)
+        name = zlib.crc32(os.path.basename(file_name).encode("utf-8", "surrogateescape"))
+        values = (part, part, name, checksum, hashed - _MIDDLE)  # of 64 bits with a sign, in the order of those without
+        self._table.execute("INSERT INTO kept VALUES (?, ?, ?, ?, ?)", values)
+
+    def set_apart(self, places: Iterable[int]) -> None:
+        """Says which images are split off, so that they are in another part than the others of theirs."""
+        for place in places:
+            self._table.execute("UPDATE kept SET own_part = -1 WHERE rowid = ?", (place + 1,))
+
+    def is_apart(self, place: int) -> bool:
+        """Whether `set_apart` has said so of an image."""
+        return self._table.execute("SELECT own_part < 0 FROM kept WHERE rowid = ?", (place + 1,)).fetchone() == (1,)
+
+    def count(self, part: int) -> int:
+        """How many images a part has."""
+        ((count,),) = self._table.execute("SELECT count(*) FROM kept WHERE part = ?", (part,))
+        return count
+
+    def equal_groups(self) -> list[list[int]]:
+        """Places of images whose files are the same, a list for each such image, rising."""
+        rows = self._table.execute(
+            "SELECT checksum, hash, rowid - 1 FROM kept WHERE checksum > 0 ORDER BY checksum, hash, rowid"
+        )
+        groups = ([place for *_, place in group] for _, group in groupby(rows, itemgetter(0, 1)))
+        return sorted(group for group in groups if len(group) > 1)
+
+    def equal_names(self, most: int) -> tuple[int, list[int]]:
+        """How many images have a name that an image of an earlier part has, too (or, once in 4 billion, another name),
+        and the places of the first of them."""
+        self._table.index("name, part")
+        known = "SELECT 1 FROM kept AS other WHERE other.name = kept.name AND other.part < kept.part"
+        found = f"FROM kept WHERE EXISTS ({known})"
+        ((count,),) = self._table.execute(f"SELECT count(*) {found}")
+        rows = self._table.execute(f"SELECT rowid - 1 {found} ORDER BY part, rowid LIMIT ?", (most,))
+        return count, [place for (place,) in rows]
+
+    def similar_pairs(self) -> list[Pair]:
+        """Pairs of images with nearly equal bits, of which `compare` tells which are nearly the same, the first
+        `MOST_COMPARED` of them.
+
+        Of images that are equal and in the same part, only the first is looked at.
+        """
+        firsts = TemporaryTable("hash INTEGER", "checksum INTEGER", "place INTEGER")
+        firsts.add(
+            self._table.execute(
+                "SELECT hash, checksum, min(rowid) - 1 AS place FROM kept WHERE checksum > 0 "
+                "GROUP BY own_part, checksum, hash ORDER BY place"
+            )
+        )
+        found: set[Pair] = set()
+        for band in range(_BANDS):
+            rows = firsts.execute(
+                "SELECT * FROM kept ORDER BY (hash >> ?) & ?, hash, place", (_BITS * band, 2**_BITS - 1)
+            )
+            found.update(_similar_in_band(rows, _BITS * band))
+        return sorted(found)[:MOST_COMPARED]
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -65,69 +125,48 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")
 
 
-def equal_groups(prints: Fingerprints) -> list[list[int]]:
-    """Places of images whose files are the same, a list for each such image, rising."""
-    hashes, checksums = np.asarray(prints.hashes), np.asarray(prints.checksums)
-    order = np.lexsort((hashes, checksums))  # equal ones in the order of their places
-    same = (hashes[order[1:]] == hashes[order[:-1]]) & (checksums[order[1:]] == checksums[order[:-1]])
-    same &= checksums[order[1:]] > 0
-    groups: list[list[int]] = []
-    for place in np.flatnonzero(same).tolist():
-        if not groups or groups[-1][-1] != order[place]:
-            groups.append([int(order[place])])
-        groups[-1].append(int(order[place + 1]))
-    return sorted(groups)
+def _similar_in_band(rows: Iterator[tuple[int, int, int]], shift: int) -> Iterator[Pair]:
+    """Pairs of images whose hashes share a band and differ in few bits, and which are not equal.
 
-
-def equal_names(prints: Fingerprints, parts: Sequence[int]) -> list[int]:
-    """Places of images whose name an image of an earlier part has, too (or, once in 4 billion, another name)."""
-    names, numbers = np.array(prints.names, np.uint32), np.array(parts, np.int64)
-    found = [
-        np.flatnonzero((numbers == number) & np.isin(names, names[numbers < number]))
-        for number in np.unique(numbers)[1:].tolist()
-    ]
-    return np.concatenate(found).tolist() if found else []
-
-
-def similar_pairs(prints: Fingerprints, parts: Sequence[int]) -> list[Pair]:
-    """Pairs of images with nearly equal bits, of which `compare` tells which are nearly the same.
-
-    Of images that are equal and in the same part, only the first is looked at.
+    Where there are too many, those that are nearest to each other in the order, and of the farthest of them the first.
 
     Args:
-        parts: number of the part of each image.
+        rows: hash, checksum and place of images in the order of the band and the hash, so that pairs are near to each
+            other.
+        shift: of the bits of the band.
     """
-    columns = [np.asarray(prints.hashes), np.asarray(prints.checksums), np.asarray(parts)]
-    order = np.lexsort(columns)  # equal ones in the order of their places
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = np.any([column[order[1:]] != column[order[:-1]] for column in columns], axis=0)
-    places = np.sort(order[is_first & (columns[1][order] > 0)])
-    hashes = columns[0][places]
-    found: set[Pair] = set()
-    for band in range(_BANDS):
-        found |= _similar_in_band(
-            hashes, ((hashes >> np.uint64(_BITS * band)) & np.uint64(2**_BITS - 1)).astype(np.uint16)
-        )
-    pairs = (Pair(int(places[one]), int(places[other])) for one, other in found)
-    return sorted(pair for pair in pairs if any(one[pair.first] != one[pair.second] for one in columns[:2]))
+    counts = np.zeros(_NEIGHBORS, np.int64)  # of pairs, by how far they are from each other
+    found: dict[int, list[Pair]] = defaultdict(list)
+    most, before = _NEIGHBORS - 1, np.empty((0, 3), np.int64)
+    while chunk := list(islice(rows, _CHUNK)):
+        table = np.concatenate([before, np.array(chunk, np.int64)])  # (N, 3)
+        for distance in range(1, min(most + 1, len(table))):
+            close = _close_rows(table, len(before), distance, shift)
+            if close is None:
+                break
+            one, other = table[close], table[close + distance]
+            counts[distance] += len(close)
+            differ = (one[:, :2] != other[:, :2]).any(axis=1)
+            pairs = np.sort(np.stack([one[differ, 2], other[differ, 2]], axis=1)).tolist()  # (K, 2) places
+            found[distance] = sorted([*found[distance], *starmap(Pair, pairs)])[:MOST_COMPARED]
+        most = next(iter(np.flatnonzero(np.cumsum(counts) > MOST_COMPARED).tolist()), most)
+        before = table[1 - _NEIGHBORS :]
+    return chain.from_iterable(found[distance] for distance in range(1, most + 1) if distance in found)
 
 
-def _similar_in_band(hashes: np.ndarray, band: np.ndarray) -> set[Pair]:
-    """Pairs of indices (rising) of hashes that share a band and differ in few bits."""
-    order = np.lexsort((hashes, band))
-    found: set[Pair] = set()
-    for distance in range(1, min(_NEIGHBORS, len(order))):
-        one, other = order[:-distance], order[distance:]
-        shares = band[one] == band[other]
-        if not shares.any():
-            break
-        one, other = one[shares], other[shares]
-        bits = np.ascontiguousarray(hashes[one] ^ hashes[other]).view(np.uint8).reshape(-1, 8)
-        close = _SET_BITS[bits].sum(axis=1) <= DIFFERENT_BITS
-        found |= {Pair(*sorted(pair)) for pair in zip(one[close].tolist(), other[close].tolist())}
-        if len(found) > MOST_COMPARED:
-            break
-    return found
+def _close_rows(table: np.ndarray, start: int, distance: int, shift: int) -> np.ndarray | None:
+    """Rows whose hash differs in few bits from that of the row at a distance after it, which is at `start` or behind.
+
+    Returns:
+        (K,) rising; None where no two rows at that distance share the band.
+    """
+    hashes, first = table[:, 0], max(0, start - distance)
+    band = (hashes[first:] >> shift) & (2**_BITS - 1)
+    rows = np.flatnonzero(band[:-distance] == band[distance:]) + first
+    if not len(rows):
+        return None
+    bits = np.ascontiguousarray(hashes[rows] ^ hashes[rows + distance]).view(np.uint8).reshape(-1, 8)
+    return rows[_SET_BITS[bits].sum(axis=1) <= DIFFERENT_BITS]
 
 
 class Likeness(Enum):

@@ -1,7 +1,7 @@
 """Faults of images that are there more than once, in a part or in two of them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import SHOWN_IDS, Fault
 from ..annotations.ids import Id
-from .duplicates import MOST_COMPARED, Fingerprints, Likeness, compare_files, equal_groups, equal_names, similar_pairs
+from .duplicates import Fingerprints, Likeness, compare_files
 from .tasks import LabelTask
 
 Tasks = Mapping[str, Callable[[], Iterable[LabelTask]]]  # by the name of the part, in the order of the fingerprints
@@ -50,26 +50,19 @@ class Repeated(NamedTuple):
     faults: list[Fault]
 
 
-def repeated_images(
-    prints: Fingerprints, parts: Sequence[int], tasks: Tasks, *, threads: int, drawn: Collection[int] | None = None
-) -> Repeated:
+def repeated_images(prints: Fingerprints, tasks: Tasks, *, threads: int, is_split: bool = False) -> Repeated:
     """Images that are the same or nearly so.
 
     Args:
-        prints: of all images of all parts.
-        parts: number of each one's part in `tasks`.
+        prints: of all images of all parts, whose numbers are their places in `tasks`.
         tasks: gives the images of a part once more.
-        drawn: places of the images of train that are split off for validation; None where there is a part of them.
+        is_split: whether images of train are split off for validation, those that the prints set apart; else there is
+            a part of them.
     """
-    apart = [len(tasks) if drawn and place in drawn else part for place, part in enumerate(parts)]
-    groups, pairs, names = (
-        equal_groups(prints),
-        similar_pairs(prints, apart)[:MOST_COMPARED],
-        equal_names(prints, parts),
-    )
-    shown = names[:SHOWN_IDS]
+    groups, pairs = prints.equal_groups(), prints.similar_pairs()
+    count, shown = prints.equal_names(SHOWN_IDS)
     places = {*shown, *(place for group in [*groups, *pairs] for place in group)}
-    images = _images_at(places, parts, tasks, drawn)
+    images = _images_at(places, prints, tasks, is_split=is_split)
     alike = compare_files([(images[one].file, images[other].file) for one, other in pairs], threads=threads)
     groups += [list(pair) for pair, likeness in zip(pairs, alike) if likeness is Likeness.EXACT]
     near = [pair for pair, likeness in zip(pairs, alike) if likeness is Likeness.NEAR]
@@ -78,27 +71,24 @@ def repeated_images(
     faults = [fault for group in same for fault in _same(group)] + [_similar(*pair) for pair in similar]
     return Repeated(
         [*(Alike(group, True) for group in same), *(Alike(pair, False) for pair in similar)],
-        [*faults, *_same_names([images[place] for place in shown], len(names))],
+        [*faults, *_same_names([images[place] for place in shown], count)],
     )
 
 
-def _images_at(
-    places: set[int], parts: Sequence[int], tasks: Tasks, drawn: Collection[int] | None
-) -> dict[int, FoundImage]:
+def _images_at(places: set[int], prints: Fingerprints, tasks: Tasks, *, is_split: bool) -> dict[int, FoundImage]:
     """The images at some places; the tasks of all are made once more, so that nobody has to keep their names."""
     images: dict[int, FoundImage] = {}
     start = 0
     for number, (part, make) in enumerate(tasks.items()):
-        length = parts.count(number)
-        own = {place - start for place in places if start <= place < start + length}
-        if own:
-            for place, task in enumerate(make()):
-                if place in own:
-                    is_drawn = drawn is not None and part == "train"
-                    name = "val" if drawn and is_drawn and start + place in drawn else part
+        end = start + prints.count(number)
+        if any(start <= place < end for place in places):
+            is_drawn = is_split and part == "train"
+            for place, task in enumerate(make(), start):
+                if place in places:
+                    name = "val" if is_drawn and prints.is_apart(place) else part
                     labels = len(task.labels) or int(bool(task.label_file))
-                    images[start + place] = FoundImage(name, task.image_file, task.image_id, labels, is_drawn)
-        start += length
+                    images[place] = FoundImage(name, task.image_file, task.image_id, labels, is_drawn)
+        start = end
     return images
 
 

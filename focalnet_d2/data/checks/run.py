@@ -1,24 +1,22 @@
 """The doctor of data at work: all images of all parts, once, in all processes, whatever their number."""
 
 import random
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
 from ..annotations.faults import Fault, FaultError, fault_of
-from ..folders.compact_texts import CompactTexts
 from ..folders.contents import ImageFile
 from ..folders.dataset import FolderDataset, image_name
-from ..folders.image_lists import split_known
+from ..folders.image_lists import draw_of
 from .channels import channel_faults
 from .duplicates import Fingerprints, difference_hash
 from .images import UNUSABLE, Said, look_at_image
 from .labels import check_file, check_image_labels
 from .processes import Crew
-from .repeated_images import Tasks, repeated_images
+from .repeated_images import repeated_images
 from .report import FaultList, Findings, Reading
 from .statistics import PartStatistics, statistical_faults
 from .tasks import LabelTask, RecipeLimits, read_for_checks, tasks_of
@@ -75,7 +73,7 @@ def _check_dataset(
 ) -> None:
     reading, faults = Reading(dataset), FaultList()
     findings.readings.append(reading)
-    prints, part_of, tasks = Fingerprints(), array("B"), {}
+    prints, tasks = Fingerprints(), {}
     samples = _Samples()
     for name in dataset.parts_on_disk():
         content = _read(dataset, name, faults)
@@ -90,15 +88,16 @@ def _check_dataset(
             faults.extend(looked.faults)
             numbers.add(looked.statistics)
             for task, one in zip(chunk, looked.fingerprints, strict=True):
-                prints.add(task.image_file, one)
-                part_of.append(number)
+                prints.add(number, task.image_file, one)
             samples.offer(name, chunk)
             _keep_faulty(reading, chunk, looked)
             progress.advance(len(chunk))
         faults.extend(check_file(dataset, name, content, numbers.counts, limits))
     reading.samples = samples.kept
-    drawn = _drawn(dataset, tasks, faults) if dataset.split is not None and "train" in tasks else None
-    repeated = repeated_images(prints, part_of, tasks, threads=crew.workers, drawn=drawn)
+    is_split = dataset.split is not None and "train" in tasks
+    if is_split:
+        _set_drawn_apart(dataset, tasks["train"], prints, faults)
+    repeated = repeated_images(prints, tasks, threads=crew.workers, is_split=is_split)
     reading.alike = repeated.alike
     faults.extend(repeated.faults)
     if tasks and (limits.channels is not None or any(fault.kind == UNUSABLE for fault in faults.faults())):
@@ -119,25 +118,25 @@ def _read(dataset: FolderDataset, name: str, faults: FaultList) -> Any:
         return None
 
 
-def _drawn(dataset: FolderDataset, tasks: Tasks, faults: FaultList) -> set[int]:
-    """Places of the images that a run splits off for validation; none, and a fault, where it cannot."""
-    part, names = dataset.parts["train"], CompactTexts()
-    known: dict[str, ImageFile] = {}  # by name
-    kinds: dict[ImageFile, ImageFile] = {}  # each once, however many images are like it
-    for task in tasks["train"]():
-        name = image_name(task.image_file, part)
-        is_known = name in known and known[name].has_labels
-        has_labels = is_known or bool(task.labels) or task.kind == "semantic"
-        class_id = task.labels[0]["category_id"] if task.kind == "classification" else None
-        kind = ImageFile(class_id, has_labels)
-        known[name] = kinds.setdefault(kind, kind)
-        names.extend([name])
+def _set_drawn_apart(
+    dataset: FolderDataset, make_tasks: Callable[[], Iterable[LabelTask]], prints: Fingerprints, faults: FaultList
+) -> None:
+    """Says which images of the training part, which comes first, a run splits off for validation; a fault where it
+    cannot."""
+    part = dataset.parts["train"]
+
+    def images() -> Iterator[tuple[str, ImageFile]]:
+        for task in make_tasks():
+            has_labels = bool(task.labels) or task.kind == "semantic"
+            class_id = task.labels[0]["category_id"] if task.kind == "classification" else None
+            yield image_name(task.image_file, part), ImageFile(class_id, has_labels)
+
     try:
-        val = set(split_known(dataset, known)["val"])
+        draw = draw_of(dataset, images())
     except ValueError as error:
         faults.add(fault_of(error, "no-validation-images", part.annotations))
-        return set()
-    return {place for place, name in enumerate(names) if name in val}
+        return
+    prints.set_apart(place for place, (name, known) in enumerate(images()) if draw.is_val(name, known.class_id))
 
 
 def _chunks(tasks: Iterable[LabelTask]) -> Iterator[list[LabelTask]]:

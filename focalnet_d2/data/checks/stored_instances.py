@@ -5,8 +5,7 @@ A file with errors that are about all of its annotations, such as ids in two for
 """
 
 import os
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import Any, BinaryIO
@@ -19,7 +18,6 @@ from ..annotations import instances
 from ..annotations.box_forms import BoxForms
 from ..annotations.chunked_findings import ChunkedFindings
 from ..annotations.faults import Fault, Report
-from ..annotations.ids import repeats_of
 from ..annotations.instances import CocoInstances
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import JsonStream, UnusualJsonError
@@ -27,13 +25,11 @@ from ..folders.coco import PathSetter
 from ..folders.dataset import Part
 from ..folders.instance_content import InstanceContent
 from .missing_masks import MissingMasks
-from .stored_entries import EntryStore
-from .stored_ids import StoredIds
+from .stored_entries import AnnotationStore, ImageStore
 
 BIG = 1 << 20  # bytes of a file from which on it is read a chunk at a time
 MANY = 2000  # images of other formats from which on they are
 _CHUNK = 1000  # images or objects that are looked at together
-_UNKNOWN = float("inf")
 _KEYS = ("id", "file_name", "height", "width")  # of images; nobody asks for others
 
 
@@ -42,45 +38,38 @@ class StoredInstances:
 
     Attributes:
         source: the file.
-        images: entries in the order of their ids.
+        images: by their ids.
         masks: how many objects have none.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.images = EntryStore()
+        self.images = ImageStore()
+        self.annotations = AnnotationStore()
         self.masks = MissingMasks()
-        self._annotations = EntryStore()
-        self._rows = array("i")  # place of each annotation's image
-        self._hashes = array("q")  # of each annotation's id; -1, which is no hash, where it has none
-
-    def add(self, annotations: Sequence[Entry], rows: Sequence[int]) -> None:
-        """Adds the next annotations of the file, and the place of each one's image."""
-        self.masks.add(annotations)
-        self._annotations.extend(annotations)
-        self._rows.extend(rows)
-        self._hashes.extend(hash(key) if _is_id(key := entry.get("id")) else -1 for entry in annotations)
 
     def grouped(self) -> Iterator[tuple[Entry, list[Entry]]]:
-        """Every image with its annotations, in the order of the file."""
-        rows = np.frombuffer(self._rows, np.int32)
-        order = np.argsort(rows, kind="stable")
-        first = np.append(0, np.cumsum(np.bincount(rows, minlength=len(self.images))))
-        for place, image in enumerate(self.images):
-            own = order[first[place] : first[place + 1]].tolist()
-            yield image, [self._annotations[number] for number in own]
-
-    def repeated_ids(self) -> list[Any]:
-        """Every id of an annotation that has come before, as often as it does."""
-        hashes = np.frombuffer(self._hashes, np.int64)
-        ordered = np.sort(hashes)
-        several = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        suspects = np.flatnonzero(np.isin(hashes, several) & (hashes != -1)).tolist()
-        return repeats_of(self._annotations[number]["id"] for number in suspects)
+        """Every image, in the order of the ids, with its annotations, in the order of the file."""
+        for image in self.images.in_order():
+            yield image, self.annotations.of_image(image["id"])
 
 
-def _is_id(key: Any) -> bool:
-    return type(key) in (int, str)
+class _Sizes:
+    """Width and height of images; as an array (N, 2) of those at all places, but read from where they are stored.
+
+    Args:
+        images: that have sizes.
+    """
+
+    def __init__(self, images: ImageStore) -> None:
+        self._images = images
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """(K, 2) of the images at (K,) places, infinite where the file does not say."""
+        different, which = np.unique(places, return_inverse=True)
+        images = map(self._images.image, different.tolist())
+        sizes = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
+        return np.array(sizes, np.float64).reshape(-1, 2)[which]
 
 
 def is_big(path: str) -> bool:
@@ -135,8 +124,6 @@ class _Reading:
         self._findings = ChunkedFindings(part.annotations)
         self._path_faults: list[Fault] = []
         self._paths = PathSetter(part, self._path_faults.append)
-        self._ids = StoredIds()
-        self._sizes = array("d")  # width and height of each image
         self._categories: list[Entry] = []
         self._listed: instances.Listed | None = None  # once there are images and categories
         self._forms = BoxForms()
@@ -159,7 +146,8 @@ class _Reading:
     def _checked(self, report: Report) -> StoredInstances:
         if self._listed is None or self._has_only_crowds() or self._forms.other_form:
             raise UnusualJsonError("there is nothing to find, or in boxes of another form")
-        if repeats := self._stored.repeated_ids():
+        self._stored.annotations.finish()
+        if repeats := self._stored.annotations.repeated_ids():
             self._findings.odd("duplicate-annotation-id", instances.REPEATED_IDS, repeats)
         self._findings.hand_over(report)
         self._paths.finish()
@@ -174,24 +162,19 @@ class _Reading:
         self._findings.in_chunks = True
         images = [{key: entry[key] for key in _KEYS if key in entry} for entry in entries]
         images = instances.checked_images(images, self._findings)
-        self._ids.extend([image["id"] for image in images])
-        self._sizes.extend(
-            side for image in images for side in (image.get("width", _UNKNOWN), image.get("height", _UNKNOWN))
-        )
         if not self._is_converted:
             self._paths.set(images)
-        self._stored.images.extend(images)
+        self._stored.images.add(images)
 
     def _begin(self) -> instances.Listed:
         self._findings.in_chunks = False
         names = instances.checked_class_names(self._categories, self._findings)
-        if not (len(self._ids) and names):
+        if not (len(self._stored.images) and names):
             raise UnusualJsonError("nothing that annotations refer to")
         self._findings.in_chunks = True
-        order = self._ids.arrange()
-        self._stored.images.arrange(order)
-        sizes = np.asarray(self._sizes).reshape(-1, 2)[order]
-        listed = instances.Listed(self._ids, sizes, names)
+        self._stored.images.finish()
+        sizes: Any = _Sizes(self._stored.images)
+        listed = instances.Listed(self._stored.images, sizes, names)
         instances.check_annotations([], listed, self._findings)  # rules that find nothing here say in which order
         return listed
 
@@ -200,7 +183,8 @@ class _Reading:
         known, boxes, sizes = instances.check_annotations(entries, self._listed, self._findings)
         if not self._is_converted:
             self._forms.add(boxes, sizes)
-        self._stored.add(known, [self._listed.places[entry["image_id"]] for entry in known])
+        self._stored.masks.add(known)
+        self._stored.annotations.add(known)
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -7,8 +7,6 @@ all is read at once, as small ones are, so that each fault is told of the whole 
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
-import numpy as np
-
 from focalnet_d2.utils.garbage_collection import paused_collection
 
 from ..annotations.faults import Fault
@@ -18,8 +16,8 @@ from ..annotations.json_stream import JsonStream, UnusualJsonError
 from ..annotations.panoptic import check_panoptic
 from ..folders.coco_panoptic import PathSetter
 from ..folders.dataset import Part
-from .stored_entries import EntryStore
-from .stored_ids import StoredIds
+from ..folders.stored_texts import TextSet
+from .stored_entries import EntryStore, ImageStore
 from .stored_instances import is_big
 
 
@@ -60,28 +58,28 @@ class _Reading:
 
     def __init__(self, part: Part) -> None:
         self._paths = PathSetter(part)
-        self._ids = StoredIds()
-        self._images = EntryStore()
+        self._images = ImageStore()
         self._categories: list[Entry] = []
-        self._is_seen: np.ndarray | None = None  # (N,) whether an image has an annotation, once all images are known
+        self._kind: type | None = None  # of the ids of the images, once all are known
+        self._seen = TextSet()  # ids of images that have an annotation
         self._stored = StoredPanoptic(part.annotations)
 
     def read(self, file: BinaryIO) -> StoredPanoptic:
         """Raises UnusualJsonError where the whole has to be read at once."""
         JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
-        if self._is_seen is None or not self._is_seen.all():
+        if self._kind is None or len(self._stored.images) < len(self._images):
             raise UnusualJsonError("an image has no annotation")
         return self._stored
 
     def _take_images(self, images: list[Entry]) -> None:
-        self._ids.extend(_keys(images, "id"))
-        self._images.extend(images)
+        _keys(images, "id")
+        self._images.add(images)
 
     def _take_annotations(self, entries: list[Entry]) -> None:
-        if self._is_seen is None:
-            self._images.arrange(self._ids.arrange())
-            self._is_seen = np.zeros(len(self._ids), bool)
-        images = [self._images[self._place_of(key)] for key in _keys(entries, "image_id")]
+        if self._kind is None:
+            self._images.finish()
+            self._kind = type(next(iter(self._images), None))
+        images = [self._images.image(self._place_of(key)) for key in _keys(entries, "image_id")]
         content = {"images": images, "categories": self._categories, "annotations": entries}
         checked = check_panoptic(content, self._stored.source, _refuse)
         self._paths.set(checked, _refuse)
@@ -89,12 +87,10 @@ class _Reading:
             self._stored.add(checked.images[key], annotation)
 
     def _place_of(self, key: Any) -> int:
-        """The place of an image in the order of the ids, which is asked for once."""
-        first = next(iter(self._ids), None)
-        place = self._ids.get(key) if type(first) is type(key) else None
-        if self._is_seen is None or place is None or self._is_seen[place]:
+        """The place of an image, which is asked for once."""
+        place = self._images.get(key) if type(key) is self._kind else None
+        if place is None or not self._seen.add(str(key)):
             raise UnusualJsonError("an image that is not listed, or that has two annotations")
-        self._is_seen[place] = True
         return place
 
 

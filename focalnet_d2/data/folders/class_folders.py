@@ -12,12 +12,12 @@ from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
 from ..image_reading import READ_ERRORS
 from .annotation_files import assign_parts, described_parts
-from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import LABEL_FOLDERS, LABEL_SUFFIXES
 from .layout import Found, Layout, WantedParts
 from .listing import Listing, ancestors, is_below
 from .part_names import part_of_name
+from .stored_texts import KeyedTexts, StoredTexts
 
 _OF_PAIRS = "images"  # under which images are counted that lie in folders of images or labels within others
 _IMAGE_FOLDERS = {_OF_PAIRS, "image", "img", "imgs", "imagesets", "jpegimages", "photos"}
@@ -53,11 +53,11 @@ def _parents_of_classes(listing: Listing) -> dict[str, dict[str, int]]:
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)  # by parent and class, "" for images in no class folder
     parents = _part_folders(listing)
-    for folder, images in listing.images_by_folder.items():
+    for folder, images in listing.image_counts.items():
         parent = parents[folder]
         name, *deeper = folder.removeprefix(parent).lstrip("/").split("/")
         of_pairs = (LABEL_FOLDERS if parent else _NO_CLASSES) & {step.lower() for step in deeper}
-        counts[parent][_OF_PAIRS if of_pairs else name] += len(images)
+        counts[parent][_OF_PAIRS if of_pairs else name] += images
     found = {parent: dict(own) for parent, own in counts.items() if _are_classes(listing, parent, own)}
     flat = [parent for parent in counts if parent and "/" not in parent and parent not in found]
     if len(found.get("", ())) > 1 and len(found) == 1 and flat:
@@ -75,7 +75,7 @@ def _part_folders(listing: Listing) -> dict[str, str]:
     """Of each folder of images the highest one that is called after a part and has others than such in it, or else "":
     of `dev_set/train/cat` that is `dev_set/train`."""
     inside: dict[str, set[str]] = defaultdict(set)  # names in a folder, "" for images
-    for folder in listing.images_by_folder:
+    for folder in listing.image_counts:
         inside[folder].add("")
         for one in ancestors(folder):
             above, _, name = one.rpartition("/")
@@ -84,7 +84,7 @@ def _part_folders(listing: Listing) -> dict[str, str]:
     def is_part(folder: str) -> bool:
         return bool(part_of_name(folder.rpartition("/")[2])) and not all(map(part_of_name, inside[folder]))
 
-    return {folder: min(filter(is_part, ancestors(folder)), key=len, default="") for folder in listing.images_by_folder}
+    return {folder: min(filter(is_part, ancestors(folder)), key=len, default="") for folder in listing.image_counts}
 
 
 def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
@@ -98,7 +98,7 @@ def _are_classes(listing: Listing, parent: str, counts: Counter[str]) -> bool:
             f"{file} has {counts['']} images beside its class folders {some_of(sorted(names), 3)}: move them into a "
             "class folder, or elsewhere."
         )
-        loose = listing.images_by_folder.get(parent, ())
+        loose = (path.rpartition("/")[2] for path in listing.images_in(parent))
         raise refusal("image-without-class", file, message, loose)
     return not counts[""]
 
@@ -110,11 +110,9 @@ def _has_labels(listing: Listing, parent: str, name: str) -> bool:
         return False
     top = f"{parent}/{name}".lstrip("/")
     inside = listing.below(top, listing.images)
-    labels = choose_texts(inside, lambda path: path.lower().endswith(LABEL_SUFFIXES))
+    labels = StoredTexts(path for path in inside if path.lower().endswith(LABEL_SUFFIXES))
     by_stem = KeyedTexts(listing.images, _stem)
-    paired = CompactTexts(
-        path for path in labels if not all(is_below(one, top) for one in by_stem.found(_stem(path)).values())
-    )
+    paired = StoredTexts(path for path in labels if not all(is_below(one, top) for one in by_stem.found(_stem(path))))
     if not paired or 2 * len(paired) < len(labels):
         return False
     try:
@@ -135,8 +133,8 @@ def read(part: Part, report: Report) -> ListedImages:
         ValueError: through `report`: images in no class folder, or in one that the first part lacks.
     """
     listing = Listing(part.annotations)
-    images = choose_texts(listing.images, lambda path: "/" in path)
-    if loose := [path for path in listing.images if "/" not in path]:
+    images = StoredTexts(path for path in listing.images if "/" in path)
+    if loose := StoredTexts(listing.images_in("")):
         message = f"{len(loose)} images in {part.annotations} are in no class folder: {some_of(loose)}; move them."
         report(Fault("image-without-class", "error", part.annotations, message, tuple(loose), len(loose)))
     known = _of_known_classes(images, part, report)
@@ -157,7 +155,7 @@ def _of_known_classes(images: Sequence[str], part: Part, report: Report) -> Sequ
         "both a folder for every class."
     )
     report(Fault("unusable-class-folder", "error", part.annotations, message, tuple(new), len(new)))
-    return choose_texts(images, lambda path: _class_of(path) in known)
+    return StoredTexts(path for path in images if _class_of(path) in known)
 
 
 LAYOUT = Layout("class-folders", "classification", "a folder of images for each class, in each part", find, read)

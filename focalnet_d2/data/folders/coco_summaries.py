@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -10,8 +11,8 @@ from focalnet_d2.utils.garbage_collection import paused_collection
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry, entries_of, read_json
 from ..annotations.json_stream import JsonStream, UnusualJsonError
-from .compact_texts import CompactTexts
 from .listing import Listing
+from .stored_texts import KeyedTexts, StoredTexts
 
 FORMAT = "COCO's format"
 BIG = 1 << 20  # bytes of a file that is looked at a chunk at a time
@@ -63,15 +64,18 @@ def coco_summaries(listing: Listing) -> list[CocoSummary]:
 
 @paused_collection()
 def _summaries(listing: Listing) -> list[CocoSummary]:
-    by_folder: dict[str, list[str]] = {}
-    for path in listing.with_suffix(".json"):
-        by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-    summaries = []
-    for paths in by_folder.values():
-        first = [summary for path in paths[:_MANY] if (summary := _summary(listing, path)) is not None]
-        rest = paths[_MANY:] if first else ()
+    files, summaries = listing.with_suffix(".json"), []
+    by_folder = KeyedTexts(files, _folder)
+    for folder in dict.fromkeys(map(_folder, files)):
+        paths = by_folder.found(folder)
+        first = [summary for path in islice(paths, _MANY) if (summary := _summary(listing, path)) is not None]
+        rest = paths if first else ()
         summaries += first + [summary for path in rest if (summary := _summary(listing, path)) is not None]
     return summaries
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _summary(listing: Listing, path: str) -> CocoSummary | None:
@@ -106,8 +110,8 @@ class _Seen:
     """What the lists of a file have shown so far; it does not grow with the number of annotations."""
 
     def __init__(self) -> None:
-        self.image_names = CompactTexts()
-        self.label_names = CompactTexts()
+        self.image_names = StoredTexts()
+        self.label_names = StoredTexts()
         self.example: tuple[str, frozenset] = ("", frozenset())
         self.categories: list[Entry] = []
         self.used: set[Id] = set()

@@ -13,7 +13,6 @@ Files of nothing but boxes and polygons are read by hotcoco where it is installe
 (`hotcoco_reading`).
 """
 
-from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -25,7 +24,6 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
 from .annotation_files import relative_to_root
-from .compact_texts import ChosenTexts, CompactTexts
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_cvat
 from .image_names import NameResolver, locate
@@ -34,6 +32,7 @@ from .layout import Found, Layout, WantedParts
 from .listing import Listing, is_below
 from .part_names import in_order, part_of_name, part_of_path
 from .shapes import Piece, Pixels, Polygon, Shapes, box_around, ellipse, objects_of, turned
+from .stored_texts import StoredTexts
 from .xml_file import Element, children_of, number_of, root_tag, text_of
 
 _OUTLINES = ("box", "polygon", "mask", "ellipse")
@@ -59,7 +58,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     places_of = _places(listing, seen, wanted)
     for part in in_order(places_of):
         places = places_of[part]
-        images = CompactTexts(name for path, subset in places for name in seen[path].images_of(subset))
+        images = StoredTexts(name for path, subset in places for name in seen[path].images_of(subset))
         folder = locate(listing, images, places[0][0], part)
         options = {
             "names": names,
@@ -80,16 +79,16 @@ class _Seen:
 
     Attributes:
         labels: in the order of <meta>, or of the shapes where that has none.
-        subsets: of the images, "" where one has none.
+        subsets: names of the images of each, "" where one has none.
         has_masks: whether every object has one.
     """
 
     def __init__(self, path: str) -> None:
         named: list[str] = []
         used: dict[str, None] = {}
-        self.subsets: dict[str, int] = {}
+        self.subsets: dict[str, StoredTexts] = {}
         self.has_masks = True
-        self._names, self._subsets = CompactTexts(), array("I")
+        self._names = StoredTexts()
         for element in _children(path):
             named += [text_of(label, "name") for label in element.iterfind(".//labels/label") if element.tag == "meta"]
             if element.tag == "image":
@@ -98,16 +97,16 @@ class _Seen:
         self.labels = [name for name in named or used if name]
 
     def _add(self, image: Element) -> None:
-        self._names.extend([image.get("name", "")])
-        self._subsets.append(self.subsets.setdefault(image.get("subset", ""), len(self.subsets)))
+        name, subset = image.get("name", ""), image.get("subset", "")
+        if subset not in self.subsets:
+            self.subsets[subset] = StoredTexts()
+        for names in (self._names, self.subsets[subset]):
+            names.append(name)
         self.has_masks = self.has_masks and all(one.has_outline for one in objects_of(_pieces(image)).values())
 
     def images_of(self, subset: str) -> Sequence[str]:
         """Names of the images of a subset, or of all for ""."""
-        if not subset:
-            return self._names
-        number = self.subsets[subset]
-        return ChosenTexts(self._names, (place for place, one in enumerate(self._subsets) if one == number))
+        return self.subsets[subset] if subset else self._names
 
 
 def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceContent:

@@ -1,7 +1,7 @@
 """Which images belong to a part: all, those of a list, or those that the split gives it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .contents import ImageFile, image_files, only_images
 from .dataset import FolderDataset, Part, image_name
 from .layout import Layout
 from .layouts import LAYOUTS
-from .splitting import split_images
+from .splitting import Draw
 
 LIST_NAME = "{}_images.txt"
 
@@ -105,23 +105,30 @@ def split_names(dataset: FolderDataset, part: Part, files: Mapping[str, ImageFil
     Raises:
         ValueError: it has too few images, or settings that draw none.
     """
-    return split_known(dataset, {image_name(file, part): known for file, known in files.items()})
+    names = {image_name(file, part): known for file, known in files.items()}
+    draw = draw_of(dataset, names.items())
+    drawn: dict[str, list[str]] = {"train": [], "val": []}
+    for name in sorted(names):
+        drawn["val" if draw.is_val(name, _class_of(dataset, names[name])) else "train"].append(name)
+    return drawn
 
 
-def split_known(dataset: FolderDataset, names: Mapping[str, ImageFile]) -> Mapping[str, Sequence[str]]:
-    """The same of images by their names.
+def draw_of(dataset: FolderDataset, images: Iterable[tuple[str, ImageFile]]) -> Draw:
+    """Which images of the training part are for validation.
+
+    Args:
+        images: all of it, by their names.
 
     Raises:
         ValueError: as `split_names`.
     """
     assert dataset.split is not None
-    unlabelled = {name for name, known in names.items() if not known.has_labels}
+    return Draw(((name, _class_of(dataset, known), known.has_labels) for name, known in images), dataset.split)
 
-    def class_of(name: str) -> Any:
-        return names[name].class_id if dataset.kind == "classification" else None
 
-    train, val = split_images(names, dataset.split, class_of=class_of, unlabelled=unlabelled)
-    return {"train": train, "val": val}
+def _class_of(dataset: FolderDataset, image: ImageFile) -> Any:
+    """The class that an image is drawn from; None where images have none."""
+    return image.class_id if dataset.kind == "classification" else None
 
 
 def _listed_files(part: Part, files: Mapping[str, Any]) -> set[str]:

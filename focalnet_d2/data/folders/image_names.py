@@ -73,9 +73,10 @@ def locate(
         counts = alike
     most = max(counts.values(), default=0)
     if most < len(names):
-        found = [path for name in names if len(path := _by_base_name(listing, plain_name(name))) == 1]
-        if len(found) > most:
-            return NamedFolder(common_folder(path for (path,) in found), search=True)
+        paths = (_by_base_name(listing, plain_name(name)) for name in names)
+        found = Counter(own[0].rpartition("/")[0] for own in paths if len(own) == 1)  # by folder
+        if found.total() > most:
+            return NamedFolder(common_folder(f"{folder}/" for folder in found), search=True)
     if not most:
         plain = list(map(plain_name, names))
         message = (

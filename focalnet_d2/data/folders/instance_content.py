@@ -1,7 +1,6 @@
 """What the readers of other layouts find, gathered as content in COCO's format and passed through COCO's rules."""
 
 import logging
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +13,11 @@ from ..annotations.faults import Fault, Report, fault_of, strict
 from ..annotations.instances import CocoInstances, check_instances
 from ..annotations.json_file import Entry
 from ..image_reading import read_orientation_and_size
-from .compact_texts import CompactTexts
 from .dataset import Part, image_name
 from .layout import Found
 from .same_classes import one_list
 from .shapes import Piece, Shapes, Size, objects_of
+from .stored_texts import StoredTexts, TextSet
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +36,15 @@ class InstanceContent:
     def __init__(self, part: Part, names: dict[int, str], report: Report, new_list: Callable[[], Any] = list) -> None:
         self._part, self._names, self._report = part, names, report
         self._images = new_list()
-        self._numbers = array("I")  # of the images
         self._last: dict[int, str] = {}  # id of the image that was added last, by its number
-        self._labelled = bytearray()  # whether there is an object, by the number of the image
-        self._lacking: set[int] = set()  # numbers of images of which an object was left out
+        self._labelled = ""  # id of the image of the object that was added last
+        self._lacking: dict[str, bool] = {}  # ids of images of which an object was left out, and whether one is left
         self._annotations = new_list()
         self._count = 0  # of objects
-        self._seen: set[int] = set()  # hashes of the names of images
-        self._repeated: Counter[str] = Counter()  # names that are given more than once, in all likelihood
+        self._seen = TextSet()  # names of images
+        self._repeated: Counter[str] = Counter()  # names that are given more than once
         self._skipped: Counter[str] = Counter()  # shapes that are left out, by their kind
-        self._skipped_in = CompactTexts()  # files
+        self._skipped_in = StoredTexts()  # files
 
     def error(
         self, kind: str, file: str | Path, message: str, ids: Sequence[object] = (), image: int | None = None
@@ -58,7 +56,7 @@ class InstanceContent:
         """
         self._report(Fault(kind, "error", str(file), message, tuple(map(str, ids))))
         if image is not None:
-            self._lacking.add(image)
+            self._lacking[self._last[image]] = self._labelled == self._last[image]
 
     def failed(self, kind: str, file: str | Path, error: Exception, image: int | None = None) -> None:
         """Reports the error that reading a file of labels has ended with, as the fault that it carries or of a kind."""
@@ -86,7 +84,7 @@ class InstanceContent:
         have no box."""
         self._skipped.update(kinds)
         if kinds and not (self._skipped_in and self._skipped_in[-1] == file):
-            self._skipped_in.extend([file])
+            self._skipped_in.append(file)
 
     def _warn_of_skipped(self) -> None:
         counts = some_of((f"{count} {kind}" for kind, count in self._skipped.most_common()), 10)
@@ -111,15 +109,13 @@ class InstanceContent:
                 self.error("unreadable-image", path, str(error), (image_name(str(path), self._part),))
                 return None
         self._last = {number: self._free_id(path)}
-        self._numbers.append(number)
         self._images.append({"id": self._last[number], "file_name": str(path), "height": size[0], "width": size[1]})
         return size
 
     def _free_id(self, path: str | Path) -> str:
         """The name of an image; of one that several files of labels name, the later ones with a number."""
         name = image_name(str(path), self._part)
-        if (key := hash(name)) not in self._seen:
-            self._seen.add(key)
+        if self._seen.add(name):
             return name
         self._repeated[name] += 1
         return f"{name}#{self._repeated[name] + 1}"
@@ -134,8 +130,9 @@ class InstanceContent:
 
     def _add(self, image: int, category: int, place: Entry, ignore: bool) -> None:
         self._count += 1
-        self._labelled.extend(bytes(max(0, image + 1 - len(self._labelled))))
-        self._labelled[image] = 1
+        self._labelled = self._last[image]
+        if self._labelled in self._lacking:
+            self._lacking[self._labelled] = True
         entry = {"id": self._count, "image_id": self._last[image], "category_id": category, "iscrowd": 0}
         self._annotations.append(entry | place | ({"ignore": 1} if ignore else {}))
 
@@ -160,10 +157,9 @@ class InstanceContent:
 
     def _note_lacking(self) -> None:
         """Reports images that have lost an object to an error, and those of them that have none left."""
-        labelled = {number for number in self._lacking if any(self._labelled[number : number + 1])}
-        for number, image in zip(self._numbers, self._images if self._lacking else ()):
-            if number in self._lacking:
-                has = "some of its objects" if number in labelled else "all of its objects, so that it holds nothing"
+        for image in self._images if self._lacking else ():
+            if (is_labelled := self._lacking.get(image["id"])) is not None:
+                has = "some of its objects" if is_labelled else "all of its objects, so that it holds nothing"
                 message = f"{image['file_name']} lacks {has}: the errors say what is left out; mend the labels."
                 self._report(Fault("image-lacks-object", "note", image["file_name"], message, (image["id"],)))
 

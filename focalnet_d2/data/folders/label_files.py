@@ -6,17 +6,17 @@ files that come later are found.
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from focalnet_d2.utils.text import some_of
 
 from .annotation_files import relative_to_root
-from .compact_texts import CompactTexts, KeyedTexts
 from .dataset import Part
 from .layout import WantedParts
-from .listing import Listing, common_folder
+from .listing import Listing, common_folder, is_below
 from .part_names import in_order, part_of_path
+from .stored_texts import KeyedTexts, StoredTexts, TextSet, sorted_texts
 
 _IMAGE_FOLDER = "JPEGImages"  # VOC's, beside folders of masks that have the same names
 
@@ -54,8 +54,13 @@ def part_of_folders(listing: Listing, folders: Sequence[str], options: dict) -> 
 
 def label_files(part: Part, suffix: str) -> Sequence[str]:
     """Absolute paths of the files of labels of a part, sorted."""
-    paths = (os.path.join(folder, name) for folder in _folders(part) for name in os.listdir(folder))
-    return CompactTexts(sorted(path for path in paths if os.path.splitext(path)[1].lower() == suffix))
+    paths = (path for folder in _folders(part) for path in _files_in(folder))
+    return StoredTexts(sorted_texts(path for path in paths if os.path.splitext(path)[1].lower() == suffix))
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.path for entry in entries)
 
 
 def _folders(part: Part) -> list[str]:
@@ -74,25 +79,22 @@ class ImageFinder:
         self._listing = Listing(part.images)
         self._by_stem = KeyedTexts(self._listing.images, lambda path: PurePosixPath(path).stem)
 
-    def unlabelled(self, files: Sequence[str], others: Collection[str] = ()) -> list[str]:
+    def unlabelled(self, files: Sequence[str], others: Collection[str] = ()) -> StoredTexts:
         """Images beside the files of labels that have no file of their name.
 
         Args:
             files: all that `label_files` gives.
             others: those of them that turned out to be something else.
         """
-        by_stem = KeyedTexts(files, lambda file: os.path.splitext(file)[0])
+        stems = TextSet(os.path.splitext(file)[0] for file in files if file not in others)
         folders = set(_folders(self._part))
         images = map(self._listing.absolute, self._listing.images)
-        return [
-            image
-            for image in images
-            if os.path.dirname(image) in folders
-            and all(file in others for file in by_stem.found(os.path.splitext(image)[0]).values())
-        ]
+        return StoredTexts(
+            image for image in images if os.path.dirname(image) in folders and os.path.splitext(image)[0] not in stems
+        )
 
     def _images(self, stem: str) -> list[str]:
-        return list(map(self._listing.absolute, self._by_stem.found(stem).values()))
+        return list(map(self._listing.absolute, self._by_stem.found(stem)))
 
     def find(self, file: str, named: str) -> str:
         """The image that has the name of the file with another suffix, or else the one that the file names.
@@ -132,7 +134,11 @@ def _common_end(image: str, file: str) -> tuple[bool, int]:
 
 def _image_folder(listing: Listing, folder: str) -> str:
     """The nearest folder with images, from that of the files of labels upwards."""
-    while folder and not listing.below(folder, listing.images):
+
+    def has_images(folder: str) -> bool:
+        return any(is_below(f"{one}/", folder) for one in listing.image_counts)
+
+    while folder and not has_images(folder):
         folder = folder.rpartition("/")[0]
     own = f"{folder}/{_IMAGE_FOLDER}".lstrip("/")
-    return own if listing.below(own, listing.images) else folder
+    return own if has_images(own) else folder

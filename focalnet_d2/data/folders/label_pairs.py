@@ -1,19 +1,16 @@
 """Which label file belongs to which image: by the stem, without what tools append to it, and by part and sub-folder."""
 
 import re
-from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from ..annotations.faults import refusal
-from .compact_texts import ChosenTexts, KeyedTexts
 from .listing import Listing
 from .part_names import part_of_name, part_of_path
+from .stored_texts import KeyedTexts, StoredTexts, TextSet
 
 LABEL_FOLDERS = {
     *("annotation", "annotations", "gt", "gtfine", "groundtruth", "label", "labels", "mask", "masks", "segmentation"),
@@ -45,23 +42,39 @@ class Pairs(Sequence[Pair]):
     """Pairs, each made when it is asked for.
 
     Args:
+        files: an image and its label file each.
+
+    Attributes:
         images, labels: as many of one as of the other.
     """
 
-    def __init__(self, images: Sequence[str], labels: Sequence[str]) -> None:
-        self.images, self.labels = images, labels
+    def __init__(self, files: Iterable[tuple[str, str]] = ()) -> None:
+        self.images, self.labels = StoredTexts(), StoredTexts()
+        for image, label in files:
+            self.add(image, label)
+
+    def add(self, image: str, label: str) -> None:
+        """Adds a pair at the end."""
+        self.images.append(image)
+        self.labels.append(label)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, place: Any) -> Any:
         """A pair by its place."""
-        image, label = str(self.images[place]), str(self.labels[place])
-        return Pair(image, label, _folder_part(label) or _folder_part(image))
+        return _pair(self.images[place], self.labels[place])
 
-    def chosen(self, places: Sequence[int]) -> "Pairs":
-        """Those at some places."""
-        return Pairs(ChosenTexts(self.images, places), ChosenTexts(self.labels, places))
+    def __iter__(self) -> Iterator[Pair]:
+        return map(_pair, self.images, self.labels)
+
+    def where(self, is_chosen: Callable[[Pair], bool]) -> "Pairs":
+        """Those of which a condition is true."""
+        return Pairs((one.image, one.label) for one in self if is_chosen(one))
+
+
+def _pair(image: str, label: str) -> Pair:
+    return Pair(image, label, _folder_part(label) or _folder_part(image))
 
 
 @dataclass(frozen=True)
@@ -100,36 +113,31 @@ def best_paired(listing: Listing, images: Sequence[str], labels: Sequence[str], 
     """The pairs of the ending that fits the most images, of equal ones the longest; see `paired`."""
     by_stem = images_by_stem(images)
     return max(
-        (paired(listing, images, by_stem, labels, root, ending) for ending in _ENDINGS),
+        (paired(listing, by_stem, labels, root, ending) for ending in _ENDINGS),
         key=lambda group: len(group.pairs),
     )
 
 
-def split_labels(paths: Sequence[str]) -> tuple[Sequence[str], dict[str, Sequence[str]]]:
+def split_labels(paths: Sequence[str]) -> tuple[StoredTexts, dict[str, StoredTexts]]:
     """Images, and label files by the folder that they share; "" for those among images that are called after one."""
-    places: dict[str, array] = {"": array("I")}  # of the files of each root; "" of images
-    for place, path in enumerate(paths):
+    images, by_root = StoredTexts(), dict[str, StoredTexts]()
+    for path in paths:
         root = _label_root(path.rpartition("/")[0])
         if root is None or path.rpartition(".")[0].lower().endswith(_NO_LABELS):
             continue
-        if not root or path.lower().endswith(LABEL_SUFFIXES):
-            places.setdefault(root, array("I")).append(place)
-    images, *labels = (ChosenTexts(paths, own) for own in places.values())
-    by_root: dict[str, Sequence[str]] = dict(zip(list(places)[1:], labels))
-    mixed = _called_after_others(images)
-    if not mixed:
+        if not root:
+            images.append(path)
+        elif path.lower().endswith(LABEL_SUFFIXES):
+            if root not in by_root:
+                by_root[root] = StoredTexts()
+            by_root[root].append(path)
+    if not any(map(_without_ending, images)):
         return images, by_root
-    alone = np.setdiff1d(np.arange(len(images)), mixed).tolist()
-    return ChosenTexts(images, alone), {**by_root, "": ChosenTexts(images, mixed)}
-
-
-def _called_after_others(images: Sequence[str]) -> "array[int]":
-    """Places of the label files among images."""
-    ending = array("I", (place for place, path in enumerate(images) if _without_ending(path)))
-    if not ending:
-        return ending
-    by_stem = KeyedTexts(images, lambda path: path.rpartition(".")[0])
-    return array("I", (place for place in ending if by_stem.found(_without_ending(images[place]))))
+    stems = TextSet(path.rpartition(".")[0] for path in images)
+    alone, mixed = StoredTexts(), StoredTexts()
+    for path in images:
+        (mixed if (stem := _without_ending(path)) and stem in stems else alone).append(path)
+    return (alone, {**by_root, "": mixed}) if mixed else (images, by_root)
 
 
 def _without_ending(path: str) -> str:
@@ -146,9 +154,7 @@ def images_by_stem(images: Sequence[str]) -> KeyedTexts:
     return KeyedTexts(images, _image_stem)
 
 
-def paired(
-    listing: Listing, images: Sequence[str], by_stem: KeyedTexts, labels: Sequence[str], root: str, ending: str
-) -> LabelGroup:
+def paired(listing: Listing, by_stem: KeyedTexts, labels: Sequence[str], root: str, ending: str) -> LabelGroup:
     """Pairs of images and label files of one ending.
 
     Args:
@@ -157,13 +163,12 @@ def paired(
     Raises:
         ValueError: a label file that two images fit.
     """
-    of_images, of_labels, lonely = array("I"), array("I"), array("I")  # places
-    for place, label in enumerate(labels):
+    pairs, lonely = Pairs(), StoredTexts()
+    for label in labels:
         stem = PurePosixPath(label).stem
         if not stem.lower().endswith(ending):
             continue
-        found = {image: own for own, image in by_stem.found(stem[: len(stem) - len(ending)]).items()}
-        fitting = _nearest(list(found), label)
+        fitting = _nearest(list(by_stem.found(stem[: len(stem) - len(ending)])), label)
         if len(fitting) > 1:
             file = listing.root / label
             message = (
@@ -172,12 +177,10 @@ def paired(
             )
             raise refusal("ambiguous-label-file", file, message, fitting)
         if fitting:
-            of_images.append(found[fitting[0]])
-            of_labels.append(place)
+            pairs.add(fitting[0], label)
         else:
-            lonely.append(place)
-    pairs = Pairs(ChosenTexts(images, of_images), ChosenTexts(labels, of_labels))
-    return LabelGroup(root, ending, pairs, ChosenTexts(labels, lonely))
+            lonely.append(label)
+    return LabelGroup(root, ending, pairs, lonely)
 
 
 def _nearest(images: list[str], label: str) -> list[str]:

@@ -33,13 +33,13 @@ from ..annotations.faults import Report, refusal
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
 from .class_files import check_complete
-from .compact_texts import CompactTexts
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
 from .label_files import ImageFinder, folders_of_parts, label_files, part_of_folders
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Piece, Pixels, Shapes, Size, box_around, ellipse, objects_of
+from .stored_texts import StoredTexts
 from .text_lines import filled_lines
 
 _NO_CLASSES = ("__ignore__", "_background_")
@@ -55,7 +55,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         ValueError: no shape has a label, labels.txt lacks one, or a part that was named has no such file.
     """
     seen = _Seen()
-    files = CompactTexts(path for path in listing.with_suffix(".json") if seen.is_labelme(listing.absolute(path)))
+    files = StoredTexts(path for path in listing.with_suffix(".json") if seen.is_labelme(listing.absolute(path)))
     if not files:
         return None
     names = _names(listing, sorted(seen.labels - {""}))

@@ -2,13 +2,12 @@
 
 import os
 import posixpath
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from .compact_texts import ChosenTexts, CompactTexts, KeyedTexts, choose_texts
+from .stored_texts import KeyedTexts, StoredTexts, sorted_texts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
 MAX_DEPTH = 8  # folders below the root
@@ -38,11 +37,11 @@ class Listing:
         if not self.root.is_dir():
             raise FileNotFoundError(f"The data folder {self.root} does not exist: correct data.root.")
         self.left_out: list[str] = []
-        self.files: Sequence[str] = CompactTexts(_walk(str(self.root), "", frozenset(), self.left_out))
+        self.files: Sequence[str] = StoredTexts(_walk(str(self.root), "", frozenset(), self.left_out))
 
     def with_suffix(self, *suffixes: str) -> Sequence[str]:
         """The files with one of these suffixes, which are in small letters and begin with a dot."""
-        return choose_texts(self.files, lambda path: path.lower().endswith(suffixes))
+        return StoredTexts(path for path in self.files if path.lower().endswith(suffixes))
 
     @cached_property
     def images(self) -> Sequence[str]:
@@ -50,16 +49,17 @@ class Listing:
         return self.with_suffix(*IMAGE_SUFFIXES)
 
     @cached_property
-    def images_by_folder(self) -> dict[str, Sequence[str]]:
-        """Names of the images that lie in a folder itself, by its path; "" is the root."""
-        folders: dict[str, array] = {}
-        for place, path in enumerate(self.images):
-            folders.setdefault(path.rpartition("/")[0], array("I")).append(place)
-        return {folder: ChosenTexts(self.images, places, only_name=True) for folder, places in folders.items()}
+    def image_counts(self) -> Counter[str]:
+        """How many images lie in a folder itself, by its path; "" is the root."""
+        return Counter(path.rpartition("/")[0] for path in self.images)
+
+    def images_in(self, folder: str) -> Iterator[str]:
+        """Paths of the images that lie in a folder itself."""
+        return (path for path in self.images if path.rpartition("/")[0] == folder)
 
     def images_named(self, name: str) -> list[str]:
         """Paths of the images with a base name."""
-        return list(self._images_by_name.found(name).values())
+        return list(self._images_by_name.found(name))
 
     @cached_property
     def _images_by_name(self) -> KeyedTexts:
@@ -73,7 +73,7 @@ class Listing:
 
     def below(self, folder: str, paths: Sequence[str]) -> Sequence[str]:
         """Those of the relative paths that lie below a relative folder; "" is the root."""
-        return choose_texts(paths, lambda path: is_below(path, folder)) if folder else paths
+        return StoredTexts(path for path in paths if is_below(path, folder)) if folder else paths
 
     def absolute(self, path: str) -> str:
         """The absolute path of a relative one; "" is the root."""
@@ -132,14 +132,14 @@ def _walk(root: str, folder: str, above: frozenset[tuple[int, int]], left_out: l
             yield relative
 
 
-def _names(path: str) -> list[str]:
+def _names(path: str) -> Iterable[str]:
     """Names of what is in a folder, in the order of the paths that they begin.
 
     Those of folders have "/" after them, those of links that lead nowhere a character that no name has.
     """
     with os.scandir(path) as scanned:
         entries = (one for one in scanned if not one.name.startswith(".") and one.name not in _NO_DATA)
-        return sorted(f"{one.name}{ending}" for one in entries if (ending := _ending(one)) is not None)
+        return sorted_texts(f"{one.name}{ending}" for one in entries if (ending := _ending(one)) is not None)
 
 
 def _ending(entry: os.DirEntry) -> str | None:

@@ -11,22 +11,21 @@ Pixel values are the ids of the classes, or colors where the list of classes has
 import itertools
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report, refusal
 from .annotation_files import assign_parts, described_parts, relative_to_root
-from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import (
     LABEL_SUFFIXES,
     LabelGroup,
+    Pair,
     Pairs,
     best_paired,
     images_by_stem,
@@ -38,7 +37,8 @@ from .layout import Found, Layout, WantedParts
 from .listing import Listing, common_folder, is_below
 from .part_names import grouped_by_part, in_order, part_of_name
 from .semantic_classes import classes_of_labels
-from .text_lines import filled_lines
+from .stored_texts import StoredTexts, TextSet, sorted_texts
+from .text_lines import each_filled_line
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
         return None
     group = _chosen_group(listing, groups, wanted)
     parts = _parts(listing, group.pairs, wanted)
-    labels = CompactTexts(label for of_part in parts.values() for label in of_part.labels)
+    labels = StoredTexts(label for of_part in parts.values() for label in of_part.labels)
     classes, options, source = classes_of_labels(listing, labels)
     options["ending"] = group.ending
     lists = _lists(listing) if set(parts) == {"train"} and not any(wanted.values()) else {}
@@ -82,41 +82,49 @@ def _chosen_group(listing: Listing, groups: Sequence[LabelGroup], wanted: Wanted
 
 
 def _are_of_different_images(groups: Sequence[LabelGroup]) -> bool:
-    count = sum(len(one.pairs) for one in groups)
-    hashes = np.fromiter((hash(image) for one in groups for image in one.pairs.images), np.int64, count)
-    return len(np.unique(hashes)) == count and len({one.ending for one in groups}) == 1
+    seen = TextSet()
+    are_apart = all(seen.add(image) for one in groups for image in one.pairs.images)
+    return are_apart and len({one.ending for one in groups}) == 1
 
 
 def _joined(groups: Sequence[LabelGroup]) -> LabelGroup:
     first, *others = groups
     if not others:
         return first
-    images, labels, lonely = (
-        CompactTexts(itertools.chain.from_iterable(lists))
-        for lists in zip(*((one.pairs.images, one.pairs.labels, one.lonely) for one in groups))
-    )
-    return LabelGroup(first.folder, first.ending, Pairs(images, labels), lonely)
+    pairs = Pairs((pair.image, pair.label) for one in groups for pair in one.pairs)
+    return LabelGroup(first.folder, first.ending, pairs, StoredTexts(label for one in groups for label in one.lonely))
 
 
 def _parts(listing: Listing, pairs: Pairs, wanted: WantedParts) -> dict[str, Pairs]:
     """The pairs of each part: as wanted, else by the names of their folders; without such names all are training."""
-    left = list(range(len(pairs)))
-    parts: dict[str, list[int]] = {}  # places
+    left, parts = pairs, dict[str, Pairs]()
     for part, value in wanted.items():
         if value:
-            folder = relative_to_root(listing, part, value)
-            inside = [
-                one for one in left if any(is_below(path, folder) for path in (pairs.labels[one], pairs.images[one]))
-            ]
-            parts[part] = [one for one in inside if pairs[one].part == part] or inside
-            if not inside:
+            parts[part], left = _wanted(left, part, relative_to_root(listing, part, value))
+            if not parts[part]:
                 raise ValueError(f"data.{part}={value} has no image with a label file that is not of another part.")
-            left = sorted(set(left) - set(parts[part]))
-    by_name, unnamed = grouped_by_part(left, lambda one: pairs[one].part, parts)
+    counts = Counter(pair.part for pair in left)
+    by_name, unnamed = grouped_by_part(counts, str, parts)
     if unnamed:
-        logger.warning("%s: %d images left out, because no part is in their path.", listing.root, len(unnamed))
-    parts = {**by_name, **parts}
-    return {part: pairs.chosen(parts[part]) for part in in_order(parts)}
+        logger.warning("%s: %d images left out, because no part is in their path.", listing.root, counts[""])
+    for part, said in by_name.items():
+        if part not in parts:
+            parts[part] = left.where(lambda pair, said=said: pair.part in said)
+    return {part: parts[part] for part in in_order(parts)}
+
+
+def _wanted(pairs: Pairs, part: str, folder: str) -> tuple[Pairs, Pairs]:
+    """The pairs in a folder, of which only those count that say the part if some do; and all others."""
+
+    def is_inside(pair: Pair) -> bool:
+        return is_below(pair.label, folder) or is_below(pair.image, folder)
+
+    has_own = any(is_inside(pair) and pair.part == part for pair in pairs)
+
+    def is_wanted(pair: Pair) -> bool:
+        return is_inside(pair) and (not has_own or pair.part == part)
+
+    return pairs.where(is_wanted), pairs.where(lambda pair: not is_wanted(pair))
 
 
 def _part(listing: Listing, pairs: Pairs, options: dict[str, Any]) -> Part:
@@ -157,7 +165,7 @@ def read(part: Part, report: Report) -> ListedImages:
     if ending is None:
         group = best_paired(listing, images, labels, "")
     else:
-        group = paired(listing, images, images_by_stem(images), labels, "", ending)
+        group = paired(listing, images_by_stem(images), labels, "", ending)
     _report_alone(listing, group, images, part, report)
     return ListedImages(
         group.pairs, lambda pair: ListedImage(listing.absolute(pair.image), listing.absolute(pair.label))
@@ -169,11 +177,11 @@ def _files(listing: Listing, part: Part) -> tuple[Sequence[str], Sequence[str]]:
     image_root, label_root = (_relative(folder, str(listing.root)) for folder in (part.images, part.annotations))
     images, groups = split_labels(listing.below(image_root, listing.images))
     if image_root == label_root:
-        labels: Sequence[str] = CompactTexts(sorted(itertools.chain.from_iterable(groups.values())))
+        labels: Sequence[str] = StoredTexts(sorted_texts(itertools.chain.from_iterable(groups.values())))
     else:
         labels = listing.below(label_root, listing.with_suffix(*LABEL_SUFFIXES))
-        images = choose_texts(
-            images, lambda path: not (is_below(path, label_root) and path.lower().endswith(LABEL_SUFFIXES))
+        images = StoredTexts(
+            path for path in images if not (is_below(path, label_root) and path.lower().endswith(LABEL_SUFFIXES))
         )
     own_images = _inside(images, image_root, part.options.get("image_folders"))
     return own_images, _inside(labels, label_root, part.options.get("label_folders"))
@@ -184,7 +192,7 @@ def _inside(paths: Sequence[str], root: str, folders: Sequence[str] | None) -> S
     if folders is None:
         return paths
     places = {"/".join(filter(None, (root, folder))) for folder in folders}
-    return choose_texts(paths, lambda path: path.rpartition("/")[0] in places)
+    return StoredTexts(path for path in paths if path.rpartition("/")[0] in places)
 
 
 def _relative(folder: str, top: str) -> str:
@@ -195,11 +203,13 @@ def _listed(
     images: Sequence[str], labels: Sequence[str], path: str, ending: str
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Images and label files whose stems a list has."""
-    stems = {line.split()[0] for line in filled_lines(path)}
-    stems = {PurePosixPath(stem.replace("\\", "/")).name for stem in stems}
-    of_labels = {f"{stem}{ending}".lower() for stem in stems}
-    chosen = choose_texts(labels, lambda label: PurePosixPath(label).stem.lower() in of_labels)
-    return choose_texts(images, lambda image: PurePosixPath(image).stem in stems), chosen
+    stems, of_labels = TextSet(), TextSet()
+    for line in each_filled_line(path):
+        stem = PurePosixPath(line.split()[0].replace("\\", "/")).name
+        stems.add(stem)
+        of_labels.add(f"{stem}{ending}".lower())
+    chosen = StoredTexts(label for label in labels if PurePosixPath(label).stem.lower() in of_labels)
+    return StoredTexts(image for image in images if PurePosixPath(image).stem in stems), chosen
 
 
 def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], part: Part, report: Report) -> None:
@@ -216,8 +226,8 @@ def _report_alone(listing: Listing, group: LabelGroup, images: Sequence[str], pa
             "images, or swap the two folders if the labels are in the first."
         )
         report(Fault("no-labels", "error", part.annotations, message))
-    known = KeyedTexts(group.pairs.images, str)
-    if alone := [image for image in images if not known.found(image)]:
+    known = TextSet(group.pairs.images)
+    if alone := StoredTexts(image for image in images if image not in known):
         message = f"{len(alone)} images in {part.images} have no label file and are left out: {some_of(alone)}."
         report(Fault("image-without-label", "warning", part.images, message, tuple(alone), len(alone)))
 

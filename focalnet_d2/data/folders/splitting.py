@@ -3,10 +3,13 @@
 import hashlib
 import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable
+from typing import Any, NamedTuple
+
+from focalnet_d2.utils.temporary_table import TemporaryTable
 
 from .dataset import Split
+from .stored_texts import encoded
 
 
 def split_images(
@@ -16,7 +19,25 @@ def split_images(
     class_of: Callable[[str], Hashable] = lambda name: None,
     unlabelled: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Names of training images and of validation images, each sorted.
+    """Names of training images and of validation images, each sorted; see `Draw`.
+
+    Args:
+        names: of all images; repeated ones count once.
+        class_of: class of a name.
+        unlabelled: names of images without labels.
+
+    Raises:
+        ValueError: as `Draw`.
+    """
+    known = sorted(set(names))
+    draw = Draw(((name, class_of(name), name not in unlabelled) for name in known), split)
+    val = [name for name in known if draw.is_val(name, class_of(name))]
+    chosen = set(val)
+    return [name for name in known if name not in chosen], val
+
+
+class Draw:
+    """Which images are for validation.
 
     Groups, or images where there are no groups, are put in an order that a hash of seed and name gives, and the first
     of them are for validation: `share` of their number, rounded, but at least one, and at least one stays. So an image
@@ -24,72 +45,88 @@ def split_images(
     two groups have some, the nearest group to the boundary that has labels takes the place of one without.
 
     Args:
-        names: of all images; repeated ones count once.
-        class_of: class of a name; each class is split for itself, and one of a single group stays in training.
-        unlabelled: names of images without labels.
+        images: name, class and whether it has labels, of each; each class is drawn from for itself, and one of a single
+            group stays in training. A name may be there several times, and has the labels of all.
+        split: share, seed and groups.
 
     Raises:
         ValueError: a share that is not between 0 and 1, a pattern that is none, or less than two groups.
     """
-    if split.share == 0:
+
+    def __init__(self, images: Iterable[tuple[str, Hashable, bool]], split: Split) -> None:
+        _check_share(split.share)
+        self._split = split
+        table = TemporaryTable("class TEXT", "hash BLOB", "has_labels INTEGER", "name BLOB")
+        table.add(
+            (repr(class_id), self._hash(name), int(has_labels), encoded(name)) for name, class_id, has_labels in images
+        )
+        table.index("class, hash")
+        self._chosen = {
+            class_text: _chosen(table, class_text, split.share)
+            for (class_text,) in list(table.execute("SELECT DISTINCT class FROM kept"))
+        }
+        if not any(one.limit for one in self._chosen.values()):
+            ((count,),) = table.execute("SELECT count(DISTINCT name) FROM kept")
+            groups = f" in groups by {split.groups!r}" if split.groups else ""
+            raise ValueError(
+                f"No validation images can be split off {count} training images{groups}: name a validation part by "
+                "data.val, or add images."
+            )
+
+    def is_val(self, name: str, class_id: Hashable = None) -> bool:
+        """Whether one of the images is for validation."""
+        return self._chosen[repr(class_id)].has(self._hash(name))
+
+    def _hash(self, name: str) -> bytes:
+        """What puts the group of a name in order."""
+        group = _group_of(name, _compiled(self._split.groups)) if self._split.groups else name
+        return hashlib.sha256(encoded(f"{self._split.seed}\n{group}")).digest()
+
+
+class _Chosen(NamedTuple):
+    """The groups of a class that are for validation, by their hashes: all before a limit, but for one that another
+    takes the place of."""
+
+    limit: bytes = b""
+    left: bytes | None = None
+    taken: bytes | None = None
+
+    def has(self, group: bytes) -> bool:
+        """Whether a group is among them."""
+        return group == self.taken or (group < self.limit and group != self.left)
+
+
+def _chosen(table: TemporaryTable, class_text: str, share: float) -> _Chosen:
+    """Those of one class."""
+
+    def ask(what: str, condition: str = "TRUE", *values: object) -> Any:
+        """The first row of an answer about this class."""
+        statement = f"SELECT {what} FROM kept WHERE class = ? AND {condition}"
+        return table.execute(statement, (class_text, *values)).fetchone()
+
+    (groups,) = ask("count(DISTINCT hash)")
+    count = min(max(1, math.floor(share * groups + 0.5)), groups - 1)
+    if not count:
+        return _Chosen()
+    (limit,) = ask("DISTINCT hash", "TRUE ORDER BY hash LIMIT 1 OFFSET ?", count)
+    (last,) = ask("max(hash)", "hash < ?", limit)
+    before, last_labelled = ask("count(DISTINCT hash), max(hash)", "has_labels AND hash < ?", limit)
+    behind, first_labelled = ask("count(DISTINCT hash), min(hash)", "has_labels AND hash >= ?", limit)
+    if not before and behind > 1:
+        return _Chosen(limit, left=last, taken=first_labelled)
+    if not behind and before > 1:
+        return _Chosen(limit, left=last_labelled, taken=limit)
+    return _Chosen(limit)
+
+
+def _check_share(share: float) -> None:
+    if share == 0:
         raise ValueError(
             "data.val_share=0 leaves no image to score, and a run scores some: hold out a few by a smaller share, such "
             "as data.val_share=0.05, or name the same part as data.train and data.val, which makes scores too good."
         )
-    if not 0 < split.share < 1:
-        raise ValueError(f"data.val_share={split.share} must be between 0 and 1.")
-    by_class: dict[Hashable, list[str]] = defaultdict(list)
-    for name in sorted(set(names)):
-        by_class[class_of(name)].append(name)
-    train: list[str] = []
-    val: list[str] = []
-    for members in by_class.values():
-        own_train, own_val = _split_class(members, split, unlabelled)
-        train.extend(own_train)
-        val.extend(own_val)
-    if not val:
-        groups = f" in groups by {split.groups!r}" if split.groups else ""
-        raise ValueError(
-            f"No validation images can be split off {len(train)} training images{groups}: name a validation part by "
-            "data.val, or add images."
-        )
-    return sorted(train), sorted(val)
-
-
-def _split_class(names: Sequence[str], split: Split, unlabelled: Collection[str]) -> tuple[list[str], set[str]]:
-    """Those of sorted names that are for training, and those for validation."""
-    groups = _groups_of(names, split.groups) if split.groups else None  # else each name is one
-
-    def members(group: str) -> Sequence[str]:
-        return (group,) if groups is None else groups[group]
-
-    found = names if groups is None else groups
-    count = min(max(1, math.floor(split.share * len(found) + 0.5)), len(found) - 1)
-    order = sorted(found, key=lambda group: _hash(split.seed, group))
-    has_labels = [any(name not in unlabelled for name in members(group)) for group in order]
-    val = {name for place in _chosen_places(has_labels, count) for name in members(order[place])}
-    return [name for name in names if name not in val], val
-
-
-def _groups_of(names: Iterable[str], pattern: str) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    compiled = _compiled(pattern)
-    for name in names:
-        groups[_group_of(name, compiled)].append(name)
-    return groups
-
-
-def _chosen_places(has_labels: Sequence[bool], count: int) -> list[int]:
-    """The first places, but for one that is exchanged where only the other part would have labels."""
-    chosen, left = list(range(count)), range(count, len(has_labels))
-    if sum(has_labels) < 2 or not count:
-        return chosen
-    if not any(has_labels[:count]):
-        return [*chosen[:-1], next(place for place in left if has_labels[place])]
-    if not any(has_labels[count:]):
-        given = next(place for place in reversed(chosen) if has_labels[place])
-        return [*(place for place in chosen if place != given), count]
-    return chosen
+    if not 0 < share < 1:
+        raise ValueError(f"data.val_share={share} must be between 0 and 1.")
 
 
 def _compiled(groups: str) -> re.Pattern:
@@ -105,7 +142,3 @@ def _group_of(name: str, pattern: re.Pattern) -> str:
         return name
     text = match.group(1) if pattern.groups else match.group()
     return name if text is None else text
-
-
-def _hash(seed: int, group: str) -> bytes:
-    return hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogatepass")).digest()

@@ -26,7 +26,6 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
 from .class_files import check_complete
-from .compact_texts import CompactTexts, KeyedTexts, choose_texts
 from .dataset import Part
 from .hotcoco_reading import ReadImage, read_voc
 from .instance_content import InstanceContent, instances_found
@@ -34,7 +33,8 @@ from .label_files import ImageFinder, folders_of_parts, label_files, part_of_fol
 from .layout import Found, Layout, WantedParts
 from .listing import Listing
 from .shapes import Corners, Shapes, Size
-from .text_lines import filled_lines
+from .stored_texts import StoredTexts, TextSet
+from .text_lines import each_filled_line, filled_lines
 from .xml_file import Element, number_of, read_xml, root_tag, text_of
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -49,7 +49,8 @@ def find(listing: Listing, wanted: WantedParts) -> Found | None:
     Raises:
         ValueError: a part that was named has no such file, or labels.txt lacks a class.
     """
-    files = choose_texts(listing.with_suffix(".xml"), lambda path: root_tag(listing.absolute(path)) == "annotation")
+    xml_files = listing.with_suffix(".xml")
+    files = StoredTexts(path for path in xml_files if root_tag(listing.absolute(path)) == "annotation")
     if not files:
         return None
     names, first_pixel = _names_and_first_pixel(listing, files)
@@ -92,13 +93,13 @@ def _listed_parts(listing: Listing, files: Sequence[str], wanted: WantedParts, o
     """
     if any(place and not place.endswith(".txt") for place in wanted.values()):
         return {}
-    known = KeyedTexts(files, lambda path: path.removesuffix(".xml"))
+    known = TextSet(path.removesuffix(".xml") for path in files)
     parts = {}
     for part, names in _LISTS.items():
         ends = [wanted.get(part) or f"ImageSets/Main/{name}.txt" for name in names]
         listed = next((path for end in ends for path in listing.files if f"/{path}".endswith(f"/{end}")), "")
         folder = "/".join([*listed.split("/")[:-3], "Annotations"])
-        if listed and any(known.found(f"{folder}/{name}") for name in filled_lines(listing.absolute(listed))):
+        if listed and sum(f"{folder}/{name}" in known for name in each_filled_line(listing.absolute(listed))):
             parts[part] = part_of_folders(listing, [folder], options | {"list": listing.absolute(listed)})
         elif wanted.get(part):
             raise ValueError(f"data.{part}={wanted[part]} lists no image with an XML file in {listing.root}/{folder}.")
@@ -165,9 +166,9 @@ def _is_number(text: str) -> bool:
 
 def _listed_files(part: Part) -> Sequence[str]:
     """The XML file of each entry of a part's list, also where there is none."""
-    others = {name for path in part.options.get("without", ()) for name in filled_lines(path)}
-    names = (name for name in filled_lines(part.options["list"]) if name not in others)
-    return CompactTexts(str(Path(part.annotations, f"{name}.xml")) for name in names)
+    others = TextSet(name for path in part.options.get("without", ()) for name in each_filled_line(path))
+    names = (name for name in each_filled_line(part.options["list"]) if name not in others)
+    return StoredTexts(str(Path(part.annotations, f"{name}.xml")) for name in names)
 
 
 def _seen_by_hotcoco(part: Part, files: Sequence[str]) -> Mapping[str, ReadImage] | None:

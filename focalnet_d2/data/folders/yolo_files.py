@@ -2,26 +2,23 @@
 
 import logging
 import os
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import abspath
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from ..annotations.faults import refusal
 from .annotation_files import relative_to_root
-from .compact_texts import CompactTexts
 from .dataset import PARTS
 from .image_names import plain_name
 from .layout import WantedParts
 from .listing import Listing
 from .part_names import in_order, part_of_path
-from .text_lines import filled_lines
+from .stored_texts import StoredTexts, TextSet
+from .text_lines import each_filled_line, filled_lines
 
 _NAME_FILES = ("classes.txt", "obj.names", "data.names", "predefined_classes.txt")
 _PART_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -75,16 +72,16 @@ def images_of(sources: Sequence[str], root: str, deep: bool) -> Sequence[str]:
     """
     paths = (path for source in sources for path in _images_of(source, root, deep))
     is_folder = len(sources) == 1 and Path(sources[0]).is_dir()
-    return CompactTexts(paths if is_folder else dict.fromkeys(paths))
+    seen = TextSet()
+    return StoredTexts(paths if is_folder else filter(seen.add, paths))
 
 
 def _images_of(source: str, root: str, deep: bool) -> Iterable[str]:
     if Path(source).is_dir():
         listing = Listing(source)
-        names = listing.images if deep else listing.images_by_folder.get("", [])
-        return map(listing.absolute, names)
+        return map(listing.absolute, listing.images if deep else listing.images_in(""))
     bases = [Path(source).parent, Path(root)]
-    return [str(_existing(line, bases) or bases[0] / line) for line in filled_lines(source)]
+    return (str(_existing(line, bases) or bases[0] / line) for line in each_filled_line(source))
 
 
 def label_file(image: str, root: str) -> Path | None:
@@ -113,22 +110,15 @@ def labels_without_image(images: Iterable[str], root: str) -> list[str]:
         images: all of the folders that they lie in.
         root: see `label_file`.
     """
-    hashes, folders = array("q"), set()  # of all label files; once in many billions another one has the same hash
-    for image in images:
-        if file := label_file(image, root):
-            hashes.append(hash(str(file)))
-            folders.add(str(file.parent))
-    hashes = array("q", np.sort(np.asarray(hashes)).tobytes())
-    return [path for folder in sorted(folders) for path in sorted(_others(folder, hashes)) if _has_labels(path)]
+    known = TextSet(str(file) for image in images if (file := label_file(image, root)))
+    folders = {os.path.dirname(file) for file in known}
+    return [path for folder in sorted(folders) for path in sorted(_others(folder, known)) if _has_labels(path)]
 
 
-def _others(folder: str, hashes: Sequence[int]) -> Iterator[str]:
-    """The text files of a folder whose paths have none of the hashes, which rise."""
+def _others(folder: str, known: TextSet) -> Iterator[str]:
+    """The text files of a folder that are not known."""
     with os.scandir(folder) as entries:
-        for path in (entry.path for entry in entries if entry.name.endswith(".txt")):
-            place = bisect_left(hashes, hash(path))
-            if place == len(hashes) or hashes[place] != hash(path):
-                yield path
+        yield from (one.path for one in entries if one.name.endswith(".txt") and one.path not in known)
 
 
 def _has_labels(path: str) -> bool:
@@ -198,10 +188,13 @@ def _said_sources(
 def _seen_sources(listing: Listing) -> dict[str, list[str]]:
     """Folders that have images with label files, by the part that their names say."""
     sources: dict[str, list[str]] = {}
-    for folder, names in listing.images_by_folder.items():
-        images = (listing.absolute(f"{folder}/{name}".lstrip("/")) for name in names)
-        if any(label_file(image, str(listing.root)) for image in images):
-            sources.setdefault(part_of_path(folder) or "train", []).append(listing.absolute(folder))
+    labelled: set[str] = set()  # folders
+    for image in listing.images:
+        folder = image.rpartition("/")[0]
+        if folder not in labelled and label_file(listing.absolute(image), str(listing.root)):
+            labelled.add(folder)
+    for folder in filter(labelled.__contains__, listing.image_counts):
+        sources.setdefault(part_of_path(folder) or "train", []).append(listing.absolute(folder))
     return sources
 
 

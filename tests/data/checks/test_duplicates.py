@@ -11,8 +11,6 @@ from focalnet_d2.data.checks.duplicates import (
     Likeness,
     compare_files,
     difference_hash,
-    equal_groups,
-    similar_pairs,
 )
 from focalnet_d2.data.checks.images import Said, look_at_image
 from focalnet_d2.data.checks.repeated_images import repeated_images
@@ -27,7 +25,7 @@ def scene(seed, size=(120, 90)):
 
 def check(folder, parts):
     """Faults of images by part: {"train": {"a.png": image}}."""
-    prints, numbers, tasks = Fingerprints(), [], {}
+    prints, tasks = Fingerprints(), {}
     for number, (part, images) in enumerate(parts.items()):
         (folder / part).mkdir(exist_ok=True)
         paths = []
@@ -36,10 +34,9 @@ def check(folder, parts):
             image.save(path)
             paths.append(path)
             looked = look_at_image(path, Said("x.json", name))
-            prints.add(path, (looked.checksum, difference_hash(looked.image)))
-            numbers.append(number)
+            prints.add(number, path, (looked.checksum, difference_hash(looked.image)))
         tasks[part] = lambda paths=paths: (LabelTask("instances", "x.json", path, path) for path in paths)
-    return repeated_images(prints, numbers, tasks, threads=1).faults
+    return repeated_images(prints, tasks, threads=1).faults
 
 
 def found(faults):
@@ -90,9 +87,8 @@ def test_different_images_give_no_alarm(tmp_path):
 def test_an_image_that_cannot_be_read_is_like_no_other():
     prints = Fingerprints()
     for name in ("a.png", "b.png"):
-        prints.add(name, None)
-    assert equal_groups(prints) == []
-    assert similar_pairs(prints, [0, 0]) == []
+        prints.add(0, name, None)
+    assert prints.equal_groups() == prints.similar_pairs() == []
     assert compare_files([("gone.png", "away.png")], threads=1) == [Likeness.DIFFERENT]
 
 
@@ -105,12 +101,12 @@ def test_all_pairs_within_six_bits_are_candidates(seed):
         hashes.append(one ^ sum(1 << bit for bit in changed))
     prints = Fingerprints()
     for place, one in enumerate(hashes):
-        prints.add(f"{place}.png", (place + 1, int(one)))
+        prints.add(0, f"{place}.png", (place + 1, int(one)))
     expected = [
         (i, j)
         for i in range(len(hashes))
         for j in range(i + 1, len(hashes))
         if bin(int(hashes[i]) ^ int(hashes[j])).count("1") <= duplicates.DIFFERENT_BITS
     ]
-    assert similar_pairs(prints, [0] * len(hashes)) == expected
+    assert prints.similar_pairs() == expected
     assert len(expected) >= 30

@@ -1,13 +1,14 @@
 """What `check-data` keeps does not grow by more than some hundred bytes an image."""
 
+import gc
 import tracemalloc
 
 import pytest
 
-from focalnet_d2.data.checks import stored_instances
+from focalnet_d2.data.checks import duplicates, stored_instances
 from focalnet_d2.data.checks.run import check_datasets
 from focalnet_d2.data.checks.tasks import RecipeLimits
-from focalnet_d2.data.folders import coco_summaries, semantic_classes, xml_file
+from focalnet_d2.data.folders import coco_summaries, semantic_classes, stored_texts, xml_file
 from focalnet_d2.data.folders.finding import find_datasets
 from tests.data.checks.many_images import WRITERS
 
@@ -25,14 +26,14 @@ class Silent:
 
 
 def peak(root):
-    """Bytes that finding and checking a folder takes at most, all in this process."""
-    tracemalloc.start()
+    """Bytes that finding and checking a folder takes at most, all in this process, while memory is traced."""
+    gc.collect()
+    tracemalloc.reset_peak()
+    before, _ = tracemalloc.get_traced_memory()
     found = find_datasets(root)
     findings = check_datasets(str(root), found, limits=RecipeLimits(), workers=1, progress=Silent())
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert findings.is_clean
-    return peak
+    return tracemalloc.get_traced_memory()[1] - before
 
 
 MOST = {  # bytes an image: a quarter to a half more than was measured
@@ -53,8 +54,9 @@ def test_memory_hardly_grows_with_the_number_of_images(tmp_path, monkeypatch, la
     monkeypatch.setattr(coco_summaries, "BIG", 0)
     monkeypatch.setattr(stored_instances, "BIG", 0)
     monkeypatch.setattr(stored_instances, "MANY", 0)
-    for module in (stored_instances, semantic_classes):
+    for module in (duplicates, stored_instances, semantic_classes):
         monkeypatch.setattr(module, "_CHUNK", 10)
+    monkeypatch.setattr(stored_texts, "_AT_ONCE", 10)
     monkeypatch.setattr(xml_file, "_CHUNK", 2000)
     monkeypatch.setattr(stored_instances.JsonStream, "__init__", small_chunks(stored_instances.JsonStream.__init__))
     for count in (FEW, MANY):

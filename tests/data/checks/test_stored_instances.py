@@ -133,8 +133,8 @@ def test_entries_are_not_kept_in_memory(tmp_path, in_chunks):
     assert [one["id"] for one in labels] == [100, 101]
     labels[0].clear()
     assert next(stored.grouped())[1][0]["id"] == 100
-    assert stored.images[3]["id"] == 9
-    with pytest.raises(IndexError):
+    assert stored.images.image(stored.images[9])["id"] == 9
+    with pytest.raises(KeyError):
         stored.images[4]
 
 

@@ -2,24 +2,45 @@
 
 import os
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from focalnet_d2.data.folders.compact_texts import ChosenTexts, CompactTexts
+from focalnet_d2.data.folders import stored_texts
 from focalnet_d2.data.folders.listing import Listing
+from focalnet_d2.data.folders.stored_texts import KeyedTexts, StoredTexts, TextSet, sorted_texts
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=12)
 
 
-@given(TEXTS, st.data())
-def test_texts_are_those_of_a_list(texts, data):
-    compact = CompactTexts(texts)
-    assert [list(compact), len(compact), compact[1:], compact[::-2]] == [texts, len(texts), texts[1:], texts[::-2]]
-    places = data.draw(st.lists(st.integers(0, len(texts) - 1))) if texts else []
-    chosen = ChosenTexts(compact, places)
-    assert [list(chosen), chosen[:2]] == [[texts[one] for one in places], [texts[one] for one in places[:2]]]
-    assert list(ChosenTexts(compact, places, only_name=True)) == [texts[one].rpartition("/")[2] for one in places]
-    assert not texts or (compact[-1], len(texts) in compact) == (texts[-1], False)
+@given(TEXTS)
+def test_texts_are_those_of_a_list(texts):
+    stored = StoredTexts(texts[:3])
+    stored.extend(texts[3:])
+    assert [list(stored), len(stored), stored[1:], stored[::-2]] == [texts, len(texts), texts[1:], texts[::-2]]
+    assert not texts or (stored[-1], len(texts) in stored) == (texts[-1], False)
+    assert list(stored.in_order()) == sorted(texts)
+
+
+@given(TEXTS)
+def test_texts_are_found_by_what_is_in_them(texts):
+    keyed = KeyedTexts(texts, lambda text: text[:1])
+    for key in {"", "\0", *(text[:1] for text in texts)}:
+        assert list(keyed.found(key)) == [text for text in texts if text[:1] == key]
+
+
+@given(TEXTS, TEXTS)
+def test_a_set_of_texts_is_that_of_python(texts, others):
+    stored = TextSet()
+    assert [text for text in texts if stored.add(text)] == list(dict.fromkeys(texts))
+    assert [other in stored for other in others] == [other in texts for other in others]
+
+
+@pytest.mark.parametrize("count", [3, 4, 9])
+def test_many_texts_are_sorted_on_disk(monkeypatch, count):
+    monkeypatch.setattr(stored_texts, "_AT_ONCE", 4)
+    texts = [f"{7 * one % 10}\udc80" for one in range(count)]
+    assert list(sorted_texts(texts)) == sorted(texts)
 
 
 STEP = st.sampled_from(["a", "b", "a.png", "b.PNG", "a b", "a-", "a0", "é"])
@@ -37,8 +58,9 @@ def test_files_are_sorted_and_found_by_folder_and_name(tmp_path_factory, paths):
     images = sorted(path for path in files if path.lower().endswith(".png"))
     assert list(listing.files) == sorted(files)
     assert list(listing.images) == images
-    folders = {f"{folder}/{name}".lstrip("/") for folder, names in listing.images_by_folder.items() for name in names}
-    assert folders == set(images)
+    for folder in {"", *(path.rpartition("/")[0] for path in files)}:
+        own = [path for path in images if path.rpartition("/")[0] == folder]
+        assert (list(listing.images_in(folder)), listing.image_counts[folder]) == (own, len(own))
     for name in ("a.png", "b.PNG", "none.png"):
         assert listing.images_named(name) == [path for path in images if path.rpartition("/")[2] == name]
 
