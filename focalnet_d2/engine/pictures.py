@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -21,6 +20,7 @@ from omegaconf import DictConfig
 from focalnet_d2.data.channels import ChannelFormat, ImageFormat
 from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.loader import rank_share
+from focalnet_d2.data.pixels import in_format
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import plural
 
@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 
 class Pictures(Protocol):
-    """Draws samples, dicts as the mapper of the training gives them; travels to the processes of a run."""
+    """Draws samples, dicts as the mapper of the training gives them, their `image` as (H, W, 3) uint8 RGB.
+
+    Travels to the processes of a run.
+    """
 
     def targets(self, sample: Mapping[str, Any], classes: ClassMap) -> np.ndarray:
         """The image with its targets: (h, w, 3) uint8 RGB of a size for a sheet."""
@@ -72,12 +75,13 @@ class Studio(NamedTuple):
     folder: Path
     image_format: ImageFormat
 
-    def prepared(self, sample: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The sample with its image (3, H, W) in RGB, to be looked at."""
+    def prepared(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """The sample with its image, (C, H, W) of any type, as (H, W, 3) uint8 RGB."""
+        values = sample["image"].permute(1, 2, 0).numpy()
         if isinstance(self.image_format, ChannelFormat):
-            picture = self.image_format.picture(sample["image"].permute(1, 2, 0).numpy())
-            return {**sample, "image": torch.from_numpy(picture).permute(2, 0, 1)}
-        return {**sample, "image": sample["image"].flip(0)} if self.image_format == "BGR" else sample
+            return {**sample, "image": self.image_format.picture(values)}
+        pixels = values.round().clip(0, 255).astype(np.uint8)
+        return {**sample, "image": np.ascontiguousarray(in_format(pixels, self.image_format))}
 
 
 class FirstBatchPicture(HookBase):

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2.structures import Instances
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from focalnet_d2.data.class_map import ClassMap
 from focalnet_d2.data.image_sources import InputImage
@@ -26,14 +24,14 @@ class TrainingPictures:
     """Draws the samples of a run; see `engine.pictures.Pictures`."""
 
     def targets(self, sample: Mapping[str, Any], classes: ClassMap) -> np.ndarray:
-        """The image (3, H, W) of a sample with its boxes, masks, segments, class of each pixel, or class."""
-        return _drawn(Prediction(_pixels(sample["image"]), classes, **_found(sample, classes)))
+        """The image (H, W, 3) of a sample with its boxes, masks, segments, class of each pixel, or class."""
+        return _drawn(Prediction(sample["image"], classes, **_found(sample, classes)))
 
     def results(
         self, sample: Mapping[str, Any], result: Mapping[str, Any], classes: ClassMap, threshold: float
     ) -> np.ndarray:
-        """The image (3, H, W) of a sample, at the size of the file, with the result of a model."""
-        image = Image.fromarray(_pixels(sample["image"]))
+        """The image (H, W, 3) of a sample, at the size of the file, with the result of a model."""
+        image = Image.fromarray(sample["image"])
         if "height" in sample and "class_id" not in sample:
             image = image.resize((sample["width"], sample["height"]))
         found = InputImage(np.asarray(image), sample["file_name"])
@@ -51,13 +49,6 @@ def _drawn(prediction: Prediction) -> np.ndarray:
     """(h, w, 3) uint8 with a longer side of `SIDE` pixels; it is drawn at about that size, so text stays readable."""
     picture = Image.fromarray(draw_prediction(reduced(prediction, SIDE)))
     return np.asarray(ImageOps.contain(picture, (SIDE, SIDE)))
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """(C, H, W) of any type and any number of channels -> (H, W, 3) uint8; more than three channels show the first."""
-    image = (image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)).float()
-    scale = 255 / image.max().item() if image.max() > 2 * 255 else 1.0  # 16 bits
-    return (image * scale).clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def _found(sample: Mapping[str, Any], classes: ClassMap) -> dict[str, Any]:

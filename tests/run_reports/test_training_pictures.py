@@ -10,7 +10,7 @@ from PIL import Image
 
 from focalnet_d2.data.class_map import class_map
 from focalnet_d2.data.mappers.base import mask_targets
-from focalnet_d2.run_reports.training_pictures import SIDE, TrainingPictures, _pixels
+from focalnet_d2.run_reports.training_pictures import SIDE, TrainingPictures
 
 pytest.importorskip("supervision")
 
@@ -66,7 +66,7 @@ def result_of(kind):
 
 
 def sample_of(kind, value=128):
-    image = torch.full((3, *SIZE), value, dtype=torch.uint8)
+    image = np.full((*SIZE, 3), value, np.uint8)
     return {"image": image, "file_name": "a.png", "height": SIZE[0], "width": SIZE[1], **targets_of(kind)}
 
 
@@ -135,23 +135,10 @@ def test_any_size_fits_a_sheet(height, width, x, y):
     objects.gt_boxes = Boxes(torch.tensor([[x * width, y * height, width, height]]))
     objects.gt_classes = torch.tensor([0])
     objects.gt_masks = BitMasks(torch.ones(1, height, width, dtype=torch.bool))
-    sample = {"image": torch.zeros(3, height, width, dtype=torch.uint8), "instances": objects}
+    sample = {"image": np.zeros((height, width, 3), np.uint8), "instances": objects}
     picture = TrainingPictures().targets(sample, classes_of(True))
     assert max(picture.shape) == SIDE
     assert near(picture, RED).any() or near(picture, [value * 0.45 for value in RED]).any()
-
-
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        (torch.tensor([7, 8, 9, 10, 11], dtype=torch.uint8), (7, 8, 9)),
-        (torch.tensor([7], dtype=torch.uint8), (7, 7, 7)),
-        (torch.tensor([-3.0, 20.4, 260.0]), (0, 20, 255)),
-        (torch.tensor([65535, 0, 32768], dtype=torch.int32), (255, 0, 128)),
-    ],
-)
-def test_channels_and_types(image, expected):
-    assert _pixels(image.view(-1, 1, 1)).tolist() == [[list(expected)]]
 
 
 def test_a_sheet_has_all_pictures_and_their_names(tmp_path):
