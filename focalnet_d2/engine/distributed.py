@@ -30,6 +30,7 @@ from focalnet_d2.config.settings import PARALLEL_MODES
 from focalnet_d2.utils.child_processes import end_with_parent
 from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
 
+from .batch_norm import synchronize_anywhere
 from .sharding import shard_model, sharded_units
 
 TIMEOUT = timedelta(minutes=30)
@@ -184,6 +185,8 @@ def wrap_model(model: nn.Module, device: torch.device, parallel: str = "ddp") ->
         raise ValueError(f"train.parallel is '{parallel}': it must be one of {', '.join(PARALLEL_MODES)}.")
     if comm.get_world_size() == 1:
         return model
+    if device.type != "cuda":
+        synchronize_anywhere(model)
     if parallel == "fsdp":
         return shard_model(model, device)
     return DistributedDataParallel(
