@@ -21,6 +21,10 @@ from .preprocessing import Step, apply_steps
 _PROBES = ((37, 53), (61, 40), (48, 48))  # (height, width) of images that show whether the steps are the mapper's
 
 
+class NotExportableError(ValueError):
+    """A model, or what is done to its images, of which no file can be made."""
+
+
 def describe(
     model: nn.Module, mapper: Any, classes: ClassMap, *, threshold: float | tuple[float, ...] = 0.5
 ) -> Description:
@@ -31,9 +35,14 @@ def describe(
         threshold: lowest score of an object, of all classes or of each.
 
     Raises:
-        ValueError: the mapper does what an exported file cannot describe.
+        NotExportableError: the model does not say how, or the mapper does what an exported file cannot describe.
     """
     exported = cast(Any, model)
+    if not hasattr(model, "export_decoder"):
+        raise NotExportableError(
+            f"{type(model).__name__} cannot be exported: it needs export_decoder, export_outputs and export_settings, "
+            "as focalnet_d2.modeling.base.ImageModel describes them."
+        )
     channels = asdict(mapper.image_format) if isinstance(mapper.image_format, ChannelFormat) else None
     description = Description(
         model=type(model).__name__,
@@ -63,7 +72,7 @@ def steps_of(mapper: Any) -> list[Step]:
     """What a test mapper does with an image, as `preprocessing.py` does it.
 
     Raises:
-        ValueError: something else; names it.
+        NotExportableError: something else; names it.
     """
     if hasattr(mapper, "augmentations"):
         return [_step_of_augmentation(one) for one in mapper.augmentations.augs]
@@ -109,8 +118,8 @@ def _check_steps(steps: tuple[Step, ...], mapper: Any) -> None:
             raise ValueError(f"The steps {list(steps)} give other pixels than the test mapper {mapper}.")
 
 
-def _no_step(what: Any) -> ValueError:
-    return ValueError(
+def _no_step(what: Any) -> NotExportableError:
+    return NotExportableError(
         f"The test images of this recipe are changed by {what!r}, which an exported file cannot describe: set "
         "dataloader.test.mapper.augmentations to one ResizeShortestEdge with one length, or to one Resize."
     )

@@ -7,13 +7,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from focalnet_d2.config.data_group import is_of_data
+from focalnet_d2.config.lazy import recipe_to_yaml
 from focalnet_d2.engine.checkpointing import FINAL
 from focalnet_d2.engine.distributed import launch
 from focalnet_d2.engine.jobs import Job
+from focalnet_d2.engine.own_data import apply_settings
 from focalnet_d2.engine.recipe_filling import mapper_class, uses_of
+from focalnet_d2.export.describing import NotExportableError
 from focalnet_d2.export.from_checkpoint import export_checkpoint
 from focalnet_d2.export.runtime import ExportedModel
 from focalnet_d2.inference.predictor import Predictor
+from focalnet_d2.utils.atomic_write import write_atomically
 
 from . import comparing, runs
 from .comparing import Finding, Tolerance
@@ -80,7 +84,7 @@ def verify(jobs: Sequence[Job], root: Path, *, device: str = "cpu") -> Iterator[
         RecipeError, ValueError, FileNotFoundError: a recipe that cannot be run.
     """
     write_examples(root / "data")
-    cases = [make_case(job, root, number, device) for number, job in enumerate(jobs)]
+    cases = [make_case(job, root / "data", root / str(number), device) for number, job in enumerate(jobs)]
     shared = [Shared(case.job, case.paired, case.folder) for case in cases]
     with ProcessPoolExecutor(1, get_context("spawn")) as another:
         for case in cases:
@@ -94,24 +98,39 @@ def verify(jobs: Sequence[Job], root: Path, *, device: str = "cpu") -> Iterator[
         yield from of_two_processes(case)
 
 
-def make_case(job: Job, root: Path, number: int, device: str) -> Case:
+def make_case(job: Job, data: Path, folder: Path, device: str) -> Case:
+    """Write the small forms of a recipe, as recipes of their own.
+
+    Args:
+        data: folder of the generated images.
+        folder: for what is written, which is made.
+
+    Raises:
+        RecipeError: the recipe cannot be used, or not with these data.
+    """
     recipe = job.source
     uses = uses_of(mapper_class(recipe))
-    is_classifier = bool(uses) and uses[0].kind == "classification"
-    data, small = root / "data", (*small_settings(recipe), f"train.device={device}")
-    named = any(map(is_of_data, job.overrides))
-    own = () if named or not uses else (f"data={data / (CLASSES if is_classifier else LABELLED)}",)
-    folder = root / str(number)
-    folder.mkdir()
-    paired = None
-    if uses:
-        kept = [one for one in job.overrides if not is_of_data(one)]
-        pair = f"data={data / (CLASSES if is_classifier else PAIRED)}"
-        settings = (pair, *small, *kept, *paired_settings(recipe), "train.device=cpu")
-        paired = Job(job.recipe, settings, trust=job.trust)
+    labelled, paired = (CLASSES, CLASSES) if uses and uses[0].kind == "classification" else (LABELLED, PAIRED)
+    small, own = small_settings(recipe), job.overrides
+    if uses and not any(map(is_of_data, own)):
+        own = (f"data={data / labelled}", *own)
+    of_model = [one for one in job.overrides if not is_of_data(one)]
+    pair = (f"data={data / paired}", *small, *of_model, *paired_settings(recipe), "train.device=cpu")
+    folder.mkdir(exist_ok=True)
     return Case(
-        str(job.recipe), Job(job.recipe, (*own, *small, *job.overrides), trust=job.trust), paired, folder, device
+        name=str(job.recipe),
+        job=_written(job, (*small, f"train.device={device}", *own), folder / "small.yaml"),
+        paired=_written(job, pair, folder / "paired.yaml") if uses else None,
+        folder=folder,
+        device=device,
     )
+
+
+def _written(job: Job, overrides: Sequence[str], path: Path) -> Job:
+    """A job with a recipe that is written: the job's with overrides and data. It may build what that may."""
+    recipe = apply_settings(job.source, overrides, trust=job.trust)
+    write_atomically(path, recipe_to_yaml(recipe))
+    return Job(path, trust=True)
 
 
 def second_run(case: Case, again: Future) -> Row:
@@ -140,7 +159,7 @@ def evaluated_alone(case: Case, again: Future) -> Row:
 
 
 def predicted(case: Case, _: Future) -> Row:
-    predictor = Predictor(case.checkpoint, device=case.device, threshold=0.0, trust=case.job.trust)
+    predictor = Predictor(case.checkpoint, device=case.device, threshold=0.0, trust=True)
     return Row(case.name, "Predictor, files scored", *_scored(case, predictor.stream, "predictor", WRITTEN))
 
 
@@ -148,9 +167,9 @@ def exported(case: Case, _: Future) -> Row:
     check = "ONNX in onnxruntime, files scored"
     try:
         with runs.quiet():
-            file = export_checkpoint(case.checkpoint, case.folder / EXPORTED, threshold=0.0, trust=case.job.trust).path
+            file = export_checkpoint(case.checkpoint, case.folder / EXPORTED, threshold=0.0, trust=True).path
         stream = ExportedModel(file, threshold=0.0, threads=1).stream
-    except ImportError as error:
+    except (ImportError, NotExportableError) as error:
         return Row(case.name, check, None, str(error))
     except ValueError as error:
         return Row(case.name, check, False, str(error))

@@ -71,7 +71,7 @@ def _apart(one: Any, other: Any) -> str:
         return "" if same else f"(by up to {float((one.double() - other.double()).abs().max()):.2g})"
     if isinstance(one, Tensor) or isinstance(other, Tensor):
         return "(another shape, or missing)"
-    return "" if one == other else f"({one}, {other})"
+    return "" if one == other or repr(one) == repr(other) else f"({one}, {other})"  # NaN is not itself
 
 
 def compare_evaluations(expected: Path, found: Path, tolerance: Tolerance) -> Finding:

@@ -75,10 +75,17 @@ def _digest(sample: dict[str, Any]) -> str:
 
 
 def _train_paired(recipe: DictConfig) -> None:
-    """Steps whose random numbers are fixed, from weights that the seed decides; batch norms take no statistics."""
+    """Steps whose random numbers are fixed, from weights that the seed decides.
+
+    Batch norms take no statistics, which would be those of a process, unless they are synchronized.
+    """
     folder = start_run(recipe)
     model = build_model(recipe)
-    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    norms = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
+    ]
     recipe.train.freeze = [*recipe.train.get("freeze", ()), *norms]
     trainer, start = build_trainer(model, recipe, resume=False)
     with FixedDraws():

@@ -7,7 +7,7 @@ and otherwise stay as they are.
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from focalnet_d2.config.nodes import children, containers, raw_value
 
@@ -16,7 +16,7 @@ SIDES = (64, 96)  # smallest and largest side of the generated images, pixels
 
 # Settings of a model by name: at most so much.
 _MODEL: dict[str, float] = {
-    **dict(embed_dim=16, ffn_dim=64, fc_dims=64, num_layers=2, num_stages=2, num_convs=1, depths=1),
+    **dict(embed_dim=16, ffn_dim=64, fc_dims=64, num_layers=2, num_stages=2, num_convs=1, depths=1, focal_levels=1),
     **dict(num_queries=12, num_proposals=12, num_select=12, dn_number=6, num_points=64, num_samples=16),
     **dict(batch_size_per_image=16, pre_nms_topk=64, post_nms_topk=64, candidates_per_level=64),
     # So few steps leave a model unsure: with the thresholds of the recipe it would find nothing to compare.
@@ -25,43 +25,43 @@ _MODEL: dict[str, float] = {
 # Settings of mappers by name: sizes of images, pixels; `scale` is a share of DETR's 800.
 _IMAGES: dict[str, float] = dict(size=64, short_edge_length=64, max_size=107, scale=0.08)
 _LOADERS = ("train", "test")
-_TRAIN = (
-    *(f"train.max_iter={STEPS}", f"train.checkpoint_period={SAVED_AFTER}", "train.eval_period=0", "train.log_period=1"),
-    *("train.report=False", "train.loggers=[]", "train.init_checkpoint=", "train.patience=0"),
-)
+_RUN = {
+    **{"train.max_iter": STEPS, "train.checkpoint_period": SAVED_AFTER, "train.eval_period": 0, "train.log_period": 1},
+    **{"train.report": False, "train.loggers": [], "train.init_checkpoint": "", "train.patience": 0},
+    **{"train.test_time_augmentation.enabled": False, "dataloader.test.batch_size": 1},
+    **{f"dataloader.{loader}.num_workers": 0 for loader in _LOADERS},
+}
+# With these, nothing but rounding may depend on the number of processes: none of what a process draws or measures for
+# its own images alone.
+_WITHOUT_CHANCE = {
+    **{"model.mixing": None, "train.max_iter": STEPS // 2, "train.ema.enabled": False},
+    "dataloader.train.mapper.augmentations": [],
+    "dataloader.train.mapper.transform": "${dataloader.test.mapper.transform}",
+}
 
 
 def small_settings(recipe: DictConfig) -> list[str]:
     """`key=value` overrides that make a recipe small; random numbers, schedule and precision stay the recipe's."""
-    images = 2 * recipe.train.accumulation
-    loaders = [
-        *(f"dataloader.{loader}.num_workers=0" for loader in _LOADERS if "num_workers" in recipe.dataloader[loader]),
-        *("dataloader.test.batch_size=1" for _ in [0] if "batch_size" in recipe.dataloader.test),
-    ]
-    return [
+    smaller = [
         *_smaller(recipe.model, "model.", _MODEL),
         *(one for loader in _LOADERS for one in _smaller_images(recipe, loader)),
-        *loaders,
-        f"dataloader.train.total_batch_size={images}",
-        *_TRAIN,
     ]
+    images = f"dataloader.train.total_batch_size={2 * recipe.train.accumulation}"
+    return [*smaller, images, *_present(recipe, _RUN)]
 
 
 def paired_settings(recipe: DictConfig) -> list[str]:
-    """Further overrides, with which nothing but rounding may depend on the number of processes: none of what a process
-    draws or measures for its own images alone, and half the steps.
-    """
-    train = recipe.dataloader.train.mapper
-    plain = [f"dataloader.train.mapper.{name}=[]" for name in ("augmentations",) if name in train]
-    if "transform" in train:
-        plain.append("dataloader.train.mapper.transform=${dataloader.test.mapper.transform}")
-    return [
-        *(f"{key}=0" for key in _found(recipe.model, "model.", ("drop_path_rate", "dropout"))),
-        *("model.mixing=null" for _ in [0] if "mixing" in recipe.model),
-        *plain,
-        "train.max_iter=2",
-        "train.ema.enabled=False",
-    ]
+    """Further overrides, for a training that has to come out alike in any number of processes; it is half as long."""
+    dropped = _found(recipe.model, "model.", ("drop_path_rate", "dropout"))
+    return [*(f"{key}=0" for key in dropped), *_present(recipe, _WITHOUT_CHANCE)]
+
+
+def _present(recipe: DictConfig, settings: dict[str, Any]) -> Iterator[str]:
+    """Overrides of those settings that a recipe has."""
+    for key, value in settings.items():
+        group, _, name = key.rpartition(".")
+        if name in (OmegaConf.select(recipe, group) or ()):
+            yield f"{key}={value}"
 
 
 def _smaller_images(recipe: DictConfig, loader: str) -> Iterator[str]:
