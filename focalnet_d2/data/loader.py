@@ -23,9 +23,13 @@ from focalnet_d2.utils.child_processes import leave_signals_to_parent
 
 from .albumentations_adapter import Albumentations
 from .class_presence import repeat_factors
+from .copy_paste import CopyPaste
+from .record_choice import first_without_mask
 from .shared_memory_dataset import SharedMemoryDataset
 
 Mapper = Callable[[dict], dict]
+
+_PASTING = 1  # beside seed and position, for the random numbers of copy-paste
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +44,7 @@ def build_train_loader(
     start_iteration: int = 0,
     repeat_threshold: float = 0.0,
     albumentations: str | dict[str, Any] | None = None,
+    copy_paste: float = 0.0,
 ) -> DataLoader:
     """An endless loader of this rank's batches, each a list of mapped dicts.
 
@@ -55,27 +60,33 @@ def build_train_loader(
             often in turn (see `repeat_factors`); an epoch has as many images as before. 0: all come alike.
         albumentations: a pipeline that images go through before the augmentations of the mapper: the file that
             albumentations' `save` wrote, or what its `to_dict` gives (see `Albumentations`).
+        copy_paste: probability that objects of another image are pasted into an image (see `CopyPaste`).
 
     Raises:
-        ValueError: no images, a batch that cannot be shared equally among the ranks, no such threshold, or a pipeline
-            that cannot be used.
+        ValueError: no images, a batch that cannot be shared equally among the ranks, no such threshold or probability,
+            a pipeline that cannot be used, or objects without masks that are to be pasted.
         ImportError, FileNotFoundError: as `Albumentations`.
     """
     if len(dataset) == 0:
         raise ValueError("The training data set has no images.")
     if albumentations:
         mapper = _augmented_first(mapper, Albumentations(albumentations))
+    factors = _factors(dataset, repeat_threshold)
     stream = SampleStream(
         len(dataset),
         total_batch_size=total_batch_size,
         seed=seed,
         start_iteration=start_iteration,
-        factors=_factors(dataset, repeat_threshold),
+        factors=factors,
         rank=comm.get_rank(),
         world_size=comm.get_world_size(),
     )
+    pasting = None
+    if copy_paste != 0:
+        _check_masks(dataset)
+        pasting = CopyPaste(mapper, copy_paste, factors)
     return DataLoader(
-        SeededDataset(_in_shared_memory(dataset), mapper, seed),
+        SeededDataset(_in_shared_memory(dataset), mapper, seed, pasting),
         batch_sampler=stream,
         num_workers=num_workers,
         worker_init_fn=leave_signals_to_parent,
@@ -121,6 +132,14 @@ def _augmented_first(mapper: Mapper, augmentation: Albumentations) -> Mapper:
             f"{type(mapper).__name__} is none: put the pipeline into your own mapper."
         )
     return mapper.augmented_first(augmentation)
+
+
+def _check_masks(dataset: Sequence[dict] | SharedMemoryDataset) -> None:
+    if (record := first_without_mask(dataset)) is not None:
+        raise ValueError(
+            f"dataloader.train.copy_paste pastes objects with their masks, and {record['file_name']} has objects with "
+            "a box alone: leave it off, or train on data with masks."
+        )
 
 
 def _factors(dataset: Sequence[dict] | SharedMemoryDataset, threshold: float) -> np.ndarray | None:
@@ -227,14 +246,25 @@ class MappedDataset(Dataset):
 
 
 class SeededDataset(MappedDataset):
-    """dataset[index] through the mapper, every generator seeded by (seed, position)."""
+    """dataset[index] through the mapper, every generator seeded by (seed, position).
 
-    def __init__(self, dataset: Dataset, mapper: Mapper, seed: int):
+    Args:
+        pasting: pastes objects of other images; an image is what it is without, below what is pasted.
+    """
+
+    def __init__(self, dataset: Dataset, mapper: Mapper, seed: int, pasting: CopyPaste | None = None):
         super().__init__(dataset, mapper)
-        self.seed = seed
+        self.seed, self.pasting = seed, pasting
 
     def __getitem__(self, position_and_index: tuple[int, int]) -> dict:
         position, index = position_and_index
+        if self.pasting is not None:
+            with seeded(self.seed, position, _PASTING):
+                source = self.pasting.draw_source(len(self))
+                objects = None if source is None else self.pasting.draw_objects(self.dataset[source])
+            if objects is not None and objects[2]:
+                with seeded(self.seed, position):
+                    return self.pasting.paste(self.dataset[index], objects)
         with seeded(self.seed, position):
             return super().__getitem__(index)
 
