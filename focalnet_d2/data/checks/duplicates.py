@@ -20,8 +20,7 @@ from PIL import Image
 
 from focalnet_d2.utils.temporary_table import TemporaryTable
 
-from ..image_reading import read_image_file
-from ..pixels import decode_image, to_rgb, turned_upright
+from ..image_reading import read_picture
 
 DIFFERENT_BITS = 6  # of 64, up to which two images are compared
 MOST_COMPARED = 2000  # pairs of images that are read again
@@ -185,7 +184,7 @@ def compare_files(files: Sequence[tuple[str, str]], *, threads: int) -> list[Lik
 
 def _compare(files: tuple[str, str]) -> Likeness:
     try:
-        one, other = (to_rgb(turned_upright(decode_image(read_image_file(file), file)), file) for file in files)
+        one, other = (Image.fromarray(read_picture(file)) for file in files)
     except (OSError, ValueError):  # gone since it was looked at
         return Likeness.DIFFERENT
     if one.size == other.size and one.tobytes() == other.tobytes():

@@ -115,3 +115,11 @@ def test_what_is_no_image_at_all_stays_an_error(tmp_path):
         read_picture(str(tmp_path / "a.png"))
     Image.new("RGB", (4, 4), "red").save(tmp_path / "b.png")
     assert read_picture(str(tmp_path / "b.png")).tolist() == [[[255, 0, 0]] * 4] * 4
+
+
+def test_an_image_that_is_there_twice_is_found(tmp_path, capsys):
+    root = write_boxes(tmp_path / "data", parts=("train",), count=3)
+    values = with_channels(root)
+    write_tiff(root / "train" / "train_2.tif", values[0], compression="deflate")
+    faults = check(root, capsys, "--channels", "5")["faults"]
+    assert [fault["kind"] for fault in faults if fault["severity"] != "note"] == ["exact-duplicate"]
