@@ -194,9 +194,13 @@ def restart_peak_memory() -> None:
 
 
 def in_new_process(function: Callable[..., dict], *arguments: object) -> dict:
-    """`function(*arguments)` in a new process with as many threads; the function stands in a module."""
-    threads = (torch.get_num_threads(),)
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=torch.set_num_threads, initargs=threads) as pool:
+    """`function(*arguments)` in a new process with as many threads; the function stands in a module.
+
+    What takes seconds to import is imported once, in a process of which all new ones are copies.
+    """
+    threads, context = (torch.get_num_threads(),), get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.cases"])  # counts before the first call
+    with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=threads) as pool:
         return pool.submit(function, *arguments).result()
 
 
