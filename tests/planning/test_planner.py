@@ -61,6 +61,25 @@ def test_then_recomputing_and_then_bf16(recipe):
     assert not way.fits
 
 
+def test_a_model_that_takes_no_single_image_is_planned_from_two_on(recipe, counted, monkeypatch):
+    step = planner.step_memory
+
+    def in_pairs(recipe, batch):
+        if len(batch) % 2:
+            raise ValueError("They cannot be mixed in pairs.")
+        return step(recipe, batch)
+
+    monkeypatch.setattr(planner, "step_memory", in_pairs)
+    *_, way = ways_to_fit(recipe, FIXED + 5 * IMAGE)
+    assert (way.images, way.accumulation, way.overrides) == (4, 2, ())
+    *others, way = ways_to_fit(recipe, FIXED + IMAGE, lower_precision=False)
+    assert (way.images, way.accumulation, way.fits) == (2, 4, True)
+    assert [one.fits for one in others] == [False]
+    recipe.dataloader.train.total_batch_size = 1
+    with pytest.raises(ValueError, match="in pairs"):
+        list(ways_to_fit(recipe, FIXED + IMAGE))
+
+
 def test_the_settings_can_be_typed(recipe):
     *_, way = ways_to_fit(recipe, FIXED + IMAGE // 4)
     for override in way.overrides:
