@@ -24,7 +24,7 @@ def pictures(run: RunFiles) -> str:
 
 
 def _sheet(path: Path) -> str:
-    """The picture, which a narrow page scrolls."""
+    """The picture at its size, or as wide as the page, which scrolls it where it is narrow."""
     content = base64.b64encode(path.read_bytes()).decode()
-    shown = f"<img alt='' style='display:block;width:100%;min-width:900px' src='data:image/jpeg;base64,{content}'>"
+    shown = f"<img alt='' style='display:block;max-width:max(100%,900px)' src='data:image/jpeg;base64,{content}'>"
     return f"<div class=scroll style='max-height:none'>{shown}</div>"
