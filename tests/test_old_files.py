@@ -27,7 +27,7 @@ from tests.tiny_run import write_dataset
 
 WRITTEN = Path(__file__).parent / "fixtures" / "written_by_0_1_0"
 CHECKPOINT = "model_0000002.pth"
-LATER_ARGUMENTS = ("in_dim", "temperature_width")
+LATER_ARGUMENTS = ("in_dim", "temperature_width", "small_number_is_groups")
 REPLACED = "microbatch_weights"  # an old recipe keeps its rule; those of today have one that is exact for all models
 
 

@@ -74,6 +74,18 @@ def test_evaluation_of_the_checkpoint_gives_the_same_numbers(finished, tmp_path)
     assert one.read_text() == other.read_text()
 
 
+def test_an_evaluation_with_suppression_comes_second(finished, tmp_path):
+    weights = f"train.init_checkpoint={finished / 'model_final.pth'}"
+    results = run(tmp_path / "both", "--eval-only", weights, "train.also_with_nms=0.001")
+    alone = run(tmp_path / "alone", "--eval-only", weights, "model.nms_threshold=0.001")
+    assert str(results["bbox_wnms"]) == str(alone["bbox"])  # a metric without objects is NaN
+    assert (tmp_path / "both" / "results.json").read_text() == (finished / "results.json").read_text()
+    files = [tmp_path / place / "coco_instances_results.json" for place in ("both/with_nms", "alone", "both")]
+    second, only, first = (json.loads(path.read_text()) for path in files)
+    assert second == only
+    assert len(second) < len(first)
+
+
 def test_the_written_recipe_runs_again(finished, tmp_path):
     results = run(
         tmp_path,

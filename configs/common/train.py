@@ -42,6 +42,7 @@ train = dict(
     patience=0,  # evaluations in a row without a better one that end the run; 0 = none do
     validation_loss=False,  # True: evaluations also give the losses on the test data
     validation_loss_images=0,  # at most, from all over the test data; 0 = all
+    also_with_nms=0,  # --eval-only: a second evaluation with suppression at this IoU, where the model has it; 0 = none
     test_time_augmentation=dict(enabled=False, wrapper=None),  # wrapper: what evaluation puts around the model
     log_period=20,
     loggers=["tensorboard"],  # beside metrics.json: csv, tensorboard, wandb, mlflow

@@ -151,6 +151,7 @@ ADDED = {
         "other_class_names": "refuse",
         "freeze": [],
         "class_weights": "",
+        "also_with_nms": 0,
     },
     ("train", "accumulation"): {"batch": None},
     ("train", "log_period"): {

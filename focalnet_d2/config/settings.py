@@ -103,6 +103,7 @@ OPTIONAL = (
     *("train.epochs", "train.eval_epochs", "train.checkpoint_epochs", "train.warmup_epochs", "train.warmup"),
     *("train.patience", "train.validation_loss", "train.validation_loss_images"),
     *("train.freeze", "train.class_weights", "train.report", "train.batch", "train.sample_predictions"),
+    "train.also_with_nms",
 )
 # Settings that no constructor checks before something is built. Others are checked by the annotations of what they are
 # arguments of.
@@ -142,6 +143,7 @@ SETTINGS: dict[str, Setting] = {
     "train.patience": _whole(0),
     "train.validation_loss": _FLAG,
     "train.validation_loss_images": _whole(0),
+    "train.also_with_nms": _finite(0, 1),
     "train.test_time_augmentation": _GROUP,
     "train.test_time_augmentation.enabled": _FLAG,
     "train.test_time_augmentation.wrapper": _GROUP.also(NoneType),

@@ -32,7 +32,15 @@ from .own_data import apply_settings, read_settings, source_of, write_split
 from .patience import why_ended
 from .pictures import Pictures
 from .preflight import check_tasks, read_data
-from .run import build_model, build_trainer, evaluate, load_initial_weights, start_run, write_recipe
+from .run import (
+    build_model,
+    build_trainer,
+    evaluate,
+    evaluate_suppressed,
+    load_initial_weights,
+    start_run,
+    write_recipe,
+)
 from .run_folder import (
     RunIdentity,
     evaluation_folder,
@@ -373,7 +381,7 @@ def do_test(recipe: DictConfig) -> dict[str, Any]:
     """Evaluate `train.init_checkpoint`.
 
     Raises:
-        RecipeError: the recipe names no weights.
+        RecipeError: the recipe names no weights, or `train.also_with_nms` is set and the model suppresses nothing.
     """
     if not recipe.train.init_checkpoint:
         raise RecipeError("An evaluation needs weights: add train.init_checkpoint=FILE.")
@@ -383,5 +391,9 @@ def do_test(recipe: DictConfig) -> dict[str, Any]:
         write_recipe(recipe)
     model = build_model(recipe)
     check_tasks(model, data.evaluator)
+    suppressed = recipe.train.get("also_with_nms", 0)
+    if suppressed and not hasattr(model, "nms_threshold"):
+        raise RecipeError(f"A {type(model).__name__} has no nms_threshold to set: leave out train.also_with_nms.")
     load_initial_weights(model, recipe, to_train=False)
-    return evaluate(model, recipe, data)
+    results = evaluate(model, recipe, data)
+    return results | evaluate_suppressed(model, recipe) if suppressed else results

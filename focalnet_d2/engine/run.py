@@ -43,6 +43,7 @@ from .trainer import Trainer
 from .validation_loss import ValidationLoss
 from .watched_metric import VALIDATION
 
+WITH_NMS = "with_nms"  # folder of the second evaluation
 LOGGERS = ("focalnet_d2", "dino", "mask2former", "detectron2", "fvcore")
 
 logger = logging.getLogger(__name__)
@@ -141,6 +142,22 @@ def evaluate(
         return run_evaluation(model, images, evaluator, folder, recipe.train.amp)
     finally:
         data.evaluator.reset()  # which forgets the predictions; the training goes on without them in memory
+
+
+def evaluate_suppressed(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
+    """The same with suppression of boxes of a class at the IoU `train.also_with_nms`, into a folder in the run's.
+
+    Returns:
+        As `evaluate`, with `_wnms` behind the names of tasks (Stable-DINO's name).
+    """
+    recipe = recipe.copy()
+    recipe.train.output_dir = str(Path(recipe.train.output_dir) / WITH_NMS)
+    model.nms_threshold, usual = recipe.train.also_with_nms, model.nms_threshold
+    try:
+        results = evaluate(model, recipe, read_data(recipe, to_train=False))
+    finally:
+        model.nms_threshold = usual
+    return {f"{task}_wnms": numbers for task, numbers in results.items()}
 
 
 def build_trainer(

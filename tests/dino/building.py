@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dino.criterion import DINOCriterion
 from dino.decoder import DINODecoder
 from dino.denoising import ContrastiveDenoising
+from dino.memory_fusion import MemoryFusion
 from dino.model import DINO
 from dino.neck import MultiScaleNeck
 from dino.query_selection import QuerySelection
@@ -14,6 +15,7 @@ from focalnet_d2.backbone.focalnet import FocalNet
 from focalnet_d2.layers.deformable_encoder import DeformableEncoder
 from focalnet_d2.layers.position_encoding import SinePositionEncoding
 from focalnet_d2.set_prediction.matcher import HungarianMatcher
+from focalnet_d2.set_prediction.position import PositionModulation, PositionSupervision
 
 TINY_BACKBONE = dict(embed_dim=8, depths=(1, 1, 1, 1), focal_levels=(2, 2, 2, 2), focal_windows=(3, 3, 3, 3))
 
@@ -66,6 +68,19 @@ def tiny_dino(seed: int = 0, *, scales: int = 4, backbone: dict | None = None, *
         if "class_embed" in name and name.endswith("weight"):
             nn.init.normal_(parameter, std=0.2)
     return model
+
+
+def tiny_stable_dino(seed: int = 0, mode: str = "pairwise") -> DINO:
+    """The same with all that Stable-DINO adds."""
+    torch.manual_seed(seed)
+    criterion = DINOCriterion(
+        HungarianMatcher(position_modulation=PositionModulation(mode=mode)),
+        class_weight=6.0,
+        denoising_class_weight=1.0,
+        position_supervision=PositionSupervision(),
+    )
+    fusion, denoising = MemoryFusion(64, num_layers=2), dict(rejected_step=0.0, small_number_is_groups=False)
+    return tiny_dino(seed, fusion=fusion, criterion=criterion, denoising=denoising)
 
 
 def make_input(height: int, width: int, objects: int = 2, num_classes: int = 5, seed: int = 0) -> dict:

@@ -15,7 +15,7 @@ from focalnet_d2.engine.accumulation import Accumulation, EqualWeights, ModelTot
 from focalnet_d2.modeling.base import ImageModel
 from focalnet_d2.modeling.classifier.model import ImageClassifier
 from focalnet_d2.utils.step_totals import StepTotals, largest, share, total
-from tests.dino.building import tiny_dino
+from tests.dino.building import tiny_dino, tiny_stable_dino
 from tests.mask2former.building import build_mask2former
 from tests.modeling.rcnn.building import tiny_rcnn
 from tests.modeling.small_detectors import TINY_BACKBONE, tiny_atss, tiny_sparse_rcnn
@@ -40,6 +40,7 @@ MODELS = {
     "dino": tiny_dino,
     "dino with many groups": lambda: tiny_dino(denoising={"dn_number": 60}),
     "dino without denoising": lambda: tiny_dino(denoising={"dn_number": 0}),
+    "stable_dino": tiny_stable_dino,
     "sparse_rcnn": tiny_sparse_rcnn,
     "mask2former": lambda: build_mask2former(criterion={"draw_points": same_points}),
     "mask2former with fewer queries than objects": lambda: build_mask2former(
