@@ -170,7 +170,7 @@ def test_shipped_recipes_pass(name):
     assert "data" not in changed
     assert {key for key in SETTINGS if not is_of_data(key) and OmegaConf.select(changed, key) is None} <= {
         *("train.test_time_augmentation.wrapper", "train.init_checkpoint", "dataloader.test.batch_size"),
-        *("dataloader.train.num_workers", "dataloader.test.num_workers", "train.warmup"),
+        *("dataloader.train.num_workers", "dataloader.test.num_workers", "train.warmup", "train.batch"),
     }
 
 
