@@ -18,7 +18,7 @@ def test_untrained_heads_do_not_refuse_a_file(tmp_path):
     assert (tmp_path / "half.onnx").stat().st_size < 0.6 * checkpoint.stat().st_size
 
 
-@pytest.mark.parametrize("kind", ["classifier", "sparse_rcnn"])
+@pytest.mark.parametrize("kind", ["atss", "classifier", "sparse_rcnn"])
 def test_results_are_nearly_those_of_the_model(kind, tmp_path):
     checkpoint = write(tmp_path / "model.pth", small_recipe(kind))
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
@@ -26,5 +26,5 @@ def test_results_are_nearly_those_of_the_model(kind, tmp_path):
     expected = Predictor(checkpoint, device="cpu", threshold=0)(image)
     for runtime in RUNTIMES:
         found = ExportedModel(tmp_path / "half.onnx", threshold=0, runtime=runtime, threads=1)(image)
-        name = "scores" if kind == "sparse_rcnn" else "class_scores"
+        name = "class_scores" if kind == "classifier" else "scores"
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-2)
