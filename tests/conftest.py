@@ -17,6 +17,7 @@ SLOW = (
     "benchmarks",
     "commands/test_processes.py",
     "data/checks/test_mended_copies.py",
+    "data/test_albumentations.py",
     "docs/test_examples.py",
     "docs/test_slurm.py",
     "engine/test_distributed.py",
