@@ -50,6 +50,7 @@ SLOW = (
     "test_train_net.py",
     "test_train_upernet.py",
     "tools/test_demo.py",
+    "verification/test_verify.py",
 )
 
 

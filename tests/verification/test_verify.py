@@ -1,0 +1,131 @@
+"""Every mini recipe is what it promises, and breaks that are planted into the product show in their line."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dino.model import DINO
+from focalnet_d2.engine import run
+from focalnet_d2.engine.jobs import Job
+from focalnet_d2.verification import checks, comparing, runs
+from focalnet_d2.verification.checks import Case, Row
+from focalnet_d2.verification.processes import GRADIENTS
+from tests.recipes import RECIPES
+from tests.registered_sets import registered  # noqa: F401  autouse
+from tests.verification.own_model import write_own_recipe
+
+MINI = [name for name in RECIPES if "_mini_" in name]
+DINO_RECIPE = "dino_focalnet_mini_demo"
+LINES = 7
+OWN = "own.yaml"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("verified")
+
+
+def exported_once(case: Case, again: Any) -> Row:
+    """The small forms of the recipes for one kind of network are one network, which is exported once."""
+    if case.name.startswith(("dino", "mask2former")) and "quickstart" not in case.name:
+        return Row(case.name, "ONNX", True, "as that of the quick start")
+    return checks.exported(case, again)
+
+
+@pytest.fixture(scope="module")
+def rows(root, tmp_path_factory) -> dict[str, list[Row]]:
+    """The lines of each mini recipe and of one of somebody else's; all share the data and three processes."""
+    own = Job(write_own_recipe(tmp_path_factory.mktemp("own") / OWN), trust=True)
+    found = defaultdict(list)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "CHECKS", (*checks.CHECKS[:-1], exported_once))
+        for row in checks.verify([*map(Job, MINI), own], root):
+            found[Path(row.recipe).name].append(row)
+    return found
+
+
+@pytest.fixture
+def case(rows, root, tmp_path) -> Case:
+    """The runs of the small DINO, in a folder of their own that further ones may be put into."""
+    folder = root / str(MINI.index(DINO_RECIPE))
+    (tmp_path / "first").symlink_to(folder / "first")
+    (tmp_path / "one").symlink_to(folder / "one")
+    return checks.make_case(Job(DINO_RECIPE), root / "data", tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("name", MINI)
+def test_every_mini_recipe_holds(rows, name):
+    assert len(rows[name]) == LINES
+    assert [row for row in rows[name] if not row.held] == []
+
+
+def test_a_model_of_ones_own_that_cannot_be_exported(rows):
+    held = {row.check: row.held for row in rows[OWN]}
+    assert [check for check, holds in held.items() if not holds] == ["ONNX in onnxruntime, files scored"]
+    (row,) = [row for row in rows[OWN] if row.held is None]
+    assert row.finding.startswith("MeanColorClassifier cannot be exported: it needs export_decoder")
+
+
+def test_there_is_something_to_compare(rows):
+    """Predictions of models that have learned nothing are many, so equal ones say something."""
+    evaluated = {name: lines[2].finding for name, lines in rows.items()}
+    assert all("metrics equal" in finding for finding in evaluated.values())
+    assert [name for name, finding in evaluated.items() if "no objects" in finding] == []
+    assert "48 objects alike" in evaluated[DINO_RECIPE]
+
+
+def test_random_numbers_that_a_resumed_run_does_not_restore(case, monkeypatch):
+    monkeypatch.setattr(run, "set_rng_state", lambda state: None)
+    row = checks.resumed(case, None)
+    assert not row.held
+    assert "tensors and values differ: " in row.finding
+    assert "model.backbone" in row.finding
+
+
+def test_another_number_of_objects_in_the_export(case, monkeypatch):
+    settings = DINO.export_settings
+    monkeypatch.setattr(DINO, "export_settings", lambda self: {**settings(self), "num_select": 11})
+    row = checks.exported(case, None)
+    assert not row.held
+    assert "4 of 48 objects without a partner" in row.finding
+
+
+def test_a_predictor_that_resizes_otherwise(case, monkeypatch):
+    prepare = checks.Predictor._prepare
+
+    def enlarged(self, image):
+        prepared = prepare(self, image)
+        return prepared._replace(tensor=prepared.tensor.repeat_interleave(2, dim=-1))
+
+    monkeypatch.setattr(checks.Predictor, "_prepare", enlarged)
+    row = checks.predicted(case, None)
+    assert not row.held
+    assert "48 of 48 objects without a partner" in row.finding
+
+
+def test_an_evaluation_of_other_weights(case, monkeypatch):
+    loaded = run.load_checkpoint
+
+    def shifted(model, *arguments, **options):
+        report = loaded(model, *arguments, **options)
+        with torch.no_grad():
+            next(model.parameters()).add_(0.01)
+        return report
+
+    monkeypatch.setattr(run, "load_checkpoint", shifted)
+    runs.evaluate(case.job, case.checkpoint, case.folder / "alone")
+    found = comparing.compare_evaluations(case.folder / "first", case.folder / "alone", comparing.Tolerance())
+    assert not found.held
+
+
+def test_gradients_that_are_not_reduced(case, rows, root):
+    """As if the second process had gone its own way."""
+    two = torch.load(root / str(MINI.index(DINO_RECIPE)) / "two" / GRADIENTS)
+    name = max(two, key=lambda one: float(two[one].abs().max()))
+    torch.save({**two, name: two[name] * 1.01}, case.folder / GRADIENTS)
+    found = comparing.compare_gradients(case.folder / "one" / GRADIENTS, case.folder / GRADIENTS, checks.ROUNDING)
+    assert not found.held
+    assert f"shares of their size: {name} by 0.01" in found.text
