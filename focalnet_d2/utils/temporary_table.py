@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_CACHE = 512  # kilobytes of a table that stay in memory
+_CACHE = 128  # kilobytes of a table that stay in memory
 
 Row = Sequence[Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from focalnet_d2.utils.temporary_table import TemporaryTable
 
-_AT_ONCE = 100_000  # texts that are sorted in memory
+_AT_ONCE = 10_000  # texts that are sorted in memory
 
 
 class StoredTexts(Sequence[str]):
