@@ -77,12 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _channels(text: str) -> int | tuple[int, ...]:
     """5, or (3, 2, 1) of `[3,2,1]`."""
-    numbers = tuple(int(one) for one in text.strip("[]").split(","))
+    numbers = [int(one) for one in text.strip("[]").split(",")]
     if min(numbers) < 0 or len(set(numbers)) < len(numbers) or text == "0":
         raise argparse.ArgumentTypeError(
             f"{text} must be a number of channels, or a list of numbers from 0 such as [3,2,1]"
         )
-    return numbers if text.startswith("[") or len(numbers) > 1 else numbers[0]
+    return tuple(numbers) if text.startswith("[") or len(numbers) > 1 else numbers[0]
 
 
 def _cores() -> int:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -11,14 +12,14 @@ from focalnet_d2.config.lazy import RecipeError, apply_overrides
 from .distributed import on_main_process
 from .run_folder import read_identity
 
-Planner = Callable[[DictConfig, Sequence[dict]], Sequence[str]]
+Planner = Callable[[DictConfig, Any], Sequence[str]]  # recipe, dataset dicts by position
 KEY = "train.batch"
 
 logger = logging.getLogger(__name__)
 
 
 def fit_batch(
-    recipe: DictConfig, planner: Planner | None, records: Sequence[dict], *, resume: bool, trust: bool = False
+    recipe: DictConfig, planner: Planner | None, records: Any, *, resume: bool, trust: bool = False
 ) -> tuple[str, ...]:
     """Set in place what `train.batch` stands for, and the setting itself to null: the recipe of a run is complete.
 

@@ -1,6 +1,7 @@
 """From queries to detections."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from detectron2.layers import batched_nms
 from detectron2.structures import Boxes, Instances
@@ -44,7 +45,8 @@ def select_detections(
             query_indices=queries[index],
         )
         if nms_threshold is not None:
-            result = result[batched_nms(result.pred_boxes.tensor, result.scores, result.pred_classes, nms_threshold)]
+            kept = batched_nms(result.pred_boxes.tensor, result.scores, result.pred_classes, nms_threshold)
+            result = result[cast(Any, kept)]
         if clip_boxes:
             result.pred_boxes.clip((height, width))
             result = result[result.pred_boxes.nonempty()]
