@@ -106,9 +106,10 @@ def imports_of(source: str) -> set[str]:
 
 
 def declared_modules() -> set[str]:
-    """Modules of the packages that setup.cfg requires."""
-    lines = settings()["options"]["install_requires"].strip().splitlines()
-    required = {Requirement(line).name for line in lines if not line.startswith("#")}
+    """Modules of the packages that setup.cfg requires, or has in an extra for users."""
+    extras = {name: text for name, text in settings()["options.extras_require"].items() if name not in ("test", "lint")}
+    lines = "\n".join([settings()["options"]["install_requires"], *extras.values()]).strip().splitlines()
+    required = {Requirement(line).name for line in lines if line and not line.startswith("#")}
     found = packages_distributions().items()
     return {module for module, distributions in found if required & {name.lower() for name in distributions}}
 
