@@ -174,11 +174,12 @@ def _fusion(state: State) -> tuple[str, str] | None:
 
 def _start_fusion(model: Any, tensors: dict[str, Tensor]) -> dict[str, str]:
     """Lets a file without a memory fusion into a model that starts one from the memory."""
-    fusion, last = model.encoder.fusion, f"encoder.layers.{len(model.encoder.layers) - 1}.norm2."
-    is_there = f"{_FUSION}linear.weight" in tensors
-    if fusion is None or not fusion.start_from_memory or is_there or f"{last}weight" not in tensors:
+    fusion, layers = model.encoder.fusion, model.encoder.layers
+    if fusion is None or not fusion.start_from_memory or not layers or f"{_FUSION}linear.weight" in tensors:
         return {}
-    passing = fusion.passing_memory(tensors[f"{last}weight"], tensors[f"{last}bias"])
+    norm = [tensors.get(f"encoder.layers.{len(layers) - 1}.norm2.{name}") for name in ("weight", "bias")]
+    fits = all(one is not None and one.shape == own.shape for one, own in zip(norm, layers[-1].norm2.parameters()))
+    passing = fusion.passing_memory(*norm) if fits else fusion.state_dict()  # the norm itself is then refused
     tensors |= {_FUSION + name: value for name, value in passing.items()}
     return {_FUSION + name: "starts so that the memory stays what it is without a fusion" for name in passing}
 

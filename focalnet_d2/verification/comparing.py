@@ -172,7 +172,14 @@ def _losses(folder: Path) -> Iterator[tuple[str, float]]:
 
 
 def _share(one: float, other: float) -> float:
-    return abs(one - other) / max(abs(one), abs(other), 1e-3)
+    return _of_size(abs(one - other), max(abs(one), abs(other), 1e-3))
+
+
+def _of_size(apart: float, size: float) -> float:
+    """A distance as a share; infinite where one of the numbers is NaN or infinite, or where there is no size."""
+    if not apart:
+        return 0.0
+    return apart / size if math.isfinite(apart) and 0 < size < math.inf else math.inf
 
 
 def compare_gradients(expected: Path, found: Path, tolerance: float) -> Finding:
@@ -180,10 +187,10 @@ def compare_gradients(expected: Path, found: Path, tolerance: float) -> Finding:
     one, other = (torch.load(path, weights_only=True) for path in (expected, found))
     if one.keys() != other.keys():
         return Finding(False, f"only one has gradients of {some_of(sorted(one.keys() ^ other.keys()), _SHOWN)}")
-    floor = 1e-3 * max(float(value.abs().max()) for value in one.values())
+    sizes = {name: float(value.abs().max()) for name, value in one.items()}
+    floor = 1e-3 * max(filter(math.isfinite, sizes.values()), default=0.0)
     apart = {
-        name: float((value - other[name]).abs().max()) / max(float(value.abs().max()), floor)
-        for name, value in one.items()
+        name: _of_size(float((value - other[name]).abs().max()), max(sizes[name], floor)) for name, value in one.items()
     }
     worst = sorted(apart, key=lambda name: -apart[name])
     shown = some_of((f"{name} by {apart[name]:.1g}" for name in worst if apart[name] > tolerance), _SHOWN)

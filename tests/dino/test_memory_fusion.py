@@ -61,6 +61,29 @@ def test_files_of_the_other_kind_are_refused():
         load_checkpoint(fused_dino(), saved(fused_dino(kind="linear")))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("weight", None, r"missing in the file: 1 \(encoder.layers.1.norm2.weight\)"),
+        ("bias", None, r"missing in the file: 1 \(encoder.layers.1.norm2.bias\)"),
+        ("weight", torch.ones(32), r"shapes that differ: 1 \(encoder.layers.1.norm2.weight \(32,\) for \(64,\)\)"),
+    ],
+)
+def test_a_norm_from_which_no_fusion_can_start_is_refused_itself(name, value, message):
+    content = saved(plain_dino())
+    del content["model"][f"encoder.layers.1.norm2.{name}"]
+    if value is not None:
+        content["model"][f"encoder.layers.1.norm2.{name}"] = value
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(fused_dino(start_from_memory=True), content)
+
+
+def test_a_file_of_another_width_is_refused_for_that():
+    content = saved(tiny_dino(0, shared_heads=False, dim=32))
+    with pytest.raises(ValueError, match=r"holds width 32; the model has width 64 \(to fit the file: [^ ]+dim=32\)"):
+        load_checkpoint(fused_dino(start_from_memory=True), content)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_official_layout_and_back(kind):
     model, other = fused_dino(0, kind), fused_dino(1, kind)

@@ -122,6 +122,25 @@ def test_steps(tmp_path):
     assert not comparing.compare_steps(one, short, 1e-3).held
 
 
+def test_gradients_that_are_all_zero(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "one.pth")
+    torch.save({"a": torch.ones(2)}, tmp_path / "other.pth")
+    assert comparing.compare_gradients(tmp_path / "one.pth", tmp_path / "one.pth", 1e-3).held
+    assert not comparing.compare_gradients(tmp_path / "one.pth", tmp_path / "other.pth", 1e-3).held
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_losses_and_gradients_that_are_no_numbers_hold_nothing(tmp_path, value, is_first):
+    one, other = steps(tmp_path / "one", 2.0, 1.0), steps(tmp_path / "other", 2.0, value)
+    assert not comparing.compare_steps(*((other, one) if is_first else (one, other)), 1e-3).held
+    files = [tmp_path / "one.pth", tmp_path / "other.pth"]
+    torch.save({"a": torch.ones(2), "b": torch.ones(2)}, files[0])
+    torch.save({"a": torch.ones(2), "b": torch.tensor([1.0, value])}, files[1])
+    found = comparing.compare_gradients(*(files[::-1] if is_first else files), 1e-3)
+    assert found == (False, "gradients differ, as shares of their size: b by inf")
+
+
 def test_samples(tmp_path):
     for name, content in {"one": [["a", "b"], ["c", "d"]], "other": [["a", "b"], ["d", "c"]]}.items():
         (tmp_path / name).write_text(json.dumps(content))
