@@ -83,6 +83,7 @@ def test_an_evaluation_with_suppression_comes_second(finished, tmp_path):
     files = [tmp_path / place / "coco_instances_results.json" for place in ("both/with_nms", "alone", "both")]
     second, only, first = (json.loads(path.read_text()) for path in files)
     assert second == only
+    assert "Once more, with suppression at IoU 0.001, into" in (tmp_path / "both" / "log.txt").read_text()
     assert len(second) < len(first)
 
 

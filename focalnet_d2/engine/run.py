@@ -153,6 +153,7 @@ def evaluate_suppressed(model: nn.Module, recipe: DictConfig) -> dict[str, Any]:
     recipe = recipe.copy()
     recipe.train.output_dir = str(Path(recipe.train.output_dir) / WITH_NMS)
     model.nms_threshold, usual = recipe.train.also_with_nms, model.nms_threshold
+    logger.info("Once more, with suppression at IoU %g, into %s:", model.nms_threshold, recipe.train.output_dir)
     try:
         results = evaluate(model, recipe, read_data(recipe, to_train=False))
     finally:
