@@ -54,6 +54,7 @@ def _memory(recipe: DictConfig) -> int:
 def _chosen(recipe: DictConfig, records: Sequence[dict], memory: int) -> Way:
     budget, planned = int(memory * (1 - RESERVE)), recipe.copy()
     device = resolve_device(recipe.train.device, local_rank())
+    logger.info("train.batch=%s: counting what a training step takes, before the first one", recipe.train.batch)
     # A plan computes on the CPU, where half precision is bf16.
     planned.train.amp = "off" if resolve_amp(recipe.train.amp, device, training=True) is None else "bf16"
     *_, way = ways_to_fit(planned, budget, processes=comm.get_world_size(), records=records, lower_precision=False)
