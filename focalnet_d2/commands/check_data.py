@@ -112,7 +112,9 @@ def _check(options: argparse.Namespace) -> int:
         print("\n".join([*_report(findings), f"The page: {page}"]))
     if options.fix is not None:
         alike = {reading.dataset.layout: reading.alike for reading in findings.readings}
-        changes = write_mended_copy(found, options.fix, alike, only_boxes=limits.masks is False).changes
+        changes = write_mended_copy(
+            found, options.fix, alike, only_boxes=limits.masks is False, has_channels=limits.channels is not None
+        ).changes
         sys.stderr.write(f"The mended copy: {options.fix} ({plural(len(changes), 'change')}, see changes.md there)\n")
     return 0 if findings.is_clean else FAULTY
 

@@ -94,11 +94,24 @@ def read_image_file(file_name: str) -> bytes:
         ValueError: it cannot be read.
     """
     try:
-        with PathManager.open(str(file_name), "rb") as file:
-            return cast(bytes, file.read())
+        with open_binary(file_name) as file:
+            return file.read()
     except FileNotFoundError:
         raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
     except OSError as error:
+        raise unreadable(file_name, error) from error
+
+
+def open_binary(file_name: str) -> BinaryIO:
+    """A file, or what Detectron2's path manager opens by that name.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: no file can have this name.
+    """
+    try:
+        return cast(BinaryIO, PathManager.open(str(file_name), "rb"))
+    except ValueError as error:
         raise unreadable(file_name, error) from error
 
 
@@ -110,8 +123,8 @@ def read_orientation_and_size(file_name: str) -> tuple[int, tuple[int, int]]:
         ValueError: it is no image.
     """
     try:
-        with PathManager.open(str(file_name), "rb") as file:
-            orientation, (height, width) = _head(cast(BinaryIO, file), file_name)
+        with open_binary(file_name) as file:
+            orientation, (height, width) = _head(file, file_name)
     except FileNotFoundError:
         raise FileNotFoundError(f"The image file {file_name} does not exist.") from None
     except OSError as error:

@@ -69,7 +69,7 @@ def _read_bytes(file_name: str | Path) -> bytes:
             return cast(bytes, file.read())
     except FileNotFoundError:
         raise _absent(file_name) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no file can have this name
         raise _unreadable(file_name, error) from error
 
 

@@ -1,5 +1,6 @@
 """`focalnet-d2`: every subcommand is there, and ends with one line when its user is wrong."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -7,7 +8,11 @@ import pytest
 from focalnet_d2.commands import train
 from focalnet_d2.commands.main import COMMANDS, main
 from focalnet_d2.engine import jobs
+from focalnet_d2.planning.batch_choice import settings_that_fit
 from focalnet_d2.run_reports.run_page import report_finished_run
+from focalnet_d2.run_reports.training_pictures import TrainingPictures
+
+TOOLS = dict(report=report_finished_run, planner=settings_that_fit)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -72,9 +77,9 @@ def test_debug_shows_the_traceback_of_a_mistake(tmp_path, monkeypatch):
     [
         (
             ["train", "a", "x=1", "--resume", "y=2"],
-            jobs.Job("a", ("x=1", "y=2"), resume=True, report=report_finished_run),
+            jobs.Job("a", ("x=1", "y=2"), resume=True, **TOOLS),
         ),
-        (["evaluate", "x/a.py", "x=1"], jobs.Job("x/a.py", ("x=1",), evaluate_only=True, report=report_finished_run)),
+        (["evaluate", "x/a.py", "x=1"], jobs.Job("x/a.py", ("x=1",), evaluate_only=True, **TOOLS)),
     ],
 )
 def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
@@ -82,5 +87,7 @@ def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
     monkeypatch.setattr(jobs, "launch_job", lambda job, **options: launched.append((job, options)))
     assert main([*arguments, "--num-gpus", "4", "--num-machines", "2", "--dist-url", "tcp://a:1"]) == 0
     options = dict(num_gpus=4, num_processes=1, num_machines=2, machine_rank=0, dist_url="tcp://a:1")
-    assert launched == [(job, options)]
+    ((found, given),) = launched
+    assert (replace(found, pictures=None), given) == (job, options)
+    assert isinstance(found.pictures, TrainingPictures)
     assert set(options) == set(train.PROCESSES)

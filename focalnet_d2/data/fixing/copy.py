@@ -36,6 +36,7 @@ def write_mended_copy(
     alike: Mapping[str, Sequence[Alike]] | None = None,
     *,
     only_boxes: bool = False,
+    has_channels: bool = False,
 ) -> Changes:
     """Writes a copy of a folder in which everything that can be mended is, and nothing that cannot.
 
@@ -47,6 +48,7 @@ def write_mended_copy(
         alike: images that the check has found to be the same or nearly so, by layout; what of them is there twice, or
             learned and scored, is left out.
         only_boxes: whether the copy is for boxes, so that objects without masks stay beside others as they are.
+        has_channels: whether it is for the channels that the images have, which stay; else they are 8-bit colors.
 
     Raises:
         ValueError: see `place_of_copy`; or a part has nothing left that could be learned.
@@ -61,7 +63,7 @@ def write_mended_copy(
         for dataset in datasets:
             left_out = repeated_to_leave_out(dataset, (alike or {}).get(dataset.layout, ()))
             for name in dataset.parts_on_disk():
-                task = Task(dataset, name, left_out[name], changes, only_boxes)
+                task = Task(dataset, name, left_out[name], changes, only_boxes, has_channels)
                 _write_part(task, unfinished, folders)
         changes.write(unfinished)
         os.rename(unfinished, target)
@@ -94,7 +96,7 @@ def _write_part(task: Task, root: Path, folders: dict[Path, ImageFolder]) -> Non
         task.changes.add(task.part.annotations, f"class {key}", f"its id becomes {new}, that of the class of its name")
     kind = LAYOUTS[dataset.layout].kind
     place = root / "images" / name if kind == "semantic" else root / name
-    folder = folders.setdefault(place, ImageFolder(place, task.part.images))
+    folder = folders.setdefault(place, ImageFolder(place, task.part.images, has_channels=task.has_channels))
     if kind == "instances":
         write_instances(task, folder, root / "annotations" / f"instances_{name}.json")
     elif kind == "panoptic":

@@ -48,10 +48,11 @@ class ImageFolder:
     Args:
         folder: is made.
         source: folder of the originals, whose subfolders are kept.
+        has_channels: whether images keep the channels that they have; else they are 8-bit colors, or left out.
     """
 
-    def __init__(self, folder: Path, source: str) -> None:
-        self.folder, self.source = folder, source
+    def __init__(self, folder: Path, source: str, *, has_channels: bool = False) -> None:
+        self.folder, self.source, self.has_channels = folder, source, has_channels
         self._placed: dict[tuple[str, Size | None], PlacedImage] = {}
         self._names: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +74,10 @@ class ImageFolder:
 
     def _place(self, file_name: str, said: Size | None, exactly: bool) -> PlacedImage:
         content = read_image_file(file_name)
-        try:
-            stored = decode_image(content, file_name)
-            rgb = to_rgb(stored, file_name)  # refuses what has no meaning in 8 bits
-        except ValueError as error:
-            return self._place_channels(content, error, file_name, said if exactly else None)
+        if self.has_channels:
+            return self._place_channels(content, file_name, said if exactly else None)
+        stored = decode_image(content, file_name)
+        rgb = to_rgb(stored, file_name)  # refuses what has no meaning in 8 bits
         changes = []
         image, turn = stored, orientation_of(stored)
         if turn >= FIRST_TURN and said is not None and said == stored.size[::-1] != said[::-1]:
@@ -98,12 +98,9 @@ class ImageFolder:
         _write(rgb if image is stored else to_rgb(image, file_name), self.folder / name)
         return PlacedImage(name, size, f"{', '.join(changes)}; written as {name}")
 
-    def _place_channels(self, content: bytes, error: ValueError, file_name: str, said: Size | None) -> PlacedImage:
-        """An image of other channels stays as it is; raises the error of one that has none either."""
-        try:
-            height, width, _ = decode_channels(content, file_name).shape
-        except ValueError:
-            raise error from None
+    def _place_channels(self, content: bytes, file_name: str, said: Size | None) -> PlacedImage:
+        """An image whose channels are read as they are stays as it is."""
+        height, width, _ = decode_channels(content, file_name).shape
         if said is not None and (height, width) != said:
             raise ValueError(f"{file_name} has the height and width {(height, width)}, its labels have {said}")
         name = self._free_name(file_name, PurePosixPath(file_name).suffix)

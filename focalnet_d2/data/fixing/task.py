@@ -18,6 +18,7 @@ class Task:
         left_out: reasons by the ids of images that are there twice.
         changes: gets what is changed.
         only_boxes: whether objects without masks stay as they are beside others.
+        has_channels: see `ImageFolder`.
     """
 
     dataset: FolderDataset
@@ -25,6 +26,7 @@ class Task:
     left_out: Mapping[Id, str]
     changes: Changes
     only_boxes: bool = False
+    has_channels: bool = False
 
     @property
     def part(self) -> Part:

@@ -39,24 +39,24 @@ def check(root: Path, capsys, *options: str) -> dict:
 def test_images_of_other_channels_are_faults_and_a_note_says_all_about_them(tmp_path, capsys):
     root = write_boxes(tmp_path / "data", parts=("train",), count=3)
     values = with_channels(root)
-    found = check(root, capsys, "--fix", str(tmp_path / "fixed"))
+    found = check(root, capsys)
     faults = {fault["kind"]: fault for fault in found["faults"]}
     assert "has 5 channels of uint16 and no 8-bit colors" in faults["unusable-pixels"]["message"]
     statistics = ChannelStatistics.of_image(values.reshape(-1, SIZE, 5), "")
     assert str(statistics).partition("means")[0] in faults["channels"]["message"]
     assert "Train on them with data.channels=5" in faults["channels"]["message"]
-    copies = sorted((tmp_path / "fixed").rglob("*.tif"))
-    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in sorted(root.rglob("*.tif"))]
 
 
 def test_they_are_none_where_they_are_wanted(tmp_path, capsys):
     root = write_boxes(tmp_path / "data", parts=("train",), count=3)
     with_channels(root)
-    found = check(root, capsys, "--channels", "[4,0]")
+    found = check(root, capsys, "--channels", "[4,0]", "--fix", str(tmp_path / "fixed"))
     assert found["clean"]
     assert [fault["kind"] for fault in found["faults"]] == ["channels"]
     assert found["datasets"][0]["parts"]["train"]["pixel_formats"] == {"5 channels of uint16": 3}
     assert (tmp_path / "page" / "check.html").read_text().count("data:image/jpeg") >= 3
+    copies = sorted((tmp_path / "fixed").rglob("*.tif"))
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in sorted(root.rglob("*.tif"))]
 
 
 @pytest.mark.parametrize(
