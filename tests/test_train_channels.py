@@ -158,6 +158,9 @@ def test_weights_for_colors_start_a_training_on_other_channels(folder, tmp_path,
         (["data.rgb=[0,1,2]"], "data.rgb is about channels"),
         (["data.channels=5", "data.rgb=[0,1]"], "red, green and blue among more than three"),
         (["data.channels=5", "data.mean=[1,2,3,4,5]"], "data.mean and data.std are both lists of 5 numbers"),
+        (["data.channels=[0]", "data.mean=[1]", "data.std=[0]"], r"data.std is \[0\]: all of it must be above 0"),
+        (["data.channels=[0]", "data.mean=[a]", "data.std=[1]"], r"data.mean is \['a'\]: it lists finite numbers"),
+        (["data.channels=[0]", "data.mean=[1]", "data.std=[.nan]"], "data.std is .*: it lists finite numbers"),
     ],
 )
 def test_settings_that_do_not_fit_the_images_are_one_sentence(folder, tmp_path, capsys, settings, message):

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -102,3 +103,9 @@ def _check_channels(content: dict[str, Any]) -> None:
         len(content.get(key) or numbers) != len(numbers) for key in ("mean", "std")
     ):
         raise RecipeError(f"{GROUP}.mean and {GROUP}.std are both lists of {len(numbers)} numbers, or both empty.")
+    for key in ("mean", "std"):
+        given = content.get(key) or []
+        if not all(isinstance(one, int | float) and math.isfinite(one) for one in given):
+            raise RecipeError(f"{GROUP}.{key} is {given}: it lists finite numbers, one for each channel.")
+        if key == "std" and given and min(given) <= 0:
+            raise RecipeError(f"{GROUP}.std is {given}: all of it must be above 0.")

@@ -50,7 +50,8 @@ class Albumentations(T.Augmentation):
         """Changes the image, (H, W, C), and boxes and labels of an input, where it has them.
 
         Raises:
-            ValueError: the pipeline changes the type of the image, or looks at boxes that the input lacks.
+            ValueError: the pipeline changes the type or the number of channels of the image, or looks at boxes that
+                the input lacks.
             EightBitsOnlyError: the image has other values.
         """
         if aug_input.image.dtype != np.uint8:  # of float32, albumentations cuts off all above 1
@@ -71,12 +72,7 @@ class Albumentations(T.Augmentation):
         inputs = {"image": image, "mask": _pixel_numbers(*image.shape[:2])}
         result = _run(self.pipeline, inputs | {"bboxes": known, "numbers": np.arange(len(known))})
         made = result["image"]
-        if not isinstance(made, np.ndarray) or made.dtype != image.dtype or made.ndim != 3:
-            kind = made.dtype if isinstance(made, np.ndarray) else type(made).__name__
-            raise ValueError(
-                f"the pipeline makes {kind} of {image.dtype} images; leave out Normalize, ToFloat and ToTensorV2: the "
-                "model normalizes by itself"
-            )
+        _check_kind(made, image)
         moved = _boxes_by_number(len(known), np.asarray(result["numbers"], int), np.asarray(result["bboxes"]))
         return PixelTransform(made, _sources(result["mask"], image[..., 0].size), moved)
 
@@ -91,6 +87,21 @@ def _run(pipeline: Any, inputs: dict[str, Any]) -> dict[str, Any]:
         raise
     except Exception as error:  # of many kinds: albumentations' own, OpenCV's, numpy's
         raise ValueError(f"albumentations: {' '.join(str(error).split()) or repr(error)}") from error
+
+
+def _check_kind(made: Any, image: np.ndarray) -> None:
+    """Raises ValueError where what a pipeline made of an image, (H, W, C), has other values or channels."""
+    if not isinstance(made, np.ndarray) or made.dtype != image.dtype:
+        kind = made.dtype if isinstance(made, np.ndarray) else type(made).__name__
+        raise ValueError(
+            f"the pipeline makes {kind} of {image.dtype} images; leave out Normalize, ToFloat and ToTensorV2: the "
+            "model normalizes by itself"
+        )
+    if made.shape[2:] != image.shape[2:]:
+        raise ValueError(
+            f"the pipeline makes an array of shape {made.shape} of {image.shape[2]} channels; leave out what changes "
+            "their number, such as ToGray with num_output_channels=1"
+        )
 
 
 def _pixel_numbers(height: int, width: int) -> np.ndarray:

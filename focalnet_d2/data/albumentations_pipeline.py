@@ -79,7 +79,7 @@ def read_pipeline(pipeline: str | Mapping[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Argument")  # which it does not know, and would leave out
             return A.from_dict(content)
-    except (ValueError, TypeError, LookupError, AttributeError, UserWarning) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, UserWarning) as error:
         raise ValueError(f"{source} cannot be used: {_problem(error)}.") from error
 
 
@@ -90,7 +90,7 @@ def _plain(description: Mapping[str, Any]) -> Any:
 
 def _problem(error: Exception) -> str:
     """What is wrong with a description, without what pydantic adds for programmers."""
-    return " ".join(str(error).split()).partition(" [type=")[0]
+    return " ".join(str(error).split()).partition(" [type=")[0] or repr(error)
 
 
 def _own_classes() -> set[str]:

@@ -76,12 +76,14 @@ class CopyPaste:
         sample = self.mapper(record)
         placed, masks = _placed(*objects[:2], sample["image"].shape[-2:])
         sample["image"] = torch.where(masks.any(0), placed, sample["image"])
-        below = sample["instances"].gt_masks.tensor
+        before, below = sample["instances"].gt_boxes.tensor, sample["instances"].gt_masks.tensor
         left = below & ~masks.any(0)
         kept = left.flatten(1).any(1) | ~below.flatten(1).any(1)  # what was empty before is as the mapper wants it
         shown = masks.flatten(1).any(1)
         classes = [*sample["instances"].gt_classes[kept].tolist(), *np.array(objects[2], int)[shown.numpy()].tolist()]
         sample["instances"] = mask_targets(torch.cat([left[kept], masks[shown]]).numpy(), classes)
+        boxes, hollow = sample["instances"].gt_boxes.tensor[: int(kept.sum())], ~below[kept].flatten(1).any(1)
+        boxes[hollow] = before[kept][hollow]  # of what is too small to have a pixel
         if self.boxes_only:
             sample["instances"].remove("gt_masks")
         return sample

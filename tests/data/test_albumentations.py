@@ -332,6 +332,7 @@ def test_transforms_that_cannot_be_used(pipeline, message):
     ("pipeline", "message"),
     [
         (A.Normalize(), "the pipeline makes float32 of uint8 images"),
+        (A.ToGray(num_output_channels=1, p=1), r"the pipeline makes an array of shape .* of 3 channels"),
         (A.RandomCrop(400, 400), "cannot be augmented"),
         (A.BBoxSafeRandomCrop(p=1), "BBoxSafeRandomCrop looks at boxes"),
     ],

@@ -168,6 +168,19 @@ def test_hidden_objects_are_gone_and_empty_ones_stay_as_their_mapper_has_them(sc
     assert len(absent.paste(scenes[1][0], nothing)["instances"]) == len(plain)
 
 
+@pytest.mark.parametrize("mapper", [DetectionMapper, BoxAndMaskMapper])
+def test_a_box_that_holds_no_pixel_of_its_mask_stays(scenes, mapper):
+    tiny = {
+        "bbox": [2.1, 2.1, 2.4, 2.4], "bbox_mode": BoxMode.XYXY_ABS, "category_id": 5,
+        "segmentation": [[2.1, 2.1, 2.4, 2.1, 2.4, 2.4]],
+    }  # fmt: skip
+    pasting = CopyPaste(mapper(True, augmentations=[]), 1.0)
+    sample = pasting.paste(scenes[0][0] | {"annotations": [tiny]}, pasting.draw_objects(scenes[0][1]))
+    assert sample["instances"].gt_classes[0] == 5
+    assert np.allclose(sample["instances"].gt_boxes.tensor[0], tiny["bbox"])
+    assert (sample["instances"].gt_boxes.area() > 0).all()
+
+
 def test_images_drawn_for_pasting_follow_the_repeat_factors():
     pasting = CopyPaste(InstanceMapper(True, augmentations=[]), 1.0, np.array([1.0, 3.0, 0.0]))
     drawn = np.bincount([pasting.draw_source(3) for _ in range(400)], minlength=3)

@@ -101,17 +101,17 @@ def label_groups(listing: Listing) -> list[LabelGroup]:
         ValueError: a label file that two images fit.
     """
     images, labels = split_labels(listing.images)
+    by_stem = images_by_stem(images)
     groups = []
     for root, paths in labels.items():
-        group = best_paired(listing, images, paths, root)
+        group = best_paired(listing, by_stem, paths, root)
         if group.pairs:
             groups.append(group)
     return groups
 
 
-def best_paired(listing: Listing, images: Sequence[str], labels: Sequence[str], root: str) -> LabelGroup:
+def best_paired(listing: Listing, by_stem: KeyedTexts, labels: Sequence[str], root: str) -> LabelGroup:
     """The pairs of the ending that fits the most images, of equal ones the longest; see `paired`."""
-    by_stem = images_by_stem(images)
     return max(
         (paired(listing, by_stem, labels, root, ending) for ending in _ENDINGS),
         key=lambda group: len(group.pairs),

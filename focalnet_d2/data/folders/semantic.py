@@ -162,10 +162,11 @@ def read(part: Part, report: Report) -> ListedImages:
     ending = part.options.get("ending")
     if stems := part.options.get("stems"):
         images, labels = _listed(images, labels, stems, ending or "")
+    by_stem = images_by_stem(images)
     if ending is None:
-        group = best_paired(listing, images, labels, "")
+        group = best_paired(listing, by_stem, labels, "")
     else:
-        group = paired(listing, images_by_stem(images), labels, "", ending)
+        group = paired(listing, by_stem, labels, "", ending)
     _report_alone(listing, group, images, part, report)
     return ListedImages(
         group.pairs, lambda pair: ListedImage(listing.absolute(pair.image), listing.absolute(pair.label))

@@ -1,54 +1,74 @@
 """Many texts, such as the names of all files of a folder, in temporary files, so that their number takes no memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from heapq import merge
 from itertools import chain, islice
 from typing import Any
 
 from focalnet_d2.utils.temporary_table import TemporaryTable
 
 _AT_ONCE = 10_000  # texts that are sorted in memory
+_FEW = 100  # texts of a list that stay in memory
 
 
 class StoredTexts(Sequence[str]):
     """Texts in the order in which they were added; each is a new `str` when it is asked for.
+
+    The first few are kept in memory: an open table takes more than a hundred kilobytes, and there may be thousands of
+    short lists.
 
     Args:
         texts: the first ones; what file systems call text may be in them.
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._table = TemporaryTable("text BLOB")
-        self._length = 0
+        self._first: list[str] = []
+        self._stored = 0  # in the table
         self.extend(texts)
+
+    @cached_property
+    def _table(self) -> TemporaryTable:
+        """What comes after the first ones."""
+        return TemporaryTable("text BLOB")
 
     def extend(self, texts: Iterable[str]) -> None:
         """Adds texts at the end."""
-        self._length += self._table.add((encoded(text),) for text in texts)
+        remaining = iter(texts)
+        self._first += islice(remaining, _FEW - len(self._first))
+        if (next_one := next(remaining, None)) is not None:
+            self._stored += self._table.add((encoded(text),) for text in chain([next_one], remaining))
 
     def append(self, text: str) -> None:
         """Adds one text."""
-        self._table.execute("INSERT INTO kept VALUES (?)", (encoded(text),))
-        self._length += 1
+        self.extend([text])
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._first) + self._stored
 
     def __getitem__(self, place: Any) -> Any:
         """A text by its place, or a list of those of a slice."""
         if isinstance(place, slice):
-            return [self[one] for one in range(self._length)[place]]
-        place = range(self._length)[place]  # from the end, too; raises IndexError
-        ((text,),) = self._table.execute("SELECT text FROM kept WHERE rowid = ?", (place + 1,))
+            return [self[one] for one in range(len(self))[place]]
+        place = range(len(self))[place]  # from the end, too; raises IndexError
+        if place < len(self._first):
+            return self._first[place]
+        ((text,),) = self._table.execute("SELECT text FROM kept WHERE rowid = ?", (place - len(self._first) + 1,))
         return decoded(text)
 
     def __iter__(self) -> Iterator[str]:
-        for (text,) in self._table.execute("SELECT text FROM kept ORDER BY rowid"):
-            yield decoded(text)
+        yield from self._first
+        yield from self._stored_texts("rowid")
 
     def in_order(self) -> Iterator[str]:
         """The texts as `sorted` has them."""
-        for (text,) in self._table.execute("SELECT text FROM kept ORDER BY text"):
-            yield decoded(text)
+        return merge(sorted(self._first), self._stored_texts("text"))
+
+    def _stored_texts(self, order: str) -> Iterator[str]:
+        """The texts of the table in the order of a column."""
+        if self._stored:
+            for (text,) in self._table.execute(f"SELECT text FROM kept ORDER BY {order}"):
+                yield decoded(text)
 
 
 class KeyedTexts:

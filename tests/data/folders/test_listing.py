@@ -13,13 +13,25 @@ from focalnet_d2.data.folders.stored_texts import KeyedTexts, StoredTexts, TextS
 TEXTS = st.lists(st.text(st.characters(exclude_categories=()), max_size=6), max_size=12)
 
 
-@given(TEXTS)
-def test_texts_are_those_of_a_list(texts):
-    stored = StoredTexts(texts[:3])
-    stored.extend(texts[3:])
+@given(TEXTS, st.integers(0, 5))
+def test_texts_are_those_of_a_list(texts, few):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored_texts, "_FEW", few)
+        stored = StoredTexts(texts[:3])
+        for text in texts[3:5]:
+            stored.append(text)
+        stored.extend(iter(texts[5:]))
     assert [list(stored), len(stored), stored[1:], stored[::-2]] == [texts, len(texts), texts[1:], texts[::-2]]
     assert not texts or (stored[-1], len(texts) in stored) == (texts[-1], False)
     assert list(stored.in_order()) == sorted(texts)
+
+
+def test_short_lists_open_no_table(monkeypatch):
+    monkeypatch.setattr(stored_texts, "TemporaryTable", None)
+    stored = StoredTexts(map(str, range(100)))
+    assert [len(stored), stored[99], list(stored.in_order())[:2]] == [100, "99", ["0", "1"]]
+    with pytest.raises(TypeError):
+        stored.append("one more")
 
 
 @given(TEXTS)
