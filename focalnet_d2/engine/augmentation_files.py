@@ -15,7 +15,8 @@ def keep_pipeline(recipe: DictConfig) -> None:
         ImportError, FileNotFoundError, ValueError: it cannot be used; nothing was built for it.
     """
     given = recipe.dataloader.train.get(_SETTING)
-    if isinstance(given, str) and given:
+    if not given:
+        return
+    Albumentations(given)  # a mistake shows before data are read, with the name of the file
+    if isinstance(given, str):
         recipe.dataloader.train[_SETTING] = read_description(given)
-    if given:
-        Albumentations(recipe.dataloader.train[_SETTING])  # a mistake shows before data are read

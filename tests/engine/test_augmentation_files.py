@@ -36,3 +36,9 @@ def test_recipes_without_one_stay_as_they_are():
     recipe = load_recipe("dino_focalnet_mini_quickstart")
     keep_pipeline(recipe)
     assert recipe == load_recipe("dino_focalnet_mini_quickstart")
+
+
+def test_a_file_is_named_where_its_content_cannot_be_used(tmp_path):
+    (tmp_path / "pipeline.json").write_text('{"transform": {"__class_fullname__": "BasicTransform", "p": 1}}')
+    with pytest.raises(ValueError, match=r"The file of augmentations .*pipeline\.json cannot be used"):
+        keep_pipeline(recipe_with(f"dataloader.train.albumentations={tmp_path}/pipeline.json"))
