@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it d
 BROKEN_PIPE = 141  # as a shell reports SIGPIPE
 DEBUG = "--debug"
 _OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
+# What PyTorch puts before the message of an error that a loader process raised: its whole traceback.
+_OF_A_LOADER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\n.*\n(?:[\w.]+\.)?\1: ", re.DOTALL)
 
 
 def run_command(
@@ -80,5 +83,5 @@ def is_users_mistake(error: BaseException) -> bool:
 
 def _message(error: Exception) -> str:
     """What to print about a mistake: one line, but commands that install something stay lines to copy."""
-    text = str(error) or type(error).__name__
+    text = _OF_A_LOADER.sub("", str(error)) or type(error).__name__
     return text if isinstance(error, ImportError) else " ".join(line.strip() for line in text.splitlines())

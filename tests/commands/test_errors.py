@@ -3,6 +3,7 @@
 import argparse
 
 import pytest
+import torch
 
 from focalnet_d2.commands.errors import end_with_one_line, run_command
 from focalnet_d2.config.lazy import RecipeError
@@ -13,6 +14,27 @@ def failing(error: BaseException):
         raise error
 
     return run
+
+
+class UnreadableError(ValueError):
+    """An error of a data set, as loader processes raise them."""
+
+
+class Unreadable(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        try:
+            raise UnreadableError("This one is inside.")
+        except ValueError as error:
+            raise UnreadableError("a.tif: two\n  lines.") from error
+
+
+def test_an_error_of_a_loader_process_is_its_message_alone(capsys):
+    loader = torch.utils.data.DataLoader(Unreadable(), num_workers=1)
+    assert end_with_one_line(lambda: len(list(loader))) == 2
+    assert capsys.readouterr().err == "error: a.tif: two lines.\n"
 
 
 @pytest.mark.parametrize(
