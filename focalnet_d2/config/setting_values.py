@@ -37,7 +37,10 @@ def _advice(key: str, text: str, setting: Setting | None, may_be_text: bool) -> 
     if may_be_text:
         quoted = f"'{text}'" if "'" not in text else '"{}"'.format(text.replace('"', '\\"'))
         return f"quote a text that begins with a quote or a bracket, {shlex.quote(f'{key}={quoted}')}"
-    example = f"; a list is written {key}=[1,2]" if setting is not None and list in setting.kinds else ""
+    example = ""
+    if setting is not None and list in setting.kinds:
+        items = text.strip("()") if "," in text and not set(text) & set("[]{} ") else "1,2"
+        example = f"; a list is written {key}=[{items}]"
     return f"it must be {setting}{example}"
 
 

@@ -120,8 +120,9 @@ def test_a_list_where_a_number_stands_and_several_values_are_refused():
         "Cannot read the value of 'train.max_iter=1,2': it must be a whole number of at least 1 and below 2147483648."
     )
     assert refusal("optimizer.betas=(0.9,0.99)").endswith(
-        "it must be a list of 2; a list is written optimizer.betas=[1,2]."
+        "it must be a list of 2; a list is written optimizer.betas=[0.9,0.99]."
     )
+    assert refusal("train.loggers=csv,wandb").endswith("a list is written train.loggers=[csv,wandb].")
 
 
 def test_a_link_is_kept_and_checked_by_what_it_leads_to():
