@@ -115,11 +115,9 @@ class HungarianMatcher(HungarianAssignment):
         sets, _, queries, _ = boxes.shape
         with torch.autocast(boxes.device.type, enabled=False):
             costs = [
-                self.cost(
-                    logits[:, i].flatten(0, 1), boxes[:, i].flatten(0, 1), image, self._factors(boxes, i, targets)
-                )
-                for i, image in enumerate(targets)
-            ]  # B times (S * Q, M)
+                self.cost(logits[:, i].flatten(0, 1), boxes[:, i].flatten(0, 1), image, factors)  # (S * Q, M)
+                for i, (image, factors) in enumerate(zip(targets, self._factors(boxes, targets), strict=True))
+            ]
         copied = torch.cat([cost.flatten() for cost in costs]).cpu().split([cost.numel() for cost in costs])
         by_image = [
             [self.assign(cost) for cost in part.view(sets, queries, len(image))]
@@ -127,12 +125,13 @@ class HungarianMatcher(HungarianAssignment):
         ]
         return [list(indices) for indices in zip(*by_image, strict=True)]
 
-    def _factors(self, boxes: Tensor, image: int, targets: Sequence[Targets]) -> Tensor | None:
-        """Of the probabilities of an image's queries: (S, B, Q, 4) -> (S * Q, M)."""
+    def _factors(self, boxes: Tensor, targets: Sequence[Targets]) -> list[Tensor] | list[None]:
+        """Of the probabilities of each image's queries: (S, B, Q, 4) -> B times (S * Q, M)."""
         if self.position_modulation is None:
-            return None
-        boxes = boxes[:, image].to(torch.promote_types(boxes.dtype, torch.float32))  # (S, Q, 4)
-        return self.position_modulation.factors(boxes, image, targets, self.box_metric.giou_eps).flatten(0, 1)
+            return [None] * len(targets)
+        boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+        by_image = self.position_modulation.factors(boxes, targets, self.box_metric.giou_eps)
+        return [factors.flatten(0, 1) for factors in by_image]
 
 
 class MaskMatcher(HungarianAssignment):

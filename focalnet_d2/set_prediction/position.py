@@ -87,36 +87,39 @@ class PositionModulation:
         if self.exponent <= 0:
             raise ValueError(f"exponent is {self.exponent}: it is above 0; without the modulation set it to null.")
 
-    def factors(self, boxes: Tensor, image: int, targets: Sequence[Targets], eps: float = 1e-6) -> Tensor:
-        """What the probability of each query for each object's class is multiplied by.
+    def factors(self, boxes: Tensor, targets: Sequence[Targets], eps: float = 1e-6) -> list[Tensor]:
+        """What the probability of each query for each object's class is multiplied by, image after image.
 
         Args:
-            boxes: (S, Q, 4) cxcywh, predicted for one image.
-            image: which one of `targets`.
-            targets: objects of all images of the batch.
+            boxes: (S, B, Q, 4) cxcywh.
+            targets: objects of each of the B images.
             eps: of the generalized IoU.
 
         Returns:
-            (S, Q, M) in [0, 1].
+            B times (S, Q, M) in [0, 1].
         """
-        own = targets[image]
-        compared, column = own.boxes, torch.arange(len(own), device=boxes.device)
-        if self.mode == "official":
-            compared, column = _last_of_each_class(own.labels, targets)
-        corners = box_cxcywh_to_xyxy(compared.to(boxes.dtype))  # (C, 4)
-        giou = generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, :, None], corners, eps)  # (S, Q, C)
-        nearness = (giou + 1) / 2
-        nearness = nearness * raised_to_one(nearness.amax((1, 2), keepdim=True)) if len(compared) else nearness
-        return nearness[..., column] ** self.exponent
+        if self.mode == "pairwise":
+            return [self._nearness(boxes[:, i], image.boxes, eps) for i, image in enumerate(targets)]
+        classes, last = _last_of_each_class(targets)  # (C,), (C, 4)
+        columns = [torch.searchsorted(classes, image.labels) for image in targets]  # B times (M,)
+        return [self._nearness(boxes[:, i], last, eps)[..., column] for i, column in enumerate(columns)]
+
+    def _nearness(self, boxes: Tensor, compared: Tensor, eps: float) -> Tensor:
+        """(S, Q, 4) of one image, (C, 4) -> (S, Q, C)."""
+        corners = box_cxcywh_to_xyxy(compared.to(boxes.dtype))
+        nearness = (generalized_box_iou(box_cxcywh_to_xyxy(boxes)[:, :, None], corners, eps) + 1) / 2
+        if not len(compared):
+            return nearness
+        return (nearness * raised_to_one(nearness.amax((1, 2), keepdim=True))) ** self.exponent
 
 
-def _last_of_each_class(labels: Tensor, targets: Sequence[Targets]) -> tuple[Tensor, Tensor]:
-    """Boxes (C, 4) of the last objects of the classes in the batch, and whose class each label (M,) is."""
-    batch = torch.cat([one.labels for one in targets])  # (T,)
-    classes, which = batch.unique(return_inverse=True)  # (C,), (T,)
-    place = torch.arange(len(batch), device=batch.device)
+def _last_of_each_class(targets: Sequence[Targets]) -> tuple[Tensor, Tensor]:
+    """The classes of a batch (C,), ascending, and the boxes (C, 4) of the last object of each."""
+    labels = torch.cat([image.labels for image in targets])  # (T,)
+    classes, which = labels.unique(return_inverse=True)  # (C,), (T,)
+    place = torch.arange(len(labels), device=labels.device)
     last = torch.zeros_like(classes).scatter_reduce(0, which, place, "amax")
-    return torch.cat([one.boxes for one in targets])[last], torch.searchsorted(classes, labels)
+    return classes, torch.cat([image.boxes for image in targets])[last]
 
 
 def raised_to_one(largest: Tensor) -> Tensor:

@@ -95,8 +95,8 @@ def test_the_example_of_the_published_flaw():
         )
         boxes = torch.cat([own.boxes, other.boxes])  # (2, 4): a query on each object
         for name, second in (("other class", other_class), ("same class", other)):
-            factors = matcher.position_modulation.factors(boxes[None], 0, [own, second])[0]
-            found[mode, name] = float(matcher.cost(torch.zeros(2, 2), boxes, own, factors)[0])
+            factors, _ = matcher.position_modulation.factors(boxes.expand(1, 2, 2, 4), [own, second])
+            found[mode, name] = float(matcher.cost(torch.zeros(2, 2), boxes, own, factors[0])[0])
     assert found["official", "other class"] == found["pairwise", "other class"] == found["pairwise", "same class"]
     assert found["official", "same class"] > found["official", "other class"] + 0.2
 
@@ -106,13 +106,12 @@ def test_the_example_of_the_published_flaw():
 def test_factors_by_the_definition(mode, counts, seed):
     """One query, class and object after the other, as the formula is written."""
     targets, draws = batch(counts, seed), torch.Generator().manual_seed(seed)
-    boxes = boxes_of(6, draws).view(2, 3, 4)
-    modulation = PositionModulation(0.5, mode)
-    for image, own in enumerate(targets):
-        factors = modulation.factors(boxes, image, targets)
+    boxes = boxes_of(6 * len(targets), draws).view(2, len(targets), 3, 4)
+    by_image = PositionModulation(0.5, mode).factors(boxes, targets)
+    for image, (own, factors) in enumerate(zip(targets, by_image, strict=True)):
         assert factors.shape == (2, 3, len(own))
         for one in range(2):
-            expected = factors_by_hand(boxes[one], own, targets, mode)
+            expected = factors_by_hand(boxes[one, image], own, targets, mode)
             torch.testing.assert_close(factors[one], expected, atol=1e-5, rtol=1e-4)
 
 
