@@ -233,11 +233,24 @@ def arguments(target: Callable[..., Any] | None) -> dict[str, Setting]:
     if target is None:
         return {}
     try:
-        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+        hints = _hints(target)
     except Exception:  # names that exist for type checkers alone
         return {}
     settings = {name: annotated(hint) for name, hint in hints.items() if name != "return"}
     return {name: setting for name, setting in settings.items() if setting is not None}
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations by argument; those of a base class count, too, where a constructor takes `**any` for it."""
+    if not inspect.isclass(target):
+        return typing.get_type_hints(target)
+    hints: dict[str, Any] = {}
+    for base in (one for one in target.__mro__ if "__init__" in vars(one)):
+        hints = {**typing.get_type_hints(base.__init__), **hints}
+        parameters = inspect.signature(base.__init__).parameters.values()
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return hints
 
 
 def annotated(annotation: Any) -> Setting | None:

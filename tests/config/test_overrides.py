@@ -76,6 +76,13 @@ def test_a_value_that_the_setting_does_not_take_is_named_with_what_it_takes(over
     assert "it must be" in message or "is a group of settings" in message
 
 
+def test_arguments_that_a_constructor_hands_on_are_those_of_its_base_class():
+    assert (
+        refusal("model.criterion.class_weight=[1,2]") == "model.criterion.class_weight is [1, 2]: it must be a number."
+    )
+    assert value_of("model.criterion.class_weight=2") == 2
+
+
 def test_elements_of_a_list_are_of_the_type_of_those_that_they_replace():
     assert value_of("optimizer.betas=[0.8,1e-1]") == [0.8, 0.1]
     assert refusal("optimizer.betas=[0.8,abc]") == "An element of optimizer.betas is 'abc': it must be a number."
