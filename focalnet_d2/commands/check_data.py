@@ -76,13 +76,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _channels(text: str) -> int | tuple[int, ...]:
-    """5, or (3, 2, 1) of `[3,2,1]`."""
-    numbers = [int(one) for one in text.strip("[]").split(",")]
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers) or text == "0":
-        raise argparse.ArgumentTypeError(
-            f"{text} must be a number of channels, or a list of numbers from 0 such as [3,2,1]"
-        )
-    return tuple(numbers) if text.startswith("[") or len(numbers) > 1 else numbers[0]
+    """5, or (3, 2, 1) of `[3,2,1]`; the message for others is argparse's to print."""
+    from focalnet_d2.config.data_group import RecipeError, channel_numbers  # needs omegaconf, --help does not
+
+    words = text.strip("[]").split(",") if text.strip("[]") else []
+    given = [int(word) if word.strip().isdecimal() else word for word in words]
+    channels = given if text.startswith("[") or len(given) != 1 else given[0]
+    try:
+        numbers = channel_numbers(channels, "the value")
+    except RecipeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return channels if isinstance(channels, int) else tuple(numbers)
 
 
 def _cores() -> int:

@@ -81,15 +81,35 @@ def _check(key: str, form: str, names: Iterable[Any]) -> None:
         raise RecipeError(f"{GROUP}.{key} takes names of classes: write it as {GROUP}.{key}={form}.")
 
 
+def channel_numbers(channels: Any, name: str = f"{GROUP}.channels") -> list[int]:
+    """The numbers of the channels that a setting says: those that it lists, or as many as it says, from 0.
+
+    Args:
+        name: of the setting, for the message.
+
+    Raises:
+        RecipeError: it says something else.
+    """
+    numbers = list(range(channels)) if isinstance(channels, int) else channels
+    if not numbers or not isinstance(numbers, list):
+        raise RecipeError(f"{name} is {channels}: it must be a number of channels, or a list such as [3,2,1].")
+    _check_listed(name, numbers)
+    return numbers
+
+
+def _check_listed(name: str, numbers: list[Any]) -> None:
+    if not all(isinstance(one, int) and one >= 0 for one in numbers) or len(set(numbers)) < len(numbers):
+        raise RecipeError(f"{name} is {numbers}: it must list numbers of channels, each once, the first being 0.")
+
+
 def _check_channels(content: dict[str, Any]) -> None:
     """Whether the settings of channels fit each other; the images are not looked at."""
     channels = content.get("channels")
-    numbers = list(range(channels)) if isinstance(channels, int) else channels or []
-    for key, given in (("channels", numbers), ("rgb", content.get("rgb") or [])):
-        if not all(isinstance(one, int) and one >= 0 for one in given) or len(set(given)) < len(given):
-            raise RecipeError(f"{GROUP}.{key} is {given}: it lists numbers of channels, each once, the first being 0.")
-    if channels is not None and not numbers:
-        raise RecipeError(f"{GROUP}.channels is {channels}: it is a number of channels, or a list of some.")
+    for key in ("rgb", "mean", "std"):
+        if not isinstance(given := content.get(key) or [], list):
+            raise RecipeError(f"{GROUP}.{key} is {given}: write it as a list, such as {GROUP}.{key}=[1,2,3].")
+    numbers = [] if channels is None else channel_numbers(channels)
+    _check_listed(f"{GROUP}.rgb", content.get("rgb") or [])
     for key in ("rgb", "mean", "std"):
         if content.get(key) and channels is None:
             raise RecipeError(f"{GROUP}.{key} is about channels of images: name them, too, as in {GROUP}.channels=5.")

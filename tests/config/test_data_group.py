@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from focalnet_d2.config.class_names import read_class_names
-from focalnet_d2.config.data_group import DEFAULTS
+from focalnet_d2.config.data_group import DEFAULTS, check_data_group
 from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_from_yaml, recipe_to_yaml
 
 RECIPE = recipe_to_yaml(load_recipe("dino_focalnet_mini_balloon"))
@@ -74,6 +74,22 @@ def test_any_name_can_be_quoted(names, quote):
 def test_other_values_are_refused(override, message):
     with pytest.raises(RecipeError, match=message):
         group(override)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channels": 2.5}, r"data.channels is 2.5: it must be a number of channels, or a list"),
+        ({"channels": "abc"}, r"data.channels is abc: it must be a number of channels, or a list"),
+        ({"channels": [1.5]}, r"data.channels is \[1.5\]: it must list numbers of channels"),
+        ({"channels": 5, "rgb": 4}, r"data.rgb is 4: write it as a list"),
+        ({"channels": 5, "mean": 0.5, "std": [1]}, r"data.mean is 0.5: write it as a list"),
+    ],
+)
+def test_channels_of_another_kind_are_refused(settings, message):
+    recipe = OmegaConf.create({"data": settings})
+    with pytest.raises(RecipeError, match=message):
+        check_data_group(recipe)
 
 
 def test_a_recipe_names_its_folder_itself(tmp_path):

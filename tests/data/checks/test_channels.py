@@ -74,11 +74,20 @@ def test_other_channels_than_the_wanted_ones_are_an_error(tmp_path, capsys, coun
     assert re.search(message, fault["message"])
 
 
-@pytest.mark.parametrize("text", ["0", "five", "[1,1]", "-2"])
-def test_channels_that_are_none_are_refused(tmp_path, capsys, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "the value is 0: it must be a number of channels"),
+        ("five", "the value is five: it must be a number of channels"),
+        ("[1,1]", "the value is [1, 1]: it must list numbers of channels, each once"),
+        ("-2", "the value is -2: it must be a number of channels"),
+        ("[]", "the value is []: it must be a number of channels"),
+    ],
+)
+def test_channels_that_are_none_are_refused(tmp_path, capsys, text, message):
     with pytest.raises(SystemExit):
         check_data.main([str(tmp_path), f"--channels={text}"])
-    assert "--channels" in capsys.readouterr().err
+    assert f"argument --channels: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("size", "kinds"), [((8, 9), []), ((9, 8), ["swapped-image-size"]), (None, [])])
