@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .channels import channel_words
+from .channels import channel_words, check_finite
 from .image_reading import read_channels
 
 MOST_IMAGES = 1000  # that are looked at, evenly spread
@@ -44,14 +44,11 @@ class ChannelStatistics:
         Raises:
             ValueError: values that are NaN or infinite.
         """
+        check_finite(values, f"The image {name}")
         pixels = values.reshape(-1, values.shape[2])
         total = cls()
         for start in range(0, len(pixels), step := max(1, _CHUNK // pixels.shape[1])):
             part = pixels[start : start + step].astype(np.float64)
-            if not np.isfinite(part).all():
-                raise ValueError(
-                    f"The image {name} has pixels that are NaN or infinite: fill them, with 0 for example."
-                )
             mean = part.mean(axis=0)
             squares = ((part - mean) ** 2).sum(axis=0)
             low, high = part.min(axis=0), part.max(axis=0)

@@ -83,11 +83,7 @@ class ChannelFormat:
                 "the model was trained on: convert it to the values and the order of the training images."
             )
         chosen = np.ascontiguousarray(values[..., self.channels])
-        if chosen.dtype.kind == "f" and not np.isfinite(chosen).all():
-            raise ValueError(
-                f"The image {name} has pixels that are NaN or infinite ({np.count_nonzero(~np.isfinite(chosen))} "
-                "values): fill them, with 0 for example."
-            )
+        check_finite(chosen, f"The image {name}")
         return chosen
 
     def picture(self, values: np.ndarray) -> np.ndarray:
@@ -112,6 +108,16 @@ ImageFormat = str | ChannelFormat  # "RGB" or "BGR" of 8 bits, or other channels
 def channel_words(count: int, dtype: str) -> str:
     """`5 channels of uint16`."""
     return f"{count} channel{'s' * (count != 1)} of {dtype}"
+
+
+def check_finite(values: np.ndarray, what: str) -> None:
+    """Raises ValueError where values of any shape and type are NaN or infinite.
+
+    Args:
+        what: has them, for the message.
+    """
+    if values.dtype.kind == "f" and (count := np.count_nonzero(~np.isfinite(values))):
+        raise ValueError(f"{what} has pixels that are NaN or infinite ({count} values): fill them, with 0 for example.")
 
 
 def in_known_type(values: np.ndarray, name: str) -> np.ndarray:

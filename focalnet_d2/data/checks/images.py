@@ -19,7 +19,7 @@ from ..annotations.faults import Fault
 from ..annotations.files import misspelled
 from ..annotations.masks import Size
 from ..channel_reading import decode_channels, has_tiff_reader, is_tiff
-from ..channels import ChannelFormat, channel_words
+from ..channels import ChannelFormat, channel_words, check_finite
 from ..image_reading import read_image_file
 from ..pixels import (
     FIRST_TURN,
@@ -113,9 +113,10 @@ def look_at_image(file_name: str, said: Said) -> LookedAt:
 def _of_channels(content: bytes, file_name: str, said: Said) -> LookedAt:
     """What is wrong with a file whose channels are read as they are; raises ValueError where it has none."""
     ids, values = (said.image_id,), decode_channels(content, file_name)
-    if not np.isfinite(values).all():
-        message = f"{file_name} has pixels that are NaN or infinite: fill them, with 0 for example."
-        return LookedAt([Fault("nonfinite-pixels", "error", file_name, message, ids)])
+    try:
+        check_finite(values, file_name)
+    except ValueError as error:
+        return LookedAt([Fault("nonfinite-pixels", "error", file_name, str(error), ids)])
     image = Image.fromarray(ChannelFormat.of_image(values).picture(values))
     of_size = size_fault(file_name, said, (image.height, image.width), UPRIGHT)
     faults = [*([of_size] if of_size else []), *_of_shape(image, file_name, ids)]
