@@ -161,6 +161,12 @@ def gray_image(plane: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(plane, None if plane.dtype == np.uint8 else np.float32))
 
 
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """What a network gets of an image: (H, W, C) -> (C, H, W), uint8, or float32 of all other values."""
+    dtype = None if image.dtype == np.uint8 else np.float32
+    return np.require(image.transpose(2, 0, 1), dtype, requirements=["C", "W"])
+
+
 def in_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Values of any shape in a type; rounded, and cut off at its limits, where it has whole numbers."""
     if dtype.kind == "f" or values.dtype == dtype:

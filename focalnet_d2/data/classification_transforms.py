@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, PILToTensor, RandomResizedCrop, Resize
 
-from .channels import gray_image, in_type, resize_channels
+from .channels import channels_first, gray_image, in_type, resize_channels
 
 _ALIKE = (Resize, CenterCrop, PILToTensor)  # what they do is the same for each channel
 _SCALE, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop: its share of the area, its width over its height
@@ -100,5 +100,4 @@ def crop_channels(transform: Callable[[Image.Image], Any], image: np.ndarray) ->
         cropped = in_type(torch.cat(planes).numpy().transpose(1, 2, 0), image.dtype)
     else:
         raise ValueError(f"The transform {transform!r} is made for 8-bit colors: take center_crop in its place.")
-    dtype = None if image.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.require(cropped.transpose(2, 0, 1), dtype, requirements=["C", "W"]))
+    return torch.from_numpy(channels_first(cropped))

@@ -10,7 +10,7 @@ from detectron2.data.detection_utils import check_image_size
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from ..channel_transforms import EightBitsOnlyError, ImageInput
-from ..channels import ImageFormat
+from ..channels import ImageFormat, channels_first
 from ..image_reading import read_image
 
 GROUND_TRUTH = (
@@ -53,7 +53,7 @@ class ImageMapper:
         check_image_size(sample, image)
         aug_input = self.augmentation_input(dataset_dict, image)
         transforms = augment(self.augmentations, aug_input, sample["file_name"])
-        sample["image"] = _channels_first(aug_input.image)
+        sample["image"] = torch.from_numpy(channels_first(aug_input.image))
         if self.is_train:
             height, width = image.shape[:2]
             sample |= self.targets(dataset_dict, transforms, aug_input, (height, width))
@@ -76,7 +76,7 @@ class ImageMapper:
         """
         aug_input = ImageInput(image, self.image_format)
         augment(self.augmentations, aug_input, name)
-        return _channels_first(aug_input.image)
+        return torch.from_numpy(channels_first(aug_input.image))
 
     def augmentation_input(self, dataset_dict: dict, image: np.ndarray) -> ImageInput:
         """What the augmentations see and change: (H, W, C) alone, unless a subclass has boxes or labels move along."""
@@ -122,12 +122,6 @@ def augment(augmentation: T.Augmentation, aug_input: ImageInput, file_name: str)
             f"The image {file_name} of {width} x {height} pixels cannot be augmented ({str(e) or repr(e)}): it may "
             "be too thin to be resized; crop it, leave it out, or change the augmentations."
         ) from e
-
-
-def _channels_first(image: np.ndarray) -> torch.Tensor:
-    """(H, W, C) -> (C, H, W): uint8, or float32 of all other values."""
-    dtype = None if image.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.require(image.transpose(2, 0, 1), dtype, requirements=["C", "W"]))
 
 
 def mask_targets(masks: np.ndarray, classes: Sequence[int]) -> Instances:
