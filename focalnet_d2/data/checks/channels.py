@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from ..annotations.faults import Fault
 from ..channel_statistics import channel_statistics, chosen_channels
+from ..folders.stored_texts import StoredTexts
 from .tasks import LabelTask
 
 
@@ -17,7 +18,7 @@ def channel_faults(root: str, tasks: Iterable[LabelTask], channels: int | tuple[
         tasks: the images to learn from.
         channels: as `data.channels` says; None where it is not set, and some images are no 8-bit colors.
     """
-    files = [task.image_file for task in tasks]
+    files = StoredTexts(task.image_file for task in tasks)
     try:
         statistics = channel_statistics(files)
         chosen_channels(len(statistics.mean) if channels is None else channels, statistics, root)
