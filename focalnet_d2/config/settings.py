@@ -3,7 +3,7 @@
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
@@ -216,15 +216,22 @@ def located(name: str) -> Callable[..., Any] | None:
 
 
 def is_argument(target: Callable[..., Any], name: str) -> bool:
-    """Whether `name` is a keyword argument of a callable."""
+    """Whether `name` is a keyword argument of a callable, or one that it hands on to its base class."""
     try:
-        parameters = inspect.signature(target).parameters
+        parameters = [inspect.signature(one).parameters.get(name) for one in (target, *_constructors(target))]
     except (TypeError, ValueError):
         return False
-    return name in parameters and parameters[name].kind in (
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.KEYWORD_ONLY,
-    )
+    takes = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return name != "self" and any(parameter is not None and parameter.kind in takes for parameter in parameters)
+
+
+def _constructors(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Those of a class whose arguments it takes: of its base classes, too, as long as each takes `**any` for them."""
+    for base in (one for one in getattr(target, "__mro__", ()) if "__init__" in vars(one)):
+        yield base.__init__
+        parameters = inspect.signature(base.__init__).parameters.values()
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            return
 
 
 @cache
@@ -245,11 +252,8 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     if not inspect.isclass(target):
         return typing.get_type_hints(target)
     hints: dict[str, Any] = {}
-    for base in (one for one in target.__mro__ if "__init__" in vars(one)):
-        hints = {**typing.get_type_hints(base.__init__), **hints}
-        parameters = inspect.signature(base.__init__).parameters.values()
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
-            break
+    for constructor in _constructors(target):
+        hints = {**typing.get_type_hints(constructor), **hints}
     return hints
 
 

@@ -81,6 +81,9 @@ def test_arguments_that_a_constructor_hands_on_are_those_of_its_base_class():
         refusal("model.criterion.class_weight=[1,2]") == "model.criterion.class_weight is [1, 2]: it must be a number."
     )
     assert value_of("model.criterion.class_weight=2") == 2
+    assert value_of("model.criterion.gamma=1.5") == 1.5  # of the base class alone
+    assert "Unknown key 'model.criterion.gama'" in refusal("model.criterion.gama=1.5")
+    assert "Unknown key 'model.criterion.self'" in refusal("model.criterion.self=1")
 
 
 def test_elements_of_a_list_are_of_the_type_of_those_that_they_replace():
