@@ -143,7 +143,7 @@ def _detrex_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
 
 # Stable-DINO: detrex's names, and those of the memory fusion that the model has
 
-_FUSION, _SIMPLE = "encoder.fusion.", "transformer.fusion_run"
+_FUSION, _DENSE, _SIMPLE = "encoder.fusion.", "transformer.encoder.fusion_layer", "transformer.fusion_run"
 _NO_FUSION = (
     "no memory fusion",
     "model.encoder.fusion=null, or model.encoder.fusion.start_from_memory=True to train one from here",
@@ -153,14 +153,27 @@ _NO_FUSION = (
 def _fusion_rules(model: Any, names: Sequence[str]) -> tuple[Rule, ...]:
     """The table of the dense fusion, or of a simple one with or without a norm; see `MemoryFusion`."""
     fusion = model.encoder.fusion
+    for kind, sources in ((_DENSE, "all"), (_SIMPLE, "ends")):
+        if any(name.startswith(kind) for name in names):
+            _check_order(model, kind, sources)
     is_simple = any(name.startswith(_SIMPLE) for name in names) or (not names and fusion and fusion.sources == "ends")
     if not is_simple:
-        modules = {"transformer.encoder.fusion_layer.0": "linear", "transformer.encoder.fusion_layer.1": "norm"}
+        modules = {f"{_DENSE}.0": "linear", f"{_DENSE}.1": "norm"}
     elif f"{_SIMPLE}.weight" in names or not (names or fusion.has_norm):
         modules = {_SIMPLE: "linear"}
     else:
         modules = {f"{_SIMPLE}.0": "linear", f"{_SIMPLE}.1": "norm"}
     return tuple(rename(f"{theirs}.{_WB}", f"{_FUSION}{ours}.<>") for theirs, ours in modules.items())
+
+
+def _check_order(model: Any, kind: str, sources: str) -> None:
+    """Raises ValueError if a model with one encoder layer, where shapes do not tell, has not the sources of a file."""
+    fusion = model.encoder.fusion
+    if fusion is not None and len(model.encoder.layers) == 1 and fusion.sources != sources:
+        raise ValueError(
+            f"The file holds {kind}, which the model would read in another order: set "
+            f"model.encoder.fusion.sources={sources}."
+        )
 
 
 def _fusion(state: State) -> tuple[str, str] | None:
@@ -252,13 +265,19 @@ def _detrex_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]
 
 
 _OWN_SETTINGS = ("position_embedding.offset", "mask_padding_in_eval")
+_SOURCES = _FUSION + "sources"
 
 
 def _own_settings(model: nn.Module, state: State, metadata: Mapping[str, Any]) -> list[RequiredSetting]:
-    """As the file notes them; older files have one temperature, which is also that of the width."""
+    """As the file notes them; older files have one temperature, which is also that of the width.
+
+    What a memory fusion has as sources shows in its shape, unless there is a single encoder layer.
+    """
     noted = metadata.get("settings", {})
     height = noted.get(_TEMPERATURE)
-    others = recorded_settings(state, metadata, FOCALNET, others=_OWN_SETTINGS)
+    is_unclear = f"{_FUSION}linear.weight" in state and count_numbers(state, "encoder.layers") == 1
+    own = (*_OWN_SETTINGS, _SOURCES) if is_unclear else _OWN_SETTINGS
+    others = recorded_settings(state, metadata, FOCALNET, others=own)
     return [*_temperatures(model, height, noted.get(_TEMPERATURE_WIDTH, height)), *others]
 
 
@@ -340,7 +359,7 @@ LAYOUTS = (
             focalnet=FOCALNET,
             checks=CHECKS,
             classes=ClassRows(_CLASS_TENSORS),
-            others=(_TEMPERATURE, _TEMPERATURE_WIDTH, *_OWN_SETTINGS),
+            others=(_TEMPERATURE, _TEMPERATURE_WIDTH, *_OWN_SETTINGS, _SOURCES),
         ),
         settings=_own_settings,
         fill=_start_fusion,

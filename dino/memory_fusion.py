@@ -17,7 +17,8 @@ class MemoryFusion(nn.Module):
         dim: channels C.
         num_layers: encoder layers L.
         sources: "all" fuses the encoder's input and the output of every layer (dense fusion); "ends" fuses the memory
-            and the encoder's input (simple fusion).
+            and the encoder's input (simple fusion). For a single layer both fuse the same in another order, so that
+            weights of one serve the other with their two halves exchanged.
         norm: whether a layer norm follows.
         start_from_memory: allows loading a file without a fusion; it then starts as `passing_memory` says.
 

@@ -84,6 +84,36 @@ def test_a_file_of_another_width_is_refused_for_that():
         load_checkpoint(fused_dino(start_from_memory=True), content)
 
 
+def one_layer(sources: str, seed: int = 0):
+    """A DINO with a single encoder layer, whose fusion has the same shapes whatever its sources."""
+    fusion = MemoryFusion(64, num_layers=1, sources=sources)
+    return tiny_dino(seed, layers=(1, 2), fusion=fusion, shared_heads=False).eval()
+
+
+def test_for_one_layer_the_sources_differ_in_their_order_alone():
+    every, ends, images = one_layer("all"), one_layer("ends"), [make_input(64, 96)]
+    ends.load_state_dict(every.state_dict())
+    with torch.no_grad():
+        expected, other = (model.predict(model.preprocess(images))["pred_logits"] for model in (every, ends))
+        assert not torch.allclose(expected, other)
+        weight = ends.encoder.fusion.linear.weight
+        weight.copy_(weight.roll(64, dims=1))
+        exchanged = ends.predict(ends.preprocess(images))["pred_logits"]
+    torch.testing.assert_close(exchanged, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("of_file", "of_model"), [("all", "ends"), ("ends", "all")])
+def test_for_one_layer_the_file_says_which_sources_it_was_trained_with(of_file, of_model):
+    content, model = saved(one_layer(of_file)), one_layer(of_model, seed=1)
+    load_checkpoint(one_layer(of_file, seed=1), content)
+    with pytest.raises(ValueError, match=rf"\(sources {of_model}\): set model.encoder.fusion.sources={of_file}"):
+        load_checkpoint(model, content)
+    official = export_state(one_layer(of_file), "detrex", keep_settings=True).content()
+    load_checkpoint(one_layer(of_file, seed=1), official, keep_settings=True)
+    with pytest.raises(ValueError, match=rf"another order: set model.encoder.fusion.sources={of_file}"):
+        load_checkpoint(model, official, keep_settings=True)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_official_layout_and_back(kind):
     model, other = fused_dino(0, kind), fused_dino(1, kind)
