@@ -83,7 +83,7 @@ def build_train_loader(
     )
     pasting = None
     if copy_paste != 0:
-        _check_masks(dataset)
+        check_masks_to_paste(dataset)
         pasting = CopyPaste(mapper, copy_paste, factors)
     return DataLoader(
         SeededDataset(_in_shared_memory(dataset), mapper, seed, pasting),
@@ -134,7 +134,8 @@ def _augmented_first(mapper: Mapper, augmentation: Albumentations) -> Mapper:
     return mapper.augmented_first(augmentation)
 
 
-def _check_masks(dataset: Sequence[dict] | SharedMemoryDataset) -> None:
+def check_masks_to_paste(dataset: Sequence[dict] | SharedMemoryDataset) -> None:
+    """Raises ValueError where an object that `copy_paste` could paste has no mask."""
     if (record := first_without_mask(dataset)) is not None:
         raise ValueError(
             f"dataloader.train.copy_paste pastes objects with their masks, and {record['file_name']} has objects with "

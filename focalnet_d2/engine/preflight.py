@@ -19,6 +19,7 @@ from focalnet_d2.config.data_group import ROOT
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.data.checks.start import check_start
 from focalnet_d2.data.folders.finding import DERIVED
+from focalnet_d2.data.loader import check_masks_to_paste
 from focalnet_d2.data.record_choice import file_names, kind_of, record_summary
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
 from focalnet_d2.utils.text import some_of
@@ -79,6 +80,8 @@ def read_data(recipe: DictConfig, *, to_train: bool, metric_is_typed: bool = Fal
         if timetable is not None:
             check_patience(recipe.train, timetable)
         check_kinds(recipe, {"train": train or (), "test": test})
+        if train is not None and recipe.dataloader.train.get("copy_paste"):
+            check_masks_to_paste(train)
         evaluator = build(recipe.dataloader.evaluator, "dataloader.evaluator")
         check_classes(recipe, evaluator, to_train=to_train)
         check_results(recipe)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from focalnet_d2.config.lazy import apply_overrides, load_recipe, recipe_to_yaml
+from focalnet_d2.config.lazy import RecipeError, apply_overrides, load_recipe, recipe_to_yaml
 from focalnet_d2.engine.augmentation_files import keep_pipeline
+from focalnet_d2.engine.channel_filling import set_channels
 
 A = pytest.importorskip("albumentations")
 
@@ -42,3 +43,14 @@ def test_a_file_is_named_where_its_content_cannot_be_used(tmp_path):
     (tmp_path / "pipeline.json").write_text('{"transform": {"__class_fullname__": "BasicTransform", "p": 1}}')
     with pytest.raises(ValueError, match=r"The file of augmentations .*pipeline\.json cannot be used"):
         keep_pipeline(recipe_with(f"dataloader.train.albumentations={tmp_path}/pipeline.json"))
+
+
+def test_a_pipeline_is_refused_for_other_than_eight_bits_before_data_are_read(tmp_path):
+    A.save(A.Compose([A.HorizontalFlip()]), tmp_path / "pipeline.json")
+    recipe = recipe_with(f"dataloader.train.albumentations={tmp_path}/pipeline.json")
+    numbers = {"stored": 2, "channels": [0, 1], "mean": [1.0, 2.0], "std": [1.0, 1.0], "rgb": []}
+    set_channels(recipe, {"dtype": "uint8", **numbers})
+    keep_pipeline(recipe)
+    set_channels(recipe, {"dtype": "uint16", **numbers})
+    with pytest.raises(RecipeError, match=r"albumentations changes images of 8 bits.*uint16: leave it out"):
+        keep_pipeline(recipe)

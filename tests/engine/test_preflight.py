@@ -15,6 +15,7 @@ from focalnet_d2.engine import jobs
 from focalnet_d2.engine.preflight import check_tasks, read_data
 from focalnet_d2.engine.run import load_initial_weights
 from focalnet_d2.engine.watched_metric import members
+from tests.data.checks.many_images import write_yolo
 from tests.data.segmentation_files import CATEGORIES, write_panoptic_set
 from tests.mask2former.building import build_mask2former, tiny_backbone
 
@@ -77,6 +78,14 @@ def test_a_model_for_other_classes_is_refused_before_it_is_built(datasets, monke
         jobs.do_train(recipe(*overrides), jobs.Job("unread"))
     with pytest.raises(RecipeError, match=message.replace("learned", "scored")):
         jobs.do_test(recipe(*overrides, "train.init_checkpoint=unread.pth"))
+
+
+def test_pasting_of_objects_without_masks_is_refused_before_a_model_is_built(tmp_path, monkeypatch):
+    write_yolo(tmp_path, 4)
+    monkeypatch.setattr(jobs, "build_model", lambda recipe: pytest.fail("a model was built"))
+    settings = (f"data={tmp_path}", "train.device=cpu", f"train.output_dir={tmp_path}/run")
+    with pytest.raises(ValueError, match=r"copy_paste pastes .* masks, and .*\.png has objects with a box"):
+        jobs.run_job(jobs.Job("dino_focalnet_mini_quickstart", (*settings, "dataloader.train.copy_paste=0.5")))
 
 
 def test_thing_ids_in_another_order_are_the_same(datasets):
