@@ -261,7 +261,7 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "check_data_memory", "check-data, peak memory", check_data_memory.build,
-        settings={"layouts": list(check_data_memory.WRITERS), "images": 10_000},
+        settings={"layouts": list(check_data_memory.WRITERS), "images": 64_000},
         small={"layouts": ["voc"], "images": 40}, rounds=1,
     ),
     Case(

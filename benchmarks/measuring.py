@@ -182,9 +182,19 @@ def count_gflop(function: Callable[[], object], times: int = 1) -> float:
 def peak_memory() -> int:
     """Bytes that this process has had resident at most; measure one thing a process (`in_new_process`)."""
     with suppress(OSError):  # Linux counts a new process's peak from that of the one that started it, but not here
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return int(status["VmHWM"].split()[0]) * 1024
+        return _memory("VmHWM")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that are resident now and of no file; raises OSError where the system is not Linux."""
+    return _memory("RssAnon")
+
+
+def _memory(name: str) -> int:
+    """Bytes of a line of the process's status."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[name].split()[0]) * 1024
 
 
 def restart_peak_memory() -> None:
