@@ -199,6 +199,7 @@ def check_script(script: str, *arguments: str) -> None:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [script, *arguments])
+        patch.syspath_prepend((ROOT / script).parent)  # where Python looks for what a script imports
         check_recipe(options_of(lambda: runpy.run_path(str(ROOT / script), run_name="__main__")))
 
 
