@@ -17,6 +17,7 @@ import time
 from itertools import islice
 from pathlib import Path
 from statistics import mean
+from typing import Any, cast
 
 import torch
 from demo import CLASSES, HELD_OUT, ROOT
@@ -117,7 +118,7 @@ def count_pairs(options: argparse.Namespace) -> str:
     """How many matched pairs of all layers and the proposals are others with the modulation pairwise than official."""
     settings = [f"train.init_checkpoint={options.start}", f"model.num_classes={len(CLASSES)}"]
     recipe = apply_overrides(load_recipe(options.recipe), [*settings, *options.overrides])
-    model = build_model(recipe).train()
+    model = cast(Any, build_model(recipe).train())
     load_initial_weights(model, recipe, to_train=True)
     matchers = [
         HungarianMatcher(position_modulation=PositionModulation(mode=mode)) for mode in ("official", "pairwise")
