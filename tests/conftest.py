@@ -48,6 +48,7 @@ SLOW = (
     "test_train_epochs.py",
     "test_train_mask2former.py",
     "test_train_net.py",
+    "test_train_shards.py",
     "test_train_upernet.py",
     "tools/test_demo.py",
     "verification/test_verify.py",

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": Command("focalnet_d2.commands.report", "writes a page about a run, or compares runs"),
     "score": Command("focalnet_d2.commands.score", "scores result files in the official formats"),
     "prepare": Command("focalnet_d2.commands.prepare", "makes the label files that a data set lacks"),
+    "pack": Command("focalnet_d2.commands.pack", "writes a data set with its images in shards"),
     "generate": Command("focalnet_d2.commands.generate", "writes a generated data set"),
     "check-data": Command("focalnet_d2.commands.check_data", "finds what is wrong with a data set"),
     "doctor": Command(

@@ -12,13 +12,14 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from focalnet_d2.utils.text import some_of
 
 from . import record_choice
-from .annotations.files import missing_files, misspelled
 from .annotations.instances import read_instances
 from .datasets.custom import datasets_root
 from .datasets.instances import load_instances
+from .named_files import missing_files, misspelled
 from .packed.records import PackedRecords
 from .record_choice import Records
 from .semantic_labels import check_some_label
+from .shards.files import exists
 
 
 def get_detection_dataset_dicts(
@@ -219,7 +220,7 @@ def _with_image_id(dataset_dict: dict) -> dict:
 
 
 def _check_present(name: str, what: str, path: str | None) -> None:
-    if path is not None and not os.path.exists(path):
+    if path is not None and not exists(path):
         raise FileNotFoundError(_absent_message(name, what, path))
 
 

@@ -1,13 +1,12 @@
-"""Reads image files, from wherever Detectron2's file handlers reach.
+"""Reads image files: on disk, in shards, or from wherever Detectron2's file handlers reach.
 
 They become 8-bit RGB by the rules of `pixels.py`, or the channels of a `ChannelFormat` with the values of the file.
 """
 
 from contextlib import suppress
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
-from detectron2.utils.file_io import PathManager
 from PIL import Image
 
 from .channel_reading import BYTES_OF_TIFF, decode_channels, has_tiff_reader, is_tiff, read_tiff_head
@@ -23,6 +22,7 @@ from .pixels import (
     unreadable,
     upright_pixels,
 )
+from .shards.files import open_file
 
 _TIFF_SIZE = (256, 257)  # tags of width and height; what Pillow calls the size of a TIFF may be turned already
 _OF_CHANNELS = "If it has other channels than 8-bit red, green and blue, set data.channels."
@@ -103,14 +103,14 @@ def read_image_file(file_name: str) -> bytes:
 
 
 def open_binary(file_name: str) -> BinaryIO:
-    """A file, or what Detectron2's path manager opens by that name.
+    """A file, or what shards or Detectron2's path manager have by that name.
 
     Raises:
         OSError: it cannot be opened.
         ValueError: no file can have this name.
     """
     try:
-        return cast(BinaryIO, PathManager.open(str(file_name), "rb"))
+        return open_file(file_name)
     except ValueError as error:
         raise unreadable(file_name, error) from error
 

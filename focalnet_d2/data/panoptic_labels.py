@@ -7,11 +7,9 @@ import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
-from detectron2.utils.file_io import PathManager
 from PIL import Image
 from torchvision.io import decode_png
 
@@ -19,6 +17,7 @@ from focalnet_d2.utils.text import some_of
 
 from .panoptic_png import join_colors
 from .pixels import READ_ERRORS, decoding_problem
+from .shards.files import open_file
 
 _PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
 
@@ -47,7 +46,7 @@ def read_label_size(file_name: str | Path) -> tuple[int, int]:
         ValueError: it is no image.
     """
     try:
-        with PathManager.open(str(file_name), "rb") as file, Image.open(cast(BinaryIO, file)) as image:
+        with open_file(str(file_name)) as file, Image.open(file) as image:
             return image.height, image.width
     except FileNotFoundError:
         raise _absent(file_name) from None
@@ -65,8 +64,8 @@ def _unreadable(file_name: str | Path, error: Exception) -> ValueError:
 
 def _read_bytes(file_name: str | Path) -> bytes:
     try:
-        with PathManager.open(str(file_name), "rb") as file:
-            return cast(bytes, file.read())
+        with open_file(str(file_name)) as file:
+            return file.read()
     except FileNotFoundError:
         raise _absent(file_name) from None
     except (OSError, ValueError) as error:  # ValueError: no file can have this name

@@ -1,7 +1,8 @@
-"""Files that appear complete or not at all, whenever the program or the machine stops."""
+"""Files and folders that appear complete or not at all, whenever the program or the machine stops."""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,27 @@ def atomic_open(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Binar
         raise_with_file(error, path)
     if sync:
         _sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """A folder to write into that becomes `path` when the block ends without an error, and vanishes otherwise.
+
+    Args:
+        path: nothing is there; the folders above it are made.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path = Path(path)
+    unfinished = unfinished_path(path)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        os.rename(unfinished, path)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def unfinished_path(path: Path) -> Path:

@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from ..annotations.faults import Fault
-from ..annotations.files import misspelled
 from ..annotations.masks import Size
 from ..channel_reading import decode_channels, has_tiff_reader, is_tiff
 from ..channels import ChannelFormat, channel_words, check_finite
 from ..image_reading import read_image_file
+from ..named_files import misspelled
 from ..pixels import (
     FIRST_TURN,
     UPRIGHT,

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..annotations.faults import Fault, strict
-from ..annotations.files import THREADS
 from ..image_reading import read_orientation_and_size
 from ..label_maps import label_size_problem
+from ..named_files import THREADS
 from ..panoptic_labels import read_label_size
 from .images import Said, size_fault
 

@@ -13,6 +13,7 @@ from ..folders.finding import choose_dataset, find_datasets
 from ..folders.layouts import LAYOUTS
 from ..folders.records import load_instances_truth, load_records
 from ..label_decoding import ignore_label_of
+from ..shards.files import note_root
 from .custom import register_coco_folder, replace_dataset
 
 Path = str | os.PathLike
@@ -149,6 +150,7 @@ def register_part(
     Raises:
         ValueError: changes that do not fit the classes.
     """
+    note_root(dataset.root)
     metadata = _metadata(dataset, part, changes.changed(dataset.classes))
     if dataset.kind == "instances":
         metadata["instances_source"] = partial(load_instances_truth, dataset, part, changes)

@@ -11,10 +11,11 @@ from detectron2.data import Metadata, MetadataCatalog
 
 from focalnet_d2.utils.text import some_of
 
-from ..annotations.files import missing_files
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 from ..class_map import category_classes, things_first
 from ..class_metadata import class_metadata
+from ..named_files import missing_files
+from ..shards.files import is_folder
 
 
 def load_panoptic(
@@ -41,7 +42,7 @@ def load_panoptic(
     if metadata.get("stuff_dataset_id_to_contiguous_id") is None:
         metadata.set(**panoptic_metadata(things_first(truth.categories)))
     _check_registered(truth, metadata)
-    if sem_seg_root is not None and not os.path.isdir(sem_seg_root):
+    if sem_seg_root is not None and not is_folder(sem_seg_root):
         sem_seg_root = None
     records = []
     for image_id in sorted(truth.segments):

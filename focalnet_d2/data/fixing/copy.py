@@ -9,12 +9,10 @@ changes.json   changes.md          what was changed
 """
 
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from focalnet_d2.utils.atomic_write import UNFINISHED
+from focalnet_d2.utils.atomic_write import atomic_folder
 
 from ..checks.repeated_images import Alike
 from ..folders.dataset import FolderDataset
@@ -55,10 +53,8 @@ def write_mended_copy(
         OSError: it cannot be written.
     """
     target = place_of_copy(datasets, out)
-    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(8)}{UNFINISHED}")
     changes = Changes()
-    try:
-        unfinished.mkdir(parents=True)
+    with atomic_folder(target) as unfinished:
         folders: dict[Path, ImageFolder] = {}
         for dataset in datasets:
             left_out = repeated_to_leave_out(dataset, (alike or {}).get(dataset.layout, ()))
@@ -66,10 +62,6 @@ def write_mended_copy(
                 task = Task(dataset, name, left_out[name], changes, only_boxes, has_channels)
                 _write_part(task, unfinished, folders)
         changes.write(unfinished)
-        os.rename(unfinished, target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return changes
 
 

@@ -23,6 +23,7 @@ from ..pixels import (
     to_rgb,
     turned_upright,
 )
+from ..shards.files import open_file
 
 _WRITTEN_ANEW = {PixelFormat.CMYK, PixelFormat.ALPHA, PixelFormat.DEEP_GRAY, PixelFormat.DEEP_COLOR}
 
@@ -120,7 +121,7 @@ class ImageFolder:
 
 
 def link_or_copy(source: str, target: Path) -> None:
-    """A hard link to a file, or a copy where there can be none."""
+    """A hard link to a file, or a copy where there can be none, as of a file in a shard."""
     target.parent.mkdir(parents=True, exist_ok=True)
     original = os.path.realpath(source)
     if target.exists():  # of another reading of the same folder
@@ -128,7 +129,8 @@ def link_or_copy(source: str, target: Path) -> None:
     with contextlib.suppress(OSError):
         os.link(original, target)
         return
-    shutil.copyfile(original, target)
+    with open_file(source) as content, open(target, "wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _write(image: Image.Image, path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import refusal
+from ..shards.files import exists
 from .layout import WantedParts
 from .listing import Listing, is_below
 from .part_names import grouped_by_part, in_order, part_of_path
@@ -73,7 +74,7 @@ def relative_to_root(listing: Listing, part: str, value: str) -> str:
         ValueError: there is no such file or folder below it.
     """
     path = Path(os.path.normpath(listing.root / os.path.expanduser(value)))
-    if not path.exists():
+    if not exists(path):
         raise ValueError(f"data.{part}={value}: {path} does not exist; write a path relative to {listing.root}.")
     if not path.is_relative_to(listing.root):
         raise ValueError(f"data.{part}={value} is outside {listing.root}: make data.root the folder of all parts.")

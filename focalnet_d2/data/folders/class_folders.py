@@ -11,6 +11,7 @@ from focalnet_d2.utils.text import some_of
 from ..annotations.faults import Fault, Report, refusal
 from ..class_map import class_map
 from ..image_reading import READ_ERRORS
+from ..shards.files import open_file
 from .annotation_files import assign_parts, described_parts
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import LABEL_FOLDERS, LABEL_SUFFIXES
@@ -116,7 +117,7 @@ def _has_labels(listing: Listing, parent: str, name: str) -> bool:
     if not paired or 2 * len(paired) < len(labels):
         return False
     try:
-        with Image.open(listing.absolute(paired[0])) as image:
+        with open_file(listing.absolute(paired[0])) as file, Image.open(file) as image:
             return image.getcolors(_MOST_LABELS) is not None
     except READ_ERRORS:
         return True

@@ -11,6 +11,7 @@ from ..annotations.json_file import Entry
 from ..annotations.panoptic import PanopticAnnotations, read_panoptic
 from ..class_map import ClassMap, category_classes, things_first
 from ..panoptic_labels import read_panoptic_ids
+from ..shards.files import is_file
 from .annotation_files import assign_parts, described_parts
 from .coco_summaries import CocoSummary, coco_summaries
 from .dataset import Part
@@ -66,7 +67,7 @@ def _label_folders(listing: Listing, summary: CocoSummary) -> Callable[[str], bo
     @cache
     def has_labels(folder: str) -> bool:
         file = listing.root / folder / plain_name(name)
-        if is_called_labels(folder) or not segments or file.suffix.lower() != ".png" or not file.is_file():
+        if is_called_labels(folder) or not segments or file.suffix.lower() != ".png" or not is_file(file):
             return is_called_labels(folder)
         try:
             return set(np.unique(read_panoptic_ids(file)).tolist()) - {0} == segments

@@ -9,6 +9,7 @@ from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, FaultError, Report, strict
 from ..class_map import ClassMap
+from ..shards.files import exists, note_root
 from .dataset import AUTO, KINDS, PARTS, FolderDataset, Split
 from .layout import Found, Layout, WantedParts
 from .layouts import LAYOUTS
@@ -69,6 +70,7 @@ def find_datasets(
     if unknown := set(wanted or ()) - set(PARTS):
         raise ValueError(f"A data set has the parts {', '.join(PARTS)}, not {', '.join(sorted(unknown))}.")
     listing = Listing(root)
+    note_root(str(listing.root))
     for part, place in (wanted or {}).items():
         _check_place(listing, part, place)
     datasets, failures = [], {}
@@ -90,7 +92,7 @@ def find_datasets(
 def _check_place(listing: Listing, part: str, place: str) -> None:
     """Raise `ValueError` if a user named a part by a path that the folder lacks; its end alone will do."""
     written = os.path.expanduser(place)
-    if not written or (listing.root / written).exists() or any(name.endswith(written) for name in listing.files):
+    if not written or exists(listing.root / written) or any(name.endswith(written) for name in listing.files):
         return
     names = [*listing.folders, *listing.with_suffix(".json", ".txt", ".xml", ".yaml", ".yml")]
     near = difflib.get_close_matches(place, names, n=1, cutoff=0.5)

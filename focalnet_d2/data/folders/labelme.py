@@ -32,6 +32,7 @@ from ..annotations.boxes import as_finite_numbers
 from ..annotations.faults import Report, refusal
 from ..annotations.json_file import Entry, read_json
 from ..pixels import READ_ERRORS, decoding_problem
+from ..shards.files import is_file
 from .class_files import check_complete
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
@@ -144,7 +145,7 @@ def _image(file: str, labels: Mapping[str, Any], finder: ImageFinder) -> str:
     """
     named = str(labels["imagePath"] or "").replace("\\", "/")
     beside = abspath(Path(file).parent / named)
-    if named and Path(beside).is_file():
+    if named and is_file(beside):
         return beside
     try:
         return finder.find(file, named)

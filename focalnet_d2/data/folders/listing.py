@@ -1,12 +1,18 @@
 """The files below a folder, listed once for all layouts that look at it."""
 
+import logging
 import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from heapq import merge
 from pathlib import Path, PurePosixPath
 
+from focalnet_d2.utils.warnings_once import warn_once
+
+from ..shards.files import is_folder, names_below
+from ..shards.index import shard_index
 from .stored_texts import KeyedTexts, StoredTexts, sorted_texts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".jfif", ".ppm", ".pgm")
@@ -14,9 +20,13 @@ MAX_DEPTH = 8  # folders below the root
 _NOWHERE = "\0"
 _NO_DATA = {"__MACOSX", "__pycache__", "lost+found"}
 
+logger = logging.getLogger(__name__)
+
 
 class Listing:
     """The files below a folder; hidden ones, caches and what lies deeper than `MAX_DEPTH` are left out.
+
+    Images in shards (`data/shards`) are among them as if the shards were unpacked.
 
     Args:
         root: the folder.
@@ -28,16 +38,23 @@ class Listing:
 
     Raises:
         FileNotFoundError: there is no such folder, or it is a file.
+        ValueError: a shard that cannot be used, or an image that is in a shard and elsewhere, too.
     """
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = Path(os.path.abspath(os.path.expanduser(root)))
         if self.root.is_file():
             raise FileNotFoundError(f"{self.root} is a file: name the folder that has it and the images.")
-        if not self.root.is_dir():
+        if not is_folder(self.root):
             raise FileNotFoundError(f"The data folder {self.root} does not exist: correct data.root.")
         self.left_out: list[str] = []
-        self.files: Sequence[str] = StoredTexts(_walk(str(self.root), "", frozenset(), self.left_out))
+        self.files: Sequence[str] = StoredTexts(_each_once(str(self.root), self._found()))
+
+    def _found(self) -> Iterator[str]:
+        """Relative paths of all files, sorted."""
+        root = str(self.root)
+        on_disk = _walk(root, "", frozenset(), self.left_out) if self.root.is_dir() else ()
+        return merge(on_disk, _shown(root, "", names_below(root), self.left_out))
 
     def with_suffix(self, *suffixes: str) -> Sequence[str]:
         """The files with one of these suffixes, which are in small letters and begin with a dot."""
@@ -122,14 +139,57 @@ def _walk(root: str, folder: str, above: frozenset[tuple[int, int]], left_out: l
     if len(above) > MAX_DEPTH:
         left_out.append(folder)
         return
+    on_disk = _on_disk(root, folder, names, above | {identity}, left_out)
+    index = shard_index(path)
+    yield from on_disk if index is None else merge(on_disk, _shown(root, folder, index.below(""), left_out))
+
+
+def _on_disk(
+    root: str, folder: str, names: Iterable[str], above: frozenset[tuple[int, int]], left_out: list[str]
+) -> Iterator[str]:
+    """Relative paths of the files of some names in a relative folder, and of those below it."""
     for name in names:
         relative = f"{folder}/{name}" if folder else name
         if name.endswith("/"):
-            yield from _walk(root, relative[:-1], above | {identity}, left_out)
+            yield from _walk(root, relative[:-1], above, left_out)
         elif name.endswith(_NOWHERE):
             left_out.append(relative[:-1])
         else:
             yield relative
+
+
+def _shown(root: str, folder: str, names: Iterable[str], left_out: list[str]) -> Iterator[str]:
+    """Relative paths of the images among the files that shards have below a relative folder; warns of all others."""
+    others: Counter[str] = Counter()
+    for name in names:
+        relative = f"{folder}/{name}" if folder else name
+        if any(step.startswith(".") or step in _NO_DATA for step in name.split("/")):
+            continue
+        if not name.lower().endswith(IMAGE_SUFFIXES):
+            others[PurePosixPath(name).suffix.lower() or "without suffix"] += 1
+        elif relative.count("/") > MAX_DEPTH:
+            left_out.append(relative)
+        else:
+            yield relative
+    if others:
+        path, kinds = os.path.join(root, folder), ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+        warn_once(
+            logger,
+            f"others in shards of {path}",
+            f"Of the shards for {path}, only images are read; left out are {kinds}: put annotations beside the shards.",
+        )
+
+
+def _each_once(root: str, paths: Iterable[str]) -> Iterator[str]:
+    """The same paths; raises ValueError where one comes twice."""
+    before = None
+    for path in paths:
+        if path == before:
+            raise ValueError(
+                f"{os.path.join(root, path)} is in a shard and there as a file, or in another shard, too: remove one."
+            )
+        before = path
+        yield path
 
 
 def _names(path: str) -> Iterable[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Fault, Report, refusal
+from ..shards.files import is_folder
 from .annotation_files import assign_parts, described_parts, relative_to_root
 from .dataset import ListedImage, ListedImages, Part
 from .label_pairs import (
@@ -155,7 +156,7 @@ def read(part: Part, report: Report) -> ListedImages:
         ValueError: through `report`: label files without an image, or no image with labels.
     """
     for folder, what in ((part.images, "images"), (part.annotations, "label files")):
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
             raise FileNotFoundError(f"The folder of {what} {folder} does not exist: correct its path.")
     listing = Listing(os.path.commonpath([part.images, part.annotations]))
     images, labels = _files(listing, part)

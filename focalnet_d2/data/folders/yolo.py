@@ -18,12 +18,12 @@ sub-folders and images without a label file, and takes shares above 1: docs/form
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from os.path import isdir
 from pathlib import Path
 
 from focalnet_d2.utils.text import some_of
 
 from ..annotations.faults import Report, refusal
+from ..shards.files import is_folder
 from .dataset import Part
 from .instance_content import InstanceContent, instances_found
 from .layout import Found, Layout, WantedParts
@@ -84,7 +84,7 @@ def gather(part: Part, report: Report, new_list: Callable = list) -> InstanceCon
         file = label_file(image, part.images) if size else None
         if size and file:
             _add_lines(content, number, size, file, names, part.options["keypoints"])
-    if all(map(isdir, part.options["sources"])):
+    if all(map(is_folder, part.options["sources"])):
         lone = labels_without_image(images, part.images)
         message = f"{some_of(lone)} have labels, but no image of their name: correct the names, or remove them."
         content.warn("label-without-image", part.annotations, message, lone)

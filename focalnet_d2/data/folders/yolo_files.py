@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..annotations.faults import refusal
+from ..shards.files import exists, is_file, is_folder
 from .annotation_files import relative_to_root
 from .dataset import PARTS
 from .image_names import plain_name
@@ -71,13 +72,13 @@ def images_of(sources: Sequence[str], root: str, deep: bool) -> Sequence[str]:
         deep: also those below a folder.
     """
     paths = (path for source in sources for path in _images_of(source, root, deep))
-    is_folder = len(sources) == 1 and Path(sources[0]).is_dir()
+    is_one = len(sources) == 1 and is_folder(sources[0])
     seen = TextSet()
-    return StoredTexts(paths if is_folder else filter(seen.add, paths))
+    return StoredTexts(paths if is_one else filter(seen.add, paths))
 
 
 def _images_of(source: str, root: str, deep: bool) -> Iterable[str]:
-    if Path(source).is_dir():
+    if is_folder(source):
         listing = Listing(source)
         return map(listing.absolute, listing.images if deep else listing.images_in(""))
     bases = [Path(source).parent, Path(root)]
@@ -223,13 +224,13 @@ def _existing(entry: str, bases: Sequence[Path]) -> Path | None:
     What remains has two steps or is a file, so that `valid/images` never becomes `images`.
     """
     for base in bases:
-        if (base / entry).exists():
+        if exists(base / entry):
             return Path(abspath(base / entry))
     steps = plain_name(entry).split("/")
     for start in range(len(steps)):
         for base in bases:
             path = base.joinpath(*steps[start:])
-            if path.is_file() or (path.is_dir() and (len(steps) - start > 1 or len(steps) == 1)):
+            if is_file(path) or (is_folder(path) and (len(steps) - start > 1 or len(steps) == 1)):
                 return Path(abspath(path))
     return None
 

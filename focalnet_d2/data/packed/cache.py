@@ -1,9 +1,10 @@
 """Blocks that were made before, in the folder of this user: `$XDG_CACHE_HOME/focalnet_d2/records`.
 
 A block is found again by the content of the file that it was made of and of the code that made it, never by name or
-time. It ends with the SHA-256 of all its bytes and is made anew where they differ. Processes that want the same block
-at once, such as the ranks of a run, wait for the first of them and map its file. Whatever goes wrong with the folder
-costs the time to make the block, and one line of the log. `FOCALNET_D2_RECORDS_CACHE=0` switches the cache off.
+time; or by the key that its maker gives. It ends with the SHA-256 of all its bytes and is made anew where they differ.
+Processes that want the same block at once, such as the ranks of a run, wait for the first of them and map its file.
+Whatever goes wrong with the folder costs the time to make the block, and one line of the log.
+`FOCALNET_D2_RECORDS_CACHE=0` switches the cache off.
 """
 
 import hashlib
@@ -46,17 +47,38 @@ def cached_block(source: str | Path, make: Make) -> Block:
         OSError: the file cannot be read.
         Exception: what `make` raises; nothing is left then.
     """
+    return kept_block(str(source), lambda: _key(source), lambda: _state(source), make)
+
+
+def kept_block(name: str, key: Callable[[], str], state: Callable[[], object], make: Make) -> Block:
+    """The block of a key: from the cache if it is there, else made and left there.
+
+    Args:
+        name: of what it is made of, for messages.
+        key: gives what it is called in the cache, of letters and digits.
+        state: what changes when somebody writes to what it is made of; a block that was made meanwhile is not kept.
+        make: writes the block.
+
+    Raises:
+        OSError: what it is made of cannot be read.
+        Exception: what `make` raises; nothing is left then.
+    """
     if os.environ.get(SWITCH) == "0":
         return block_in_memory(make)
-    state, key = _state(source), _key(source)
+    before, called = state(), key()
     try:
         folder = make_user_cache() / "records"
         folder.mkdir(mode=0o700, exist_ok=True)
-        with _alone(folder / f".{key}.lock"):
-            block = _read(folder / f"{key}{_SUFFIX}")
-            return _written(folder / f"{key}{_SUFFIX}", source, state, make) if block is None else block
+        path = folder / f"{called}{_SUFFIX}"
+        with _alone(folder / f".{called}.lock"):
+            block = _read(path)
+            if block is None:
+                block = _written(path, make)
+                if state() != before:
+                    path.unlink(missing_ok=True)
+            return block
     except OSError as error:
-        logger.warning("The records of %s are not kept for the next start: %s", source, error)
+        logger.warning("The records of %s are not kept for the next start: %s", name, error)
         return block_in_memory(make)
 
 
@@ -113,8 +135,8 @@ def _state(path: str | Path) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _written(path: Path, source: str | Path, state: tuple[int, ...], make: Make) -> Block:
-    """A new block, whose file stays for the next start unless the source has changed meanwhile."""
+def _written(path: Path, make: Make) -> Block:
+    """A new block and its file."""
     for leftover in path.parent.glob(f".{path.name}.*{UNFINISHED}"):  # of a process that was killed; nobody else writes
         leftover.unlink(missing_ok=True)
     with atomic_open(path, sync=False) as file:
@@ -123,8 +145,6 @@ def _written(path: Path, source: str | Path, state: tuple[int, ...], make: Make)
         size = file.tell()
         file.write(hashed.digest.digest())
     block = _mapped(path, size)
-    if _state(source) != state:
-        path.unlink(missing_ok=True)
     _remove_oldest(path.parent)
     return block
 
