@@ -22,6 +22,7 @@ from .builders import (
     mask2former,
     memory_plan,
     postprocessing,
+    shards,
     training,
 )
 from .work import Work
@@ -179,6 +180,8 @@ _SMALL_DINO = {"recipe": "dino_focalnet_mini_coco", "size": (90, 120)}
 _SMALL_MASK2FORMER = {"recipe": "mask2former_focalnet_mini_demo", "size": (64, 96)}
 _IMAGES = {"images": 24, "image_size": (480, 640), "coco": False}
 _FEW_IMAGES = {"images": 3, "image_size": (48, 64)}
+_IN_SHARDS = {"images": 24, "image_size": (480, 640), "others": 50_000}
+_FEW_IN_SHARDS = {**_FEW_IMAGES, "others": 10}
 _STEP = {"recipe": "dino_focalnet_huge", "batch": 1, "objects": 8, "amp": "off", "device": "auto", "overrides": []}
 
 CASES: tuple[Case, ...] = (
@@ -263,6 +266,14 @@ CASES: tuple[Case, ...] = (
         "check_data_memory", "check-data, peak memory", check_data_memory.build,
         settings={"layouts": list(check_data_memory.WRITERS), "images": 64_000},
         small={"layouts": ["voc"], "images": 40}, rounds=1,
+    ),
+    Case(
+        "shards", "mapping from shards (DETR-800), {images} images", shards.build_mapper,
+        settings={"task": "DETR-800 boxes", **_IN_SHARDS}, small=_FEW_IN_SHARDS,
+    ),
+    Case(
+        "shards", "reading from shards, {images} images ten times", shards.build_reading, settings=_IN_SHARDS,
+        small=_FEW_IN_SHARDS,
     ),
     Case(
         "check_data", "check-data, {images} images, {workers} processes", check_data.build, goals={"": 0.6},

@@ -69,6 +69,12 @@ def test_mappers_give_the_same_samples(run_cases, word):
     assert row["forms"]["library"]["ms_per_image"].keys() == {"read", "augment", "targets"}
 
 
+def test_images_in_shards_are_those_of_the_files(run_cases):
+    mapping, reading = run_cases("shards")["rows"]
+    assert mapping["forms"]["library"]["difference"] == reading["forms"]["library"]["difference"] == 0
+    assert mapping["forms"]["library"]["images_per_second"] > 0
+
+
 def test_detection_mapper_and_its_loader(run_cases):
     result = run_cases("boxes")
     mapper, loader = result["rows"]
