@@ -11,6 +11,7 @@ from PIL import Image
 
 from focalnet_d2.data.image_reading import READ_ERRORS
 from focalnet_d2.data.result_files import save_json
+from focalnet_d2.data.shards.files import open_file
 from focalnet_d2.structures.cropped_masks import CroppedMask, crop_mask
 from focalnet_d2.utils.atomic_write import write_atomically
 from focalnet_d2.utils.warnings_once import warn_once
@@ -65,7 +66,7 @@ def read_georeference(path: Path) -> Georeference | None:
 
 def _has_geo_keys(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_file(str(path)) as file, Image.open(file) as image:
             return _GEO_KEYS in getattr(image, "tag_v2", {})
     except READ_ERRORS:
         return False

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from detectron2.utils import comm
 
+from focalnet_d2.data.shards.files import changed_at
 from focalnet_d2.engine.device import resolve_device
 from focalnet_d2.engine.distributed import all_gather_object, launch, local_rank, on_main_process, process_count
 from focalnet_d2.utils.atomic_write import write_atomically
@@ -282,7 +283,7 @@ def _is_done(job: PredictionJob, name: str, path: Path, kinds: Sequence[Kind]) -
         video_results(start, drawn=job.video) if is_video(path) else chain(*(kind.files(start) for kind in kinds))
     )
     try:
-        changed = path.stat().st_mtime_ns
+        changed = changed_at(path)
         return all(file.is_file() and file.stat().st_mtime_ns >= changed for file in results)
     except OSError:  # one does not exist
         return False

@@ -5,7 +5,6 @@ handlers reach.
 import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from detectron2.utils.file_io import PathManager
@@ -30,6 +29,8 @@ def open_file(file_name: str) -> BinaryIO:
         OSError: it cannot be read, or the shard has changed since it was looked at.
         ValueError: no file can have this name, or the shards of its folder cannot be used.
     """
+    if (known := find_member(str(file_name), only_known=True)) is not None:
+        return io.BytesIO(_content(known))
     try:
         return cast(BinaryIO, PathManager.open(str(file_name), "rb"))
     except (FileNotFoundError, NotADirectoryError):
@@ -53,14 +54,31 @@ def exists(path: str | os.PathLike) -> bool:
     return os.path.exists(path) or is_file(path) or is_folder(path)
 
 
-def find_member(path: str) -> Member | None:
+def changed_at(path: str | os.PathLike) -> int:
+    """When a file, or the shard that has it, was changed last, in nanoseconds.
+
+    Raises:
+        OSError: it is nowhere.
+    """
+    try:
+        return os.stat(path).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        if (member := find_member(os.fspath(path))) is None:
+            raise
+        return member.shard.changed
+
+
+def find_member(path: str, *, only_known: bool = False) -> Member | None:
     """The file in a shard that a path means, if there is one.
+
+    Args:
+        only_known: in a shard that this process has looked at before; asks no file system.
 
     Raises:
         ValueError, OSError: as `shard_index`.
     """
     path = os.path.abspath(path)
-    for folder, index in _indices_above(path):
+    for folder, index in _known_above(path) if only_known else _indices_above(path):
         if member := index.find(_relative(path, folder)):
             return member
     return None
@@ -89,17 +107,32 @@ def _indices_above(path: str) -> Iterator[tuple[str, ShardIndex]]:
     A folder that is noted as a root is the last one that is looked into. Without such a root, those above something
     that is there are left alone: they need not have anything to do with it.
     """
-    above = [str(folder) for folder in Path(path).parents[:_MOST_FOLDERS]]
-    root = next((place for place, folder in enumerate(above) if folder in _ROOTS), None)
-    if path in _ROOTS or (root is None and os.path.exists(path)):
+    above = _folders_above(path)
+    if path in _ROOTS or (not _ROOTS.intersection(above) and os.path.exists(path)):
         return
-    looked_at = above if root is None else above[: root + 1]
-    for folder in looked_at:
+    for folder in above:
         index = known_index(folder)
         if index is None:
             index = shard_index(folder)
         if index is not None:
             yield folder, index
+
+
+def _known_above(path: str) -> Iterator[tuple[str, ShardIndex]]:
+    """Those of them that this process has looked at before."""
+    for folder in _folders_above(path):
+        if (index := known_index(folder)) is not None:
+            yield folder, index
+
+
+def _folders_above(path: str) -> list[str]:
+    """The folders that a path lies in, the nearest first, up to one that is noted as a root."""
+    above = [os.path.dirname(path)]
+    while above[-1] not in _ROOTS and len(above) < _MOST_FOLDERS:
+        if (folder := os.path.dirname(above[-1])) == above[-1]:
+            break
+        above.append(folder)
+    return above
 
 
 def _content(member: Member) -> bytes:

@@ -90,7 +90,9 @@ class ShardIndex:
 
     def _place(self, name: str) -> int:
         """Of the first file that does not come before a name."""
-        return bisect_left(range(len(self)), _in_order(name), key=lambda place: _in_order(self.name(place)))
+        ends, names = self._block["names_ends"], self._block["names"]
+        texts = range(len(self))
+        return bisect_left(texts, _in_order(name), key=lambda place: names[ends[place] : ends[place + 1]].tobytes())
 
 
 _KNOWN: dict[str, ShardIndex] = {}  # by folder

@@ -207,3 +207,12 @@ def test_a_listing_is_that_of_the_unpacked_folder(tmp_path_factory, paths, rando
     assert all(read_image_file(str(sharded / name)) == name.encode() for name in names)
     for below in {name.rpartition("/")[0] for name in names} - {""}:
         assert list(Listing(sharded / below).images) == list(Listing(folder / "plain" / below).images)
+
+
+def test_a_file_in_a_shard_is_as_old_as_the_shard(root):
+    files.note_root(str(root))
+    os.utime(root / "val-000000.tar", ns=(0, 10**9))
+    assert files.changed_at(root / "val" / "1.jpg") == 10**9
+    assert files.changed_at(root / "train" / "labels.json") == os.stat(root / "train" / "labels.json").st_mtime_ns
+    with pytest.raises(FileNotFoundError):
+        files.changed_at(root / "val" / "2.jpg")
