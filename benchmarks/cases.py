@@ -180,7 +180,7 @@ _SMALL_DINO = {"recipe": "dino_focalnet_mini_coco", "size": (90, 120)}
 _SMALL_MASK2FORMER = {"recipe": "mask2former_focalnet_mini_demo", "size": (64, 96)}
 _IMAGES = {"images": 24, "image_size": (480, 640), "coco": False}
 _FEW_IMAGES = {"images": 3, "image_size": (48, 64)}
-_IN_SHARDS = {"images": 24, "image_size": (480, 640), "others": 50_000}
+_IN_SHARDS = {"images": 24, "image_size": (480, 640), "others": 10_000}
 _FEW_IN_SHARDS = {**_FEW_IMAGES, "others": 10}
 _STEP = {"recipe": "dino_focalnet_huge", "batch": 1, "objects": 8, "amp": "off", "device": "auto", "overrides": []}
 

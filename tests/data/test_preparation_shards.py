@@ -9,6 +9,7 @@ import pytest
 from focalnet_d2.commands import check_data, pack
 from focalnet_d2.data.class_changes import ClassChanges
 from focalnet_d2.data.datasets.panoptic import load_panoptic
+from focalnet_d2.data.fixing.copy import write_mended_copy
 from focalnet_d2.data.folders.finding import find_datasets, served_as
 from focalnet_d2.data.folders.records import load_records
 from focalnet_d2.data.image_reading import read_image_file
@@ -190,21 +191,17 @@ def test_a_check_finds_the_same_and_mends_it_into_files(name, tmp_path, capsys):
     folder, shards = FOLDERS[name](tmp_path / "folder"), tmp_path / "shards"
     pack_folder(folder, shards, MEGABYTE)
     found = []
-    for number, root in enumerate((folder, shards)):
-        arguments = [str(root), "--workers", "1", "--out", str(tmp_path / f"page{number}")]
-        status = check_data.main([*arguments, "--json", "--fix", str(tmp_path / f"mended{number}")])
+    for root, mended in ((folder, tmp_path / "one"), (shards, tmp_path / "two")):
+        status = check_data.main([str(root), "--workers", "1", "--out", str(tmp_path / "page"), "--json"])
         found.append({"status": status, "said": capsys.readouterr().out})
+        write_mended_copy(find_datasets(root), mended)
     assert found[1] == moved(found[0], folder, shards)
-    mended = [
-        {
-            str(path.relative_to(tmp_path / root)): path.read_bytes()
-            for path in (tmp_path / root).rglob("*.*")
-            if path.stem != "changes"
-        }
-        for root in ("mended0", "mended1")
-    ]
-    assert mended[0] == mended[1]
-    assert mended[0]
+    one, two = (
+        {path.relative_to(mended): path.read_bytes() for path in mended.rglob("*.*") if path.stem != "changes"}
+        for mended in (tmp_path / "one", tmp_path / "two")
+    )
+    assert one == two
+    assert len(one) > 4
 
 
 def test_a_damaged_shard_is_a_fault(tmp_path, capsys):

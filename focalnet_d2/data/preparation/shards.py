@@ -145,7 +145,7 @@ class _Shards:
         member = tarfile.TarInfo(name)
         member.size = len(content)
         self._archive.addfile(member, io.BytesIO(content))
-        self._archive.members.clear()  # it would keep them all
+        self._archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
 
     def _finish(self) -> None:
         assert self._archive is not None

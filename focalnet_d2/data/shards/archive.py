@@ -67,7 +67,7 @@ def _members(file: BinaryIO, path: str) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # it would keep them all
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep them all
                 if member.size < 0 or archive.offset <= member.offset:
                     raise tarfile.ReadError("a size below zero")
                 last = member.name
