@@ -91,7 +91,7 @@ def train(folder: Path, variant: str, seed: int, options: argparse.Namespace) ->
 
 def box_ap(folder: Path) -> dict[int, float]:
     """Box AP by the number of iterations after which a finished run was evaluated."""
-    return {line[EVALUATED]: line["bbox/AP"] for line in read_metrics(folder / METRICS) if "bbox/AP" in line}
+    return {int(line[EVALUATED]): line["bbox/AP"] for line in read_metrics(folder / METRICS) if "bbox/AP" in line}
 
 
 def row(variant: str, folders: list[Path]) -> list[str]:

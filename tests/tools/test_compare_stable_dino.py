@@ -65,7 +65,7 @@ def test_the_table_has_means_and_ranges_of_finished_runs(tool, tmp_path):
     ):
         folder = tmp_path / variant / f"seed{seed}"
         folder.mkdir(parents=True)
-        lines = [{"iteration": i, "evaluated_after": 10 * (i + 1), "bbox/AP": value} for i, value in enumerate(ap)]
+        lines = [{"iteration": i, "evaluated_after": 10.0 * (i + 1), "bbox/AP": value} for i, value in enumerate(ap)]
         (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
         if ap:
             (folder / "seconds.json").write_text("7.6")
