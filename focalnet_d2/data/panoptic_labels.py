@@ -15,11 +15,12 @@ from torchvision.io import decode_png
 
 from focalnet_d2.utils.text import some_of
 
+from .panoptic_decoding import PNG_SIGNATURE, decode_ids
 from .panoptic_png import join_colors
 from .pixels import READ_ERRORS, decoding_problem
 from .shards.files import open_file
 
-_PNG_SIGNATURE, _RGB_OF_8_BITS = b"\x89PNG\r\n\x1a\n", b"\x08\x02"
+_RGB_OF_8_BITS = b"\x08\x02"
 
 
 def open_label_image(file_name: str | Path) -> Image.Image:
@@ -93,14 +94,16 @@ def read_panoptic_ids(file_name: str | Path, renumbered: Mapping[int, int] | Non
 
 def _read_ids(file_name: str | Path) -> np.ndarray:
     content = _read_bytes(file_name)
-    if content.startswith(_PNG_SIGNATURE) and content[24:26] == _RGB_OF_8_BITS:
+    if (ids := decode_ids(content)) is not None:
+        return ids
+    if content.startswith(PNG_SIGNATURE) and content[24:26] == _RGB_OF_8_BITS:
         # Decoding is most of the time of scoring files, and torchvision is faster than Pillow. What it refuses, or
         # all if it was built without PNG, goes to Pillow, which says what is wrong.
         with contextlib.suppress(RuntimeError, AttributeError):
             decoded = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8))  # (3, H, W)
             return join_colors(decoded.permute(1, 2, 0).numpy())
     image = open_label_image(file_name)
-    if content.startswith(_PNG_SIGNATURE) and content[24] > 8:  # Pillow would drop the lower half without a word
+    if content.startswith(PNG_SIGNATURE) and content[24] > 8:  # Pillow would drop the lower half without a word
         raise ValueError(f"The panoptic label file {file_name} has {content[24]} bits a colour; ids take 8 of each.")
     if image.mode not in ("RGB", "RGBA"):
         raise ValueError(

@@ -32,7 +32,8 @@ class Examples:
 
         Args:
             value: how good its prediction is; an image without a value, nan, is left out.
-            describe: makes what is kept of it, values of JSON; called only for those that are kept.
+            describe: makes what is kept of it, values of JSON and maps (H, W) of integers below 256³ that are `shrunk`,
+                which become texts when they are written; called only for those that are kept.
         """
         if not math.isfinite(value):
             return
@@ -53,7 +54,7 @@ class Examples:
     def write(self, folder: Path, task: str) -> None:
         """Write the lists `worst` and `best` of what is kept, the most telling first, into a file of the task."""
         groups = {"worst": self.lowest, "best": self.highest}
-        content = {name: [entry for *_, entry in kept] for name, kept in groups.items()}
+        content = {name: [_as_json(entry) for *_, entry in kept] for name, kept in groups.items()}
         write_json(folder / EXAMPLES.format(task), content)
 
     def _insert(self, kept: list, entry: tuple[float, str, dict[str, Any]]) -> None:
@@ -62,13 +63,17 @@ class Examples:
         del kept[self.kept :]
 
 
+def _as_json(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: map_as_text(value) if isinstance(value, np.ndarray) else value for key, value in entry.items()}
+
+
 def shrunk(values: np.ndarray) -> np.ndarray:
-    """A map (H, W) of integers with a longest side of `LONGEST_SIDE` at most, by nearest neighbors."""
+    """A copy of a map (H, W) of integers, with a longest side of `LONGEST_SIDE` at most, by nearest neighbors."""
     step = max(1.0, max(values.shape) / LONGEST_SIDE)
     rows, columns = (
         np.minimum((np.arange(max(1, round(side / step))) + 0.5) * step, side - 1).astype(int) for side in values.shape
     )
-    return values[np.ix_(rows, columns)]
+    return values[rows][:, columns]
 
 
 def map_as_text(values: np.ndarray) -> str:

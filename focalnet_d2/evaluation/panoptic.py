@@ -15,7 +15,7 @@ import torch
 from focalnet_d2.data.annotations.ids import Id
 
 from .coco_files import write_json
-from .examples import map_as_text
+from .examples import shrunk
 from .metadata import loaded_metadata, panoptic_classes
 from .panoptic_counts import PanopticCounts, Segments, panoptic_results, read_segments
 from .panoptic_files import PanopticSubmission, TruthFile, index_truth_files
@@ -165,7 +165,7 @@ def _example(
     """What is kept of a prediction (H, W) to be drawn; classes by index."""
     return {
         "file_name": str(sample.get("file_name", "")),
-        "map": map_as_text(predicted_map),
+        "map": shrunk(predicted_map),
         "segments": [[number, index] for number, index in zip(predicted.ids.tolist(), predicted.classes.tolist())],
         "counts": [
             len(one) for one in (compared.corrected.matched, compared.corrected.false, compared.corrected.missed)

@@ -39,7 +39,11 @@ from .panoptic_counts import Segments
 
 TRUE_FATES = ("split", "merged", "void", "missed")  # besides matched and confused, which the pairs of classes count
 PREDICTED_FATES = ("void", "part", "merging", "hallucinated")
-MATCHED, CONFUSED = "matched", "confused"
+MATCHED, CONFUSED, CROWD = "matched", "confused", "crowd"
+ALL_TRUE_FATES, ALL_PREDICTED_FATES = (*TRUE_FATES, MATCHED, CONFUSED, CROWD), (*PREDICTED_FATES, MATCHED, CONFUSED)
+_TRUE_CODES = {fate: code for code, fate in enumerate(ALL_TRUE_FATES)}
+_PREDICTED_CODES = {fate: code for code, fate in enumerate(ALL_PREDICTED_FATES)}
+_SIZE_LIMITS = np.array([low for low, _ in SIZES.values()][1:])  # the sizes follow each other from 0 on
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,28 @@ class SegmentFates:
     """The fates of the segments of one image.
 
     Attributes:
-        true_fates: (G,) names, "crowd" for crowds; predicted_fates: (P,) names.
+        true_codes: (G,) places in `ALL_TRUE_FATES`; predicted_codes: (P,) places in `ALL_PREDICTED_FATES`.
         partners: (G,) place of the predicted segment that a matched or confused one has, else -1.
         true_classes: (G,), predicted_classes: (P,) indices.
         areas: (G,) pixels of the true segments.
     """
 
-    true_fates: np.ndarray
-    predicted_fates: np.ndarray
+    true_codes: np.ndarray
+    predicted_codes: np.ndarray
     partners: np.ndarray
     true_classes: np.ndarray
     predicted_classes: np.ndarray
     areas: np.ndarray
+
+    @property
+    def true_fates(self) -> list[str]:
+        """G names."""
+        return [ALL_TRUE_FATES[code] for code in self.true_codes]
+
+    @property
+    def predicted_fates(self) -> list[str]:
+        """P names."""
+        return [ALL_PREDICTED_FATES[code] for code in self.predicted_codes]
 
 
 def segment_fates(overlaps: np.ndarray, truth: Segments, predicted: Segments) -> SegmentFates:
@@ -70,34 +84,52 @@ def segment_fates(overlaps: np.ndarray, truth: Segments, predicted: Segments) ->
     shared, on_void = overlaps[1:-1, 1:-1], overlaps[0, 1:-1]  # (G, P), (P,)
     areas, predicted_areas = overlaps[1:-1].sum(1), overlaps[:, 1:-1].sum(0)  # (G,), (P,)
     same = truth.classes[:, None] == predicted.classes  # (G, P)
-    shown = ~truth.crowd[:, None]
-    unions = predicted_areas + areas[:, None] - shared - on_void
-    alike = (2 * shared > unions) & shown  # (G, P), at most one in each row and column
-    excused = 2 * (on_void + (shared * (same & ~shown)).sum(0)) > predicted_areas  # (P,)
-    matched, confused = alike & same, alike & ~same & ~excused
-    free_rows, free_columns = ~(matched | confused).any(1) & ~truth.crowd, ~(matched | confused).any(0) & ~excused
-    covering = same & shown & (2 * shared > areas[:, None])  # (G, P): more than half of the true one
-    inside = same & (2 * shared > predicted_areas) & free_rows[:, None] & free_columns  # of the predicted one
-    split = (inside.sum(1) >= 2) & (2 * (shared * inside).sum(1) > areas)
+    is_crowd = truth.crowd[:, None]
+    alike = (3 * shared > areas[:, None] + (predicted_areas - on_void)) & ~is_crowd  # twice the shared above the union
+    excused = 2 * (on_void + (shared * (same & is_crowd)).sum(0)) > predicted_areas  # (P,)
+    pairs = alike & (same | ~excused)  # (G, P) matched or confused, at most one in each row and column
+    has_partner, is_partner = pairs.any(1), pairs.any(0)
+    free, countable = ~has_partner & ~truth.crowd, ~is_partner & ~excused
+    split, parts = _split(shared, same & free[:, None] & countable, areas, predicted_areas)
+    covering = same & ~is_crowd & (2 * shared > areas[:, None])  # (G, P): more than half of the true one
     merging = covering.sum(0) >= 2
-    merged = free_rows & (covering & merging).any(1)
-    unseen = free_rows & (2 * overlaps[1:-1, 0] > areas)
+    right = pairs & same
+    true_layers = {
+        "void": free & (2 * overlaps[1:-1, 0] > areas),
+        "merged": free & (covering & merging).any(1),
+        "split": split,
+        CONFUSED: has_partner,
+        MATCHED: right.any(1),
+        CROWD: truth.crowd,
+    }
+    predicted_layers = {
+        "merging": merging, "part": parts, CONFUSED: is_partner, "void": excused, MATCHED: right.any(0),
+    }  # fmt: skip
     return SegmentFates(
-        true_fates=np.select(
-            [truth.crowd, matched.any(1), confused.any(1), split, merged, unseen],
-            ["crowd", MATCHED, CONFUSED, "split", "merged", "void"],
-            "missed",
-        ),
-        predicted_fates=np.select(
-            [matched.any(0), excused, confused.any(0), (inside & split[:, None]).any(0), merging],
-            [MATCHED, "void", CONFUSED, "part", "merging"],
-            "hallucinated",
-        ),
-        partners=np.where((matched | confused).any(1), (matched | confused).argmax(1) if shared.shape[1] else 0, -1),
+        true_codes=_topmost(true_layers, _TRUE_CODES, "missed", len(truth)),
+        predicted_codes=_topmost(predicted_layers, _PREDICTED_CODES, "hallucinated", len(predicted)),
+        partners=np.where(has_partner, pairs.argmax(1), -1) if len(predicted) else np.full(len(truth), -1),
         true_classes=truth.classes,
         predicted_classes=predicted.classes,
         areas=areas,
     )
+
+
+def _split(
+    shared: np.ndarray, candidates: np.ndarray, areas: np.ndarray, predicted_areas: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which true segments (G,) are split, and which predicted ones (P,) are parts of them, of pairs (G, P)."""
+    inside = candidates & (2 * shared > predicted_areas)  # more than half of the predicted one
+    split = (inside.sum(1) >= 2) & (2 * (shared * inside).sum(1) > areas)
+    return split, (inside & split[:, None]).any(0)
+
+
+def _topmost(layers: Mapping[str, np.ndarray], codes: Mapping[str, int], otherwise: str, size: int) -> np.ndarray:
+    """(size,) code of the last layer that each segment is in."""
+    found = np.full(size, codes[otherwise])
+    for fate, members in layers.items():
+        found[members] = codes[fate]
+    return found
 
 
 class PanopticConfusion:
@@ -119,15 +151,18 @@ class PanopticConfusion:
         """Count an image."""
         rows = np.flatnonzero(image.partners >= 0)
         np.add.at(self.pairs, (image.true_classes[rows], image.predicted_classes[image.partners[rows]]), 1)
-        for fates, classes, counts in (
-            (image.true_fates, image.true_classes, self.true_counts),
-            (image.predicted_fates, image.predicted_classes, self.predicted_counts),
+        for codes, classes, counts in (
+            (image.true_codes, image.true_classes, self.true_counts),
+            (image.predicted_codes, image.predicted_classes, self.predicted_counts),
         ):
-            for fate, count in counts.items():
-                count += np.bincount(classes[fates == fate], minlength=len(count))
-        for row, (low, high) in enumerate(SIZES.values()):
-            fates = image.true_fates[(low <= image.areas) & (image.areas < high)]
-            self.sizes[row] += (int((fates != "crowd").sum()), int((fates == MATCHED).sum()))
+            size = len(self.pairs)
+            added = np.bincount(codes * size + classes, minlength=len(counts) * size)  # the other fates come last
+            for place, count in enumerate(counts.values()):
+                count += added[place * size : (place + 1) * size]
+        shown = image.true_codes != _TRUE_CODES[CROWD]
+        sizes = np.searchsorted(_SIZE_LIMITS, image.areas, side="right")
+        for column, members in enumerate((shown, image.true_codes == _TRUE_CODES[MATCHED])):
+            self.sizes[:, column] += np.bincount(sizes[members], minlength=len(SIZES))
 
     def merge(self, other: "PanopticConfusion") -> None:
         """Add what another process has counted."""

@@ -33,7 +33,7 @@ from .confusion import (
     semantic_results,
 )
 from .deduplication import merge_by_image
-from .examples import map_as_text
+from .examples import shrunk
 from .metadata import loaded_metadata
 from .streaming import CountingEvaluator
 
@@ -126,7 +126,7 @@ class SemanticEvaluator(CountingEvaluator):
         self.examples.add(
             sample.get("image_id", file_name),
             image_quality(confusion),
-            lambda: {"file_name": str(file_name), "map": map_as_text(predicted)},
+            lambda: {"file_name": str(file_name), "map": shrunk(predicted)},
         )
         cells = np.flatnonzero(confusion)
         return cells, confusion.reshape(-1)[cells]
