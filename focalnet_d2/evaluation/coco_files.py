@@ -134,9 +134,11 @@ class Detections:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, chosen: np.ndarray) -> "Detections":
-        """Those where `chosen` (N,) is True."""
-        masks = None if self.masks is None else [self.masks[index] for index in np.flatnonzero(chosen)]
+    def __getitem__(self, chosen: np.ndarray | slice) -> "Detections":
+        """A stretch of them, or those where `chosen` (N,) is True."""
+        masks = self.masks
+        if masks is not None:
+            masks = masks[chosen] if isinstance(chosen, slice) else [masks[i] for i in np.flatnonzero(chosen)]
         boxes = None if self.boxes is None else self.boxes[chosen]
         return Detections(self.images[chosen], self.categories[chosen], self.scores[chosen], boxes, masks)
 

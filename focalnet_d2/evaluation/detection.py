@@ -7,6 +7,7 @@ reference, pycocotools, the numbers are equal to the last bit.
 """
 
 import itertools
+import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from detectron2.utils import comm
 from tabulate import tabulate
 from torch import Tensor
 
+from focalnet_d2.kernels import run_lengths
+from focalnet_d2.utils.atomic_write import atomic_open
+
 from .average_precision import average_precision, check_max_dets, summary_names, write_counts
 from .coco_backends import ClassMatches, class_matches, find_backend
 from .coco_files import (
@@ -34,11 +38,11 @@ from .coco_files import (
     check_detections,
     ground_truth_of,
     read_ground_truth,
-    write_json,
 )
 from .panoptic_instances import instances_from_panoptic
 
 SUBMISSION = "coco_instances_results.json"
+_MASKS_AT_ONCE, _RESULTS_AT_ONCE = 16, 20_000
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +174,7 @@ class DetectionEvaluator(DatasetEvaluator):
         detections = self._joined(list(by_image.values()))
         check_detections(detections, self.truth)
         if self.output_dir is not None:
-            write_json(self.output_dir / SUBMISSION, self._submission(detections))
+            self._write_submission(detections, self.output_dir / SUBMISSION)
         if self.truth.annotations is None:
             logger.info("%s has no annotations: the predictions are written, not scored.", self.dataset_name)
             return {}
@@ -202,8 +206,16 @@ class DetectionEvaluator(DatasetEvaluator):
             masks=None if masks is None else list(masks),
         )
 
-    def _submission(self, detections: Detections) -> list[dict[str, Any]]:
-        """Results with the ids of the annotation file."""
+    def _write_submission(self, detections: Detections, path: Path) -> None:
+        """Results with the ids of the annotation file, as one list; made and written some at a time."""
+        with atomic_open(path, sync=False) as file:
+            file.write(b"[")
+            for start in range(0, len(detections), _RESULTS_AT_ONCE):
+                results = self._results(detections[start : start + _RESULTS_AT_ONCE])
+                file.write((", " if start else "").encode() + json.dumps(results)[1:-1].encode())
+            file.write(b"]")
+
+    def _results(self, detections: Detections) -> list[dict[str, Any]]:
         merged: list[dict[str, Any]] = [{} for _ in range(len(detections))]
         for task in self.tasks:
             for result, part in zip(merged, detections.as_results(task)):
@@ -265,11 +277,27 @@ def _boxes_xywh(boxes_xyxy: Tensor) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
 
 
-def _encode(masks: Iterable[Tensor]) -> list[dict[str, Any]]:
-    """(H, W) bool masks -> compressed RLE dicts, one mask at a time."""
-    columns_first = (np.asfortranarray(mask.to("cpu", torch.uint8).numpy()) for mask in masks)
-    encoded = (pycocotools.mask.encode(mask) for mask in columns_first)
-    return [{"size": rle["size"], "counts": rle["counts"].decode("ascii")} for rle in encoded]
+def _encode(masks: Any) -> list[dict[str, Any]]:
+    """N masks, a (N, H, W) tensor or what gives one by `tensor` or item by item -> N compressed RLE dicts.
+
+    They are made some at a time, and share one `size`.
+    """
+    masks = torch.stack(masks) if isinstance(masks, list) and masks else masks
+    encoded: list[dict[str, Any]] = []
+    for start in range(0, len(masks), _MASKS_AT_ONCE):
+        part = masks[start : start + _MASKS_AT_ONCE]
+        dense = torch.as_tensor(getattr(part, "tensor", part)).cpu()  # (n, H, W)
+        size = list(dense.shape[1:])
+        encoded += [{"size": size, "counts": text} for text in _run_lengths(dense)]
+    return encoded
+
+
+def _run_lengths(masks: Tensor) -> list[str]:
+    """(N, H, W) -> N texts of compressed run lengths."""
+    if masks.dtype == torch.bool and masks.numel() and run_lengths.LIBRARY.load() is not None:
+        return run_lengths.encode_masks(masks)
+    columns_first = (np.asfortranarray(mask.to(torch.uint8).numpy()) for mask in masks)
+    return [pycocotools.mask.encode(mask)["counts"].decode("ascii") for mask in columns_first]
 
 
 def _class_table(per_class: dict[str, float], columns: int = 3) -> str:

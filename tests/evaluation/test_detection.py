@@ -3,12 +3,15 @@
 import json
 import math
 
+import numpy as np
+import pycocotools.mask
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from detectron2.utils import comm
 
+from focalnet_d2.evaluation import detection
 from focalnet_d2.evaluation.average_precision import score_results_file
 from focalnet_d2.evaluation.coco_backends import BACKENDS
 from focalnet_d2.evaluation.detection import SUBMISSION, DetectionEvaluator
@@ -104,6 +107,37 @@ def test_perfect_predictions_score_100_whatever_the_category_ids(dataset, tmp_pa
     assert all(type(value) is float for value in results.values())
     written = json.loads((tmp_path / SUBMISSION).read_text())
     assert {(entry["image_id"], entry["category_id"]) for entry in written} == {(100, 7), (100, 12), (205, 7)}
+
+
+def masks_in_a_file(evaluator, path, masks):
+    """Run lengths that an evaluator writes for masks of the image 100."""
+    output = prediction([[0, 0, 20, 20]] * len(masks), [0] * len(masks))
+    output["instances"].pred_masks = masks
+    score(evaluator, {100: output})
+    return [entry["segmentation"] for entry in json.loads((path / SUBMISSION).read_text())]
+
+
+def test_masks_are_those_of_pycocotools_in_any_form_and_without_a_compiler(dataset, tmp_path, monkeypatch):
+    masks = torch.rand(37, 200, 200) < 0.3
+    official = [pycocotools.mask.encode(np.asfortranarray(mask.numpy(), np.uint8)) for mask in masks]
+    expected = [{"size": [200, 200], "counts": one["counts"].decode()} for one in official]
+    evaluator = DetectionEvaluator(dataset(), tasks=["segm"], output_dir=tmp_path)
+    for form in (masks, PackedMasks.pack(masks), BitMasks(masks), masks.to(torch.uint8)):
+        assert masks_in_a_file(evaluator, tmp_path, form) == expected
+    monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
+    assert masks_in_a_file(evaluator, tmp_path, masks) == expected
+
+
+def test_a_long_list_of_predictions_is_written_in_parts(dataset, tmp_path, monkeypatch):
+    evaluator = DetectionEvaluator(dataset(), tasks=["bbox", "segm"], output_dir=tmp_path)
+    score(evaluator, PERFECT)
+    whole = (tmp_path / SUBMISSION).read_bytes()
+    assert whole == json.dumps(json.loads(whole)).encode()
+    monkeypatch.setattr(detection, "_RESULTS_AT_ONCE", 2)
+    score(evaluator, PERFECT)
+    assert (tmp_path / SUBMISSION).read_bytes() == whole
+    score(evaluator, {9: prediction()})
+    assert (tmp_path / SUBMISSION).read_bytes() == b"[]"
 
 
 def test_order_of_ids_is_that_of_the_registered_mapping(dataset):
