@@ -284,11 +284,15 @@ CASES: tuple[Case, ...] = (
         small={"images": 40},
     ),
     *(
-        Case("evaluators", title, evaluators.build, settings={"what": what, "images": 100}, small={"images": 2})
-        for what, title in (
-            ("panoptic memory", "panoptic quality, from memory"),
-            ("panoptic files", "panoptic quality, from files"),
-            ("semantic", "mIoU, scores (133, 480, 640) on the CPU"),
+        Case(
+            "evaluators", title, evaluators.build, goals={"": goal} if goal else {},
+            settings={"what": what, "images": images}, small={"images": 2},
+        )
+        for what, title, goal, images in (
+            ("panoptic memory", "panoptic quality, from memory", 20.0, 100),
+            ("panoptic files", "panoptic quality, from files", None, 60),
+            ("panoptic files of hotcoco", "panoptic quality, from files, beside hotcoco", 1.0, 60),
+            ("semantic", "mIoU, scores (133, 480, 640) on the CPU", 15.0, 100),
         )
     ),
     *(
@@ -298,6 +302,10 @@ CASES: tuple[Case, ...] = (
         )
         for iou_type, name in (("bbox", "box"), ("segm", "mask"))
         for from_files in (False, True)
+    ),
+    Case(
+        "evaluators", "mask AP, from masks, encoding included", average_precision.build_from_masks, goals={"": 15.0},
+        settings={"images": 12}, small={"images": 2},
     ),
     Case(
         "precision", "golden data", accuracy.build, settings={"rows": accuracy.golden_rows, "only": ""},

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pycocotools.mask
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.structures import Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -24,6 +27,7 @@ from benchmarks.work import Timed
 from focalnet_d2.evaluation.average_precision import average_precision, score_results_file
 from focalnet_d2.evaluation.coco_backends import BACKENDS, Backend
 from focalnet_d2.evaluation.coco_files import SHAPE_KEYS, read_ground_truth, read_results
+from focalnet_d2.evaluation.detection import DetectionEvaluator
 
 HEIGHT, WIDTH, CLASSES, OBJECTS, DETECTIONS = 480, 640, 80, 7.5, 100
 REFERENCE = "pycocotools, called directly"
@@ -134,6 +138,42 @@ def tools(data: Data, iou_type: str, *, from_files: bool) -> dict[str, Callable[
     return reference | {name: partial(score, backend) for name, backend in zip(names, installed)}
 
 
+def tools_from_masks(data: Data) -> dict[str, Callable[[], list[float]]]:
+    """As `tools`, from the dense masks that a model returns: encoding is part of it."""
+    masks = {}  # (N, H, W) bool, and results without them, of each image
+    for result in data.results["segm"]:
+        masks.setdefault(result["image_id"], []).append(result)
+    dense = {
+        image: torch.from_numpy(pycocotools.mask.decode([one["segmentation"] for one in found])).permute(2, 0, 1).bool()
+        for image, found in masks.items()
+    }
+    dense = {image: found.contiguous() for image, found in dense.items()}
+    name = f"benchmark_average_precision_{data.folder.name}"
+    MetadataCatalog.get(name).set(
+        json_file=str(data.folder / "truth.json"),
+        thing_dataset_id_to_contiguous_id={number: number for number in range(1, CLASSES + 1)},
+    )
+
+    def official() -> list[float]:
+        results = []
+        for image, found in masks.items():
+            for result, mask in zip(found, dense[image].numpy()):
+                encoded = pycocotools.mask.encode(np.array(mask[:, :, None], order="F", dtype=np.uint8))[0]
+                results.append({**result, "segmentation": encoded})
+        return directly(data.truth, results, "segm")
+
+    def ours() -> list[float]:
+        evaluator = DetectionEvaluator(name, tasks=["segm"], backend="auto")
+        for image, found in masks.items():
+            instances = Instances((HEIGHT, WIDTH), pred_masks=dense[image])
+            instances.scores = torch.tensor([result["score"] for result in found], dtype=torch.float64)
+            instances.pred_classes = torch.tensor([result["category_id"] for result in found])
+            evaluator.process([{"image_id": image}], [{"instances": instances}])
+        return [value / 100 for value in evaluator.evaluate()["segm"].values()][:12]
+
+    return {f"{REFERENCE}, and its encoding": official, "DetectionEvaluator, backend=auto": ours}
+
+
 @cache
 def get_data(images: int) -> Data:
     """The data, made once."""
@@ -144,6 +184,11 @@ def build(iou_type: str, *, from_files: bool, images: int) -> Timed:
     """All backends that are installed."""
     data = get_data(images)
     return Timed(tools(data, iou_type, from_files=from_files), difference=largest_difference, about={"images": images})
+
+
+def build_from_masks(*, images: int) -> Timed:
+    """The whole route of an evaluation of masks."""
+    return Timed(tools_from_masks(get_data(images)), difference=largest_difference, about={"images": images})
 
 
 def largest_difference(expected: list[float], found: list[float]) -> float:
