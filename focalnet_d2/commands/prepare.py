@@ -8,9 +8,10 @@ A killed run continues when it is started again; what is complete is left alone.
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
+
+from focalnet_d2.utils.usable_cores import usable_cores
 
 from .arguments import at_least_one
 from .errors import run_command
@@ -60,7 +61,7 @@ def _add_common_options(parser: argparse.ArgumentParser, prepare: str) -> None:
     parser.set_defaults(prepare=prepare)
     parser.add_argument("--root", help="folder of all data sets; default: $DETECTRON2_DATASETS, else datasets")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="default: both")
-    parser.add_argument("--workers", type=at_least_one, default=os.cpu_count(), help="processes; default: %(default)s")
+    parser.add_argument("--workers", type=at_least_one, default=usable_cores(), help="processes; default: %(default)s")
 
 
 def _prepare(options: argparse.Namespace) -> None:

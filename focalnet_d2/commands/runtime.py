@@ -17,6 +17,7 @@ from focalnet_d2.export.runtime import ExportedModel
 from focalnet_d2.export.sessions import SESSIONS
 from focalnet_d2.inference.image_files import LOCK_FILE, named_files, names_too_long
 from focalnet_d2.utils.folder_lock import folder_lock
+from focalnet_d2.utils.usable_cores import find_cores
 
 from .errors import DEBUG, end_with_one_line
 
@@ -40,7 +41,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images that are run together (default: 1)")
     parser.add_argument("--runtime", choices=sorted(SESSIONS), help="by default the one that the file's ending says")
     parser.add_argument("--device", default="cpu", help="of the runtime (default: cpu)")
-    parser.add_argument("--threads", type=int, default=0, help="of one computation (default: the runtime chooses)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of one computation (default: the runtime chooses, within a quota)"
+    )
     parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
     return parser
 
@@ -48,7 +51,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 def _predict(options: argparse.Namespace) -> int:
     model = ExportedModel(
         options.model, threshold=options.threshold, batch_size=options.batch, runtime=options.runtime,
-        device=options.device, threads=options.threads,
+        device=options.device, threads=options.threads or _threads(),
     )  # fmt: skip
     images = named_files(options.images, options.out, videos=False)
     names, failures = iter(images), []
@@ -66,6 +69,12 @@ def _predict(options: argparse.Namespace) -> int:
         sys.stderr.write(f"{failure}\n")
     print(f"{len(images) - len(failures)} of {len(images)} images are predicted in {options.out}")
     return UNREADABLE if failures else 0
+
+
+def _threads() -> int:
+    """What a runtime, which knows no quotas, is told where the process has one; 0 lets it choose."""
+    cores = find_cores()
+    return cores.for_threads if cores.is_limited else 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from focalnet_d2.utils.atomic_write import write_atomically
+from focalnet_d2.utils.usable_cores import usable_cores
 from focalnet_d2.version import __version__
 
 try:
@@ -67,10 +67,10 @@ def versions() -> dict[str, str]:
 
 
 def describe_device(device: torch.device) -> str:
-    """The model of a card, or the device and how many cores there are."""
+    """The model of a card, or the device and how many cores the process may use."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
-    return f"{device.type}, {os.cpu_count()} cores ({platform.machine()})"
+    return f"{device.type}, {usable_cores()} cores ({platform.machine()})"
 
 
 def git_commits() -> dict[str, str]:

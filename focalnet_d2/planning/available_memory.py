@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 
 from focalnet_d2.config.lazy import RecipeError
+from focalnet_d2.utils.control_groups import own_groups
 
-PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 
 
 class _Names(NamedTuple):
@@ -48,15 +49,8 @@ def _of_machine() -> Iterator[int]:
 
 def _of_groups() -> Iterator[int]:
     """What is left of the limits of this process's control groups and of all that they are in."""
-    own = PROC / "self" / "cgroup"
-    for line in own.read_text(encoding="utf-8").splitlines() if own.is_file() else []:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root, names = (GROUPS / "memory", _VERSION_1) if controllers else (GROUPS, _VERSION_2)
-        inner = Path(path.lstrip("/"))
-        for group in (inner, *inner.parents):  # in a container the outer ones, or its own, may not be there
-            yield from _room(root / group, names)
+    for group in own_groups("memory"):
+        yield from _room(group.folder, _VERSION_1 if group.version == 1 else _VERSION_2)
 
 
 def _room(group: Path, names: _Names) -> Iterator[int]:

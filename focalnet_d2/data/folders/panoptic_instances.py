@@ -1,10 +1,11 @@
 """Boxes and masks of a panoptic set, counted from the pixels of its PNGs."""
 
-import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
+
+from focalnet_d2.utils.usable_cores import usable_cores
 
 from ..annotations.ids import Id
 from ..annotations.instances import CocoInstances
@@ -26,7 +27,7 @@ def instances_of_panoptic(content: PanopticAnnotations, things: ClassMap) -> Coc
         FileNotFoundError, ValueError: a PNG is missing, cannot be read, or does not fit its image and segments.
     """
     image_ids = sorted(content.segments)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         objects = list(pool.map(partial(_objects, content, things.contiguous), image_ids))
     annotations = [
         {"image_id": image_id, **entry} for image_id, own in zip(image_ids, objects, strict=True) for entry in own

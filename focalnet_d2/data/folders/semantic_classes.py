@@ -1,6 +1,5 @@
 """The class list of a semantic folder: of a file, else of the values of its label files."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from focalnet_d2.utils.text import some_of
+from focalnet_d2.utils.usable_cores import usable_cores
 
 from ..annotations.faults import refusal
 from ..class_map import ClassMap, class_map
@@ -88,7 +88,7 @@ def _values_of(listing: Listing, labels: Sequence[str]) -> set[int]:
     """All values of the label files."""
     values: set[int] = set()
     paths = (listing.root / label for label in labels)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         while chunk := list(islice(paths, _CHUNK)):
             values.update(*pool.map(_values, chunk))
     return values
