@@ -29,7 +29,7 @@ FLOORS: list[dict[str, tuple[str, ...]]] = [
     },
     {"checkpoint": ("backbone", "data", "utils")},
     {
-        "diagnostics": ("config", "data", "kernels", "registration"),
+        "diagnostics": ("config", "data", "kernels", "registration", "utils"),
         "engine": (
             *("backbone", "checkpoint", "config", "data", "evaluation", "kernels", "structures", "utils", "version"),
         ),

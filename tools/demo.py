@@ -13,6 +13,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from focalnet_d2.utils.thread_choice import choose_threads
+
+if __name__ == "__main__":
+    choose_threads()  # before torch is loaded
+
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances

@@ -28,6 +28,7 @@ export MASTER_ADDR MASTER_PORT
 srun --kill-on-bad-exit=1 bash -c '
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID
     export WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE=$SLURM_NTASKS_PER_NODE
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK} # the cores of a task are its own
     exec focalnet-d2 train "$@"
 ' task "$@" train.output_dir="$folder" "${resume[@]}" &
 run=$!

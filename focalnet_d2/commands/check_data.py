@@ -26,9 +26,10 @@ from tqdm import tqdm
 from focalnet_d2.data.annotations.faults import Fault, fault_of, joined
 from focalnet_d2.data.folders.dataset import AUTO, LAYOUT_NAMES, PARTS, Split
 from focalnet_d2.utils.text import plural
+from focalnet_d2.utils.usable_cores import usable_cores
 
 from .arguments import at_least_one
-from .errors import DEBUG, end_with_one_line
+from .errors import DEBUG, end_with_one_line, processes_of
 
 if TYPE_CHECKING:  # what needs torch is imported where it works: --help does without
     from focalnet_d2.data.checks.report import Findings  # needs torch, --help does not
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check a data set; 0 where nothing but notes was found, else 1."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    return end_with_one_line(lambda: _check(options), debug=options.debug)
+    return end_with_one_line(lambda: _check(options), debug=options.debug, processes=processes_of(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fix", metavar="OUT", help="write a mended copy, and a list of its changes, to a new folder")
     parser.add_argument("--out", type=Path, default=Path("output/check-data"), help=f"folder of {PAGE}")
     parser.add_argument(
-        "--workers", type=at_least_one, default=_cores(), metavar="N", help="processes (default: one for each core)"
+        "--workers",
+        type=at_least_one,
+        default=usable_cores(),
+        metavar="N",
+        help="processes (default: one for each core that may be used)",
     )
     parser.add_argument(DEBUG, action="store_true", help="show the traceback of a mistake, not one line about it")
     return parser
@@ -87,10 +92,6 @@ def _channels(text: str) -> int | tuple[int, ...]:
     except RecipeError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return channels if isinstance(channels, int) else tuple(numbers)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(options: argparse.Namespace) -> int:

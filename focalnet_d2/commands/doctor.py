@@ -23,6 +23,7 @@ GROUPS = (
     installation.check_recipes,
     installation.check_extras,
     machine.check_cpu,
+    machine.check_threads,
     machine.check_cuda,
     machine.check_mps,
     machine.check_cpu_matmul,

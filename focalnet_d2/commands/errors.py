@@ -1,4 +1,7 @@
-"""How every command line ends: a user's mistake is one line and exit status 2, a fault of ours shows its traceback."""
+"""How every command line runs: with as many threads as it may use, and with an end that says what was wrong.
+
+A user's mistake is one line and exit status 2, a fault of ours shows its traceback.
+"""
 
 import argparse
 import io
@@ -10,10 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from focalnet_d2.utils.stop_signals import EXIT_STATUS, RunStopped
+from focalnet_d2.utils.thread_choice import choose_threads
 
 USERS_MISTAKE = 2  # exit status, the same as argparse's for arguments that it does not know
 BROKEN_PIPE = 141  # as a shell reports SIGPIPE
 DEBUG = "--debug"
+_PROCESSES = ("num_gpus", "num_processes", "workers")  # options by which a command line starts others
 _OUR_PACKAGES = ("focalnet_d2", "dino", "mask2former")
 # What PyTorch puts before the message of an error that a loader process raised: its whole traceback.
 _OF_A_LOADER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\n.*\n(?:[\w.]+\.)?\1: ", re.DOTALL)
@@ -41,21 +46,28 @@ def run_command(
         run(options)
         return 0
 
-    return end_with_one_line(run_parsed, debug=DEBUG in words)
+    return end_with_one_line(run_parsed, debug=DEBUG in words, processes=processes_of(options))
 
 
-def end_with_one_line(run: Callable[[], int], *, debug: bool = False) -> int:
+def processes_of(options: argparse.Namespace) -> int:
+    """How many processes a command line will have at work on this machine."""
+    return max(vars(options).get(name) or 1 for name in _PROCESSES)
+
+
+def end_with_one_line(run: Callable[[], int], *, debug: bool = False, processes: int = 1) -> int:
     """Run a command: its own exit status, 2 after one line for a user's mistake, `EXIT_STATUS` after a signal.
 
     Args:
-        run: returns the exit status.
+        run: returns the exit status; torch is imported in it, or the number of threads stays as it is.
         debug: raise a mistake, too.
+        processes: among which the cores are shared.
 
     Raises:
         Exception: what `run` raised, if it is a fault of ours.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have bytes that no encoding has
+    choose_threads(processes)
     try:
         return run()
     except RunStopped as stopped:

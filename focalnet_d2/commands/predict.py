@@ -24,7 +24,7 @@ from tqdm import tqdm
 from focalnet_d2.inference.output_kinds import KINDS
 
 from .arguments import at_least_one
-from .errors import DEBUG, end_with_one_line
+from .errors import DEBUG, end_with_one_line, processes_of
 
 if TYPE_CHECKING:
     from focalnet_d2.inference.prediction_job import PredictionJob  # not at the top: --help does without torch
@@ -39,7 +39,7 @@ class ImagesFailed(Exception):  # noqa: N818 - the rest is done
 def main(arguments: Sequence[str] | None = None) -> int:
     """Predict; 0 where every image could be read, else 1."""
     options = _parser().parse_args(arguments)
-    return end_with_one_line(lambda: _predict(options), debug=options.debug)
+    return end_with_one_line(lambda: _predict(options), debug=options.debug, processes=processes_of(options))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,19 +5,30 @@ import platform
 import sys
 from pathlib import Path
 
+from focalnet_d2.utils.thread_choice import chosen, decide
+from focalnet_d2.utils.waiting_threads import is_watched
+
 from .check import FAILS, FALLBACK, OK, Check
 
 
 def check_cpu() -> list[Check]:
-    """The processor, its threads, and whether it has bf16 instructions."""
+    """The processor, and whether it has bf16 instructions."""
     import torch
 
     torch.ones(2, 2, dtype=torch.bfloat16) @ torch.ones(2, 2, dtype=torch.bfloat16)
     name, features = cpu_description()
     native = sorted({"avx512_bf16", "amx_bf16", "bf16"} & features)
     bf16 = f"bf16 by {', '.join(native)}" if native else "bf16 works, but slower than float32"
-    threads = f"{os.cpu_count()} logical cores, torch uses {torch.get_num_threads()} threads"
-    return [Check("cpu", OK, f"{name}, {threads}; {bf16}")]
+    return [Check("cpu", OK, f"{name}, {os.cpu_count()} logical cores; {bf16}")]
+
+
+def check_threads() -> list[Check]:
+    """What this process may use, with how many threads a command line therefore computes, and how they wait."""
+    choice = chosen() or decide()  # before torch is loaded
+    import torch
+
+    waiting = "; threads that wait sleep while other processes want the cores" if is_watched() else ""
+    return [Check("threads", OK, f"{choice}; torch uses {torch.get_num_threads()}{waiting}")]
 
 
 def cpu_description(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, set[str]]:

@@ -29,6 +29,7 @@ from focalnet_d2.config.recipe_files import RecipeError
 from focalnet_d2.config.settings import PARALLEL_MODES
 from focalnet_d2.utils.child_processes import end_with_parent
 from focalnet_d2.utils.stop_signals import RunStopped, StopSignals, signal_name
+from focalnet_d2.utils.waiting_threads import is_watched, start_watch
 
 from .batch_norm import synchronize_anywhere
 from .sharding import shard_model, sharded_units
@@ -75,7 +76,7 @@ def launch(
         raise ValueError("--num-machines above 1 needs --dist-url tcp://HOST:PORT, the address of machine 0.")
     address = ("127.0.0.1", _free_port()) if dist_url == "auto" else _host_and_port(dist_url)
     errors = mp.get_context("spawn").SimpleQueue()
-    worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, args, errors)
+    worker_args = (main, address, num_processes, num_machines, machine_rank, use_cuda, is_watched(), args, errors)
     context = start_processes(_worker, worker_args, nprocs=num_processes, join=False, start_method="spawn")
     assert context is not None  # it is without `join=False`
     with StopSignals(forward_to=context.pids()) as signals:
@@ -102,11 +103,14 @@ def _worker(
     num_machines: int,
     machine_rank: int,
     use_cuda: bool,
+    watch: bool,
     args: tuple,
     errors: SimpleQueue,
 ) -> None:
     """Set the environment that torchrun would set, then run; what `main` raises is also put into `errors`."""
     end_with_parent()  # a rank whose parent was killed would wait for the others, or train on
+    if watch:
+        start_watch()
     os.environ.update(
         MASTER_ADDR=address[0],
         MASTER_PORT=str(address[1]),

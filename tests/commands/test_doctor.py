@@ -36,7 +36,7 @@ def test_this_installation_is_usable():
 def test_report_covers_what_a_bug_report_needs():
     names = {check.name for check in doctor.run_checks()}
     wanted = {"python", "torch", "torchvision", "numpy", "pycocotools", "panopticapi", "fvcore", "scipy", "pillow"}
-    assert wanted | {"detectron2", "detectron2._C", "registration", "recipes", "cpu"} <= names
+    assert wanted | {"detectron2", "detectron2._C", "registration", "recipes", "cpu", "threads"} <= names
     assert {"matrix products, cpu", "deformable attention, cpu", "DETECTRON2_DATASETS"} <= names
 
 
