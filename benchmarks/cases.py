@@ -23,6 +23,7 @@ from .builders import (
     memory_plan,
     postprocessing,
     shards,
+    shared_machine,
     training,
 )
 from .work import Work
@@ -349,6 +350,17 @@ CASES: tuple[Case, ...] = (
         )
         for recipe in ("dino_focalnet_mini_coco", _DINO)
         for what, is_training in (("inference", False), ("forward + backward", True))
+    ),
+    *(
+        Case(
+            "shared_machine", f"{{recipe}} {what} {{size}}", shared_machine.SharedMachine, [size],
+            settings={"recipe": recipe, "training": is_training, "busy": [0, 2, 4], "seconds": 3, "group": ""},
+            small={"recipe": "dino_focalnet_mini_demo", "size": (64, 96), "busy": [0, 1], "seconds": 0.1}, rounds=3,
+        )
+        for recipe, what, size, is_training in (
+            ("dino_focalnet_mini_coco", "inference", (480, 640), False),
+            ("dino_focalnet_mini_demo", "training step", (128, 170), True),
+        )
     ),
     Case(
         "training_step", "{recipe} training step {size}, batch {batch}", training.TrainingStep, [(800, 1333)],

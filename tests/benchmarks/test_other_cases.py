@@ -86,3 +86,13 @@ def test_a_process_grows_by_what_was_counted(run_cases):
     assert kept["grown_bytes"] == pytest.approx(kept["counted_bytes"], rel=0.25)
     assert recomputed["seconds"] > 0
     assert [len(result["plan"]), result["plan"][0]["case"]] == [12, "dino_focalnet_mini_quickstart@128x160"]
+
+
+def test_shared_machine(run_cases):
+    rows = run_cases("dino_focalnet_mini_demo inference 64x96", "--set", "busy=[0, 1]")["rows"]
+    assert [row["case"] for row in rows] == [
+        f"dino_focalnet_mini_demo inference 64x96 beside {busy} busy processes" for busy in (0, 1)
+    ]
+    for row in rows:
+        assert list(row["forms"]) == ["reference", "library"]
+        assert row["fair_share"] > 0
