@@ -45,17 +45,18 @@ class BoxForms:
             boxes: (N, 4) finite numbers.
             sizes: (N, 2) width and height of each one's image, infinite where unknown.
         """
-        start, end, is_known = boxes[:, :2], boxes[:, 2:], np.isfinite(sizes).all(axis=1)
-        limits = sizes + TOLERANCE
-        as_sides, as_corners = (start + end <= limits) & (end > 0), (end <= limits) & (end > start)
-        is_beyond = (start + end > (1 + _BEYOND) * sizes + TOLERANCE).any(axis=1)
-        only_corners = is_known & as_corners.all(axis=1) & is_beyond
+        starts, ends = np.ascontiguousarray(boxes[:, :2].T), np.ascontiguousarray(boxes[:, 2:].T)  # (2, N) each
+        sides, sums = np.ascontiguousarray(sizes.T), starts + ends
+        limits, is_known = sides + TOLERANCE, _both(np.isfinite(sides))
+        as_sides, as_corners = _both((sums <= limits) & (ends > 0)), _both((ends <= limits) & (ends > starts))
+        is_beyond = ~_both(sums <= (1 + _BEYOND) * sides + TOLERANCE)
+        only_corners = is_known & as_corners & is_beyond
         self.known += int(is_known.sum())
         self.only_corners += int(only_corners.sum())
-        self.only_sides += int((is_known & as_sides.all(axis=1) & ~as_corners.all(axis=1)).sum())
-        within = is_known & (np.maximum(start + end, boxes[:, 2:]) <= _FULL).all(axis=1) & (boxes >= 0).all(axis=1)
-        self.within_one += int(within.sum())
-        self.has_fractions |= bool((boxes[is_known] % 1 > 0).any())
+        self.only_sides += int((is_known & as_sides & ~as_corners).sum())
+        within = (sums <= _FULL) & (ends <= _FULL) & (starts >= 0) & (ends >= 0)
+        self.within_one += int((is_known & _both(within)).sum())
+        self.has_fractions = self.has_fractions or bool((boxes[is_known] % 1 > 0).any())
         return only_corners
 
     @property
@@ -64,6 +65,11 @@ class BoxForms:
         if self.only_corners >= max(2, _MANY * self.known) and self.only_sides <= _FEW * self.known:
             return CORNERS
         return SHARES if self.known and self.within_one == self.known and self.has_fractions else ""
+
+
+def _both(conditions: np.ndarray) -> np.ndarray:
+    """(2, N) bool -> (N,): what holds of both sides."""
+    return conditions[0] & conditions[1]
 
 
 def boxes_and_sizes(images: Sequence[Entry], annotations: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:

@@ -40,23 +40,33 @@ def _set_box(annotation: Entry) -> bool:
     return True
 
 
-def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> None:
+def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> np.ndarray:
     """Marks the annotations whose box has no pixel of the image, and counts the others that reach beyond it.
 
     Args:
         boxes: (N, 4) XYWH pixels; without a pixel are sides of 0 or less, and boxes that are outside.
         sizes: (N, 2) width and height of each annotation's image, infinite where the file does not say.
+
+    Returns:
+        (N,) bool, which are marked.
     """
-    first, last = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    without_area = ((boxes[:, 2:] <= 0) | (first >= sizes) | (last <= 0)).any(axis=1)
+    first, sides, limits = (np.ascontiguousarray(one.T) for one in (boxes[:, :2], boxes[:, 2:], sizes))  # (2, N)
+    last = first + sides
+    without_area = _either((sides <= 0) | (first >= limits) | (last <= 0))
     marked = [annotations[index] for index in np.flatnonzero(without_area).tolist()]
     for annotation in marked:
         annotation[NO_AREA] = True
-    outside = ((first < -TOLERANCE) | (last > sizes + TOLERANCE)).any(axis=1) & ~without_area
+    outside = _either((first < -TOLERANCE) | (last > limits + TOLERANCE)) & ~without_area
     beyond = [annotations[index] for index in np.flatnonzero(outside).tolist()]
     findings.odd("box-empty", "boxes have no pixel of their image; only masks use their objects", marked)
     what = "boxes reach beyond their image; training cuts them off, scoring does not"
     findings.odd("box-beyond-image", what, beyond)
+    return without_area
+
+
+def _either(conditions: np.ndarray) -> np.ndarray:
+    """(2, N) bool -> (N,): what holds of one of both sides."""
+    return conditions[0] | conditions[1]
 
 
 def as_numbers(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray | None:

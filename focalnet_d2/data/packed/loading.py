@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,13 @@ from ..annotations.findings import Findings
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import BIG, JsonStream, UnusualJsonError
-from ..annotations.masks import find_unusable_masks
+from ..annotations.masks import Size, find_unusable_masks
 from ..annotations.oddities import Oddities
 from ..instance_dicts import DamagedMasks, image_columns
 from .block import Block, BlockWriter, Sink
 from .cache import cached_block
-from .packing import Packer
+from .chunk import Places, checked_chunk, usual_chunk
+from .packing import Packer, write_images
 from .records import PackedRecords
 
 _IMAGE_KEYS = ("id", "file_name", "height", "width")
@@ -98,26 +100,26 @@ class _Packing:
         self._findings = Findings(path, strict)
         self._images: list[Entry] = []
         self._categories: list[Entry] = []
-        self._packer: Packer | None = None  # once there are images and categories
+        self._chunks: _Chunks | None = None  # once there are images and categories
         self._damaged = DamagedMasks()
         self._forms = BoxForms()
-        self._ids: list[np.ndarray] = []  # hashes of the ids of annotations
+        self._ids: list[np.ndarray] = []  # of annotations
         self._annotations = 0
 
     def read(self, file: BinaryIO) -> None:
         """Reads the whole file."""
         JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
         oddities = self._findings.oddities
-        if self._packer is None or oddities.counts[instances.CROWDS] == self._damaged.total:
+        if self._chunks is None or oddities.counts[instances.CROWDS] == self._damaged.total:
             raise UnusualJsonError("there is nothing to find")
         if self._forms.other_form:
             raise UnusualJsonError("the boxes are not what they should be")
-        ids = np.concatenate(self._ids)
-        oddities.add(instances.REPEATED_IDS, len(ids) - len(np.unique(ids)))
-        self._packer.finish(self._images)
+        oddities.add(instances.REPEATED_IDS, _repeated(np.concatenate(self._ids)))
+        self._ids.clear()
+        self._chunks.packer.finish(len(self._chunks.images.of))
         self._writer.finish(
             {
-                "class_names": list(self._listed.class_names.items()),
+                "class_names": list(self._chunks.listed.class_names.items()),
                 "annotations": self._annotations,
                 "oddities": dict(+oddities.counts),
                 "damaged": vars(self._damaged),
@@ -127,21 +129,49 @@ class _Packing:
     def _take_images(self, entries: list[Entry]) -> None:
         self._images += [{key: entry[key] for key in _IMAGE_KEYS if key in entry} for entry in entries]
 
-    def _begin(self) -> Packer:
-        self._images = instances.checked_images(self._images, self._findings)
+    def _begin(self) -> "_Chunks":
+        """Writes the images, which then are forgotten."""
+        images = instances.checked_images(self._images, self._findings)
         names = instances.checked_class_names(self._categories, self._findings)
-        _, heights, widths = image_columns(self._images, self._findings.path)
-        self._listed = instances.Listed.of(self._images, names)
-        self._sizes = dict(zip(self._listed.places, zip(heights, widths)))
-        return Packer(self._writer, self._listed.places, {key: index for index, key in enumerate(names)})
+        image_columns(images, self._findings.path)
+        listed = instances.Listed.of(images, names)
+        write_images(self._writer, images)
+        self._images = []
+        classes = Places(list(names))
+        return _Chunks(listed, Places(list(listed.places)), classes, Packer(self._writer, classes.of))
 
     def _take_annotations(self, entries: list[Entry]) -> None:
-        self._packer = self._packer or self._begin()
+        self._chunks = chunks = self._chunks or self._begin()
         self._annotations += len(entries)
-        known, boxes, sizes = instances.check_annotations(entries, self._listed, self._findings)
-        self._forms.add(boxes, sizes)
-        unusable = find_unusable_masks(known, self._sizes)
-        self._damaged.add(known, unusable)
-        ids = [key for entry in known if type(key := entry.get("id")) in (int, str)]
-        self._ids.append(np.fromiter(map(hash, ids), np.int64, len(ids)))
-        self._packer.add(known, boxes, unusable)
+        listed = (chunks.images, chunks.classes, chunks.listed, self._findings)
+        chunk = usual_chunk(entries, *listed) or checked_chunk(entries, *listed)
+        self._forms.add(chunk.boxes, chunk.sizes)
+        unusable = find_unusable_masks(chunk.annotations, chunks) if chunk.has_masks else {}
+        self._damaged.add(chunk.annotations, unusable)
+        self._ids.append(chunk.ids)
+        chunks.packer.add(chunk, unusable)
+
+
+@dataclass(frozen=True)
+class _Chunks(Mapping[Id, Size]):
+    """What chunks of annotations are compared with, and where they go; as a mapping, height and width by image id."""
+
+    listed: instances.Listed
+    images: Places
+    classes: Places
+    packer: Packer
+
+    def __getitem__(self, image_id: Id) -> Size:
+        width, height = self.listed.sizes[self.images.of[image_id]].tolist()
+        return int(height), int(width)
+
+    def __iter__(self) -> Iterator[Id]:
+        return iter(self.images.of)
+
+    def __len__(self) -> int:
+        return len(self.images.of)
+
+
+def _repeated(ids: np.ndarray) -> int:
+    """How many of (N,) numbers come a second time; those of most files rise."""
+    return 0 if (ids[1:] > ids[:-1]).all() else len(ids) - len(np.unique(ids))

@@ -2,21 +2,21 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ..annotations.boxes import NO_AREA
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import UnusualJsonError
 from ..instance_dicts import annotation_dict
 from .block import BlockWriter
-from .columns import BITS, BYTES_KEY, CROWD, HAS_CROWD, HAS_MASK, NO_BOX, ODD
+from .chunk import Chunk, whole_numbers
+from .columns import BITS, BYTES_KEY, HAS_MASK, ODD
 
-_EXACT = 2**53  # whole numbers below it are floats without loss
+_DIGIT = 16  # bits by which rows are sorted at once: numpy sorts so many by counting
 
 
 class Packer:
@@ -24,13 +24,11 @@ class Packer:
 
     Args:
         writer: of the block.
-        rows: place of each image by its id, in the order of the ids.
         contiguous: class of each category id.
     """
 
-    def __init__(self, writer: BlockWriter, rows: Mapping[Id, int], contiguous: Mapping[Id, int]):
+    def __init__(self, writer: BlockWriter, contiguous: Mapping[Id, int]):
         self._writer = writer
-        self._rows = rows
         self._contiguous = contiguous
         self._columns: dict[str, list[np.ndarray]] = defaultdict(list)
         self._odd: list[int] = []
@@ -38,55 +36,58 @@ class Packer:
         self._count = 0  # annotations
         self._numbers = 0  # of polygons, with those that fill bytes
 
-    def add(self, annotations: Sequence[Entry], boxes: np.ndarray, unusable: Collection[int]) -> None:
+    def add(self, chunk: Chunk, unusable: Mapping[int, Any]) -> None:
         """Writes the next annotations of the file.
 
         Args:
-            boxes: (N, 4) their boxes.
-            unusable: places of those whose mask cannot be used.
+            unusable: by the places of those whose mask cannot be used, where the chunk has masks.
 
         Raises:
             UnusualJsonError: a number that is a truth value, or a whole one that no float holds.
         """
-        masks = [annotation["segmentation"] for annotation in annotations] if not unusable else [
-            None if index in unusable else annotation["segmentation"] for index, annotation in enumerate(annotations)
-        ]  # fmt: skip
-        polygons: list[Any] = [mask or () for mask in masks]
-        flags = _flags(annotations, masks)
-        for index in _odd_places(annotations, masks):
-            self._add_odd(self._count + index, annotations[index], masks[index])
+        masks: list[Any] = [None] * len(chunk.annotations)
+        if chunk.has_masks:
+            masks = [
+                None if index in unusable else annotation["segmentation"]
+                for index, annotation in enumerate(chunk.annotations)
+            ]
+        flags = chunk.flags | np.array([HAS_MASK * (mask is not None) for mask in masks], np.uint8)
+        polygons = [mask or () for mask in masks]
+        odd = [index for index, mask in enumerate(masks) if type(mask) is dict] if chunk.has_masks else []
+        for index in sorted({*chunk.odd, *odd}):
+            self._add_odd(self._count + index, chunk.annotations[index], masks[index])
             polygons[index], flags[index] = (), flags[index] | ODD
         self._keep("flags", flags, np.uint8)
-        self._keep("rows", [self._rows[annotation["image_id"]] for annotation in annotations], np.int64)
-        self._keep("classes", [self._contiguous[annotation["category_id"]] for annotation in annotations], np.int32)
-        self._keep("boxes", boxes.ravel(), np.float64)
-        self._keep("whole_in_boxes", whole_numbers(boxes.ravel(), [one["bbox"] for one in annotations]), np.uint8)
+        self._keep("rows", chunk.rows, np.int32)
+        self._keep("classes", chunk.classes, np.int32)
+        self._keep("boxes", chunk.boxes.ravel(), np.float64)
+        self._keep("whole_in_boxes", chunk.whole, np.bool_)
         self._add_polygons(polygons)
-        self._count += len(annotations)
+        self._count += len(masks)
 
-    def finish(self, images: Sequence[Entry]) -> None:
+    def finish(self, images: int) -> None:
         """Writes all other columns.
 
         Args:
-            images: those of `rows`, in that order.
-
-        Raises:
-            UnusualJsonError: an image id that is no number of 64 bits.
+            images: how many there are.
         """
-        columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
-        rows, counts = columns.pop("rows"), columns.pop("polygon_counts")
-        columns["order"] = np.argsort(rows, kind="stable").astype(np.int32)
-        columns["first"] = np.append(0, np.cumsum(np.bincount(rows, minlength=len(images))))
-        columns["polygon_starts"] = np.append(0, np.cumsum(counts))
-        columns["odd"] = np.array(self._odd, np.int64)
-        columns["whole_in_boxes"] = np.packbits(columns["whole_in_boxes"])
-        for name, values in columns.items():
-            self._writer.add(name, values)
+        columns = self._columns
+        rows, counts, whole = (
+            np.concatenate(columns.pop(name)) for name in ("rows", "polygon_counts", "whole_in_boxes")
+        )
+        columns["order"] = [stable_order(rows)]
+        columns["first"] = [np.append(0, np.cumsum(np.bincount(rows, minlength=images)))]
+        columns["polygon_starts"] = [np.append(0, np.cumsum(counts, dtype=np.int64))]
+        columns["whole_in_boxes"] = [np.packbits(whole)]
+        columns["odd"] = [np.array(self._odd, np.int64)]
+        while columns:
+            name, parts = columns.popitem()
+            for part in parts:
+                self._writer.add(name, part)
         self._writer.add_texts("odd_texts", self._odd_texts)
-        _write_images(self._writer, images)
 
-    def _keep(self, name: str, values: Any, dtype: Any) -> None:
-        self._columns[name].append(np.asarray(values, dtype))
+    def _keep(self, name: str, values: np.ndarray, dtype: Any) -> None:
+        self._columns[name].append(values.astype(dtype, copy=False))
 
     def _add_odd(self, index: int, annotation: Entry, mask: Any) -> None:
         self._odd.append(index)
@@ -103,53 +104,25 @@ class Packer:
         values[: ends[-1]] = np.fromiter(chain.from_iterable(polygons), np.float64, ends[-1])
         self._keep("whole", np.packbits(whole_numbers(values[: ends[-1]], polygons)), np.uint8)
         self._keep("number_starts", self._numbers + ends[np.append(0, np.cumsum(counts[:-1]))], np.int64)
-        self._keep("polygon_counts", counts, np.int64)
+        self._keep("polygon_counts", counts, np.int32)
         self._keep("lengths", lengths, np.int32)
         self._writer.add("numbers", values)
         self._numbers += len(values)
 
 
-def whole_numbers(values: np.ndarray, pieces: Sequence[Sequence[float]]) -> np.ndarray:
-    """(N,) bool: which numbers are written without a point.
+def stable_order(rows: np.ndarray) -> np.ndarray:
+    """(N,) int32 places of (N,) whole numbers from 0 on in rising order, those of equal ones in theirs."""
+    order = np.argsort((rows & ((1 << _DIGIT) - 1)).astype(np.uint16), kind="stable").astype(np.int32)
+    upper = (rows >> _DIGIT).astype(np.uint16)
+    return order[np.argsort(upper[order], kind="stable")] if upper.any() else order
 
-    Args:
-        values: (N,) the numbers as floats.
-        pieces: the numbers as they were read, in lists that follow each other.
+
+def write_images(writer: BlockWriter, images: Sequence[Entry]) -> None:
+    """Writes the columns of checked images.
 
     Raises:
-        UnusualJsonError: one is a truth value, or a whole number that no float holds.
+        UnusualJsonError: an image id that is no number of 64 bits.
     """
-    whole = np.zeros(len(values), bool)
-    suspects = np.flatnonzero(values == np.rint(values))
-    ends = np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)))
-    owners = np.searchsorted(ends, suspects, side="right")
-    places = suspects - ends[owners]  # from the end of the piece
-    kinds = [type(pieces[owner][place]) for owner, place in zip(owners.tolist(), places.tolist())]
-    whole[suspects] = [kind is int for kind in kinds]
-    if not set(kinds) <= {int, float} or (np.abs(values[whole]) >= _EXACT).any():
-        raise UnusualJsonError("a number is a truth value, or too large")
-    return whole
-
-
-def _flags(annotations: Sequence[Entry], masks: Sequence[Any]) -> np.ndarray:
-    """(N,) flags of `columns`."""
-    crowds = [annotation.get("iscrowd") for annotation in annotations]  # null is 0 by now
-    given, crowd = np.array([value is not None for value in crowds]), np.array([bool(value) for value in crowds])
-    no_box = np.array([NO_AREA in annotation for annotation in annotations])
-    has_mask = np.array([mask is not None for mask in masks])
-    return given * HAS_CROWD + crowd * CROWD + no_box * NO_BOX + has_mask * HAS_MASK
-
-
-def _odd_places(annotations: Sequence[Entry], masks: Sequence[Any]) -> list[int]:
-    """Where annotations have more than box and polygons, or a flag that is no whole number."""
-    return [
-        index
-        for index, (annotation, mask) in enumerate(zip(annotations, masks))
-        if type(mask) is dict or annotation.get("keypoints") or type(annotation.get("iscrowd", 0)) is not int
-    ]
-
-
-def _write_images(writer: BlockWriter, images: Sequence[Entry]) -> None:
     for name, key in (("heights", "height"), ("widths", "width")):
         writer.add(name, np.array([image[key] for image in images], np.int32))
     writer.add_texts("file_names", [image["file_name"] for image in images])
