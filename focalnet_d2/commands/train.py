@@ -9,9 +9,13 @@ Settings of the recipe are changed by key=value arguments; a key that does not e
 """
 
 import argparse
+import logging
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from focalnet_d2.config.recipe_files import RUN_RECIPE, RecipeError
@@ -106,9 +110,6 @@ def start(options: argparse.Namespace) -> dict[str, Any] | None:
 
 def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
     from focalnet_d2.engine.jobs import Job, launch_job  # not at the top: --help does without torch and Detectron2
-    from focalnet_d2.planning.batch_choice import settings_that_fit  # not at the top, for the same reason
-    from focalnet_d2.run_reports.run_page import report_finished_run  # not at the top, for the same reason
-    from focalnet_d2.run_reports.training_pictures import TrainingPictures  # not at the top, for the same reason
 
     recipe, folder = recipe_and_folder(options)
     job = Job(
@@ -118,11 +119,50 @@ def _launch(options: argparse.Namespace) -> dict[str, Any] | None:
         resume=options.resume,
         trust=options.trust,
         overwrite=options.overwrite,
-        report=report_finished_run,
-        planner=settings_that_fit,
-        pictures=TrainingPictures(),
+        report=_report,
+        planner=_settings_that_fit,
+        pictures=_LatePictures(),
     )
     return launch_job(job, **{name: getattr(options, name) for name in PROCESSES})
+
+
+def _settings_that_fit(recipe: Any, records: Any) -> Sequence[str]:
+    from focalnet_d2.planning.batch_choice import settings_that_fit  # not at the top: few runs plan their batch
+
+    return settings_that_fit(recipe, records)
+
+
+def _report(folder: Path) -> None:
+    try:
+        from focalnet_d2.run_reports.run_page import report_finished_run  # not at the top: a run starts without it
+    except Exception as error:  # of any kind: the run is complete, perhaps after the package was changed on the disk
+        logging.getLogger(__name__).warning(
+            "No report was written (%s): try `focalnet-d2 report %s`.", error, shlex.quote(str(folder))
+        )
+        return
+    report_finished_run(folder)
+
+
+class _LatePictures:
+    """`TrainingPictures`, for which plotting is imported when the first picture is drawn."""
+
+    @cached_property
+    def _pictures(self) -> Any:
+        from focalnet_d2.run_reports.training_pictures import TrainingPictures  # not at the top: see above
+
+        return TrainingPictures()
+
+    def targets(self, sample: Mapping[str, Any], classes: Any) -> Any:
+        """As `engine.pictures.Pictures`."""
+        return self._pictures.targets(sample, classes)
+
+    def results(self, sample: Mapping[str, Any], result: Mapping[str, Any], classes: Any, threshold: float) -> Any:
+        """As `engine.pictures.Pictures`."""
+        return self._pictures.results(sample, result, classes, threshold)
+
+    def write(self, path: Path, groups: Any, titles: Sequence[str], captions: Sequence[str]) -> None:
+        """As `engine.pictures.Pictures`."""
+        self._pictures.write(path, groups, titles, captions)
 
 
 if __name__ == "__main__":
