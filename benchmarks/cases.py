@@ -13,11 +13,13 @@ from .builders import (
     check_data,
     check_data_memory,
     compiled,
+    data_growth,
     data_loading,
     deformable_attention,
     dino,
     evaluators,
     exported,
+    first_step,
     gpu,
     mask2former,
     memory_plan,
@@ -251,6 +253,13 @@ CASES: tuple[Case, ...] = (
     ),
     *(
         Case(
+            "data_loading", f"{task}, {{images}} images, beside decoding", data_loading.build_share, goals={"": goal},
+            settings={"task": task, **_IMAGES}, small=_FEW_IMAGES, rounds=4,
+        )
+        for task, goal in data_loading.SHARES.items()
+    ),
+    *(
+        Case(
             "data_loading", f"loader, {task}, {{images}} images twice", data_loading.build_loader,
             settings={"task": task, **_IMAGES}, small=_FEW_IMAGES,
         )
@@ -283,6 +292,18 @@ CASES: tuple[Case, ...] = (
     Case(
         "annotation_files", "a COCO file of {images} images", annotation_files.build, settings={"images": 100_000},
         small={"images": 40},
+    ),
+    *(
+        Case(
+            "data_growth", "a COCO file of {images} images, first batch", data_growth.build,
+            settings={"images": images, "reference_images": 50_000},
+            small={"images": images // 1250, "reference_images": 20},
+        )
+        for images in (50_000, 166_000, 500_000)
+    ),
+    Case(
+        "first_step", "from the command to the first iteration, {images} images", first_step.build, goals={"": 0.667},
+        settings={"recipe": "dino_focalnet_mini_quickstart", "images": 100}, small={"images": 8}, rounds=3,
     ),
     *(
         Case(

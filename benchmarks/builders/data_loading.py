@@ -3,7 +3,8 @@
 Images are photo-like and made here, or those of coco_2017_train (`coco`). A row of a mapper is the CPU time of mapping
 all images once: `images_per_second`, and `ms_per_image` by stage (reading the image, augmenting it, targets with their
 label files). The reference mappers give the same samples, as `difference` shows for the last image. A row of a loader
-is the CPU time of a worker and of the process that it feeds.
+is the CPU time of a worker and of the process that it feeds. "Beside decoding" is the library's mapper beside
+torchvision's decoder alone, which no loader of the same images can beat.
 
 What a GPU consumes: at 40 % of the 788 TFLOP/s of an H200 in bf16, a DINO step of one image at 800x1333 (forward and
 twice that backward, `GFLOP_FORWARD`) is done 15 times a second for FocalNet-H, 34 for L and 181 for T. `cores_per_gpu`
@@ -32,6 +33,7 @@ from detectron2.structures import BoxMode
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
 from benchmarks.measuring import cpu_seconds
 from benchmarks.work import Facts, Processes, Timed, UnavailableError
@@ -76,6 +78,9 @@ TASKS = {
 }  # fmt: skip
 
 
+SHARES = {"DETR-800 boxes": 0.7, "LSJ-1024 instance": 0.7, "LSJ-1024 panoptic": 0.55}  # goals beside decoding
+
+
 @cache
 def made_folder() -> tempfile.TemporaryDirectory:
     """Holds the images that are made here until the process ends."""
@@ -106,6 +111,26 @@ def build_mapper(task: str, *, images: int, image_size: tuple[int, int], coco: b
 
     implementations = {name: partial(map_all, mapper, records) for name, mapper in mappers.items()}
     return Timed(implementations, finish=finish, about=origin(coco))
+
+
+def build_share(task: str, *, images: int, image_size: tuple[int, int], coco: bool) -> Timed:
+    """Maps all images, beside decoding them alone with torchvision: how many times as fast is the share of it."""
+    records = get_records(images, image_size, coco)
+    mapper = make_mappers(task)[1]
+    implementations = {"decoding": partial(decode_all, records), "library": partial(map_all, mapper, records)}
+
+    def finish(measured: dict[str, dict]) -> dict:
+        for row in measured.values():
+            row["images_per_second"] = round(images / row["seconds"], 1)
+        return {}
+
+    return Timed(implementations, difference=lambda decoded, mapped: 0.0, finish=finish, about=origin(coco))
+
+
+def decode_all(records: Sequence[dict]) -> None:
+    """Decodes every image as 8-bit RGB."""
+    for record in records:
+        decode_jpeg(read_file(record["file_name"]), ImageReadMode.RGB)
 
 
 def origin(coco: bool) -> dict[str, str]:

@@ -41,7 +41,7 @@ def dataset_dicts(content: CocoInstances, image_root: str, contiguous: Mapping[I
         mask = None if index in unusable else annotation["segmentation"]
         objects[annotation["image_id"]].append(annotation_dict(annotation, mask, contiguous))
     damaged = DamagedMasks()
-    damaged.add(annotations, unusable)
+    damaged.add(annotations, unusable, len(annotations))
     damaged.log(content.source)
     return [
         {
@@ -106,13 +106,19 @@ class DamagedMasks:
     total: int = 0
     first: str = ""
 
-    def add(self, annotations: Sequence[Entry], unusable: Mapping[int, UnusableMaskError]) -> None:
-        """Counts the next annotations of the file; of the unusable masks, the problem by the place of each."""
+    def add(self, annotations: Sequence[Entry], unusable: Mapping[int, UnusableMaskError], total: int) -> None:
+        """Counts the next annotations of the file.
+
+        Args:
+            annotations: those that may have masks.
+            unusable: of the unusable masks, the problem by the place of each.
+            total: how many annotations there are.
+        """
         damaged = sorted(index for index in unusable if annotations[index].get("segmentation"))
         if damaged and not self.count:
             self.first = f"{annotations[damaged[0]]['image_id']!r}, {unusable[damaged[0]]}"
         self.count += len(damaged)
-        self.total += len(annotations)
+        self.total += total
 
     def log(self, source: str) -> None:
         """Says how many masks are left out, and why the first of them."""

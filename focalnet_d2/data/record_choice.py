@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -43,6 +43,17 @@ def choose(records: Records, places: Sequence[int]) -> Records:
 def joined(parts: Sequence[Records]) -> Records:
     """The records of several sets, one after the other; a list, unless there is one set."""
     return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+
+
+def with_paths(records: Records, path_of: Callable[[str], str]) -> Records:
+    """With images at other places.
+
+    Args:
+        path_of: gives the path of an image by its present one, or of packed records by the name in the file.
+    """
+    if isinstance(records, PackedRecords):
+        return records.with_paths(path_of)
+    return [record | {"file_name": path_of(record["file_name"])} for record in records]
 
 
 def with_found_boxes(records: Records) -> Records:

@@ -49,6 +49,26 @@ def test_the_big_annotation_file_is_read_alike(tmp_path, monkeypatch):
     assert list(records) == load_coco_json(str(path), "images", "made again")
 
 
+def test_the_way_to_the_first_batch(run_cases):
+    """Of few images; the goals are those of 500,000, beside a tenth that was multiplied."""
+    seconds, memory = run_cases("*of 40 images, first batch")["rows"]
+    assert seconds["case"] == "a COCO file of 40 images and 560 boxes, first batch"
+    assert seconds["extrapolated_from"] == memory["extrapolated_from"] == 20
+    assert seconds["goal"] == {"library, first start": 5.0}
+    assert memory["goal"] == {"library, first start": 0.125}
+    for row in (seconds, memory):
+        assert list(row["forms"]) == ["reference", "library, first start", "library, second start"]
+    assert all(form["seconds"] > 0 for form in seconds["forms"].values())
+    assert all(form["bytes"] > 0 for form in memory["forms"].values())
+
+
+def test_the_first_step(run_cases):
+    [row] = run_cases("first_step")["rows"]
+    assert row["case"] == "from the command to the first iteration, 8 images"
+    assert row["goal"] == 0.667
+    assert row["forms"]["library"]["seconds"] > row["forms"]["reference"]["seconds"] > 0
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_kept_memory(run_cases):
     rows = run_cases("cpu_memory")["rows"]

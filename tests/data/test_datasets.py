@@ -11,6 +11,8 @@ import focalnet_d2.data.datasets
 from focalnet_d2.data.catalog import get_detection_dataset_dicts
 from focalnet_d2.data.datasets import datasets_root, register_coco_folder
 from focalnet_d2.data.datasets.objects365 import BROKEN_IMAGES, load_objects365
+from focalnet_d2.data.packed import loading
+from focalnet_d2.data.packed.records import PackedRecords
 
 NAMES = [
     "coco_2017_train",
@@ -78,6 +80,20 @@ def test_objects365_names_patches_and_broken_images(tmp_path, monkeypatch):
     assert len(MetadataCatalog.get("objects365_v2_val").thing_classes) == 365
     monkeypatch.undo()
     importlib.reload(focalnet_d2.data.datasets)
+
+
+@pytest.mark.parametrize("name", ["images/v2/patch3/a.jpg", "patch3/a.jpg", "a.jpg"])
+def test_objects365_of_a_big_file_stays_packed(tmp_path, monkeypatch, name):
+    categories = [{"id": i + 1, "name": f"class {i}"} for i in range(365)]
+    write_coco(tmp_path, [name, f"images/v1/{sorted(BROKEN_IMAGES)[1]}"], categories)
+    file = str(tmp_path / "annotations" / "zhiyuan_objv2_val.json")
+    as_list = load_objects365(file, "root", "objects365_v2_val")
+    monkeypatch.setattr(loading, "BIG", 0)
+    monkeypatch.setenv("FOCALNET_D2_RECORDS_CACHE", "0")
+    packed = load_objects365(file, "root", "objects365_v2_val")
+    assert isinstance(packed, PackedRecords)
+    assert list(packed) == as_list
+    assert [record["file_name"] for record in as_list] == [f"root/{name.removeprefix('images/v2/')}"]
 
 
 def test_objects365_of_another_version_is_refused(tmp_path):

@@ -40,24 +40,29 @@ def _set_box(annotation: Entry) -> bool:
     return True
 
 
-def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> np.ndarray:
+def mark_boxes(annotations: Sequence[Entry], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> None:
     """Marks the annotations whose box has no pixel of the image, and counts the others that reach beyond it.
 
     Args:
         boxes: (N, 4) XYWH pixels; without a pixel are sides of 0 or less, and boxes that are outside.
         sizes: (N, 2) width and height of each annotation's image, infinite where the file does not say.
+    """
+    for place in np.flatnonzero(without_pixels(annotations, boxes, sizes, findings)).tolist():
+        annotations[place][NO_AREA] = True
 
-    Returns:
-        (N,) bool, which are marked.
+
+def without_pixels(entries: Sequence[Any], boxes: np.ndarray, sizes: np.ndarray, findings: Findings) -> np.ndarray:
+    """(N,) bool: which boxes have no pixel of their image; counts them, and the others that reach beyond it.
+
+    Args:
+        entries: annotations, or their ids.
+        boxes, sizes: as of `mark_boxes`.
     """
     first, sides, limits = (np.ascontiguousarray(one.T) for one in (boxes[:, :2], boxes[:, 2:], sizes))  # (2, N)
     last = first + sides
     without_area = _either((sides <= 0) | (first >= limits) | (last <= 0))
-    marked = [annotations[index] for index in np.flatnonzero(without_area).tolist()]
-    for annotation in marked:
-        annotation[NO_AREA] = True
     outside = _either((first < -TOLERANCE) | (last > limits + TOLERANCE)) & ~without_area
-    beyond = [annotations[index] for index in np.flatnonzero(outside).tolist()]
+    marked, beyond = ([entries[place] for place in np.flatnonzero(found)] for found in (without_area, outside))
     findings.odd("box-empty", "boxes have no pixel of their image; only masks use their objects", marked)
     what = "boxes reach beyond their image; training cuts them off, scoring does not"
     findings.odd("box-beyond-image", what, beyond)

@@ -25,6 +25,7 @@ _AFTER_SCALAR = re.compile(rb"[,}\]\s]")
 _NEXT_OBJECT = re.compile(rb"[ \t\n\r]*,[ \t\n\r]*(?=\{)")
 
 Take = Callable[[list[Entry]], None]
+TakeText = Callable[[bytes], bool]  # of objects of a list, without its brackets; whether it took them
 
 
 class UnusualJsonError(Exception):
@@ -44,22 +45,28 @@ class JsonStream:
         self._chunk = chunk
         self._ends: dict[int, int] = {}  # of the lists that are taken, by their beginning
 
-    def take_all(self, images: Take, categories: Take, annotations: Take) -> None:
+    def take_all(
+        self, images: Take, categories: Take, annotations: Take, text_of_annotations: TakeText | None = None
+    ) -> None:
         """As `take`, of the three lists of COCO's formats, the annotations last.
+
+        Args:
+            text_of_annotations: gets the text of annotations first; what it takes goes nowhere else.
 
         Raises:
             UnusualJsonError: see there, or a list is missing.
         """
         lists = {"images": images, "categories": categories, "annotations": annotations}
-        if self.take(lists, last="annotations") != lists.keys():
+        if self.take(lists, "annotations", text_of_annotations) != lists.keys():
             raise UnusualJsonError("a list is missing")
 
-    def take(self, lists: dict[str, Take], last: str) -> set[str]:
+    def take(self, lists: dict[str, Take], last: str, text_of_last: TakeText | None = None) -> set[str]:
         """Goes through the file and hands over the objects of some lists, in their order, a chunk at a time.
 
         Args:
             lists: what takes the chunks of a list, by its key. It owns them.
             last: the list that comes after the others, wherever it stands in the file.
+            text_of_last: gets the text of its objects first; what it takes goes nowhere else.
 
         Returns:
             The keys of the lists that there are.
@@ -78,7 +85,7 @@ class JsonStream:
                 if key == last:
                     self._take_ahead(place, {name: take for name, take in lists.items() if name not in found | {last}})
                 found.add(key)
-                place = self._take_list(place, lists[key])
+                place = self._take_list(place, lists[key], text_of_last if key == last else None)
             place, mark = self._mark(place)
             if mark == b"}":
                 break
@@ -110,22 +117,27 @@ class JsonStream:
             raise UnusualJsonError(f"{key} is there several times")
         return starts.pop() if starts else None
 
-    def _take_list(self, start: int, take: Take) -> int:
+    def _take_list(self, start: int, take: Take, take_text: TakeText | None = None) -> int:
         """Hands over a list that begins at a place, unless that was done; returns where it ends."""
         if start not in self._ends:
             place = self._expect(b"[", start)
             while place is not None:
-                entries, place, end = self._next_chunk(self._skip_space(place))
+                entries, place, end = self._next_chunk(self._skip_space(place), take_text)
                 if entries:
                     take(entries)
                     del entries  # the next chunk takes its memory
             self._ends[start] = end
         return self._ends[start]
 
-    def _next_chunk(self, start: int) -> tuple[list[Entry], int | None, int]:
-        """Objects of a list from a place on, where the next begins (None after the last), and where these end."""
+    def _next_chunk(self, start: int, take_text: TakeText | None) -> tuple[list[Entry], int | None, int]:
+        """Objects of a list from a place on, where the next begins (None after the last), and where these end.
+
+        None are left where their text was taken.
+        """
         window = self._read(start, self._chunk)
         for end, following in _likely_ends(window):
+            if take_text is not None and take_text(window[:end]):
+                return [], start + following, start + end
             entries = _objects(window[:end])
             if entries is not None:
                 return entries, start + following, start + end

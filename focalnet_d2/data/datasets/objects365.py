@@ -4,9 +4,10 @@ objects365/annotations/zhiyuan_objv2_{train,val}.json
 objects365/{train,val}/patch*/*.jpg
 """
 
+import os
 from functools import partial
-from pathlib import Path, PurePosixPath
 
+from ..record_choice import Records, choose, file_names, with_paths
 from .custom import datasets_root, replace_dataset
 from .instances import load_instances
 
@@ -20,17 +21,22 @@ BROKEN_IMAGES = frozenset(  # absent or damaged in the published archives
 )
 
 
-def load_objects365(json_file: str, image_root: str, name: str) -> list[dict]:
+def load_objects365(json_file: str, image_root: str, name: str) -> Records:
     """Dataset dicts of one split.
 
     Of the published file names ("images/v1/patch3/...") only the last folder and the file count.
     """
-    kept = []
-    for record in load_instances(json_file, image_root, name):
-        short_name = "/".join(PurePosixPath(record["file_name"]).parts[-2:])
-        if short_name not in BROKEN_IMAGES:
-            kept.append({**record, "file_name": str(Path(image_root) / short_name)})
-    return kept
+    records = with_paths(load_instances(json_file, image_root, name), lambda file: _path(image_root, file))
+    broken = {_path(image_root, file) for file in BROKEN_IMAGES}
+    files = file_names(records)
+    if broken.isdisjoint(files):
+        return records
+    return choose(records, [place for place, file in enumerate(files) if file not in broken])
+
+
+def _path(image_root: str, file_name: str) -> str:
+    name = file_name.removeprefix(f"{image_root}{os.sep}")  # which dataset dicts have, and packed ones not
+    return os.path.join(image_root, *name.split("/")[-2:])
 
 
 def register_objects365() -> None:

@@ -6,6 +6,9 @@ from itertools import islice
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from focalnet_d2.kernels.box_annotations import read_boxes
 from focalnet_d2.utils.garbage_collection import paused_collection
 
 from ..annotations.ids import Id
@@ -87,7 +90,7 @@ def _summary(listing: Listing, path: str) -> CocoSummary | None:
     else:
         try:
             with open(file, "rb") as opened:
-                found = JsonStream(opened).take(seen.lists(), last="annotations")
+                found = JsonStream(opened).take(seen.lists(), "annotations", seen.take_text)
         except UnusualJsonError:
             seen = _Seen()
             found = _look_at_once(file, seen)
@@ -133,6 +136,16 @@ class _Seen:
         self.used |= {key for entry in entries if isinstance(key := entry.get("category_id"), int | str)}
         self.keys.update(*entries)
         self.has_masks = self.has_masks and all(entry.get("segmentation") for entry in entries)
+
+    def take_text(self, text: bytes) -> bool:
+        """Takes annotations that are boxes alone as they are written; False where there are others."""
+        columns = read_boxes(text)
+        if columns is None:
+            return False
+        self.used.update(np.unique(columns.category_ids).tolist())
+        self.keys.update(("image_id", "category_id", "bbox"))
+        self.has_masks = False
+        return True
 
     def summary(self, path: str) -> CocoSummary:
         """All of it."""

@@ -6,6 +6,7 @@ Nothing in it is code, and whatever it says of itself is checked against its siz
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,6 +118,14 @@ class Block:
         """One of the texts of a column of texts."""
         first, end = self[f"{name}_ends"][index : index + 2]
         return self[name][first:end].tobytes().decode("utf-8", "surrogatepass")
+
+    def texts(self, name: str) -> list[str]:
+        """All texts of a column of texts."""
+        ends, content = self[f"{name}_ends"].tolist(), self[name].tobytes()
+        if content.isascii():  # then places of bytes are those of letters
+            text = content.decode("ascii")
+            return [text[first:end] for first, end in pairwise(ends)]
+        return [content[first:end].decode("utf-8", "surrogatepass") for first, end in pairwise(ends)]
 
     def __getstate__(self) -> Tensor:
         return self.content

@@ -93,7 +93,9 @@ def _key(source: str | Path) -> str:
     """What a block depends on: the content of the file, and the code that reads it."""
     digest = hashlib.sha256(str(FORMAT).encode())
     data = Path(__file__).parents[1]
-    for path in sorted([*data.glob("annotations/*.py"), *data.glob("packed/*.py"), data / "instance_dicts.py"]):
+    kernels = data.parent / "kernels"
+    sources = [*data.glob("annotations/*.py"), *data.glob("packed/*.py"), *kernels.glob("box_annotations.*")]
+    for path in sorted([*sources, data / "instance_dicts.py"]):
         with suppress(OSError):  # without sources, `FORMAT` alone stands for the code
             digest.update(path.read_bytes())
     _add_content(digest, Path(source))

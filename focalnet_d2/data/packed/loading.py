@@ -3,7 +3,6 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,12 @@ from ..annotations.findings import Findings
 from ..annotations.ids import Id
 from ..annotations.json_file import Entry
 from ..annotations.json_stream import BIG, JsonStream, UnusualJsonError
-from ..annotations.masks import Size, find_unusable_masks
+from ..annotations.masks import find_unusable_masks
 from ..annotations.oddities import Oddities
 from ..instance_dicts import DamagedMasks, image_columns
 from .block import Block, BlockWriter, Sink
 from .cache import cached_block
-from .chunk import Places, checked_chunk, usual_chunk
+from .chunk import Chunk, Lists, Places, checked_chunk, chunk_of_text, usual_chunk
 from .packing import Packer, write_images
 from .records import PackedRecords
 
@@ -100,7 +99,7 @@ class _Packing:
         self._findings = Findings(path, strict)
         self._images: list[Entry] = []
         self._categories: list[Entry] = []
-        self._chunks: _Chunks | None = None  # once there are images and categories
+        self._begun: tuple[Lists, Packer] | None = None  # once there are images and categories
         self._damaged = DamagedMasks()
         self._forms = BoxForms()
         self._ids: list[np.ndarray] = []  # of annotations
@@ -108,18 +107,19 @@ class _Packing:
 
     def read(self, file: BinaryIO) -> None:
         """Reads the whole file."""
-        JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations)
+        JsonStream(file).take_all(self._take_images, self._categories.extend, self._take_annotations, self._take_text)
         oddities = self._findings.oddities
-        if self._chunks is None or oddities.counts[instances.CROWDS] == self._damaged.total:
+        if self._begun is None or oddities.counts[instances.CROWDS] == self._damaged.total:
             raise UnusualJsonError("there is nothing to find")
         if self._forms.other_form:
             raise UnusualJsonError("the boxes are not what they should be")
         oddities.add(instances.REPEATED_IDS, _repeated(np.concatenate(self._ids)))
         self._ids.clear()
-        self._chunks.packer.finish(len(self._chunks.images.of))
+        lists, packer = self._begun
+        packer.finish(len(lists))
         self._writer.finish(
             {
-                "class_names": list(self._chunks.listed.class_names.items()),
+                "class_names": list(lists.listed.class_names.items()),
                 "annotations": self._annotations,
                 "oddities": dict(+oddities.counts),
                 "damaged": vars(self._damaged),
@@ -129,47 +129,45 @@ class _Packing:
     def _take_images(self, entries: list[Entry]) -> None:
         self._images += [{key: entry[key] for key in _IMAGE_KEYS if key in entry} for entry in entries]
 
-    def _begin(self) -> "_Chunks":
-        """Writes the images, which then are forgotten."""
-        images = instances.checked_images(self._images, self._findings)
-        names = instances.checked_class_names(self._categories, self._findings)
-        image_columns(images, self._findings.path)
-        listed = instances.Listed.of(images, names)
-        write_images(self._writer, images)
-        self._images = []
-        classes = Places(list(names))
-        return _Chunks(listed, Places(list(listed.places)), classes, Packer(self._writer, classes.of))
+    def _begin(self) -> tuple[Lists, Packer]:
+        """What annotations are compared with, and where they go; at first the images go there and are forgotten."""
+        if self._begun is None:
+            images = instances.checked_images(self._images, self._findings)
+            names = instances.checked_class_names(self._categories, self._findings)
+            image_columns(images, self._findings.path)
+            listed = instances.Listed.of(images, names)
+            classes = Places({key: place for place, key in enumerate(names)})
+            write_images(self._writer, images)
+            self._images = []
+            lists = Lists(listed, Places(listed.places), classes, self._findings)
+            self._begun = lists, Packer(self._writer, classes.of)
+        return self._begun
+
+    def _take_text(self, text: bytes) -> bool:
+        """Takes annotations that are boxes alone as they are written; False where there are others."""
+        lists, packer = self._begin()
+        chunk = chunk_of_text(text, lists)
+        if chunk is None:
+            return False
+        self._count(chunk, len(chunk.rows))
+        self._damaged.add((), {}, len(chunk.rows))
+        packer.add(chunk, {})
+        return True
 
     def _take_annotations(self, entries: list[Entry]) -> None:
-        self._chunks = chunks = self._chunks or self._begin()
-        self._annotations += len(entries)
-        listed = (chunks.images, chunks.classes, chunks.listed, self._findings)
-        chunk = usual_chunk(entries, *listed) or checked_chunk(entries, *listed)
+        lists, packer = self._begin()
+        count = len(entries)
+        chunk = usual_chunk(entries, lists) or checked_chunk(entries, lists)
+        self._count(chunk, count)
+        unusable = find_unusable_masks(chunk.annotations, lists) if chunk.has_masks else {}
+        self._damaged.add(chunk.annotations, unusable, len(chunk.rows))
+        packer.add(chunk, unusable)
+
+    def _count(self, chunk: Chunk, count: int) -> None:
+        """Counts a chunk that is left of so many annotations."""
+        self._annotations += count
         self._forms.add(chunk.boxes, chunk.sizes)
-        unusable = find_unusable_masks(chunk.annotations, chunks) if chunk.has_masks else {}
-        self._damaged.add(chunk.annotations, unusable)
         self._ids.append(chunk.ids)
-        chunks.packer.add(chunk, unusable)
-
-
-@dataclass(frozen=True)
-class _Chunks(Mapping[Id, Size]):
-    """What chunks of annotations are compared with, and where they go; as a mapping, height and width by image id."""
-
-    listed: instances.Listed
-    images: Places
-    classes: Places
-    packer: Packer
-
-    def __getitem__(self, image_id: Id) -> Size:
-        width, height = self.listed.sizes[self.images.of[image_id]].tolist()
-        return int(height), int(width)
-
-    def __iter__(self) -> Iterator[Id]:
-        return iter(self.images.of)
-
-    def __len__(self) -> int:
-        return len(self.images.of)
 
 
 def _repeated(ids: np.ndarray) -> int:

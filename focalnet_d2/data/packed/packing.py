@@ -1,9 +1,9 @@
 """From checked annotations to columns, a chunk at a time."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .block import BlockWriter
 from .chunk import Chunk, whole_numbers
 from .columns import BITS, BYTES_KEY, HAS_MASK, ODD
 
+_BLOCK = 1 << 22  # bytes
 _DIGIT = 16  # bits by which rows are sorted at once: numpy sorts so many by counting
 
 
@@ -30,7 +31,7 @@ class Packer:
     def __init__(self, writer: BlockWriter, contiguous: Mapping[Id, int]):
         self._writer = writer
         self._contiguous = contiguous
-        self._columns: dict[str, list[np.ndarray]] = defaultdict(list)
+        self._columns: dict[str, _Column] = {}
         self._odd: list[int] = []
         self._odd_texts: list[str] = []
         self._count = 0  # annotations
@@ -45,25 +46,24 @@ class Packer:
         Raises:
             UnusualJsonError: a number that is a truth value, or a whole one that no float holds.
         """
-        masks: list[Any] = [None] * len(chunk.annotations)
-        if chunk.has_masks:
+        count, flags = len(chunk.rows), chunk.flags
+        polygons: list[Any] = [()] * count
+        if chunk.has_masks or chunk.odd:
             masks = [
-                None if index in unusable else annotation["segmentation"]
+                annotation["segmentation"] if chunk.has_masks and index not in unusable else None
                 for index, annotation in enumerate(chunk.annotations)
             ]
-        flags = chunk.flags | np.array([HAS_MASK * (mask is not None) for mask in masks], np.uint8)
-        polygons = [mask or () for mask in masks]
-        odd = [index for index, mask in enumerate(masks) if type(mask) is dict] if chunk.has_masks else []
-        for index in sorted({*chunk.odd, *odd}):
-            self._add_odd(self._count + index, chunk.annotations[index], masks[index])
-            polygons[index], flags[index] = (), flags[index] | ODD
+            flags, polygons = flags | _mask_flags(masks), [mask or () for mask in masks]
+            for index in sorted({*chunk.odd, *(index for index, mask in enumerate(masks) if type(mask) is dict)}):
+                self._add_odd(self._count + index, chunk.annotations[index], masks[index])
+                polygons[index], flags[index] = (), flags[index] | ODD
         self._keep("flags", flags, np.uint8)
         self._keep("rows", chunk.rows, np.int32)
         self._keep("classes", chunk.classes, np.int32)
         self._keep("boxes", chunk.boxes.ravel(), np.float64)
         self._keep("whole_in_boxes", chunk.whole, np.bool_)
         self._add_polygons(polygons)
-        self._count += len(masks)
+        self._count += count
 
     def finish(self, images: int) -> None:
         """Writes all other columns.
@@ -71,23 +71,24 @@ class Packer:
         Args:
             images: how many there are.
         """
-        columns = self._columns
-        rows, counts, whole = (
-            np.concatenate(columns.pop(name)) for name in ("rows", "polygon_counts", "whole_in_boxes")
-        )
-        columns["order"] = [stable_order(rows)]
-        columns["first"] = [np.append(0, np.cumsum(np.bincount(rows, minlength=images)))]
-        columns["polygon_starts"] = [np.append(0, np.cumsum(counts, dtype=np.int64))]
-        columns["whole_in_boxes"] = [np.packbits(whole)]
-        columns["odd"] = [np.array(self._odd, np.int64)]
-        while columns:
-            name, parts = columns.popitem()
-            for part in parts:
+        rows, whole, counts = (self._columns.pop(name) for name in ("rows", "whole_in_boxes", "polygon_counts"))
+        while self._columns:  # the large ones first, whose memory the others take
+            name, column = self._columns.popitem()
+            for part in column.parts():
                 self._writer.add(name, part)
+            del column
+        self._writer.add("whole_in_boxes", np.packbits(whole.joined()))
+        self._writer.add("polygon_starts", np.append(0, np.cumsum(counts.joined(), dtype=np.int64)))
+        del whole, counts
+        places = rows.joined()
+        del rows
+        self._writer.add("first", np.append(0, np.cumsum(np.bincount(places, minlength=images))))
+        self._writer.add("order", stable_order(places))
+        self._writer.add("odd", np.array(self._odd, np.int64))
         self._writer.add_texts("odd_texts", self._odd_texts)
 
     def _keep(self, name: str, values: np.ndarray, dtype: Any) -> None:
-        self._columns[name].append(values.astype(dtype, copy=False))
+        self._columns.setdefault(name, _Column(dtype)).add(values)
 
     def _add_odd(self, index: int, annotation: Entry, mask: Any) -> None:
         self._odd.append(index)
@@ -108,6 +109,42 @@ class Packer:
         self._keep("lengths", lengths, np.int32)
         self._writer.add("numbers", values)
         self._numbers += len(values)
+
+
+class _Column:
+    """Numbers that come in pieces, in memory that goes back to the system when nobody has the column any more."""
+
+    def __init__(self, dtype: Any):
+        self._dtype = dtype
+        self._blocks: list[np.ndarray] = []
+        self._left = 0  # places of the last block
+
+    def add(self, values: np.ndarray) -> None:
+        """Goes on with (N,) numbers."""
+        while len(values):
+            if not self._left:
+                self._blocks.append(np.frombuffer(mmap(-1, _BLOCK), self._dtype))
+                self._left = len(self._blocks[-1])
+            block, taken = self._blocks[-1], values[: self._left]
+            first = len(block) - self._left
+            block[first : first + len(taken)] = taken
+            values, self._left = values[len(taken) :], self._left - len(taken)
+
+    def parts(self) -> list[np.ndarray]:
+        """All of it, in pieces; at least one."""
+        if not self._blocks:
+            return [np.empty(0, self._dtype)]
+        last = self._blocks[-1]
+        return [*self._blocks[:-1], last[: len(last) - self._left]]
+
+    def joined(self) -> np.ndarray:
+        """All of it, (N,)."""
+        return np.concatenate(self.parts())
+
+
+def _mask_flags(masks: Sequence[Any]) -> np.ndarray:
+    """(N,) uint8: the flag of those that have one."""
+    return np.array([HAS_MASK * (mask is not None) for mask in masks], np.uint8)
 
 
 def stable_order(rows: np.ndarray) -> np.ndarray:

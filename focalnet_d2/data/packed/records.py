@@ -68,7 +68,7 @@ class PackedRecords(Sequence):
         Args:
             path_of: gives the path of an image by the name in the file.
         """
-        names = [self.block.text("file_names", row) for row in range(len(self.block["heights"]))]
+        names = self.block.texts("file_names")
         paths = [path_of(name) for name in names]
         if all(path == os.path.join(self._image_root, name) for path, name in zip(paths, names)):
             return self._with(_paths=None)
@@ -85,11 +85,22 @@ class PackedRecords(Sequence):
 
     def file_names(self) -> list[str]:
         """Path of each image."""
-        return [self._path(row) for row in self._chosen.tolist()]
+        if self._paths is not None:
+            paths = self._paths.texts("paths")
+        else:
+            paths = [os.path.join(self._image_root, name) for name in self.block.texts("file_names")]
+        return paths if self._is_whole() else [paths[row] for row in self._chosen.tolist()]
+
+    def _is_whole(self) -> bool:
+        """Whether these are all images of the block in its order."""
+        return np.array_equal(self._chosen.numpy(), np.arange(len(self.block["heights"])))
 
     def image_ids(self) -> list[int | str]:
         """Id of each image."""
-        return [self._image_id(row) for row in self._chosen.tolist()]
+        if "image_ids" in self.block:
+            return self.block["image_ids"][self._chosen.numpy()].tolist()
+        texts = self.block.texts("image_id_texts")
+        return [texts[row] for row in self._chosen.tolist()]
 
     def annotation_counts(self, *, without_flags: int = 0) -> np.ndarray:
         """(N,) how many annotations each image has.

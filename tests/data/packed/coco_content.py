@@ -70,3 +70,26 @@ def write(path: Path, draw: random.Random, value: Any) -> Path:
     style = draw.choice([{}, {"indent": 1}, {"separators": (",", ":")}, {"ensure_ascii": False}])
     path.write_text(draw.choice(["", "\n "]) + json.dumps(value, **style) + draw.choice(["", "\n"]), encoding="utf-8")
     return path
+
+
+def content_of_boxes(draw: random.Random) -> dict[str, Any]:
+    """As `content`, with annotations that are boxes alone, of which few are unusual."""
+    value = content(draw)
+    strange = draw.choice([0.0, 0.0, 0.05])
+    for entry in value["annotations"]:
+        for key in ("segmentation", "keypoints", "ignore", "attributes", "note"):
+            entry.pop(key, None)
+        entry |= {"id": draw.randrange(10**6), "area": draw.choice([12, 3.5]), "iscrowd": int(draw.random() < 0.2)}
+        entry["isfake"] = 0
+        if draw.random() < strange:
+            entry |= draw.choice(
+                [{"iscrowd": True}, {"ignore": 1}, {"area": None}, {"segmentation": [[1, 1, 5, 1, 5, 5]]}, {"id": "a"},
+                 {"keypoints": [1, 2.5, 2]}, {"image_id": -5}]
+            )  # fmt: skip
+    if draw.random() < 0.3:
+        for entry in value["annotations"]:
+            del entry["iscrowd"]
+    if draw.random() < 0.3:
+        for entry in value["annotations"]:
+            entry.setdefault("segmentation", draw.choice([[], None]))
+    return value

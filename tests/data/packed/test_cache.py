@@ -2,7 +2,8 @@
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -165,6 +166,30 @@ def test_who_comes_while_a_block_is_made_waits_for_it(source, own_cache):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(start, range(4))) == ["one"] * 4
     assert (make.calls, len(locked)) == (1, 1)
+
+
+def start_and_note(source, notes):
+    """What a process that starts on a file finds, which notes that it made the block."""
+
+    def make(sink):
+        with open(notes, "a") as file:
+            file.write("made\n")
+        Maker(source)(sink)
+
+    block = cache.cached_block(source, make)
+    return block.facts["text"], block.is_mapped
+
+
+def test_processes_that_start_at_once_make_one_block_and_a_changed_file_another(source, own_cache, tmp_path):
+    pytest.importorskip("fcntl")
+    notes = tmp_path / "notes"
+    with ProcessPoolExecutor(4, get_context("fork")) as pool:
+        for text in ("one", "two"):
+            source.write_text(text)
+            started = [pool.submit(start_and_note, source, notes) for _ in range(4)]
+            assert [one.result() for one in started] == [(text, True)] * 4
+    assert notes.read_text() == "made\n" * 2
+    assert len(list(own_cache.glob("*.records"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,21 @@ from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
+from benchmarks.builders import data_growth
 from focalnet_d2.data import catalog, record_choice
 from focalnet_d2.data.annotations.instances import read_instances
 from focalnet_d2.data.catalog import get_detection_dataset_dicts, get_segmentation_dataset_dicts
 from focalnet_d2.data.datasets import register_coco_folder
 from focalnet_d2.data.instance_dicts import dataset_dicts
+from focalnet_d2.data.packed import loading
 from focalnet_d2.data.packed.loading import load_packed
 from focalnet_d2.data.packed.records import PackedRecords
 from focalnet_d2.data.record_choice import object_counts
 from focalnet_d2.data.shared_memory_dataset import SharedMemoryDataset
+from focalnet_d2.kernels import box_annotations
 from tests.data.annotations import coco_file
 from tests.data.annotations.test_mutated_instances import mutate
-from tests.data.packed.coco_content import content, write
+from tests.data.packed.coco_content import content, content_of_boxes, write
 from tests.fuzzing import fuzz_count
 
 NAME = "packed_test"
@@ -63,6 +66,43 @@ def test_records_equal_those_of_the_list(tmp_path, monkeypatch, caplog, pack_all
     assert records.file_names() == [record["file_name"] for record in expected]
     assert object_counts(records).tolist() == object_counts(expected).tolist()
     assert parts(caplog) == said
+
+
+@pytest.mark.parametrize("without", ["", "library", "columns"])
+@pytest.mark.parametrize("seed", range(fuzz_count(60)))
+def test_boxes_alone_are_those_of_the_list_by_every_way(tmp_path, monkeypatch, caplog, pack_all, seed, without):
+    draw = random.Random(seed)
+    path = write(tmp_path / "truth.json", draw, content_of_boxes(draw))
+    expected = read_at_once(path)
+    said = parts(caplog)
+    caplog.clear()
+    pack_all(draw.choice([200, 1000, 10**6]))
+    if without:
+        monkeypatch.setattr(loading, "chunk_of_text", lambda text, lists: None)
+    if without == "columns":
+        monkeypatch.setattr(loading, "usual_chunk", lambda annotations, lists: None)
+    packed = load_packed(path)
+    if isinstance(expected, ValueError):
+        assert packed is None
+        return
+    assert [repr(record) for record in packed.records("root")] == [repr(record) for record in expected]
+    assert parts(caplog) == said
+
+
+@pytest.mark.parametrize("way", ["chunk_of_text", "usual_chunk"])
+def test_boxes_alone_take_the_fast_way(tmp_path, monkeypatch, pack_all, way):
+    if way == "chunk_of_text" and (reason := box_annotations.LIBRARY.unavailable_reason()):
+        pytest.skip(reason)
+    taken = []
+    original = getattr(loading, way)
+    monkeypatch.setattr(loading, "chunk_of_text", lambda text, lists: None)
+    monkeypatch.setattr(loading, way, lambda *given: taken.append(original(*given)) or taken[-1])
+    path = tmp_path / "boxes.json"
+    path.write_text("".join(data_growth.file_parts(40)))
+    pack_all(4000)
+    records = load_packed(path).records("root")
+    assert sum(len(chunk.rows) for chunk in taken if chunk is not None) > 0.9 * 40 * data_growth.OBJECTS
+    assert [repr(record) for record in records] == [repr(record) for record in read_at_once(path)]
 
 
 def outcome(load, path, **choice):
