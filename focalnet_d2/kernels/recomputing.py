@@ -76,14 +76,14 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tenso
 
 
 def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`x.to(dtype)`, (...) -> (...), of which nothing more is kept where `x` is not kept either."""
+    """`x.to(dtype)`, (..., C) -> (..., C), of which nothing more is kept where `x` is not kept either."""
     if x.dtype != dtype and _recipe_of(x) is not None:
         return recomputed(lambda x: x.to(dtype), x)
     return x.to(dtype)
 
 
 def keep(x: Tensor) -> None:
-    """From now on who keeps `x`, (...), keeps itself."""
+    """From now on what keeps `x`, (..., C), keeps the tensor itself."""
     _RECIPES.pop(x.untyped_storage()._cdata, None)
 
 
