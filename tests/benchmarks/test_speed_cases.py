@@ -64,7 +64,7 @@ def test_postprocessing(run_cases):
 
 @pytest.mark.parametrize("word", ["LSJ-1024 instance", "LSJ-1024 panoptic, 3 images", "ADE-6", "ADE-512 semantic"])
 def test_mappers_give_the_same_samples(run_cases, word):
-    [row] = [row for row in run_cases(word)["rows"] if row["forms"]]
+    [row] = [row for row in run_cases(word)["rows"] if row["forms"] and "beside decoding" not in row["case"]]
     assert row["forms"]["library"]["difference"] == 0
     assert row["forms"]["library"]["ms_per_image"].keys() == {"read", "augment", "targets"}
 
@@ -77,7 +77,7 @@ def test_images_in_shards_are_those_of_the_files(run_cases):
 
 def test_detection_mapper_and_its_loader(run_cases):
     result = run_cases("boxes")
-    mapper, loader = result["rows"]
+    mapper, loader = [row for row in result["rows"] if "beside decoding" not in row["case"]]
     assert mapper["forms"]["library"]["difference"] == 0
     assert mapper["cores_per_gpu"].keys() == {"H", "L", "T"}
     assert loader["ms_per_image"].keys() == {"worker", "training process"}

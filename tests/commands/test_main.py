@@ -8,11 +8,8 @@ import pytest
 from focalnet_d2.commands import train
 from focalnet_d2.commands.main import COMMANDS, main
 from focalnet_d2.engine import jobs
-from focalnet_d2.planning.batch_choice import settings_that_fit
-from focalnet_d2.run_reports.run_page import report_finished_run
-from focalnet_d2.run_reports.training_pictures import TrainingPictures
 
-TOOLS = dict(report=report_finished_run, planner=settings_that_fit)
+TOOLS = dict(report=train._report, planner=train._settings_that_fit)  # which import when they are called
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -89,5 +86,5 @@ def test_train_and_evaluate_launch_a_recipe(arguments, job, monkeypatch):
     options = dict(num_gpus=4, num_processes=1, num_machines=2, machine_rank=0, dist_url="tcp://a:1")
     ((found, given),) = launched
     assert (replace(found, pictures=None), given) == (job, options)
-    assert isinstance(found.pictures, TrainingPictures)
+    assert isinstance(found.pictures, train._LatePictures)
     assert set(options) == set(train.PROCESSES)

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from detectron2.utils.file_io import PathManager
-
 from .index import Member, ShardIndex, known_index, shard_index
 
 _MOST_FOLDERS = 16  # above a file that are looked at for shards
@@ -31,6 +29,8 @@ def open_file(file_name: str) -> BinaryIO:
     """
     if (known := find_member(str(file_name), only_known=True)) is not None:
         return io.BytesIO(_content(known))
+    from detectron2.utils.file_io import PathManager  # not at the top: folders are listed without Detectron2, too
+
     try:
         return cast(BinaryIO, PathManager.open(str(file_name), "rb"))
     except (FileNotFoundError, NotADirectoryError):

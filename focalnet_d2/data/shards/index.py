@@ -15,16 +15,17 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from focalnet_d2.utils.temporary_table import TemporaryTable
 from focalnet_d2.utils.text import plural
 
-from ..packed.block import Block, BlockWriter, Sink
-from ..packed.cache import kept_block
 from .archive import archived_files
+
+if TYPE_CHECKING:
+    from ..packed.block import Block, Sink
 
 SHARD_NAME = re.compile(r"(?:.*[^0-9])?[0-9]{5,6}\.tar(\.\w+)?")  # with what compression appends, to refuse it
 _SETTLED = 1_000_000_000  # nanoseconds after which another change of a folder has another time
@@ -62,7 +63,7 @@ class ShardIndex:
         block: the columns `names` (texts, sorted), `shards`, `offsets` and `sizes`, each (N,).
     """
 
-    def __init__(self, shards: tuple[Shard, ...], block: Block) -> None:
+    def __init__(self, shards: tuple[Shard, ...], block: "Block") -> None:
         self.shards, self._block = shards, block
 
     def __len__(self) -> int:
@@ -119,6 +120,8 @@ def shard_index(folder: str) -> ShardIndex | None:
         return None
     known = _KNOWN.get(folder)
     if known is None or known.shards != shards:
+        from ..packed.cache import kept_block  # not at the top: folders are listed without torch, too
+
         block = kept_block(folder, lambda: _key(shards), lambda: shards_in(folder), lambda sink: _write(shards, sink))
         known = _KNOWN[folder] = ShardIndex(shards, block)
     return known
@@ -170,7 +173,7 @@ def _key(shards: tuple[Shard, ...]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write(shards: tuple[Shard, ...], sink: Sink) -> None:
+def _write(shards: tuple[Shard, ...], sink: "Sink") -> None:
     """Writes the block of an index."""
     folder = os.path.dirname(shards[0].path)
     size = sum(shard.size for shard in shards)
@@ -189,6 +192,8 @@ def _write(shards: tuple[Shard, ...], sink: Sink) -> None:
         ends.append(len(names))
         numbers.extend(three)
     columns = np.frombuffer(numbers, np.int64).reshape(-1, 3)
+    from ..packed.block import BlockWriter  # not at the top, for the same reason
+
     writer = BlockWriter(sink)
     writer.add("names_ends", np.frombuffer(ends, np.int64))
     writer.add("names", np.frombuffer(names, np.uint8))
