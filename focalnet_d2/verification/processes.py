@@ -25,6 +25,7 @@ from .runs import in_folder, quiet
 from .small_form import STEPS
 
 SAMPLES, GRADIENTS = "samples.json", "gradients.pth"
+_LARGER_THAN_GRADIENTS = 1.0  # clipped ones of recipes are below it, and rounding far below
 
 
 class Shared(NamedTuple):
@@ -88,17 +89,29 @@ def _train_paired(recipe: DictConfig) -> None:
     ]
     recipe.train.freeze = [*recipe.train.get("freeze", ()), *norms]
     trainer, start = build_trainer(model, recipe, resume=False)
+    move_by_gradients(trainer.optimizer)
     with FixedDraws():
         trainer.train(start, recipe.train.max_iter)
     if comm.is_main_process():
         torch.save(mean_gradients(model, trainer.optimizer), folder / GRADIENTS)
 
 
+def move_by_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Let weights move by about as much as their gradients are large.
+
+    Adam and its kind divide a gradient by its size: a weight whose gradient is nothing but rounding moves as far as any
+    other, in a direction that depends on the processor and on how many images are summed up at once. The next step
+    then differs by percents. The term that keeps the divisor from zero is made larger than gradients are.
+    """
+    for group in optimizer.param_groups:
+        if "eps" in group:
+            group["eps"] = _LARGER_THAN_GRADIENTS
+
+
 def mean_gradients(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's averages of the gradients, of the same shapes, by the names of the parameters.
 
-    They tell more than the weights: AdamW divides gradients by their size, so that a weight whose gradient is nothing
-    but rounding moves as far as any other.
+    They tell more than the weights, see `move_by_gradients`.
     """
     state = {name: optimizer.state.get(parameter, {}) for name, parameter in model.named_parameters()}
     found = {name: values.get("exp_avg", values.get("momentum_buffer")) for name, values in state.items()}

@@ -1,9 +1,13 @@
 """A written file is refused where it gives other values, and not where two nearly equal rows have changed places."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from focalnet_d2.export.checking import largest_difference
+from focalnet_d2.export.checking import EXACT, check_file, check_inputs, largest_difference
+from focalnet_d2.export.formats import Traced
 
 
 @pytest.fixture
@@ -45,3 +49,52 @@ def test_other_shapes_and_values_that_are_not_finite(boxes):
         largest_difference({"scores": boxes}, {"boxes": boxes}, 1e-3)
     with pytest.raises(ValueError, match="NaN or infinite"):
         largest_difference({"boxes": np.full_like(boxes, np.nan)}, {"boxes": boxes}, 1e-3)
+
+
+TRACED = Traced(batch_size=1, size=(32, 32), dynamic=False)
+ABOUT = SimpleNamespace(decoder="query_masks", divisor=32, settings={}, channels=None)
+
+
+class Steps(torch.nn.Module):
+    """Gives 0 or 10 an image: whether the mean of its pixels is above a threshold."""
+
+    def __init__(self, thresholds: list[float]) -> None:
+        super().__init__()
+        self.pixel_mean, self.thresholds = torch.zeros(3), thresholds
+
+    def export_forward(self, images: torch.Tensor, image_sizes: torch.Tensor) -> dict[str, torch.Tensor]:
+        above = sum((images.double().mean() > threshold).long() for threshold in self.thresholds)
+        return {"values": 10.0 * above.reshape(1, 1, 1)}
+
+
+def means_of(seeds: range) -> list[float]:
+    """Thresholds that the images of some seeds lie upon."""
+    return [float(check_inputs(Steps([]), TRACED, ABOUT, seed)[0].astype(np.float64).mean()) for seed in seeds]
+
+
+def file_of(model: Steps, *, moved: float = 0.0, added: float = 0.0):
+    """What a runtime gives of a model, with images moved by rounding, or with a fault."""
+
+    def session(images, image_sizes):
+        session.count += 1
+        found = model.export_forward(torch.from_numpy(images).double() + moved, torch.from_numpy(image_sizes))
+        return {name: value.numpy() + added for name, value in found.items()}
+
+    session.count = 0
+    return session
+
+
+def test_images_on_which_the_model_decides_by_rounding_say_nothing():
+    model = Steps(means_of(range(2)))
+    file = file_of(model, moved=1e-9)
+    assert check_file(file, model, TRACED, ABOUT, EXACT) == 0
+    assert file.count == 3
+
+
+def test_a_wrong_file_is_refused_whether_the_model_is_sure_or_not():
+    for thresholds, count in ((means_of(range(2)), 3), (means_of(range(5)), 5), ([0.0], 1)):
+        model = Steps(thresholds)
+        file = file_of(model, moved=1e-9, added=1.0)
+        with pytest.raises(ValueError, match="The file's values is"):
+            check_file(file, model, TRACED, ABOUT, EXACT)
+        assert file.count == count

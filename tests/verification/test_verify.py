@@ -12,7 +12,7 @@ from focalnet_d2.engine import run
 from focalnet_d2.engine.jobs import Job
 from focalnet_d2.verification import checks, comparing, runs
 from focalnet_d2.verification.checks import Case, Row
-from focalnet_d2.verification.processes import GRADIENTS
+from focalnet_d2.verification.processes import GRADIENTS, move_by_gradients
 from tests.recipes import RECIPES
 from tests.registered_sets import registered  # noqa: F401  autouse
 from tests.verification.own_model import write_own_recipe
@@ -59,20 +59,13 @@ def case(rows, root, tmp_path) -> Case:
     return checks.make_case(Job(DINO_RECIPE), root / "data", tmp_path, "cpu")
 
 
-# Boxes to learn from are chosen by scores: where two of them are equal but for rounding, which is another one on each
-# processor and for each size of batch, two processes choose another box, and the gradients of the head are others.
-BY_ROUNDING = {
-    (f"{name}_focalnet_mini_coco", "training of two processes") for name in ("cascade_mask_rcnn", "sparse_rcnn")
-}
-
-
 def test_every_mini_recipe_holds(tmp_path, monkeypatch):
     """One test, so that one process of a parallel run has all of them and the others none."""
     monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS[:-1], exported_once))
     rows = lines_of([*map(Job, MINI)], tmp_path)
     assert {name: len(lines) for name, lines in rows.items()} == dict.fromkeys(MINI, LINES)
     wrong = [row for lines in rows.values() for row in lines if not row.held]
-    assert [row for row in wrong if (row.recipe, row.check) not in BY_ROUNDING] == []
+    assert wrong == []
     there_is_something_to_compare(rows)
 
 
@@ -143,3 +136,38 @@ def test_gradients_that_are_not_reduced(case, rows, root):
     found = comparing.compare_gradients(case.folder / "one" / GRADIENTS, case.folder / GRADIENTS, checks.ROUNDING)
     assert not found.held
     assert f"shares of their size: {name} by 0.01" in found.text
+
+
+def equal_after(monkeypatch, trainings: int) -> list[str]:
+    """The seeds from which two processes train from now on; they do as one does from that training on."""
+    seeds = []
+
+    def run(cases):
+        seeds.extend(case.paired.overrides[-1] for case in cases)
+
+    monkeypatch.setattr(checks, "run_in_two_processes", run)
+    findings = (comparing.Finding(len(seeds) >= trainings, f"of {len(seeds)}") for _ in range(9))
+    monkeypatch.setattr(checks, "_compare_training", lambda case: next(findings))
+    return seeds
+
+
+@pytest.mark.parametrize(("trainings", "held"), [(0, True), (1, True), (2, True), (3, False)])
+def test_a_training_of_two_processes_that_differs_is_repeated_from_other_weights(
+    case, root, monkeypatch, trainings, held
+):
+    for place in ("one", "two"):
+        (case.folder / place).exists() or (case.folder / place).symlink_to(root / "0" / place)
+    seeds = equal_after(monkeypatch, trainings)
+    _, row = checks.of_two_processes(case)
+    assert seeds == ["train.seed=1", "train.seed=2"][:trainings]
+    assert (row.held, row.finding) == (held, f"of {len(seeds)}")
+
+
+def test_a_gradient_of_rounding_moves_no_weight():
+    weights = torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.AdamW([weights], lr=1.0)
+    move_by_gradients(optimizer)
+    weights.grad = torch.tensor([1e-9, 0.1])
+    optimizer.step()
+    assert weights[0].abs() < 1e-8
+    assert weights[1].abs() > 0.05

@@ -25,7 +25,7 @@ from focalnet_d2.utils.text import plural
 from .archive import archived_files
 
 if TYPE_CHECKING:
-    from ..packed.block import Block, Sink
+    from ..packed.block import Block, Sink  # for types alone: it imports torch
 
 SHARD_NAME = re.compile(r"(?:.*[^0-9])?[0-9]{5,6}\.tar(\.\w+)?")  # with what compression appends, to refuse it
 _SETTLED = 1_000_000_000  # nanoseconds after which another change of a folder has another time

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from focalnet_d2.data.folders.listing import Listing
 from focalnet_d2.data.image_reading import read_image_file
 from focalnet_d2.data.named_files import missing_files, misspelled
+from focalnet_d2.data.packed.cache import kept_block
 from focalnet_d2.data.panoptic_labels import open_label_image
 from focalnet_d2.data.shards import files, index
 from tests.data.shards.conftest import write_shard
@@ -131,7 +132,7 @@ def test_two_builders_read_the_headers_once(root, monkeypatch):
 def _made(folder):
     """What `shard_index` makes, in a process of its own as it were."""
     shards = index.shards_in(folder)
-    block = index.kept_block(
+    block = kept_block(
         folder, lambda: index._key(shards), lambda: index.shards_in(folder), lambda sink: index._write(shards, sink)
     )
     return shards, block
