@@ -1,6 +1,7 @@
 """Folders of four tiny images of each kind of data, as a person would have them, with ids that nobody counts from 0."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,11 @@ def dataset_of(kind: str, *, has_masks: bool = True) -> FolderDataset:
     parts = {part: Part(f"images/{part}", f"labels/{part}", {"panoptic_root": "png"}) for part in ("train", "val")}
     layout = {"instances": "coco", "panoptic": "coco-panoptic"}.get(kind, kind)
     return FolderDataset("folder", layout, kind, parts, classes, "written by hand", has_masks=has_masks)
+
+
+LABELLED = ("yolo", "voc", "cvat", "labelme")
+# What writes each layout, by name.
+FOLDERS = {
+    **{"boxes": write_boxes, "masks": write_masks, "panoptic": write_panoptic, "semantic": write_semantic},
+    **{"classes": write_classes, **{layout: partial(write_labelled, layout=layout) for layout in LABELLED}},
+}

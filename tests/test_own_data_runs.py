@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from focalnet_d2 import load_model
 from focalnet_d2.checkpoint import read_checkpoint
 from focalnet_d2.commands import evaluate, train
 from focalnet_d2.data.class_map import ClassMap
-from tests.own_data_folders import (
-    write_boxes,
-    write_classes,
-    write_labelled,
-    write_masks,
-    write_panoptic,
-    write_semantic,
-)
+from tests.own_data_folders import FOLDERS, LABELLED, write_boxes
 from tests.registered_sets import registered  # noqa: F401  autouse
 from tests.tiny_run import TINY
 
@@ -40,7 +32,6 @@ TINY_BACKBONE = (
     "model.backbone.depths=[1,1,1,1]",
     "model.backbone.focal_levels=[1,1,1,1]",
 )
-LABELLED = ("yolo", "voc", "cvat", "labelme")
 TINY_OF = {
     DINO: TINY_DINO,
     "mask2former_focalnet_mini_quickstart": (
@@ -157,18 +148,18 @@ def test_the_recipe_of_a_run_predicts(finished):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "write", "metric"),
+    ("recipe", "kind", "metric"),
     [
-        *((DINO, partial(write_labelled, layout=layout), ("bbox", "AP-cat")) for layout in LABELLED),
-        ("mask2former_focalnet_mini_quickstart", write_panoptic, ("panoptic_seg", "PQ")),
-        ("mask2former_focalnet_mini_quickstart", write_semantic, ("sem_seg", "IoU-water")),
-        ("mask2former_focalnet_mini_quickstart", write_masks, ("segm", "AP")),
-        ("upernet_focalnet_mini_ade20k", write_panoptic, ("sem_seg", "IoU-traffic light")),
-        ("classifier_focalnet_mini_folder", write_classes, ("classification", "top1")),
+        *((DINO, layout, ("bbox", "AP-cat")) for layout in LABELLED),
+        ("mask2former_focalnet_mini_quickstart", "panoptic", ("panoptic_seg", "PQ")),
+        ("mask2former_focalnet_mini_quickstart", "semantic", ("sem_seg", "IoU-water")),
+        ("mask2former_focalnet_mini_quickstart", "masks", ("segm", "AP")),
+        ("upernet_focalnet_mini_ade20k", "panoptic", ("sem_seg", "IoU-traffic light")),
+        ("classifier_focalnet_mini_folder", "classes", ("classification", "top1")),
     ],
 )
-def test_every_kind_of_data_trains_and_is_scored_alike_from_the_run_folder(recipe, write, metric, tmp_path):
-    data, folder = write(tmp_path / "data"), tmp_path / "run"
+def test_every_kind_of_data_trains_and_is_scored_alike_from_the_run_folder(recipe, kind, metric, tmp_path):
+    data, folder = FOLDERS[kind](tmp_path / "data"), tmp_path / "run"
     settings = [*TINY_OF[recipe], *LOADERS, *RUN, f"train.output_dir={folder}"]
     train_net.main(["--config-file", recipe, f"data={data}", *settings])
     results = json.loads((folder / "results.json").read_text())

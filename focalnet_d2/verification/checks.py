@@ -221,8 +221,10 @@ def _compare_training(case: Case) -> Finding:
 
 
 def _from_other_weights(case: Case) -> Iterator[Case]:
-    """The same case with other seeds; none of a recipe without one."""
+    """The same case with other seeds; none where the recipe has no seed, or nothing is trained."""
     seed = case.job.source.train.get("seed")
-    for step in range(1, 1 + _OTHER_WEIGHTS) if seed is not None and case.paired else ():
+    if seed is None or case.paired is None:
+        return
+    for step in range(1, 1 + _OTHER_WEIGHTS):
         paired = replace(case.paired, overrides=(*case.paired.overrides, f"train.seed={seed + step}"))
         yield replace(case, paired=paired, folder=case.folder / f"from_other_weights_{step}")

@@ -2,7 +2,6 @@
 
 import os
 import tarfile
-from functools import partial
 
 import pytest
 
@@ -16,20 +15,8 @@ from focalnet_d2.data.image_reading import read_image_file
 from focalnet_d2.data.preparation.shards import pack_folder
 from focalnet_d2.inference.image_files import image_files
 from tests.data.packed.conftest import own_cache
-from tests.own_data_folders import (
-    write_boxes,
-    write_classes,
-    write_labelled,
-    write_masks,
-    write_panoptic,
-    write_semantic,
-)
+from tests.own_data_folders import FOLDERS, write_boxes, write_panoptic, write_semantic
 
-LABELLED = ("yolo", "voc", "cvat", "labelme")
-FOLDERS = {
-    **{"boxes": write_boxes, "masks": write_masks, "panoptic": write_panoptic, "semantic": write_semantic},
-    **{"classes": write_classes, **{layout: partial(write_labelled, layout=layout) for layout in LABELLED}},
-}
 MEGABYTE = 10**6
 
 pytestmark = pytest.mark.usefixtures(own_cache.__name__)

@@ -6,23 +6,14 @@ import torch
 from focalnet_d2.config.lazy import RecipeError
 from focalnet_d2.planning import available_memory as memory
 from focalnet_d2.planning.available_memory import available_memory
-from focalnet_d2.utils import control_groups
+from tests.made_up_system import made_up_system
 
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
     """Writes files of a system, by their paths below it."""
     monkeypatch.setattr(memory, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(control_groups, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "groups")
-
-    def write(files):
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-
-    return write
+    return made_up_system(tmp_path, monkeypatch)
 
 
 def group(folder, limit, used, cached, version):

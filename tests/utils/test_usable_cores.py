@@ -4,26 +4,18 @@ import os
 
 import pytest
 
-from focalnet_d2.utils import control_groups, usable_cores
+from focalnet_d2.utils import usable_cores
 from focalnet_d2.utils.usable_cores import UsableCores, find_cores
+from tests.made_up_system import made_up_system
 
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
     """A machine of 8 logical cores, all of them allowed; writes further files by their paths below `tmp_path`."""
-    monkeypatch.setattr(control_groups, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(control_groups, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(usable_cores, "CPUS", tmp_path / "cpus")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-
-    def write(files):
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-
-    return write
+    return made_up_system(tmp_path, monkeypatch)
 
 
 def test_a_machine_without_limits(system):

@@ -44,6 +44,14 @@ def parts(caplog):
     return sorted(phrase.rpartition(": ")[2] for phrase in phrases)
 
 
+def read_and_heard(path, caplog):
+    """The list, or the error, of a file that is read at once, and what was said about it."""
+    expected = read_at_once(path)
+    said = parts(caplog)
+    caplog.clear()
+    return expected, said
+
+
 @pytest.mark.parametrize("without_orjson", [False, True])
 @pytest.mark.parametrize("seed", range(fuzz_count(60)))
 def test_records_equal_those_of_the_list(tmp_path, monkeypatch, caplog, pack_all, seed, without_orjson):
@@ -51,9 +59,7 @@ def test_records_equal_those_of_the_list(tmp_path, monkeypatch, caplog, pack_all
         monkeypatch.setitem(sys.modules, "orjson", None)
     draw = random.Random(seed)
     path = write(tmp_path / "truth.json", draw, content(draw))
-    expected = read_at_once(path)
-    said = parts(caplog)
-    caplog.clear()
+    expected, said = read_and_heard(path, caplog)
     pack_all(draw.choice([40, 700, 10**6]))
     packed = load_packed(path)
     if isinstance(expected, ValueError):
@@ -73,9 +79,7 @@ def test_records_equal_those_of_the_list(tmp_path, monkeypatch, caplog, pack_all
 def test_boxes_alone_are_those_of_the_list_by_every_way(tmp_path, monkeypatch, caplog, pack_all, seed, without):
     draw = random.Random(seed)
     path = write(tmp_path / "truth.json", draw, content_of_boxes(draw))
-    expected = read_at_once(path)
-    said = parts(caplog)
-    caplog.clear()
+    expected, said = read_and_heard(path, caplog)
     pack_all(draw.choice([200, 1000, 10**6]))
     if without:
         monkeypatch.setattr(loading, "chunk_of_text", lambda text, lists: None)
