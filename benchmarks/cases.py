@@ -27,6 +27,7 @@ from .builders import (
     shards,
     shared_machine,
     training,
+    whole_evaluation,
 )
 from .work import Work
 
@@ -328,6 +329,10 @@ CASES: tuple[Case, ...] = (
     Case(
         "evaluators", "mask AP, from masks, encoding included", average_precision.build_from_masks, goals={"": 15.0},
         settings={"images": 12}, small={"images": 2},
+    ),
+    Case(
+        "whole_evaluation", "boxes and masks of {images} images, 100 detections each", whole_evaluation.build,
+        [(240, 320)], settings={"images": 5000, "backend": "auto"}, small={"images": 8, "size": (48, 64)}, rounds=1,
     ),
     Case(
         "precision", "golden data", accuracy.build, settings={"rows": accuracy.golden_rows, "only": ""},

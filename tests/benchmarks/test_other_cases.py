@@ -116,3 +116,13 @@ def test_shared_machine(run_cases):
     for row in rows:
         assert list(row["forms"]) == ["reference", "library"]
         assert row["fair_share"] > 0
+
+
+def test_a_whole_evaluation(run_cases):
+    [row] = run_cases("whole_evaluation")["rows"]
+    assert row["case"] == "boxes and masks of 8 images, 100 detections each"
+    assert row["limits"] == {"seconds": 10, "bytes": 1.5e9}
+    [found] = row["forms"].values()
+    assert 0 < found["AP"] < 100
+    assert found["seconds"] > 0
+    assert found["bytes"] > 1e8
