@@ -16,6 +16,8 @@ UV := $(PY) -m uv pip
 STAMP := $(VENV)/.ready
 
 export UV_HTTP_TIMEOUT ?= 300
+# Where an environment forbids files of bytecode, each process compiles torch anew, which takes longer than most tests.
+export PYTHONDONTWRITEBYTECODE :=
 export UV_PYTHON_DOWNLOADS := never
 
 # requirements-lock.txt was solved for this; elsewhere the newest versions within setup.cfg's ranges are taken.

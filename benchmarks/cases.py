@@ -331,7 +331,7 @@ CASES: tuple[Case, ...] = (
         settings={"images": 12}, small={"images": 2},
     ),
     Case(
-        "whole_evaluation", "boxes and masks of {images} images, 100 detections each", whole_evaluation.build,
+        "whole_evaluation", "a whole evaluation of {images} images, 100 detections each", whole_evaluation.build,
         [(240, 320)], settings={"images": 5000, "backend": "auto"}, small={"images": 8, "size": (48, 64)}, rounds=1,
     ),
     Case(

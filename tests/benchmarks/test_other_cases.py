@@ -120,7 +120,7 @@ def test_shared_machine(run_cases):
 
 def test_a_whole_evaluation(run_cases):
     [row] = run_cases("whole_evaluation")["rows"]
-    assert row["case"] == "boxes and masks of 8 images, 100 detections each"
+    assert row["case"] == "a whole evaluation of 8 images, 100 detections each"
     assert row["limits"] == {"seconds": 10, "bytes": 1.5e9}
     [found] = row["forms"].values()
     assert 0 < found["AP"] < 100
