@@ -13,7 +13,7 @@ settings.load_profile("project")
 
 FOLDER = Path(__file__).parent
 # Files and folders whose tests train, compile, build a package, or start processes that import everything again. They
-# run first, those of the first line before all: processes that share the tests then have small ones to share at the end.
+# run first, those of the first line before all: processes that share the tests then have small ones for the end.
 SLOW = (
     "verification/test_verify.py",
     "benchmarks",
