@@ -114,17 +114,48 @@ def _backbone() -> Iterator[Case]:
         "FocalNet-B": ("base_lrf", None),
         "FocalNet-T 9,11,13": ("tiny_lrf", 9),
     }
-    goals = {  # of usual windows, and of wide ones
-        "forward": ({"float32": 2.0, "bfloat16": 3.5}, {}),
-        "forward + backward": ({"float32": 2.0, "bfloat16": 3.2}, {"float32": 2.7, "bfloat16": 4.4}),
+    sizes: list[Size] = [(320, 480), (512, 512)]
+    usual = {"forward": _goals(2.0, 3.5), "forward + backward": _goals(2.0, 3.2)}
+    special = {
+        ("FocalNet-T", "forward", (512, 512)): _goals(2.3, 4.5),
+        ("FocalNet-T", "forward + backward", (512, 512)): _goals(2.7, 4.5),
+        **{("FocalNet-T 9,11,13", "forward", size): {} for size in sizes},
+        **{("FocalNet-T 9,11,13", "forward + backward", size): _goals(2.7, 4.4) for size in sizes},
     }
-    for name, (variant, windows) in networks.items():
-        for what, is_training in PASSES.items():
-            yield Case(
-                "backbone", f"{name} {what} {{size}}", backbone.build, [(320, 480), (512, 512)], BOTH,
-                goals[what][windows is not None],
-                {"variant": variant, "windows": windows, "training": is_training}, {"size": (64, 96)},
-            )  # fmt: skip
+    for (name, (variant, windows)), (what, is_training), size in itertools.product(
+        networks.items(), PASSES.items(), sizes
+    ):
+        yield Case(
+            "backbone", f"{name} {what} {{size}}", backbone.build, [size], BOTH,
+            special.get((name, what, size), usual[what]),
+            {"variant": variant, "windows": windows, "training": is_training}, {"size": (64, 96)},
+        )  # fmt: skip
+
+
+def _goals(float32: float, bfloat16: float) -> dict[str, float]:
+    return {"float32": float32, "bfloat16": bfloat16}
+
+
+def _models() -> Iterator[Case]:
+    """DINO and Mask2Former: time of inference and of a training step, peak memory of a training step."""
+    inference = {
+        "dino": [((480, 640), _goals(3.7, 6.0)), ((800, 1333), _goals(4.2, 7.5))],
+        "mask2former": [((512, 512), _goals(3.0, 5.0)), ((800, 1344), _goals(3.8, 6.5))],
+    }
+    steps = {"dino": ((480, 640), _goals(3.1, 5.0)), "mask2former": ((512, 512), _goals(3.0, 5.0))}
+    peaks = {"dino": (800, 1333), "mask2former": (1024, 1024)}
+    for group, (name, module, recipe, small) in _MODELS.items():
+        own = {"file": "dino_model"} if group == "dino" else {}
+        for size, goals in inference[group]:
+            settings = {"recipe": recipe, "training": False}
+            yield Case(group, f"{name} inference {{size}}", module.build, [size], BOTH, goals, settings, small, **own)
+        size, goals = steps[group]
+        settings = {"recipe": recipe, "training": True}
+        yield Case(group, f"{name} training step {{size}}", module.build, [size], BOTH, goals, settings, small, **own)
+        yield Case(
+            group, f"{name} training step {{size}}, peak memory", module.build_memory, [peaks[group]], (),
+            {"": {"library, float32": 0.45, "library, bfloat16": 0.3}}, {"recipe": recipe}, small, **own,
+        )  # fmt: skip
 
 
 def _deformable_attention() -> Iterator[Case]:
@@ -182,6 +213,10 @@ _DINO = "dino_focalnet_tiny_lrf_4scale_12ep_detrex"
 _MASK2FORMER = "mask2former_focalnet_tiny_lrf_coco_panoptic"
 _SMALL_DINO = {"recipe": "dino_focalnet_mini_coco", "size": (90, 120)}
 _SMALL_MASK2FORMER = {"recipe": "mask2former_focalnet_mini_demo", "size": (64, 96)}
+_MODELS = {
+    "dino": ("DINO FocalNet-T", dino, _DINO, _SMALL_DINO),
+    "mask2former": ("Mask2Former FocalNet-T", mask2former, _MASK2FORMER, _SMALL_MASK2FORMER),
+}
 _IMAGES = {"images": 24, "image_size": (480, 640), "coco": False}
 _FEW_IMAGES = {"images": 3, "image_size": (48, 64)}
 _IN_SHARDS = {"images": 24, "image_size": (480, 640), "others": 10_000}
@@ -191,30 +226,7 @@ _STEP = {"recipe": "dino_focalnet_huge", "batch": 1, "objects": 8, "amp": "off",
 CASES: tuple[Case, ...] = (
     *_backbone(),
     *_deformable_attention(),
-    Case(
-        "dino", "DINO FocalNet-T inference {size}", dino.build, [(480, 640), (800, 1333)], BOTH,
-        {"float32": 3.0, "bfloat16": 5.0}, {"recipe": _DINO, "training": False}, _SMALL_DINO, file="dino_model",
-    ),
-    Case(
-        "dino", "DINO FocalNet-T training step {size}", dino.build, [(480, 640)], BOTH,
-        {"float32": 3.0, "bfloat16": 4.5}, {"recipe": _DINO, "training": True}, _SMALL_DINO, file="dino_model",
-    ),
-    Case(
-        "mask2former", "Mask2Former FocalNet-T inference {size}", mask2former.build, [(512, 512)], BOTH,
-        {"float32": 2.5, "bfloat16": 4}, {"recipe": _MASK2FORMER, "training": False}, _SMALL_MASK2FORMER,
-    ),
-    Case(
-        "mask2former", "Mask2Former FocalNet-T inference {size}", mask2former.build, [(800, 1344)], BOTH,
-        {"float32": 3, "bfloat16": 4.5}, {"recipe": _MASK2FORMER, "training": False}, _SMALL_MASK2FORMER,
-    ),
-    Case(
-        "mask2former", "Mask2Former FocalNet-T training step {size}", mask2former.build, [(512, 512)], BOTH,
-        {"float32": 2.5, "bfloat16": 4}, {"recipe": _MASK2FORMER, "training": True}, _SMALL_MASK2FORMER,
-    ),
-    Case(
-        "mask2former", "Mask2Former FocalNet-T training step {size}, peak memory", mask2former.build_memory,
-        [(1024, 1024)], (), {"": 0.6}, {"recipe": _MASK2FORMER}, _SMALL_MASK2FORMER,
-    ),
+    *_models(),
     *(
         Case(
             "exported_deformable_attention", f"deformable attention, {place}", exported.build_attention,

@@ -2,11 +2,10 @@
 
 Implementations of one computation take turns, forth and back (A B B A) in every round, so that other load on the
 machine hits all of them. On a CPU the time is that of the process, which other processes change little. A ratio is the
-median over the rounds, and its range says how far to trust it. The reference has its memory from glibc as any program
-has; the library keeps it, as `train_net.py` does (the group `cpu_memory` measures what that alone gives).
+median over the rounds, and its range says how far to trust it. All keep freed memory, as `train_net.py` does (the group
+`cpu_memory` measures what that alone gives).
 """
 
-import ctypes
 import os
 import resource
 import statistics
@@ -27,19 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from focalnet_d2.diagnostics.machine import cpu_description
 from focalnet_d2.kernels.cpu_matmul import choice, fast_cpu_matmul, onednn_matmul
-from focalnet_d2.kernels.malloc import MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, keep_freed_memory, mallopt
+from focalnet_d2.kernels.malloc import keep_freed_memory
 
 Result = Tensor | list[Tensor]
 GIB = 2**30
+FREED_MEMORY = {True: "kept by all", False: "as the environment or the C library has it, for all"}
 _MATMUL_SHAPES = ((9600, 96, 384), (2400, 192, 768), (600, 384, 1536), (512, 512, 512))  # rows, inputs, outputs
-
-
-def return_freed_memory() -> None:
-    """Undo `keep_freed_memory`: glibc with the thresholds that it comes to by itself when large tensors are freed."""
-    if keep_freed_memory():  # glibc, and no settings of the user's own
-        for setting, value in ((MMAP_MAX, 65536), (MMAP_THRESHOLD, 2**25), (TRIM_THRESHOLD, 2**26)):
-            mallopt(setting, value)
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
@@ -90,45 +82,38 @@ def compare(
     *,
     seconds: Callable[[Callable], float] = cpu_seconds,
     difference: Callable[[Any, Any], float] = relative_difference,
-    reference_keeps_memory: bool = False,
 ) -> dict[str, dict]:
     """Times implementations of one computation; the first is the reference. A call before its turns warms each up.
+
+    From then on the process keeps freed memory, for all of them alike.
 
     Args:
         implementations: each returns what it computed.
         rounds: in each, every implementation is called twice.
         seconds: how one call is timed.
         difference: of two results; the default takes sequences of tensors and lists of them.
-        reference_keeps_memory: the reference, too, is run as `train_net.py` runs it.
 
     Returns:
         For each `seconds` (median) and `range_s`; for all but the first also `ratio` (the reference's time by its own),
         `ratio_range` and `difference` from the reference.
     """
+    keep_freed_memory()
     reference, *others = implementations
     expected = implementations[reference]()
     differences = {name: difference(expected, implementations[name]()) for name in others}
     del expected
-    rows = summary(_take_turns(implementations, rounds, seconds, reference_keeps_memory))
+    rows = summary(_take_turns(implementations, rounds, seconds))
     for name in others:
         rows[name]["difference"] = float(f"{differences[name]:.1e}")
     return rows
 
 
-def _take_turns(
-    implementations: Mapping[str, Callable], rounds: int, seconds: Callable, reference_keeps_memory: bool
-) -> dict[str, list[float]]:
+def _take_turns(implementations: Mapping[str, Callable], rounds: int, seconds: Callable) -> dict[str, list[float]]:
     """Seconds of each implementation in every round, the mean of its two calls."""
     times: dict[str, list[float]] = {name: [] for name in implementations}
-    reference, keeping = next(iter(implementations)), None
     for _ in range(rounds):
         taken = dict.fromkeys(implementations, 0.0)
         for name in (*implementations, *reversed(implementations)):
-            keeps = name != reference or reference_keeps_memory
-            if keeps != keeping:
-                keeping = keeps
-                (keep_freed_memory if keeps else return_freed_memory)()
-                implementations[name]()
             taken[name] += seconds(implementations[name]) / 2
         for name, value in taken.items():
             times[name].append(value)
@@ -224,4 +209,5 @@ def machine() -> dict:
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "matmul": choice().reason,
+        "freed_memory": FREED_MEMORY[keep_freed_memory()],
     }

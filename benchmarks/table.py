@@ -61,7 +61,8 @@ def write_table(results: Mapping[str, dict], name: str) -> str:
     content = results[name]
     measured = content["machine"]
     lines = [f"{commands(content['command'], name)}, {measured['date']}, {measured['cpu']}, "
-             f"torch {measured['torch']}, threads: {measured['threads']}", ""]  # fmt: skip
+             f"torch {measured['torch']}, threads: {measured['threads']}, "
+             f"freed memory: {measured.get('freed_memory', 'kept by the library alone')}", ""]  # fmt: skip
     lines += [line(HEAD), line("---" for _ in HEAD)]
     lines += [line(cells) for row in content["rows"] if row["forms"] for cells in form_cells(row)]
     return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ class Timed:
 
     Attributes:
         implementations: each returns what it computed.
-        seconds, difference, reference_keeps_memory: see `compare`.
+        seconds, difference: see `compare`.
         gflop: counts those of the computation, of which the row says the share of the machine's rate.
         rates: GFLOP/s of matrix products by route; those whose name holds the precision are compared with.
         details: of the row; about: of the file of results.
@@ -29,7 +29,6 @@ class Timed:
     implementations: Mapping[str, Callable[[], Any]]
     seconds: Callable[[Callable], float] = cpu_seconds
     difference: Callable[[Any, Any], float] = relative_difference
-    reference_keeps_memory: bool = False
     gflop: Callable[[], float] | None = None
     rates: Callable[[], Mapping[str, float]] = matmul_rates
     details: Fields = field(default_factory=dict)
@@ -39,8 +38,7 @@ class Timed:
     def measure(self, rounds: int, precision: str | None = None) -> Iterator[Fields]:
         """The row."""
         gflop = None if self.gflop is None else self.gflop()
-        options = {"difference": self.difference, "reference_keeps_memory": self.reference_keeps_memory}
-        measured = compare(self.implementations, rounds, seconds=self.seconds, **options)
+        measured = compare(self.implementations, rounds, seconds=self.seconds, difference=self.difference)
         shares = {} if gflop is None else self._shares(gflop, measured, precision or "")
         yield {**self.details, **shares, **self.finish(measured), "forms": measured}
 

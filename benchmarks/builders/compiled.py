@@ -53,4 +53,4 @@ def build(name: str, *, training: bool, backend: str, size: tuple[int, int], pre
     fast()
     seconds = round(time.perf_counter() - start, 1)
     implementations = {"eager": eager, "compiled": fast}
-    return Timed(implementations, reference_keeps_memory=True, details={"compile_s": seconds})
+    return Timed(implementations, details={"compile_s": seconds})

@@ -1,4 +1,4 @@
-"""DINO beside its reference implementation, with the same weights.
+"""DINO beside its reference implementation, with the same weights: time, and peak memory of a training step.
 
 Inference is from image to detections; a training step is forward, matching, losses and backward, of one image with 8
 objects. Weights are random; sampling offsets are moved from texel centers, where a fresh model has them and rounding
@@ -12,14 +12,15 @@ from detectron2.config import instantiate
 from torch import Tensor
 
 from benchmarks.builders.inputs import images_with_boxes
-from benchmarks.measuring import Result, count_gflop, run_as_library
-from benchmarks.work import Timed
+from benchmarks.measuring import Result, count_gflop, peak_memory, run_as_library
+from benchmarks.work import Processes, Timed
 from dino.model import DINO
 from focalnet_d2.config.lazy import load_recipe
+from focalnet_d2.kernels.malloc import keep_freed_memory
 from focalnet_d2.layers.deformable_attention import MultiScaleDeformableAttention
 from tests.reference.dino import ReferenceDINO
 
-OBJECTS = 8
+OBJECTS, OBJECTS_OF_MEMORY = 8, 20
 
 
 @cache
@@ -94,3 +95,25 @@ def build(recipe: str, *, training: bool, size: tuple[int, int], precision: str)
     gflop = partial(count_gflop, partial(reference_inference, model, batch, tokens), 3 if training else 1)
     implementations = {"reference": partial(reference, model, batch, tokens), "library": compute}
     return Timed(implementations, gflop=gflop, about={"recipe": recipe})
+
+
+def build_memory(recipe: str, *, size: tuple[int, int]) -> Processes:
+    """Peaks of processes that make one training step."""
+    names = {"reference": None, "library, float32": "float32", "library, bfloat16": "bfloat16"}
+    calls = {name: (peak_of_step, recipe, size, precision) for name, precision in names.items()}
+    return Processes(calls, repeat=False)
+
+
+def peak_of_step(recipe: str, size: tuple[int, int], precision: str | None) -> dict[str, int]:
+    """`bytes` that this process took at most for one step, of the reference implementation without a precision.
+
+    All keep freed memory, as a run does. The reference goes on with the first tokens in place of the best ones.
+    """
+    keep_freed_memory()
+    model = make_model(recipe).train()
+    batch = images_with_boxes(size, 1, OBJECTS_OF_MEMORY, model.num_classes)
+    if precision is None:
+        reference_step(model, batch, [torch.arange(model.query_selection.num_queries)[None]])
+    else:
+        run_as_library(precision, partial(library_step, model, batch, []))
+    return {"bytes": peak_memory()}

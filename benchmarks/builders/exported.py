@@ -93,7 +93,7 @@ def build_model(kind: str, recipe: str, *, size: tuple[int, int]) -> Timed:
         "OpenVINO int8": _in_openvino(integers),
     }
     sessions = {name: partial(exported, run) for name, run in runs.items()}
-    return Timed({"reference": library, **sessions}, about={"recipe": recipe}, reference_keeps_memory=True)
+    return Timed({"reference": library, **sessions}, about={"recipe": recipe})
 
 
 def _samples(image: Tensor) -> list[dict[str, np.ndarray]]:

@@ -89,12 +89,15 @@ def build_memory(recipe: str, *, size: tuple[int, int]) -> Processes:
 
 
 def peak_of_step(recipe: str, size: tuple[int, int], precision: str | None) -> dict[str, int]:
-    """`bytes` that this process took at most for one step, of the reference implementation without a precision."""
+    """`bytes` that this process took at most for one step, of the reference implementation without a precision.
+
+    All keep freed memory, as a run does.
+    """
+    keep_freed_memory()
     model = make_model(recipe)
     inputs = image_with_discs(size, OBJECTS_OF_MEMORY, model.num_classes)
     if precision is None:
         reference_step(model, inputs)
     else:
-        keep_freed_memory()  # as a run does
         library_step(model, inputs, precision)
     return {"bytes": peak_memory()}

@@ -21,6 +21,7 @@ from torchvision.ops import StochasticDepth
 
 from focalnet_d2.kernels.focal_context import focal_context
 from focalnet_d2.kernels.linear import feed_forward, fused_linear
+from focalnet_d2.kernels.recomputing import recomputed
 from focalnet_d2.layers.activation_checkpointing import maybe_checkpoint
 
 STAGE_NAMES = ("res2", "res3", "res4", "res5")
@@ -74,7 +75,7 @@ class FocalModulation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C)."""
         query, _, modulator = self.parts(x)
-        modulated = query * modulator
+        modulated = recomputed(torch.mul, query, modulator)
         return self.dropout(fused_linear(self.ln(modulated), self.proj.weight, self.proj.bias))
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,8 +84,11 @@ class FocalModulation(nn.Module):
         projected = fused_linear(x, self.f.weight, self.f.bias)  # (B, H, W, 2C+L+1)
         query, context, gates = projected.split(sizes, dim=-1)
         context = self.gather_context(context, gates)
-        modulator = fused_linear(context, self.h.weight.flatten(1), self.h.bias)  # a product is faster than a 1x1 conv
-        return query, gates, modulator
+        return query, gates, recomputed(self._modulator, context)
+
+    def _modulator(self, context: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, H, W, C), by a product, which is faster than a 1x1 convolution."""
+        return fused_linear(context, self.h.weight.flatten(1), self.h.bias)
 
 
 class FeedForward(nn.Module):
@@ -141,7 +145,7 @@ class FocalBlock(nn.Module):
             self.gamma_2 = nn.Parameter(torch.full((dim,), options.layerscale_value))
 
     def _branch(self, layer: nn.Module, norm: nn.Module, gamma: nn.Parameter | None, x: Tensor) -> Tensor:
-        y = norm(layer(x)) if self.use_postln else layer(norm(x))
+        y = recomputed(norm, layer(x)) if self.use_postln else layer(recomputed(norm, x))
         return self.drop_path(y if gamma is None else gamma * y)
 
     def forward(self, x: Tensor) -> Tensor:

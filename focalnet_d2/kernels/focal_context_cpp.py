@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .compiler import CompiledLibrary, run_all, steps
+from .recomputing import may_recompute
 
 LIBRARY = CompiledLibrary(Path(__file__).with_name("focal_context.cpp"))
 PRODUCTS_FOR_A_THREAD = 20_000_000  # about a millisecond
@@ -57,7 +58,8 @@ def focal_context_cpp(context: Tensor, gates: Tensor, kernels: Sequence[Tensor])
         shapes = [tuple(kernel.shape) for kernel in kernels]
         raise ValueError(f"Gates {tuple(gates.shape)} and kernels {shapes} do not fit context {tuple(context.shape)}.")
     computed = torch.promote_types(context.dtype, torch.float32)
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (context, gates, *kernels))
+    differentiable = torch.is_grad_enabled() and any(one.requires_grad for one in (context, gates, *kernels))
+    keep = differentiable and not may_recompute()
     local, pooled, _ = OPERATOR(context, gates.to(context.dtype), [kernel.to(computed) for kernel in kernels], keep)
     return local, (pooled / (height * width)).to(context.dtype)
 
@@ -186,6 +188,9 @@ def _keep(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
 def _differentiate(ctx, local_grad: Tensor, pooled_grad: Tensor, _: Tensor):
     context, gates, sums, *kernels = ctx.saved_tensors
     backward = torch.ops.focalnet_d2.focal_context_backward
+    if not sums.numel():
+        with torch.no_grad():  # a second forward pass costs little time, the sums of all blocks much memory
+            *_, sums = OPERATOR(context, gates, kernels, True)
     return *backward(context, gates, kernels, sums, local_grad, pooled_grad), None
 
 

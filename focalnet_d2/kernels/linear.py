@@ -9,6 +9,7 @@ which is nearer to float64 than torch's. Elsewhere it is plain torch.
 Shapes: N rows, C channels.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 from .cpu_matmul import onednn_multiplies_float32
 from .dispatch import Computation, Implementation
 from .focal_context_cpp import DTYPES, LIBRARY, gelu, gelu_and_gradient
+from .recomputing import cast
 
 ROWS_AT_ONCE = 2048  # of a feed-forward network; 16 MB of 2048 hidden channels
+NARROW = 192  # input channels of a feed-forward network up to which its first product is cheaper than its memory
 ROWS_OF_A_STEP = 256  # at most, of one in a loop of an exported graph; the fastest of 128 to 2048 in onnxruntime
 
 _TALL = 2  # rows by outputs, from which on a turned product was measured to be the faster weight gradient
@@ -54,7 +57,7 @@ def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str
 
 def _linear_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str, dtype: torch.dtype) -> Tensor:
     """(..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)."""
-    x, weight = x.to(dtype), weight.to(dtype)
+    x, weight = cast(x, dtype), weight.to(dtype)
     if torch.is_grad_enabled():
         return _PLAIN[activation](_Linear.apply(x, weight, bias))
     return _product(x, weight, bias, activation)
@@ -111,7 +114,8 @@ def feed_forward(
     """`linear2(dropout(activation(linear1(x))))`: (..., C) -> (..., C), with gradients differentiable once.
 
     A CPU takes the rows in parts, so that the hidden values stay in its cache. For the backward pass it keeps them
-    once: behind a ReLU, or before a GELU, which is then computed again.
+    once: behind a ReLU, or before a GELU, which is then computed again. With up to `NARROW` channels C it computes them
+    again from the start.
     """
     dtype = _product_type(x)
     chosen = FEED_FORWARD.choose(x.device.type, dtype, x, dtype, dropout)
@@ -124,7 +128,7 @@ def _feed_forward_as_one(
     """(..., C) -> (..., C), for a backward pass in parts."""
     dtype = _product_type(x)
     weights = linear1.weight.to(dtype), linear1.bias, linear2.weight.to(dtype), linear2.bias
-    return _FeedForward.apply(x.to(dtype), *weights, activation)
+    return _FeedForward.apply(cast(x, dtype), *weights, activation)
 
 
 def _feed_forward_in_parts(
@@ -175,21 +179,27 @@ class _FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight1, bias1, weight2, bias2, activation: str) -> Tensor:
         """(..., C), (hidden, C), (hidden,), (C, hidden), (C,) -> (..., C)."""
-        ctx.activation = activation
+        ctx.activation, ctx.within = activation, "none" if activation == "gelu" else activation
         rows = x.flatten(0, -2)  # (N, C)
-        kept = _product(rows, weight1, bias1, "none" if activation == "gelu" else activation)  # (N, hidden)
-        ctx.save_for_backward(rows, weight1, weight2, kept)
-        hidden = (_gelu(part) if activation == "gelu" else part for part in kept.split(ROWS_AT_ONCE))
+        if rows.shape[1] <= NARROW:
+            kept, parts = None, (_product(part, weight1, bias1, ctx.within) for part in rows.split(ROWS_AT_ONCE))
+        else:
+            kept = _product(rows, weight1, bias1, ctx.within)  # (N, hidden)
+            parts = iter(kept.split(ROWS_AT_ONCE))
+        ctx.save_for_backward(rows, weight1, bias1, weight2, kept)
+        hidden = (_gelu(part) if activation == "gelu" else part for part in parts)
         return torch.cat([_product(part, weight2, bias2) for part in hidden]).view(*x.shape[:-1], -1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
         """(..., C) -> gradients of input, weights and biases."""
-        rows, weight1, weight2, kept = ctx.saved_tensors
+        rows, weight1, bias1, weight2, kept = ctx.saved_tensors
         grads, x_grad, totals = grad.flatten(0, -2), torch.empty_like(rows), []
-        parts = (one.split(ROWS_AT_ONCE) for one in (rows, kept, grads, x_grad))
-        for x, between, upstream, result in zip(*parts, strict=True):
+        parts = (one.split(ROWS_AT_ONCE) for one in (rows, grads, x_grad))
+        known = kept.split(ROWS_AT_ONCE) if kept is not None else itertools.repeat(None)
+        for x, upstream, result, between in zip(*parts, known):
+            between = _product(x, weight1, bias1, ctx.within) if between is None else between
             hidden, inner = _DIFFERENTIATE[ctx.activation](between, upstream @ weight2)  # (n, hidden) each
             torch.mm(inner, weight1, out=result)
             found = [_weight_grad(x, inner), inner.sum(0), _weight_grad(hidden, upstream), upstream.sum(0)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.kernels.deformable_attention import SpatialShapes, deformable_attention
 from focalnet_d2.kernels.linear import linear_act
+from focalnet_d2.kernels.padding import zero_padding
 
 
 def level_sizes(spatial_shapes: SpatialShapes, like: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class MultiScaleDeformableAttention(nn.Module):
         per_point = (*per_head[:3], self.num_levels, self.num_points)
         value = linear_act("none", self.value_proj, memory)  # (B, N, C)
         if padding_mask is not None:
-            value = value.masked_fill(padding_mask[..., None], 0.0)
+            value = zero_padding(value, padding_mask)
         value = value.view(*value.shape[:2], self.num_heads, -1)  # (B, N, M, D)
         offsets = linear_act("none", self.sampling_offsets, query).view(per_head)  # (B, Q, M, L*P*2)
         weights = linear_act("none", self.attention_weights, query).view(per_head).softmax(-1).view(per_point)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from focalnet_d2.kernels.deformable_attention import SpatialShapes
 from focalnet_d2.kernels.linear import feed_forward
+from focalnet_d2.kernels.recomputing import recomputed
 
 from .activation_checkpointing import maybe_checkpoint
 from .deformable_attention import MultiScaleDeformableAttention, level_sizes
@@ -73,10 +74,11 @@ class DeformableEncoderLayer(nn.Module):
         padding_mask: Tensor | None,
     ) -> Tensor:
         """Tokens and position (B, N, C), reference points (B, N, L, 2), mask (B, N) -> (B, N, C)."""
-        sampled = self.self_attn(tokens + position, reference_points, tokens, spatial_shapes, padding_mask)
-        tokens = self.norm1(tokens + self.dropout(sampled))
+        query = recomputed(torch.add, tokens, position)
+        sampled = self.self_attn(query, reference_points, tokens, spatial_shapes, padding_mask)
+        tokens = recomputed(self.norm1, tokens + self.dropout(sampled))
         ffn_out = feed_forward(self.linear1, self.linear2, tokens, self.dropout)
-        return self.norm2(tokens + self.dropout(ffn_out))
+        return recomputed(self.norm2, tokens + self.dropout(ffn_out))
 
 
 class DeformableEncoder(nn.Module):

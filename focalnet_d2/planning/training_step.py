@@ -19,6 +19,8 @@ from focalnet_d2.engine.rng import preserved_rng
 from focalnet_d2.engine.run import step_settings
 from focalnet_d2.engine.trainer import Trainer
 from focalnet_d2.kernels.cpu_matmul import fast_cpu_matmul
+from focalnet_d2.kernels.padding import ZERO_PADDING
+from focalnet_d2.kernels.recomputing import keeping_everything
 from focalnet_d2.utils.garbage_collection import paused_collection
 from focalnet_d2.utils.tensors import tensors_in
 
@@ -62,7 +64,11 @@ def step_memory(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
 
 
 def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
-    """The same with whatever tensors there are: on real ones it is what a CPU really allocates."""
+    """The same with whatever tensors there are: on real ones it is what a CPU really allocates.
+
+    What a CPU alone computes again counts as kept, and what it leaves out without padding as made, so that the number
+    holds for other devices, too.
+    """
     train, device = recipe.train, torch.device("cpu")
     model = build(recipe.model, "model")
     freeze(model, train.get("freeze", ()))
@@ -81,7 +87,7 @@ def run_step(recipe: DictConfig, batch: Sequence[dict]) -> StepMemory:
         **step_settings(recipe, device),
     )
     trainer.iter = 0
-    with memory, EventStorage(0) as trainer.storage:
+    with memory, keeping_everything(), ZERO_PADDING.only("filled"), EventStorage(0) as trainer.storage:
         memory.add(tensors_in(batch))
         state = _state_of(optimizer, memory)
         memory.reset_peak()

@@ -80,6 +80,16 @@ def test_every_case_of_the_summary_was_measured(table):
     assert len(shown.splitlines()) - 2 == len(table["SUMMARY"]) <= 8
 
 
+@pytest.mark.parametrize(("recorded", "said"), [
+    ({"freed_memory": "kept by all"}, "freed memory: kept by all"),
+    ({}, "freed memory: kept by the library alone"),
+])  # fmt: skip
+def test_the_table_says_who_keeps_freed_memory(table, recorded, said):
+    older = RESULTS["backbone"]["machine"]
+    results = {"backbone": {**RESULTS["backbone"], "machine": older | recorded}}
+    assert table["write_table"](results, "backbone").splitlines()[0].endswith(f", threads: 1, {said}")
+
+
 def test_results_of_an_older_script_say_how_to_measure_now(table):
     older = {"dino_model": {**RESULTS["backbone"], "command": "python benchmarks/dino_model.py --json --rounds 2"}}
     first = table["write_table"](older, "dino_model").splitlines()[0]

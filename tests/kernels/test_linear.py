@@ -145,9 +145,11 @@ def test_feed_forward_in_a_loop_is_the_network(network, monkeypatch, traced, act
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("shape", [(2, 5, 24), (3, 24)])
-def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, shape):
+@pytest.mark.parametrize("narrow", [0, 24])
+def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, shape, narrow):
     """Under autocast those of the parameters are float32, and their parts add up in it."""
     monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(module, "NARROW", narrow)
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Linear(24, 40), ACTIVATIONS[activation], nn.Linear(40, 24))
     x, dropout = torch.randn(shape), nn.Dropout(0.0)
@@ -159,7 +161,9 @@ def test_gradients_of_feed_forward_in_parts(monkeypatch, activation, autocast, s
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_derivative_of_feed_forward_is_right_and_there_once(monkeypatch, activation, compiled):
+@pytest.mark.parametrize("narrow", [0, 4])
+def test_derivative_of_feed_forward_is_right_and_there_once(monkeypatch, activation, compiled, narrow):
+    monkeypatch.setattr(module, "NARROW", narrow)
     if not compiled:
         monkeypatch.setenv("FOCALNET_D2_COMPILE", "0")
     monkeypatch.setattr(module, "_product", lambda x, weight, bias, activation="none": (
@@ -176,10 +180,12 @@ def test_derivative_of_feed_forward_is_right_and_there_once(monkeypatch, activat
         grad.sum().backward()
 
 
+@pytest.mark.parametrize("narrow", [0, 8])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_feed_forward_keeps_its_input_and_the_hidden_values_once(activation):
+def test_feed_forward_keeps_its_input_and_the_hidden_values_at_most_once(monkeypatch, activation, narrow):
+    monkeypatch.setattr(module, "NARROW", narrow)
     linear1, linear2, x = nn.Linear(8, 32), nn.Linear(32, 8), torch.randn(50, 8, requires_grad=True)
-    parameters = {one.data_ptr() for one in (linear1.weight, linear2.weight)}
+    parameters = {one.data_ptr() for one in (linear1.weight, linear1.bias, linear2.weight)}
     kept = {}
 
     def keep(tensor):
@@ -191,7 +197,7 @@ def test_feed_forward_keeps_its_input_and_the_hidden_values_once(activation):
     with onednn_matmul(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         y = feed_forward(linear1, linear2, x, nn.Dropout(0.0), activation)
     assert y.requires_grad
-    assert sum(size for size, _ in kept.values()) == 4 * 50 * (8 + 32)
+    assert sum(size for size, _ in kept.values()) == 4 * 50 * (8 if narrow else 8 + 32)
 
 
 def test_dropout_of_hidden_values(network):
