@@ -49,7 +49,7 @@ def build_mapper(task: str, *, images: int, image_size: tuple[int, int], others:
         return {}
 
     implementations = {name: partial(map_all, mapper, records) for name, records in sources.items()}
-    return Timed(implementations, reference_keeps_memory=True, finish=finish)
+    return Timed(implementations, finish=finish)
 
 
 def build_reading(*, images: int, image_size: tuple[int, int], others: int) -> Timed:
@@ -65,7 +65,7 @@ def build_reading(*, images: int, image_size: tuple[int, int], others: int) -> T
         return {}
 
     implementations = {name: partial(read_all, records) for name, records in sources.items()}
-    return Timed(implementations, difference=share_of_unequal, reference_keeps_memory=True, finish=finish)
+    return Timed(implementations, difference=share_of_unequal, finish=finish)
 
 
 def share_of_unequal(one: list[bytes], other: list[bytes]) -> float:

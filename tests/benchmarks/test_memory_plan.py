@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.builders.memory_plan import LiveBytes, account
 from focalnet_d2.backbone.focalnet import FocalNet
+from focalnet_d2.kernels.recomputing import keeping_everything
 from focalnet_d2.modeling.flops import shapes_only
 
 
@@ -38,7 +39,8 @@ def test_a_network_leaves_what_autograd_saves():
         found[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with LiveBytes() as counted, torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
+    with keeping_everything(), LiveBytes() as counted, hooks:
         features = network(image)
         kept = counted.live
     for feature in features.values():
