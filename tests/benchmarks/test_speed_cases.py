@@ -16,7 +16,7 @@ def test_backbone(run_cases):
     for row in result["rows"]:
         assert row["forms"]["library"]["difference"] < limits[row["precision"]]
         assert min(row["share_of"].values()) > 0
-    assert result["rows"][0]["goal"] == 2.0
+    assert result["rows"][0]["goal"] == 2.3
 
 
 @pytest.mark.parametrize("has_compiler", [True, False])
