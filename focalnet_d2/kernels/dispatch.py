@@ -23,6 +23,11 @@ FLOATING = (*HALF_AND_SINGLE, torch.float64)
 UNPROVEN = {"triton": "FOCALNET_D2_TRITON"}
 
 
+def makes_graph() -> bool:
+    """Whether torch.compile or a tracer makes a graph of what is computed: then values must decide nothing."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 @dataclass(frozen=True)
 class Implementation:
     """One way to compute something.

@@ -190,7 +190,7 @@ def _differentiate(ctx, local_grad: Tensor, pooled_grad: Tensor, _: Tensor):
     backward = torch.ops.focalnet_d2.focal_context_backward
     if not sums.numel():
         with torch.no_grad():  # a second forward pass costs little time, the sums of all blocks much memory
-            *_, sums = OPERATOR(context, gates, kernels, True)
+            sums = OPERATOR(context, gates, kernels, True)[-1]
     return *backward(context, gates, kernels, sums, local_grad, pooled_grad), None
 
 

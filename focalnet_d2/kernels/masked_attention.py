@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dispatch import Computation, Implementation
+from .dispatch import Computation, Implementation, makes_graph
 
 
 def _by_two_products(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
@@ -55,7 +55,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _differentiates(query: Tensor) -> bool:
-    return torch.is_grad_enabled() and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return torch.is_grad_enabled() and not makes_graph()
 
 
 def _by_torch(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:

@@ -1,9 +1,8 @@
 """Rows of tokens that stand for padding, as zeros."""
 
-import torch
 from torch import Tensor
 
-from .dispatch import Computation, Implementation
+from .dispatch import Computation, Implementation, makes_graph
 
 
 def _as_they_are(tokens: Tensor, padding_mask: Tensor) -> Tensor:
@@ -18,8 +17,7 @@ def _filled(tokens: Tensor, padding_mask: Tensor) -> Tensor:
 
 def _has_none(padding_mask: Tensor) -> bool:
     """Whether nothing is padding, where looking costs no wait and no graph is made of it."""
-    is_plain = type(padding_mask) is Tensor and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
-    return is_plain and not padding_mask.any()
+    return type(padding_mask) is Tensor and not makes_graph() and not bool(padding_mask.any())
 
 
 ZERO_PADDING = Computation(

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .dispatch import makes_graph
+
 _RECIPES: dict[int, tuple[weakref.ref, "_Recipe"]] = {}  # by the storage of a result that is alive
 
 
@@ -110,8 +112,7 @@ def keeping_everything() -> Iterator[None]:
 @contextmanager
 def keeping_less() -> Iterator[None]:
     """Results of `recomputed` are not kept by what is computed inside."""
-    is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    if is_traced or _Active.never or not torch.is_grad_enabled():
+    if makes_graph() or _Active.never or not torch.is_grad_enabled():
         yield
         return
     _Active.depth += 1
@@ -133,7 +134,7 @@ def _pack(tensor: Tensor) -> Tensor | _View:
     if recipe is None:
         return tensor
     recipe.pack()
-    return _View(recipe, tensor.shape, tensor.stride(), tensor.storage_offset())
+    return _View(recipe, tensor.shape, tensor.stride(), int(tensor.storage_offset()))
 
 
 def _unpack(kept: Tensor | _View) -> Tensor:
