@@ -12,10 +12,8 @@ settings.register_profile("project", deadline=None, derandomize=True, print_blob
 settings.load_profile("project")
 
 FOLDER = Path(__file__).parent
-# Files and folders whose tests train, compile, build a package, or start processes that import everything again. They
-# run first, those of the first line before all: processes that share the tests then have small ones for the end.
+# Files and folders whose tests train, compile, build a package, or start processes that import everything again.
 SLOW = (
-    "verification/test_verify.py",
     "benchmarks",
     "commands/test_processes.py",
     "data/checks/test_mended_copies.py",
@@ -53,21 +51,17 @@ SLOW = (
     "test_train_shards.py",
     "test_train_upernet.py",
     "tools/test_demo.py",
+    "verification/test_verify.py",
 )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of `SLOW`, and puts them first in that order."""
-    places = {FOLDER / name: place for place, name in enumerate(SLOW)}
-
-    def place(item: pytest.Item) -> int:
-        return min((places[path] for path in (item.path, *item.path.parents) if path in places), default=len(SLOW))
-
+    """Marks the tests of `SLOW`."""
+    slow = {FOLDER / name for name in SLOW}
     for item in items:
-        if place(item) < len(SLOW):
+        if slow.intersection([item.path, *item.path.parents]):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
