@@ -97,8 +97,8 @@ def test_what_lies_elsewhere_is_not_looked_for_below_the_variable(monkeypatch, t
 
 
 def test_an_unknown_name_says_how_to_register_it():
-    with pytest.raises(ValueError, match=r"'birds'; .*data=DIR.*register_folder"):
-        get_detection_dataset_dicts("birds")
+    with pytest.raises(ValueError, match=r"'unknown_birds'; .*data=DIR.*register_folder"):
+        get_detection_dataset_dicts("unknown_birds")
 
 
 def test_missing_image_folder_and_missing_image(dataset):

@@ -116,7 +116,7 @@ def test_why_a_mask_is_left_out_is_said_once(tmp_path, caplog):
     for annotation in changed["annotations"][:2]:
         annotation["segmentation"] = [[1, 1, 5, 5]]
     train(write(tmp_path, changed))
-    (said,) = (message for message in caplog.messages if "mask" in message)
+    (said,) = (message for message in caplog.messages if "cannot be used" in message)
     assert "truth.json: 2 of 4 annotations have a mask that cannot be used, the first one, on image 5, has no" in said
 
 
