@@ -29,7 +29,7 @@ from benchmarks.work import Timed, UnavailableError  # noqa: E402
 from focalnet_d2.kernels.malloc import keep_freed_memory  # noqa: E402
 
 if TYPE_CHECKING:
-    from benchmarks.cases import Row
+    from benchmarks.case import Row
 
 OTHER, THIS = "other checkout", "this checkout"
 AT_LEAST_S = 0.2  # of what is timed in one turn

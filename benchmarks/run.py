@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))  # this checkout's packages, and the reference imp
 import torch  # noqa: E402
 
 from benchmarks.against import compare_checkouts, find_program  # noqa: E402
-from benchmarks.cases import CASES, Row, expand  # noqa: E402
+from benchmarks.case import Row, expand  # noqa: E402
+from benchmarks.cases import CASES  # noqa: E402
 from benchmarks.measuring import machine  # noqa: E402
 from benchmarks.work import UnavailableError  # noqa: E402
 from focalnet_d2.utils.text import some_of  # noqa: E402

@@ -55,11 +55,7 @@ class Data:
                 results.append(annotate(detection) | {"image_id": image, "score": float(np.float32(rng.random()))})
         for number, annotation in enumerate(annotations, 1):
             annotation |= {"id": number, "iscrowd": int(rng.random() < 0.01)}
-        self.truth = {
-            "images": [{"id": number, "height": HEIGHT, "width": WIDTH} for number in range(1, images + 1)],
-            "categories": [{"id": number, "name": f"class {number}"} for number in range(1, CLASSES + 1)],
-            "annotations": annotations,
-        }
+        self.truth = truth_of(images, annotations)
         keys = ("image_id", "category_id", "score")
         self.results = {
             iou_type: [{key: result[key] for key in (*keys, shape)} for result in results]
@@ -69,6 +65,15 @@ class Data:
         self.folder = Path(self._temporary.name)
         for name, content in (("truth", self.truth), *self.results.items()):
             (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def truth_of(images: int, annotations: list[dict]) -> dict:
+    """The content of a COCO file whose images are numbered from 1."""
+    return {
+        "images": [{"id": number, "height": HEIGHT, "width": WIDTH} for number in range(1, images + 1)],
+        "categories": [{"id": number, "name": f"class {number}"} for number in range(1, CLASSES + 1)],
+        "annotations": annotations,
+    }
 
 
 def make_object(rng: np.random.Generator) -> tuple[np.ndarray, int]:

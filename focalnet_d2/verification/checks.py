@@ -206,7 +206,7 @@ def of_two_processes(case: Case) -> Iterator[Row]:
         yield Row(case.name, check, None, "the mapper of the training data is not one of this library")
         return
     found = _compare_training(case)
-    for again in _from_other_weights(case) if not found.held else ():
+    for again in _from_other_weights(case, case.paired) if not found.held else ():
         run_in_two_processes([again])
         found = _compare_training(again)
         if found.held:
@@ -220,11 +220,11 @@ def _compare_training(case: Case) -> Finding:
     return comparing.joined([comparing.compare_steps(one, two, ROUNDING), gradients])
 
 
-def _from_other_weights(case: Case) -> Iterator[Case]:
-    """The same case with other seeds; none where the recipe has no seed, or nothing is trained."""
+def _from_other_weights(case: Case, paired: Job) -> Iterator[Case]:
+    """The same case with other seeds; none where the recipe has no seed."""
     seed = case.job.source.train.get("seed")
-    if seed is None or case.paired is None:
+    if seed is None:
         return
     for step in range(1, 1 + _OTHER_WEIGHTS):
-        paired = replace(case.paired, overrides=(*case.paired.overrides, f"train.seed={seed + step}"))
-        yield replace(case, paired=paired, folder=case.folder / f"from_other_weights_{step}")
+        other = replace(paired, overrides=(*paired.overrides, f"train.seed={seed + step}"))
+        yield replace(case, paired=other, folder=case.folder / f"from_other_weights_{step}")

@@ -102,7 +102,7 @@ def test_a_process_grows_by_what_was_counted(run_cases):
     result = run_cases("memory")
     [row] = result["rows"]
     kept, recomputed = row["forms"]["kept"], row["forms"]["recomputed"]
-    assert kept["counted_bytes"] > 1.1 * recomputed["counted_bytes"]
+    assert kept["counted_bytes"] > 1.2 * recomputed["counted_bytes"]
     assert kept["grown_bytes"] == pytest.approx(kept["counted_bytes"], rel=0.25)
     assert recomputed["seconds"] > 0
     assert [len(result["plan"]), result["plan"][0]["case"]] == [12, "dino_focalnet_mini_quickstart@128x160"]

@@ -64,8 +64,7 @@ def test_every_mini_recipe_holds(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS[:-1], exported_once))
     rows = lines_of([*map(Job, MINI)], tmp_path)
     assert {name: len(lines) for name, lines in rows.items()} == dict.fromkeys(MINI, LINES)
-    wrong = [row for lines in rows.values() for row in lines if not row.held]
-    assert wrong == []
+    assert [row for lines in rows.values() for row in lines if not row.held] == []
     there_is_something_to_compare(rows)
 
 
@@ -156,7 +155,8 @@ def test_a_training_of_two_processes_that_differs_is_repeated_from_other_weights
     case, root, monkeypatch, trainings, held
 ):
     for place in ("one", "two"):
-        (case.folder / place).exists() or (case.folder / place).symlink_to(root / "0" / place)
+        if not (case.folder / place).exists():
+            (case.folder / place).symlink_to(root / "0" / place)
     seeds = equal_after(monkeypatch, trainings)
     _, row = checks.of_two_processes(case)
     assert seeds == ["train.seed=1", "train.seed=2"][:trainings]
